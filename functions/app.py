@@ -1,0 +1,12 @@
+"""All endpoints in one application: `app` for uvicorn, `handler` for whoever wants a single Lambda function."""
+
+from __future__ import annotations
+
+from functions import download, get_metadata, health, list_metadata, upload
+from shared.http.app import build_app, lambda_handler
+
+ROUTERS = (upload.router, download.router, list_metadata.router, get_metadata.router, health.router)
+
+app = build_app(*ROUTERS)
+
+handler = lambda_handler(*ROUTERS)

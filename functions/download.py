@@ -1,0 +1,129 @@
+"""GET and HEAD /file/download/{file_id}: the bytes of a file, whole or in part, counted where it is a download."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.http.app import lambda_handler, shares_of
+from shared.http.headers import content_disposition, http_date, joined, repr_digest
+from shared.http.models import problems
+from shared.http.problems import Problem
+from shared.http.ranges import NotModified, Part, PreconditionFailed, Unsatisfiable, Whole, decide
+from shared.http.routing import add_endpoint
+from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse, in_thread
+from shared.sharing import Record, Shares, Stored
+
+router = APIRouter()
+
+
+async def download(request: Request, file_id: str) -> Response:
+    """Download a file.
+
+    Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, and ranges that start
+    later. A GET that announces itself as a prefetch is answered 503.
+    """
+    shares = shares_of(request)
+    # Record, checks, count and first bytes in one go: a small file costs a single change of thread.
+    return await in_thread(request.app.state.threads, lambda: _answer(request, shares, file_id))
+
+
+def _answer(request: Request, shares: Shares, file_id: str) -> Response:
+    found = shares.find(file_id)
+    record = found.record
+    etag = f'"{record.file_id}"'
+    headers = _headers(record, etag)
+    outcome = decide(
+        request.method, joined(request.headers), etag=etag, last_modified=record.created_at, size=record.file_size
+    )
+    match outcome:
+        case PreconditionFailed():
+            return Problem(412, "The file is not the one that If-Match or If-Unmodified-Since asks for.")
+        case NotModified():
+            kept = ("ETag", "Last-Modified", "Cache-Control")
+            return Response(status_code=304, headers={name: headers[name] for name in kept})
+        case Unsatisfiable():
+            return Problem(
+                416,
+                "The range begins behind the end of the file.",
+                headers={"Content-Range": f"bytes */{record.file_size}"},
+                file_size=record.file_size,
+            )
+        case Whole():
+            start, stop, status = 0, record.file_size, HTTPStatus.OK
+        case Part(start, stop):
+            status = HTTPStatus.PARTIAL_CONTENT
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{record.file_size}"
+    headers["Content-Length"] = str(stop - start)
+    if request.method == "HEAD":
+        shares.open(found, 0, 0).close()
+        return Response(status_code=status, headers=headers)
+    return _send(request, shares, found, start, stop, status, headers)
+
+
+def _send(
+    request: Request, shares: Shares, found: Stored, start: int, stop: int, status: int, headers: dict[str, str]
+) -> Response:
+    if _is_prefetch(request):
+        return Problem(503, "A prefetch is not served, since it would count as a download.", headers={"Retry-After": "1"})
+    limit = request.app.state.settings().inline_limit
+    if limit is not None and stop - start > limit:
+        return Problem(
+            413, f"At most {limit} bytes can be sent in one answer here. Ask for ranges.", limit=limit, kind="too-large-to-send"
+        )
+    counted = start == 0
+    payload = shares.download(found, start, stop) if counted else shares.open(found, start, stop)
+    if counted:
+        request.app.state.observe("Downloads")
+    request.app.state.observe("DownloadedBytes", stop - start)
+    try:
+        first = payload.read(CHUNK_SIZE)
+    except BaseException:
+        payload.close()
+        raise
+    if len(first) == stop - start:
+        payload.close()
+        return Response(first, status, headers)
+    return OutgoingResponse(Outgoing(payload.read, payload.close, first, request.app.state.threads), status, headers)
+
+
+def _is_prefetch(request: Request) -> bool:
+    announced = (request.headers.get("sec-purpose", ""), request.headers.get("purpose", ""))
+    return any(value.partition(";")[0].strip().lower() == "prefetch" for value in announced)
+
+
+def _headers(record: Record, etag: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": record.content_type,
+        "Content-Disposition": content_disposition(record.original_name),
+        # The bytes of an ID never change, so the ID is the strongest validator there is, and the same on every machine.
+        "ETag": etag,
+        "Last-Modified": http_date(record.created_at),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    if record.sha256 is not None:
+        headers["Repr-Digest"] = repr_digest(record.sha256)
+    return headers
+
+
+add_endpoint(
+    router,
+    "GET",
+    "/file/download/{file_id:file_id}",
+    download,
+    response_class=Response,
+    responses={
+        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+        206: {"description": "The part of it that `Range` asks for."},
+        304: {"description": "The client has it already."},
+        **problems(404, 412, 413, 416, 503),
+    },
+)
+
+handler = lambda_handler(router)

@@ -1,0 +1,33 @@
+"""GET /file/metadata/{file_id}: what is known about one file."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from starlette.requests import Request
+
+from shared.http.app import lambda_handler, shares_of
+from shared.http.models import FileMetadata, metadata, problems
+from shared.http.routing import add_endpoint
+from shared.http.streams import in_thread
+
+router = APIRouter()
+
+
+async def get_metadata(request: Request, file_id: str) -> JSONResponse:
+    """Name, type, size and exact download count of a file. Looking never counts."""
+    shares = shares_of(request)
+    found = await in_thread(request.app.state.threads, lambda: shares.find(file_id))
+    return JSONResponse(metadata(request, found.record))
+
+
+add_endpoint(
+    router,
+    "GET",
+    "/file/metadata/{file_id:file_id}",
+    get_metadata,
+    response_model=FileMetadata,
+    responses=problems(404, 503),
+)
+
+handler = lambda_handler(router)

@@ -1,0 +1,122 @@
+"""Serve the whole API from this machine: `python -m local.serve`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import ipaddress
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from shared.errors import InvalidSetting
+from shared.settings import Settings
+
+
+class AccessLogFilter(logging.Filter):
+    """Keeps query strings out of the access log, where they could leave a secret.
+
+    Uvicorn percent-encodes the path, yet takes the client's address from X-Forwarded-For as it came.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and len(record.args) == 5:
+            client, method, target, version, status = record.args
+            record.args = (_printable(str(client)), method, str(target).partition("?")[0], version, status)
+        return True
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isascii() and c.isprintable() and c not in ' "' else ascii(c)[1:-1] for c in text)
+
+
+def log_config() -> dict[str, Any]:
+    """Uvicorn's logging with `AccessLogFilter`, which each worker process imports again by its name."""
+    config = copy.deepcopy(LOGGING_CONFIG)
+    config["filters"] = {"access": {"()": f"local.serve.{AccessLogFilter.__name__}"}}
+    config["loggers"]["uvicorn.access"]["filters"] = ["access"]
+    return config
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop; the exit status."""
+    chosen = _parse(arguments)
+    try:
+        settings = Settings.from_environment()
+    except InvalidSetting as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    _announce(chosen.host, chosen.port, settings)
+    config = uvicorn.Config(
+        "functions.app:app",
+        host=chosen.host,
+        port=chosen.port,
+        workers=chosen.workers,
+        http=chosen.http,
+        loop="auto",
+        # The API has no WebSockets, and Uvicorn would log a handshake with its query string.
+        ws="none",
+        timeout_graceful_shutdown=30,
+        server_header=False,
+        log_config=log_config(),
+    )
+    return _serve(config)
+
+
+def _serve(config: uvicorn.Config) -> int:
+    """As `uvicorn.run`, which returns normally though all of several workers failed to start."""
+    if config.workers > 1:
+        supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+        supervisor.run()
+        failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+        return STARTUP_FAILURE if failed else 0
+    server = uvicorn.Server(config)
+    # Uvicorn has shut down in order by the time it raises this.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else STARTUP_FAILURE
+
+
+def _announce(host: str, port: int, settings: Settings) -> None:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    place = settings.storage if settings.bucket else Path(settings.storage).resolve()
+    print(f"Simple File Sharing API on http://{address}")
+    print(f"Files are kept in {place}", flush=True)
+    if not _is_loopback(host):
+        print(f"Warning: anyone who can reach {address} can upload and list files.", file=sys.stderr, flush=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.serve", description="Serve the API from this machine.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_within(0, 65535), default=8080, help="(default: %(default)s)")
+    parser.add_argument("--workers", type=_within(1, 64), default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--http", choices=("auto", "h11", "httptools"), default="auto", help="HTTP parser")
+    return parser.parse_args(arguments)
+
+
+def _within(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

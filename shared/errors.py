@@ -1,0 +1,81 @@
+"""What can go wrong, in the product's own words, with the evidence a caller may act on.
+
+Nothing here knows a status code: `shared.http.problems` gives each of these its answer.
+"""
+
+from __future__ import annotations
+
+
+class ShareError(Exception):
+    """Root of everything the product refuses or cannot do."""
+
+
+class UnknownFile(ShareError):
+    """No visible file has this ID: never made, not ready yet, or deleted."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"no file {file_id}")
+        self.file_id = file_id
+
+
+class DamagedFile(ShareError):
+    """A stored blob or record is not what was written; `reason` is for the log only."""
+
+    def __init__(self, file_id: str, reason: str) -> None:
+        super().__init__(f"file {file_id} is damaged: {reason}")
+        self.file_id = file_id
+        self.reason = reason
+
+
+class FileTooLarge(ShareError):
+    """More bytes than `limit`, in bytes of the file itself."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the file is larger than {limit} bytes")
+        self.limit = limit
+
+
+class InvalidValue(ShareError):
+    """A value that the caller chose cannot be used; `reason` never repeats the value."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class Contended(ShareError):
+    """A conditional write kept losing to others until its time was up; nothing was changed."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"too many writers at once for {file_id}")
+        self.file_id = file_id
+
+
+class OutcomeUnknown(ShareError):
+    """A conditional write was sent, and storage can no longer tell whether it is in."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"outcome unknown of a write for {file_id}")
+        self.file_id = file_id
+
+
+class StorageUnavailable(ShareError):
+    """Storage does not answer, or refuses us; `reason` is for the log only."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StorageFull(ShareError):
+    """Storage has no room for what was to be written."""
+
+
+class InvalidSetting(ShareError):
+    """An environment variable holds a value that cannot be used."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} {reason}")
+        self.name = name
+        self.reason = reason

@@ -1,0 +1,104 @@
+"""The outermost layer: what holds for every request, before any of it is believed and whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.http.problems import Problem
+
+RECEIVE_TIMEOUT = 30.0  # seconds
+MAX_HEADERS = 256
+MAX_HEADER_BYTES = 64 * 1024
+MAX_TARGET_BYTES = 8 * 1024
+DRAIN_BYTES = 16 * 1024 * 1024
+DRAIN_TIMEOUT = 2.0  # seconds
+
+# host [":" port], the host a name, an IPv4 address or an IPv6 address in brackets (RFC 9110 §7.2, RFC 3986 §3.2.2).
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+class Edge:
+    """Refuses requests whose head is not right, gives up on clients that fall silent, and ends early answers cleanly."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        answer = _refusal(scope) or self._app
+        await answer(scope, exchange.receive, exchange.send)
+
+
+def _refusal(scope: Scope) -> Problem | None:
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    sizes = [len(name) + len(value) for name, value in headers]
+    if len(sizes) > MAX_HEADERS or sum(sizes) > MAX_HEADER_BYTES:
+        return Problem(431, "The request's headers are too large.")
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
+        return Problem(414, "The request's address is too long.")
+    hosts = [value for name, value in headers if name == b"host"]
+    # RFC 9112 §3.2. Not every server refuses these itself, and links are made from this header.
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        return Problem(400, "The request must have exactly one valid Host header.")
+    return None
+
+
+class _Exchange:
+    """One request and its answer, watched in both directions."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        self._receive = receive
+        self._send = send
+        self._received = False
+        self._complete = b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0"
+        # A client that waits for leave to send its body is not sending it.
+        self._holds_back = headers.get(b"expect", b"").lower() == b"100-continue"
+        self._early = False
+
+    async def receive(self) -> Message:
+        """The next message. Raises `HTTPException` 408 if the body is unfinished and nothing comes of it for 30 s."""
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(RECEIVE_TIMEOUT):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise HTTPException(408, f"Nothing was received for {RECEIVE_TIMEOUT:.0f} seconds.") from error
+        self._received = True
+        self._complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self._complete:
+            # The rest of the body has no use any more, so this connection has none either.
+            self._early = True
+            message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if not (self._early and last):
+            await self._send(message)
+            return
+        await self._send({**message, "more_body": True})
+        if self._received or not self._holds_back:
+            await self._drain()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _drain(self) -> None:
+        """Take some more of the body before closing: data that arrives later resets the connection, answer and all."""
+        left = DRAIN_BYTES
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                while left > 0 and not self._complete:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        except TimeoutError:
+            return

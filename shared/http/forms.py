@@ -1,0 +1,248 @@
+"""Reading an upload form as it arrives: its file goes straight to the caller's `write`, and is never spooled.
+
+The framing is python-multipart's; what the parts mean, and every bound on them, is decided here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
+from starlette.exceptions import HTTPException
+
+from shared.errors import InvalidValue
+from shared.names import clean_name
+
+FILE_PART = "file"
+MAX_OVERHEAD_BYTES = 64 * 1024
+MAX_FIELD_BYTES = 1024
+MAX_PARTS = 16
+
+_MAX_BOUNDARY_LENGTH = 70
+_MAX_PART_HEADERS = 8
+_MAX_PART_HEADER_BYTES = 4096
+
+# Possessive, so that a value which never closes its quotes fails in one pass. A quoted backslash is consumed together
+# with what follows it, which is all that is needed to find the closing quote.
+_PARAMETER = re.compile(
+    r"[ \t]*+;[ \t]*+"
+    r"(?:(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+=[ \t]*+"
+    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*+)"|(?P<bare>[^\s;"]++)))?+'
+)
+# Browsers do not escape backslashes, so only these two pairs are pairs: `C:\Users\r.txt` keeps its separators.
+_QUOTED_PAIR = re.compile(r'\\(["\\])')
+_EXTENDED_VALUE = re.compile(r"(?i:utf-8)'[^']*+'(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a complete form said; `file_name` is clean, `content_type` as sent."""
+
+    file_name: str
+    content_type: str | None
+    fields: dict[str, str]
+
+
+async def receive_form(
+    content_type: str,
+    chunks: AsyncIterator[bytes],
+    write: Callable[[bytes], Awaitable[None]],
+    *,
+    known: frozenset[str],
+) -> Form:
+    """Read a `multipart/form-data` body to its end, passing the bytes of its one file to `write` in order.
+
+    Parts that are neither the file nor a text field in `known` are ignored. Returns only for a form that was closed by
+    its final delimiter (RFC 2046 §5.1.1). Raises `HTTPException` with status 415 for another media type, 400 for a
+    malformed form and 413 when what surrounds the file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for a form whose
+    parts cannot be used. What `write` received before an exception must be discarded.
+    """
+    reader = _Reader(_boundary(content_type), known)
+    async for chunk in chunks:
+        for piece in reader.feed(chunk):
+            await write(piece)
+    return reader.finish()
+
+
+def _malformed(detail: str) -> HTTPException:
+    return HTTPException(400, detail)
+
+
+def _boundary(content_type: str) -> bytes:
+    if content_type.partition(";")[0].strip(" \t").lower() != "multipart/form-data":
+        raise HTTPException(415, "The body must be multipart/form-data.")
+    boundary = _options(content_type)[1].get("boundary", "")
+    # The parser itself takes an empty boundary, and longer ones than RFC 2046 §5.1.1 allows.
+    if not 1 <= len(boundary) <= _MAX_BOUNDARY_LENGTH or not (boundary.isascii() and boundary.isprintable()):
+        raise _malformed(f"The form needs a boundary of 1 to {_MAX_BOUNDARY_LENGTH} printable ASCII characters.")
+    return boundary.encode()
+
+
+def _options(value: str) -> tuple[str, dict[str, str]]:
+    """The leading word and the parameters of a header value, names in lower case; HTTPException 400 if malformed.
+
+    python-multipart's `parse_options_header` lets the last of two equal parameters win, keeps the quotes of
+    `"name.jpg".html`, drops `filename*` and decodes as latin-1; here the first two are errors (RFC 6266 §4.1).
+    """
+    word = value.partition(";")[0]
+    options: dict[str, str] = {}
+    position, end = len(word), len(value.rstrip(" \t"))
+    while position < end:
+        match = _PARAMETER.match(value, position)
+        if match is None:
+            raise _malformed("A parameter of a form header is malformed.")
+        position = match.end()
+        name, quoted, bare = match.group("name", "quoted", "bare")
+        if name is None:
+            continue
+        if name.lower() in options:
+            raise _malformed("A form header names the same parameter twice.")
+        options[name.lower()] = bare if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+    return word.strip(" \t").lower(), options
+
+
+def _file_name(options: dict[str, str]) -> str | None:
+    """The file name of a part; `filename*` wins (RFC 6266 §4.3), though RFC 7578 §4.2 forbids clients to send it."""
+    extended = options.get("filename*")
+    if extended is None:
+        return options.get("filename")
+    match = _EXTENDED_VALUE.fullmatch(extended)
+    if match is None:
+        raise _malformed("The extended file name is not encoded as UTF-8.")
+    return unquote_to_bytes(match[1]).decode(errors="replace")
+
+
+class _Reader:
+    """The state of one form between chunks. Once it raised, it must not be used again."""
+
+    def __init__(self, boundary: bytes, known: frozenset[str]) -> None:
+        self._known = known
+        self._fields: dict[str, str] = {}
+        self._file_name: str | None = None
+        self._content_type: str | None = None
+        self._begun = self._ended = False
+        self._overhead = self._parts = 0
+        self._pieces: list[bytes] = []
+        self._in_file = False
+        self._field: str | None = None
+        self._text = bytearray()
+        self._headers: dict[bytes, bytes] = {}
+        self._header_name = self._header_value = b""
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+            max_header_count=_MAX_PART_HEADERS,
+            max_header_size=_MAX_PART_HEADER_BYTES,
+        )
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes of the body and return the file's share of them, in order."""
+        self._pieces = []
+        self._overhead += len(chunk)
+        if not self._begun:
+            # The parser would skip everything between a leading line break and the first hyphen.
+            chunk = chunk.lstrip(b"\r\n")
+            self._begun = bool(chunk)
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise _malformed("The form is malformed.") from error
+        self._overhead -= sum(map(len, self._pieces))
+        if self._overhead > MAX_OVERHEAD_BYTES:
+            raise HTTPException(413, f"The form around the file is larger than {MAX_OVERHEAD_BYTES} bytes.")
+        return self._pieces
+
+    def finish(self) -> Form:
+        # The parser's own `finalize` accepts a body that ends anywhere.
+        if not self._ended:
+            raise _malformed("The form ends before its closing delimiter.")
+        if self._file_name is None:
+            raise InvalidValue(FILE_PART, "is missing")
+        return Form(self._file_name, self._content_type, self._fields)
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise _malformed(f"The form has more than {MAX_PARTS} parts.")
+        self._headers = {}
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        name, value = self._header_name.lower(), self._header_value
+        self._header_name = self._header_value = b""
+        if b"\n" in value:
+            raise _malformed("A part header holds a bare line feed.")
+        if name in self._headers:
+            raise _malformed("A part has the same header twice.")
+        self._headers[name] = value
+
+    def _on_headers_finished(self) -> None:
+        # A name is UTF-8 whatever charset the form claims (RFC 7578 §5.1); odd bytes are no reason to lose the file.
+        disposition = self._headers.get(b"content-disposition", b"").decode(errors="replace")
+        kind, options = _options(disposition)
+        name = options.get("name")
+        if kind != "form-data" or name is None:
+            raise _malformed("A part has no Content-Disposition of type form-data with a name.")
+        file_name = _file_name(options)
+        if name == FILE_PART:
+            self._begin_file(file_name)
+        elif name in self._known:
+            self._begin_field(name, is_file=file_name is not None)
+
+    def _begin_file(self, file_name: str | None) -> None:
+        if file_name is None:
+            raise InvalidValue(FILE_PART, "is not a file: the part has no file name")
+        if not file_name:
+            raise InvalidValue(FILE_PART, "has an empty file name: no file was chosen")
+        if self._file_name is not None:
+            raise InvalidValue(FILE_PART, "must be sent only once")
+        content_type = self._headers.get(b"content-type")
+        self._content_type = None if content_type is None else content_type.decode(errors="replace")
+        self._file_name = clean_name(file_name)
+        self._in_file = True
+
+    def _begin_field(self, name: str, *, is_file: bool) -> None:
+        if is_file:
+            raise InvalidValue(name, "must be text, not a file")
+        if name in self._fields:
+            raise InvalidValue(name, "must be sent only once")
+        self._field = name
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._in_file:
+            self._pieces.append(data[start:end])
+        elif self._field is not None:
+            self._text += data[start:end]
+            if len(self._text) > MAX_FIELD_BYTES:
+                raise InvalidValue(self._field, f"must not be longer than {MAX_FIELD_BYTES} bytes")
+
+    def _on_part_end(self) -> None:
+        self._in_file = False
+        if self._field is None:
+            return
+        try:
+            self._fields[self._field] = self._text.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidValue(self._field, "must be UTF-8 text") from error
+        self._field, self._text = None, bytearray()
+
+    def _on_end(self) -> None:
+        self._ended = True

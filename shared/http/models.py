@@ -1,0 +1,84 @@
+"""The JSON of the answers: how a record is shown, and the same shapes for the OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from shared.http.problems import MEDIA_TYPE
+from shared.sharing import Record, rfc3339
+
+EXAMPLE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
+
+
+class FileMetadata(BaseModel):
+    """What is known about a file."""
+
+    original_name: str = Field(examples=["report.pdf"])
+    content_type: str = Field(examples=["application/pdf"])
+    file_size: int = Field(description="Bytes.", examples=[48213])
+    download_count: int = Field(examples=[3])
+    download_link: str = Field(examples=[f"http://127.0.0.1:8080/file/download/{EXAMPLE_ID}"])
+    sha256: str | None = Field(description="SHA-256 of the bytes, in hex; null where they never passed through us.")
+    created_at: datetime
+    expires_at: datetime | None
+    max_downloads: int | None
+    password_protected: bool
+
+
+class UploadedFile(FileMetadata):
+    """A file that was just stored."""
+
+    file_id: str = Field(examples=[EXAMPLE_ID])
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI descriptions of error answers."""
+    schema = {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}
+    return {status: {"model": ProblemDocument, "content": {MEDIA_TYPE: schema}} for status in statuses}
+
+
+def metadata(request: Request, record: Record) -> dict[str, Any]:
+    """The public view of a record, as every endpoint shows it."""
+    return {
+        "original_name": record.original_name,
+        "content_type": record.content_type,
+        "file_size": record.file_size,
+        "download_count": record.download_count,
+        "download_link": f"{base_url(request)}/file/download/{record.file_id}",
+        "sha256": record.sha256,
+        "created_at": rfc3339(record.created_at),
+        "expires_at": rfc3339(record.expires_at),
+        "max_downloads": record.max_downloads,
+        "password_protected": record.password_hash is not None,
+    }
+
+
+def base_url(request: Request) -> str:
+    """Where the client reaches us, without a trailing slash.
+
+    The configured URL; else the gateway's own domain name, which no client can choose; else the request's scheme and
+    Host, whose syntax was checked at the edge. `X-Forwarded-Host` is never believed.
+    """
+    configured: str | None = request.app.state.settings().public_url
+    if configured is not None:
+        return configured
+    event = request.scope.get("aws.event")
+    domain = event.get("requestContext", {}).get("domainName") if isinstance(event, dict) else None
+    if domain:
+        return f"https://{domain}"
+    return f"{request.url.scheme}://{request.headers['host']}{request.scope.get('root_path', '')}"

@@ -1,0 +1,165 @@
+"""Every error as an RFC 9457 problem: one table for what the product reports, one path for what the framework raises.
+
+No answer repeats what the client sent or names anything internal; what went wrong inside goes to the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from shared import errors
+from shared.http.routing import allowed_methods
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "tag:simple-file-sharing-api,2026:"
+NOT_FOUND = "There is no file or page at this address."
+
+# For statuses that the framework, or a check before it, answers with a bare phrase.
+_DETAILS = {
+    404: NOT_FOUND,
+    405: "This address does not take this method.",
+    431: "The request's headers are too large.",
+}
+
+
+class Problem(JSONResponse):
+    """An RFC 9457 problem document.
+
+    `kind` names the problem where the status alone does not; `members` are extension members such as `limit`.
+    """
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        kind: str | None = None,
+        title: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        body = {
+            "type": "about:blank" if kind is None else TYPE_PREFIX + kind,
+            "title": title or HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            **members,
+        }
+        super().__init__(body, status, {"X-Content-Type-Options": "nosniff", **(headers or {})})
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What one class of error is answered with. `members` takes the error's evidence over into the document."""
+
+    status: int
+    kind: str | None
+    title: str | None
+    detail: Callable[[Any], str]
+    members: Callable[[Any], dict[str, Any]] = lambda _: {}
+    retry_after: int | None = None
+
+
+PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
+    # Exactly what an unknown path gets, so that an ID which exists no more looks like one that never did.
+    errors.UnknownFile: _Row(404, None, None, lambda _: NOT_FOUND),
+    errors.DamagedFile: _Row(500, "damaged-file", "Damaged file", lambda _: "The stored file is damaged."),
+    errors.FileTooLarge: _Row(
+        413,
+        "file-too-large",
+        "File too large",
+        lambda error: f"A file may have at most {error.limit} bytes.",
+        lambda error: {"limit": error.limit},
+    ),
+    errors.InvalidValue: _Row(
+        422,
+        "invalid-value",
+        "Invalid value",
+        lambda error: f"{error.field} {error.reason}.",
+        lambda error: {"errors": [{"field": error.field, "reason": error.reason}]},
+    ),
+    errors.Contended: _Row(
+        503, "busy", "Busy", lambda _: "Too many requests want this file at once. Try again.", retry_after=2
+    ),
+    errors.OutcomeUnknown: _Row(
+        503,
+        "outcome-unknown",
+        "Outcome unknown",
+        lambda _: "Storage did not say whether the change was made. Try again.",
+        retry_after=2,
+    ),
+    errors.StorageUnavailable: _Row(
+        503, "storage-unavailable", "Storage unavailable", lambda _: "Storage does not answer. Try again.", retry_after=5
+    ),
+    errors.StorageFull: _Row(507, "storage-full", "Storage full", lambda _: "There is no room for this file."),
+    errors.InvalidSetting: _Row(500, None, None, lambda _: "The service is not set up properly."),
+}
+
+
+def from_error(error: errors.ShareError) -> Problem:
+    """The answer to one of the product's errors."""
+    row = PROBLEMS[type(error)]
+    if row.status >= 500:
+        log.error("answered %d: %s", row.status, error, exc_info=error if row.status == 500 else None)
+    headers = {} if row.retry_after is None else {"Retry-After": str(row.retry_after)}
+    return Problem(
+        row.status, row.detail(error), kind=row.kind, title=row.title, headers=headers, **row.members(error)
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Have every error that an app raises answered here."""
+    app.add_exception_handler(errors.ShareError, _on_share_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_anything)
+
+
+async def _on_share_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.ShareError)
+    return from_error(error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = error.detail if error.detail != phrase else _DETAILS.get(error.status_code, f"{phrase}.")
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The framework names only the methods of the first route that has this path.
+        headers["Allow"] = ", ".join(allowed_methods(request.app.state.routes, request.scope["path"], headers))
+    return Problem(error.status_code, detail, headers=headers)
+
+
+async def _on_invalid_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [{"field": str(item["loc"][-1]), "reason": str(item["msg"])} for item in error.errors()]
+    return Problem(
+        422, "The request holds values that cannot be used.", kind="invalid-value", title="Invalid value", errors=found
+    )
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    # Nobody is left to read this; the server drops it.
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
+async def _on_anything(_request: Request, _error: Exception) -> Response:
+    # The server behind us logs the error with its traceback.
+    return Problem(500, "Something went wrong here. It has been logged.")

@@ -1,0 +1,154 @@
+"""What a conditional or ranged request is to be answered with (RFC 9110 §13 and §14), decided without any I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.http.headers import parse_http_date
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Send all of it: 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Send the bytes from `start` up to, not including, `stop`: 206. Never empty, always within the file."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The client has the current representation: 304."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreconditionFailed:
+    """The client asked for another representation than the current one: 412."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsatisfiable:
+    """The range holds no byte of the file: 416."""
+
+
+Outcome = Whole | Part | NotModified | PreconditionFailed | Unsatisfiable
+
+_OPAQUE_TAG = r'"[!#-~\x80-\xff]*+"'
+_STRONG_TAG = re.compile(_OPAQUE_TAG)
+
+# An element ends where a comma or the value ends, not at the first comma: a tag may hold commas (RFC 9110 §8.8.3).
+_LISTED_TAG = re.compile(rf"(?:^|,)[ \t]*+(W/)?+({_OPAQUE_TAG})[ \t]*+(?=,|$)")
+
+# `[0-9]`, because `\d` and `int()` take digits of every script; int() takes signs and underscores, too.
+_ONE_RANGE = re.compile(r"(?i:bytes)=[ \t]*+(?:([0-9]++)-([0-9]*+)|-([0-9]++))[ \t]*+")
+
+# More digits than any file size has, and few enough for int(), which refuses thousands of them.
+_MAX_DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """The selected representation, as far as conditions can ask about it."""
+
+    is_current: Callable[[str], bool]
+    last_modified: datetime
+
+    def listed(self, tags: str, *, weak: bool) -> bool:
+        """Whether the list names it, or is `*`; elements that are not entity tags name nothing."""
+        if tags.strip(" \t") == "*":
+            return True
+        found = (match.groups() for match in _LISTED_TAG.finditer(tags))
+        return any(self.is_current(tag) for prefix, tag in found if weak or prefix is None)
+
+    def changed_since(self, date: str) -> bool | None:
+        """Whether it is newer than the date; None if that is not a date, which makes the condition void."""
+        moment = parse_http_date(date)
+        return None if moment is None else self.last_modified > moment
+
+    def validates(self, if_range: str) -> bool:
+        """Whether a strong tag or the exact date is its own (RFC 9110 §13.1.5)."""
+        value = if_range.strip(" \t")
+        if _STRONG_TAG.fullmatch(value):
+            return self.is_current(value)
+        return parse_http_date(value) == self.last_modified
+
+
+def decide(
+    method: str,
+    headers: Mapping[str, str],
+    *,
+    etag: str,
+    last_modified: datetime,
+    size: int,
+    is_current: Callable[[str], bool] | None = None,
+) -> Outcome:
+    """The answer to `method` for a file of `size` bytes, its conditions taken in the order of RFC 9110 §13.2.2.
+
+    `headers` is looked up by lower-case names, `last_modified` is aware. `etag` is the strong tag with its quotes;
+    `is_current` may recognise other tags than that one. A condition or range that is malformed or not supported
+    (several ranges, other units) is ignored, as RFC 9110 §14.2 allows, except that a malformed `If-Match` matches
+    nothing. Never raises for any header text.
+    """
+    current = _Current(is_current or etag.__eq__, last_modified.replace(microsecond=0))
+    refusal = _refusal(method, headers, current)
+    if refusal is not None:
+        return refusal
+    wanted = headers.get("range")
+    if method != "GET" or wanted is None:
+        return Whole()
+    if_range = headers.get("if-range")
+    if if_range is not None and not current.validates(if_range):
+        return Whole()
+    return _select(wanted, size)
+
+
+def _refusal(method: str, headers: Mapping[str, str], current: _Current) -> NotModified | PreconditionFailed | None:
+    if not _is_expected(headers, current):
+        return PreconditionFailed()
+    if not _is_known(method, headers, current):
+        return None
+    return NotModified() if method in ("GET", "HEAD") else PreconditionFailed()
+
+
+def _is_expected(headers: Mapping[str, str], current: _Current) -> bool:
+    if_match = headers.get("if-match")
+    if if_match is not None:
+        return current.listed(if_match, weak=False)
+    return not current.changed_since(headers.get("if-unmodified-since", ""))
+
+
+def _is_known(method: str, headers: Mapping[str, str], current: _Current) -> bool:
+    if_none_match = headers.get("if-none-match")
+    if if_none_match is not None:
+        return current.listed(if_none_match, weak=True)
+    return method in ("GET", "HEAD") and current.changed_since(headers.get("if-modified-since", "")) is False
+
+
+def _select(wanted: str, size: int) -> Whole | Part | Unsatisfiable:
+    match = _ONE_RANGE.fullmatch(wanted)
+    if match is None:
+        return Whole()
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        return _within(max(size - _number(suffix), 0), size, size)
+    start = _number(first)
+    if not last:
+        return _within(start, size, size)
+    stop = _number(last) + 1
+    return Whole() if stop <= start else _within(start, stop, size)
+
+
+def _within(start: int, stop: int, size: int) -> Part | Unsatisfiable:
+    return Part(start, min(stop, size)) if start < size else Unsatisfiable()
+
+
+def _number(digits: str) -> int:
+    significant = digits.lstrip("0") or "0"
+    return int(significant) if len(significant) <= _MAX_DIGITS else 10**_MAX_DIGITS

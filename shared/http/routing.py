@@ -1,0 +1,50 @@
+"""How paths are registered: with and without the trailing slash, HEAD beside every GET, and IDs that are IDs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import BaseRoute, Route
+
+from shared.sharing import FILE_ID
+
+
+class _FileId(Convertor[str]):
+    """The path parameter `{file_id:file_id}`: a random UUID in lower case. Anything else is no route, hence a 404."""
+
+    regex = FILE_ID.pattern
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("file_id", _FileId())
+
+
+def add_endpoint(router: APIRouter, method: str, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+    """Register `path` with and without its trailing slash, and HEAD along with GET (RFC 9110 §9.3.2).
+
+    No redirect: a redirected POST loses or repeats its body. Only the path as given appears in the OpenAPI document.
+    """
+    bare = path.rstrip("/")
+    other = bare if path.endswith("/") else bare + "/"
+    router.add_api_route(path, endpoint, methods=[method], **options)
+    router.add_api_route(other, endpoint, methods=[method], include_in_schema=False, **options)
+    if method == "GET":
+        for variant in (path, other):
+            router.add_api_route(variant, endpoint, methods=["HEAD"], include_in_schema=False, **options)
+
+
+def allowed_methods(routes: Iterable[BaseRoute], path: str, headers: Mapping[str, str]) -> list[str]:
+    """The methods that any of the routes, or an `Allow` already in the headers, offers at this path."""
+    given = {method.strip() for method in headers.get("Allow", "").split(",") if method.strip()}
+    for route in routes:
+        if isinstance(route, Route) and route.path_regex.match(path):
+            given |= route.methods or set()
+    return sorted(given)

@@ -1,0 +1,130 @@
+"""Files on their way between a socket and storage.
+
+The event loop never touches storage: every call goes to a thread, and there is always one in flight while the socket is
+served, so that hashing, writing and the network overlap. Memory is bounded by a few batches whatever the file's size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, Future, wait
+from typing import Self, TypeVar
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from shared.sharing import Record, Shares, Upload
+
+BATCH_SIZE = 1024 * 1024
+CHUNK_SIZE = 512 * 1024
+
+T = TypeVar("T")
+
+
+async def in_thread(threads: Executor, work: Callable[[], T]) -> T:
+    """Run blocking work beside the event loop."""
+    return await asyncio.wrap_future(threads.submit(work))
+
+
+class Incoming:
+    """A file being uploaded. Leaving the context without `finish` leaves nothing of it."""
+
+    def __init__(self, shares: Shares, threads: Executor) -> None:
+        self._shares = shares
+        self._threads = threads
+        self._upload: Upload | None = None
+        self._batch: list[bytes] = []
+        self._size = 0
+        self._pending: Future[None] | None = None
+        self._finished = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        if not self._finished:
+            # Shielded, since it is most needed when the task is being cancelled.
+            await asyncio.shield(asyncio.wrap_future(self._threads.submit(self._abort)))
+
+    async def write(self, data: bytes) -> None:
+        """Append. Raises what `Upload.write` raises, here or at a later call."""
+        self._batch.append(data)
+        self._size += len(data)
+        if self._size >= BATCH_SIZE:
+            await self._settle()
+            self._pending = self._threads.submit(self._store, self._take())
+
+    async def finish(self, original_name: str, content_type: str) -> Record:
+        """Store what is left and make the file visible."""
+        await self._settle()
+        batch = self._take()
+
+        def finish() -> Record:
+            self._store(batch)
+            assert self._upload is not None
+            record = self._upload.finish(original_name, content_type)
+            self._finished = True
+            return record
+
+        self._pending = finishing = self._threads.submit(finish)  # type: ignore[assignment]
+        return await asyncio.wrap_future(finishing)
+
+    def _take(self) -> bytes:
+        batch, self._batch, self._size = b"".join(self._batch), [], 0
+        return batch
+
+    def _store(self, batch: bytes) -> None:
+        if self._upload is None:
+            self._upload = self._shares.begin_upload()
+        self._upload.write(batch)
+
+    async def _settle(self) -> None:
+        if self._pending is not None:
+            await asyncio.wrap_future(self._pending)
+
+    def _abort(self) -> None:
+        if self._pending is not None:
+            wait([self._pending])
+        if self._upload is not None and not self._finished:
+            self._upload.abort()
+
+
+class Outgoing:
+    """Bytes being downloaded: read ahead by one chunk, closed however the download ends."""
+
+    def __init__(self, read: Callable[[int], bytes], close: Callable[[], None], first: bytes, threads: Executor) -> None:
+        self._read = read
+        self._close = close
+        self._first = first
+        self._threads = threads
+        self._ahead: Future[bytes] | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        chunk = self._first
+        while chunk:
+            self._ahead = self._threads.submit(self._read, CHUNK_SIZE)
+            yield chunk
+            chunk = await asyncio.wrap_future(self._ahead)
+
+    async def close(self) -> None:
+        await asyncio.shield(asyncio.wrap_future(self._threads.submit(self._finish)))
+
+    def _finish(self) -> None:
+        if self._ahead is not None:
+            wait([self._ahead])
+        self._close()
+
+
+class OutgoingResponse(StreamingResponse):
+    """An answer that streams an `Outgoing`, and stops reading when the client goes away."""
+
+    def __init__(self, outgoing: Outgoing, status: int, headers: dict[str, str]) -> None:
+        super().__init__(outgoing.chunks(), status, headers)
+        self._outgoing = outgoing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._outgoing.close()

@@ -1,0 +1,30 @@
+"""The rule for file names: what a share may be called, whatever the caller sent."""
+
+from __future__ import annotations
+
+import re
+
+from shared.errors import InvalidValue
+
+MAX_NAME_BYTES = 255
+
+_NEUTRAL_NAME = "file"
+
+# Control characters end strings in C and act in terminals, bidi controls make "exe.txt" out of "txt.exe", and a lone
+# surrogate has no UTF-8. U+2028 and U+2029 stay: they are text, and JSON and RFC 8187 carry them.
+_UNWANTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SEPARATOR = re.compile(r"[/\\]")
+
+
+def clean_name(raw: str) -> str:
+    """The last path segment of `raw` without control, bidi and surrogate characters, and otherwise unchanged.
+
+    `.` and `..` become a neutral name, so the result is never a path. Raises `InvalidValue` when nothing is left, or
+    more than `MAX_NAME_BYTES` of UTF-8.
+    """
+    name = _UNWANTED.sub("", _SEPARATOR.split(raw)[-1])
+    if not name:
+        raise InvalidValue("filename", "must not be empty")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise InvalidValue("filename", f"must not be longer than {MAX_NAME_BYTES} bytes of UTF-8")
+    return _NEUTRAL_NAME if name in (".", "..") else name

@@ -1,0 +1,88 @@
+"""The settings of a running service, and the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from shared.errors import InvalidSetting
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+# An answer of a Lambda function may have 6 MB, in which base64 leaves room for about 4.5 MB.
+LAMBDA_INLINE_LIMIT = 4 * MIB
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_PREFIX = re.compile(r"[A-Za-z0-9!_.*'()/-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes are in bytes, times in seconds. README lists what each variable means."""
+
+    storage: str = "./data"
+    public_url: str | None = None
+    max_file_size: int = 10 * GIB
+    inline_limit: int | None = None
+    min_free_space: int = 512 * MIB
+    tracing: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Raises `InvalidSetting`, which names the variable. An empty value counts as unset."""
+        storage = _storage(environment.get("SHARE_STORAGE") or cls.storage)
+        inline_limit = _number(environment, "SHARE_INLINE_LIMIT", 0)
+        if inline_limit is None and "AWS_LAMBDA_FUNCTION_NAME" in environment:
+            inline_limit = LAMBDA_INLINE_LIMIT
+        return cls(
+            storage=storage,
+            public_url=_public_url(environment.get("SHARE_PUBLIC_URL") or None),
+            max_file_size=_number(environment, "SHARE_MAX_FILE_SIZE", 1) or cls.max_file_size,
+            inline_limit=inline_limit if storage.startswith("s3://") else None,
+            min_free_space=_number(environment, "SHARE_MIN_FREE_SPACE", 0, cls.min_free_space) or 0,
+            tracing=environment.get("POWERTOOLS_TRACE_DISABLED", "true").lower() == "false",
+        )
+
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """Bucket and prefix where the storage is S3."""
+        if not self.storage.startswith("s3://"):
+            return None
+        bucket, _, prefix = self.storage.removeprefix("s3://").partition("/")
+        return bucket, prefix.strip("/")
+
+
+def _storage(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return value
+    bucket, _, prefix = rest.partition("/")
+    if scheme != "s3" or not _BUCKET.fullmatch(bucket) or not _PREFIX.fullmatch(prefix):
+        raise InvalidSetting("SHARE_STORAGE", "must be a directory or s3://bucket/prefix")
+    return value
+
+
+def _public_url(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+        usable = usable and parts.username is None and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not value.isascii() or not value.isprintable() or " " in value:
+        raise InvalidSetting("SHARE_PUBLIC_URL", "must be a URL such as https://files.example.org")
+    return value.rstrip("/")
+
+
+def _number(environment: Mapping[str, str], name: str, least: int, default: int | None = None) -> int | None:
+    text = environment.get(name) or ""
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
+        raise InvalidSetting(name, f"must be a whole number, at least {least}")
+    return int(text)

@@ -1,0 +1,131 @@
+"""Files as pickles: the frame around the bytes, and nothing that ever runs it.
+
+A blob is the pickle of one `bytes` object, written by hand so that its offsets never depend on its size:
+
+    80 04           PROTO 4
+    8e              BINBYTES8
+    8 bytes         length, little-endian
+    length bytes    the file
+    2e              STOP
+
+`pickle.load` gives the file back to anyone, but nothing here unpickles. The three opening bytes, and a length that fills
+the object to the last byte but one, leave no room for another opcode; a blob that claims less than it holds could hide
+some behind the payload, so the size is checked every time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from shared.errors import DamagedFile
+from shared.storage.objects import NotFound, ObjectStore, RangeNotSatisfiable, Reader
+
+PROLOGUE = b"\x80\x04\x8e"
+STOP = b"."
+HEAD_SIZE = 11
+FRAME_SIZE = HEAD_SIZE + len(STOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What went into a blob: size in bytes, SHA-256 in hex."""
+
+    file_size: int
+    sha256: str
+
+
+def blob_key(file_id: str) -> str:
+    return f"files/{file_id[:2]}/{file_id}.pickle"
+
+
+def head(file_size: int) -> bytes:
+    """The 11 bytes in front of a file of this size."""
+    return PROLOGUE + file_size.to_bytes(8, "little")
+
+
+class BlobWriter:
+    """A file on its way into a blob, hashed in the same pass."""
+
+    def __init__(self, store: ObjectStore, file_id: str) -> None:
+        self._writer = store.writer(blob_key(file_id), HEAD_SIZE)
+        self._hash = hashlib.sha256()
+        self.file_size = 0
+
+    def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        self._hash.update(data)
+        self.file_size += len(data)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 in hex of what was written so far."""
+        return self._hash.hexdigest()
+
+    def commit(self) -> Written:
+        """Make the blob durable."""
+        self._writer.write(STOP)
+        self._writer.commit(head(self.file_size))
+        return Written(self.file_size, self.sha256)
+
+    def abort(self) -> None:
+        self._writer.abort()
+
+
+class Payload:
+    """Bytes `[start, stop)` of a file, being read. Close it when done."""
+
+    def __init__(self, file_id: str, reader: Reader, length: int) -> None:
+        self._file_id = file_id
+        self._reader = reader
+        self._left = length
+
+    def read(self, size: int) -> bytes:
+        """At most `size` next bytes; empty at the end and only there. Raises `DamagedFile`, `StorageUnavailable`."""
+        if self._left == 0:
+            return b""
+        data = self._reader.read(min(size, self._left))
+        if not data:
+            raise DamagedFile(self._file_id, f"the blob ends {self._left} bytes early")
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def open_payload(store: ObjectStore, file_id: str, file_size: int, start: int, stop: int) -> Payload:
+    """Open the bytes `[start, stop)` of a file, having checked the frame as far as the read covers it.
+
+    Raises `NotFound` and `DamagedFile`.
+    """
+    from_head = start == 0
+    try:
+        reader = store.open(blob_key(file_id), 0 if from_head else HEAD_SIZE + start, HEAD_SIZE + stop)
+    except RangeNotSatisfiable as error:
+        raise DamagedFile(file_id, "the blob is shorter than its record says") from error
+    try:
+        if reader.object_size != file_size + FRAME_SIZE:
+            raise DamagedFile(file_id, f"the blob has {reader.object_size} bytes instead of {file_size + FRAME_SIZE}")
+        if from_head and _exactly(reader, HEAD_SIZE) != head(file_size):
+            raise DamagedFile(file_id, "the blob does not begin as a pickle of its length")
+    except BaseException:
+        reader.close()
+        raise
+    return Payload(file_id, reader, stop - start)
+
+
+def has_blob(store: ObjectStore, file_id: str, file_size: int) -> bool:
+    """Whether the blob is there; raises `DamagedFile` if its frame is not right."""
+    try:
+        open_payload(store, file_id, file_size, 0, 0).close()
+    except NotFound:
+        return False
+    return True
+
+
+def _exactly(reader: Reader, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := reader.read(size - len(data))):
+        data += more
+    return data

@@ -1,0 +1,320 @@
+"""Objects as files of one directory.
+
+Every write is staged under `.staging/`, synced and renamed into place, so a reader sees the old or the new object and a
+crash leaves at most a staged file. Conditions hold across threads and processes of one machine, by an advisory lock on
+one of 256 files under `.locks/`; they do not hold across machines that mount the directory over a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import secrets
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from shared.errors import StorageFull, StorageUnavailable
+from shared.storage.objects import (
+    ABSENT,
+    ANYTHING,
+    AlreadyExists,
+    Changed,
+    Condition,
+    Matches,
+    NotFound,
+    RangeNotSatisfiable,
+)
+
+log = logging.getLogger(__name__)
+
+STAGING = ".staging"
+LOCKS = ".locks"
+LOCK_COUNT = 256
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class LocalStore:
+    """An `ObjectStore` in the directory `root`, which is created if need be.
+
+    A `writer` that would leave less than `min_free_space` bytes on the file system raises `StorageFull`; small objects
+    may still be written then, so that files can be counted and deleted on a full disk.
+    """
+
+    def __init__(self, root: Path, *, min_free_space: int = 0) -> None:
+        self.root = root.absolute()
+        self._min_free_space = min_free_space
+        self._durable_directories: set[str] = set()
+        with _translated():
+            for name in (STAGING, LOCKS):
+                self._make_directory(str(self.root / name))
+        self.check()
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        with _translated(key), open(self._path(key), "rb", buffering=0) as file:
+            data = file.readall()
+        return data, _etag(data)
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        for key in keys:
+            try:
+                yield key, self.read(key)[0]
+            except NotFound:
+                continue
+
+    def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+        path = self._path(key)
+        with _translated():
+            self._make_directory(os.path.dirname(path))
+            with self._locked(key):
+                self._require(key, when)
+                staged = self._stage(data)
+                self._publish(staged, path)
+        return _etag(data)
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> LocalReader:
+        with _translated(key):
+            file = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with _translated(key):
+                size = os.fstat(file).st_size
+            if start >= size:
+                raise RangeNotSatisfiable(key)
+            return LocalReader(file, size, start, size if stop is None else min(stop, size))
+        except BaseException:
+            os.close(file)
+            raise
+
+    def writer(self, key: str, reserve: int = 0) -> LocalWriter:
+        return LocalWriter(self, key, reserve)
+
+    def delete(self, key: str) -> None:
+        # The lock keeps a conditional write, which has compared but not renamed yet, from bringing the object back.
+        path = self._path(key)
+        with _translated(), self._locked(key):
+            try:
+                os.unlink(path)
+            except _ABSENT:
+                return
+            _sync_directory(os.path.dirname(path))
+
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        yield from self._walk(str(self.root / prefix), prefix, after)
+
+    def check(self) -> None:
+        with _translated():
+            if not os.access(self.root / STAGING, os.W_OK | os.X_OK):
+                raise StorageUnavailable(f"{self.root} cannot be written to")
+
+    def _path(self, key: str) -> str:
+        segments = key.split("/")
+        if not key.isascii() or any(segment in ("", ".", "..") or segment.startswith(".") for segment in segments):
+            raise ValueError("not a key of this project")
+        return os.path.join(self.root, *segments)
+
+    def _walk(self, directory: str, prefix: str, after: str) -> Iterator[str]:
+        try:
+            with os.scandir(directory) as entries:
+                found = sorted(
+                    entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
+                    for entry in entries
+                    if entry.name.isascii() and not entry.name.startswith(".")
+                )
+        except _ABSENT:
+            return
+        except OSError as error:
+            raise _failure(error) from error
+        for name in found:
+            key = prefix + name
+            if name.endswith("/"):
+                # Everything below sorts at or before `after` unless `after` itself lies below.
+                if key > after or after.startswith(key):
+                    yield from self._walk(directory + "/" + name.rstrip("/"), key, after)
+            elif key > after:
+                yield key
+
+    @contextlib.contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        # flock belongs to the open file, so a file opened per use also keeps threads of one process apart. The files
+        # are never removed: unlinking one that somebody waits for would let two hold "the same" lock.
+        number = zlib.crc32(key.encode()) % LOCK_COUNT
+        file = os.open(self.root / LOCKS / f"{number:03}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def _require(self, key: str, when: Condition) -> None:
+        if when is ANYTHING:
+            return
+        try:
+            current = self.read(key)[1]
+        except NotFound:
+            if when is ABSENT:
+                return
+            raise
+        if not isinstance(when, Matches):
+            raise AlreadyExists(key)
+        if current != when.etag:
+            raise Changed(key)
+
+    def _stage(self, data: bytes) -> str:
+        path, file = self._new_staged()
+        try:
+            try:
+                _write_all(file, data)
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except BaseException:
+            os.unlink(path)
+            raise
+        return path
+
+    def _new_staged(self) -> tuple[str, int]:
+        path = str(self.root / STAGING / secrets.token_hex(16))
+        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def _publish(self, staged: str, path: str) -> None:
+        """Rename a synced file into place and make the new name durable."""
+        try:
+            os.replace(staged, path)
+        except BaseException:
+            os.unlink(staged)
+            raise
+        _sync_directory(os.path.dirname(path))
+
+    def _make_directory(self, path: str) -> None:
+        """Make a directory and those above it, and make their names durable.
+
+        Another process may have made one without having synced its parent yet, so the first use in each process syncs.
+        """
+        if path in self._durable_directories:
+            return
+        parent = os.path.dirname(path)
+        if path != str(self.root) and parent != path:
+            self._make_directory(parent)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+            _sync_directory(parent)
+        else:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        self._durable_directories.add(path)
+
+    def require_space(self) -> None:
+        """Raise `StorageFull` once less than the configured space is free."""
+        if self._min_free_space <= 0:
+            return
+        space = os.statvfs(self.root)
+        if space.f_bavail * space.f_frsize < self._min_free_space:
+            raise StorageFull
+
+
+class LocalReader:
+    """A `Reader` that keeps the file open, so that deleting the object does not disturb it."""
+
+    def __init__(self, file: int, size: int, start: int, stop: int) -> None:
+        self._file = file
+        self.object_size = size
+        self._position = start
+        self._stop = stop
+
+    def read(self, size: int) -> bytes:
+        with _translated():
+            data = os.pread(self._file, min(size, self._stop - self._position), self._position)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class LocalWriter:
+    """A `Writer` into a staged file."""
+
+    def __init__(self, store: LocalStore, key: str, reserve: int) -> None:
+        self._store = store
+        self._key = key
+        self._reserve = reserve
+        with _translated():
+            store.require_space()
+            self._staged, self._file = store._new_staged()
+            os.lseek(self._file, reserve, os.SEEK_SET)
+
+    def write(self, data: bytes) -> None:
+        with _translated():
+            self._store.require_space()
+            _write_all(self._file, data)
+
+    def commit(self, head: bytes = b"") -> None:
+        if len(head) != self._reserve:
+            raise ValueError("the head does not fill the bytes reserved for it")
+        path = self._store._path(self._key)
+        with _translated():
+            os.pwrite(self._file, head, 0)
+            os.fsync(self._file)
+            self._close()
+            self._store._make_directory(os.path.dirname(path))
+            with self._store._locked(self._key):
+                self._store._publish(self._staged, path)
+
+    def abort(self) -> None:
+        self._close()
+        try:
+            os.unlink(self._staged)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            # What cannot be removed now is left to the sweep; the caller is already reporting a fault of its own.
+            log.warning("a staged file could not be removed: %s", error)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+@contextlib.contextmanager
+def _translated(key: str | None = None) -> Iterator[None]:
+    """Turn what the operating system says into the contract's errors; a missing file only where `key` is given."""
+    try:
+        yield
+    except _ABSENT as error:
+        if key is None:
+            raise _failure(error) from error
+        raise NotFound(key) from error
+    except OSError as error:
+        raise _failure(error) from error
+
+
+def _failure(error: OSError) -> StorageFull | StorageUnavailable:
+    if error.errno in _FULL:
+        return StorageFull(str(error))
+    return StorageUnavailable(str(error))
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _sync_directory(path: str) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,320 @@
+"""The JSON record of each file, and the one loop that changes it by conditional write.
+
+A record is the truth about its file: visible if and only if it says *ready*. Records are read strictly, so that one that
+was damaged is reported as such and never half believed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.errors import Contended, DamagedFile, OutcomeUnknown, UnknownFile
+from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Matches, NotFound, ObjectStore
+
+log = logging.getLogger(__name__)
+
+PREFIX = "metadata/"
+UPLOADING, READY, DELETED = "uploading", "ready", "deleted"
+
+RETRY_FOR = 10.0  # seconds
+BACKOFF_BASE = 0.01
+BACKOFF_CAP = 0.5
+REMEMBER_WRITES_FOR = 60.0  # seconds
+REMEMBER_WRITES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is stored about one file. Times are aware and in UTC, sizes in bytes, `sha256` in hex.
+
+    `revision` grows by one with each write, and `writes` holds the IDs of recent ones with their time (seconds since
+    1970): together they tell whether a write that got no answer is in. `unknown` keeps what a newer version stored.
+    """
+
+    file_id: str
+    state: str
+    original_name: str
+    content_type: str
+    file_size: int
+    sha256: str | None
+    created_at: datetime
+    expires_at: datetime | None = None
+    max_downloads: int | None = None
+    download_count: int = 0
+    password_hash: str | None = None
+    revision: int = 0
+    writes: tuple[tuple[str, float], ...] = ()
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as it was read or written, with the etag that stands for exactly that."""
+
+    record: Record
+    etag: str
+
+
+def record_key(file_id: str) -> str:
+    return f"{PREFIX}{file_id[:2]}/{file_id}.json"
+
+
+class Records:
+    """Records in an object store. `clock` gives aware UTC times, `sleep` and `jitter` are for the waits between tries."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        clock: Callable[[], datetime],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._jitter = jitter
+
+    def get(self, file_id: str) -> Stored:
+        """Raises `UnknownFile` and `DamagedFile`."""
+        try:
+            data, etag = self._store.read(record_key(file_id))
+        except NotFound as error:
+            raise UnknownFile(file_id) from error
+        return Stored(decode(file_id, data), etag)
+
+    def get_many(self, file_ids: Iterable[str]) -> Iterator[Record]:
+        """Records in the order of the IDs; those that are gone are left out, damaged ones too, with a log line."""
+        for key, data in self._store.read_many(map(record_key, file_ids)):
+            try:
+                yield decode(_file_id(key), data)
+            except DamagedFile as error:
+                log.error("%s", error)
+
+    def ids(self, after: str = "") -> Iterator[str]:
+        """IDs that have a record, whatever its state, sorted."""
+        for key in self._store.list(PREFIX, record_key(after) if after else ""):
+            file_id = _file_id(key)
+            if key == record_key(file_id):
+                yield file_id
+
+    def create(self, record: Record) -> Stored:
+        """Write a record under an ID that was never used before. Raises `OutcomeUnknown` and `Contended`."""
+        new, write_id = self._stamped(record)
+        attempts = _Attempts(self, record.file_id)
+        while True:
+            try:
+                return Stored(new, self._store.put(record_key(record.file_id), encode(new), ABSENT))
+            except (AlreadyExists, Changed):
+                # The ID is random and ours alone: whatever is there came from an earlier try of this loop.
+                try:
+                    stored = self.get(record.file_id)
+                except UnknownFile:
+                    attempts.wait()
+                    continue
+                if _holds(stored.record, write_id):
+                    return stored
+                raise
+            except Ambiguous:
+                attempts.uncertain = True
+                attempts.wait()
+
+    def update(self, file_id: str, change: Callable[[Record], Record], seen: Stored | None = None) -> Stored:
+        """Apply a pure change to the latest record, exactly once, however many others write at the same time.
+
+        `seen` saves a read where it still is the latest. `change` may raise to refuse; returning its argument changes
+        nothing. Raises `UnknownFile`, `DamagedFile`, `Contended` and `OutcomeUnknown`.
+        """
+        attempts = _Attempts(self, file_id)
+        current = seen or self.get(file_id)
+        while True:
+            changed = change(current.record)
+            if changed is current.record:
+                return current
+            new, write_id = self._stamped(changed)
+            written, current = self._write(attempts, current, new, write_id)
+            if written:
+                return current
+
+    def _write(self, attempts: _Attempts, base: Stored, new: Record, write_id: str) -> tuple[bool, Stored]:
+        """Repeat one write until it is known to be in (True) or to have lost (False, with what won)."""
+        key, data = record_key(new.file_id), encode(new)
+        while True:
+            try:
+                return True, Stored(new, self._store.put(key, data, Matches(base.etag)))
+            except NotFound as error:
+                raise UnknownFile(new.file_id) from error
+            except Ambiguous:
+                attempts.uncertain = True
+            except Changed:
+                current = self.get(new.file_id)
+                if attempts.uncertain and _holds(current.record, write_id):
+                    return True, current
+                if current.etag != base.etag:
+                    if attempts.uncertain:
+                        self._require_memory(base.record, current.record)
+                        attempts.uncertain = False
+                    attempts.wait()
+                    return False, current
+            attempts.wait()
+
+    def _require_memory(self, base: Record, current: Record) -> None:
+        """Raise `OutcomeUnknown` unless every write since `base` is still listed, so that a missing ID proves something."""
+        if current.revision - base.revision > len(current.writes):
+            log.error("outcome unknown of a write for %s", base.file_id)
+            raise OutcomeUnknown(base.file_id)
+
+    def _stamped(self, record: Record) -> tuple[Record, str]:
+        now = self._clock().timestamp()
+        write_id = secrets.token_urlsafe(9)
+        recent = [write for write in record.writes if write[1] > now - REMEMBER_WRITES_FOR]
+        writes = (*recent[-(REMEMBER_WRITES - 1) :], (write_id, round(now, 3)))
+        return dataclasses.replace(record, revision=record.revision + 1, writes=writes), write_id
+
+
+class _Attempts:
+    """The bound on one caller's tries, and the waits between them: exponential, capped, with full jitter."""
+
+    def __init__(self, records: Records, file_id: str) -> None:
+        self._records = records
+        self._file_id = file_id
+        self._deadline = records._monotonic() + RETRY_FOR
+        self._pause = BACKOFF_BASE
+        self.uncertain = False
+
+    def wait(self) -> None:
+        records = self._records
+        pause = self._pause * records._jitter()
+        if records._monotonic() + pause >= self._deadline:
+            if self.uncertain:
+                log.error("outcome unknown of a write for %s", self._file_id)
+                raise OutcomeUnknown(self._file_id)
+            raise Contended(self._file_id)
+        records._sleep(pause)
+        self._pause = min(self._pause * 2, BACKOFF_CAP)
+
+
+def _holds(record: Record, write_id: str) -> bool:
+    return any(known == write_id for known, _ in record.writes)
+
+
+def _file_id(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".json")
+
+
+_TIMES = ("created_at", "expires_at")
+
+
+def encode(record: Record) -> bytes:
+    known = {entry.name: getattr(record, entry.name) for entry in dataclasses.fields(Record) if entry.name != "unknown"}
+    for name in _TIMES:
+        known[name] = rfc3339(known[name])
+    return json.dumps({**record.unknown, **known}, ensure_ascii=False, allow_nan=False).encode()
+
+
+def decode(file_id: str, data: bytes) -> Record:
+    """Raises `DamagedFile` for anything that `encode` cannot have written for this ID."""
+    try:
+        record = _record(
+            json.loads(
+                data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant, parse_float=_finite
+            )
+        )
+        if record.file_id != file_id:
+            raise ValueError("the record of another file")
+        if b"\\u" in data:
+            # Only an escape can smuggle in a lone surrogate, which no answer of ours could carry.
+            encode(record)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(file_id, f"the record cannot be read: {type(error).__name__}: {error}"[:200]) from error
+    return record
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """The moment in UTC as RFC 3339 has it, to the millisecond."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _record(values: Any) -> Record:
+    if not isinstance(values, dict):
+        raise TypeError("not an object")
+
+    def take(name: str, *kinds: type) -> Any:
+        value = values.pop(name)
+        # bool is an int to isinstance, and never a value here.
+        if type(value) not in kinds:
+            raise ValueError(f"{name} is of the wrong type")
+        return value
+
+    def number(name: str, least: int, *kinds: type) -> Any:
+        value = take(name, int, *kinds)
+        if value is not None and value < least:
+            raise ValueError(f"{name} is too small")
+        return value
+
+    def moment(name: str, *kinds: type) -> Any:
+        value = take(name, str, *kinds)
+        if value is None:
+            return None
+        parsed = datetime.fromisoformat(value)
+        if parsed.tzinfo is None:
+            raise ValueError(f"{name} has no time zone")
+        return parsed.astimezone(UTC)
+
+    nothing = type(None)
+    state = take("state", str)
+    if state not in (UPLOADING, READY, DELETED):
+        raise ValueError("state is none of ours")
+    return Record(
+        file_id=take("file_id", str),
+        state=state,
+        original_name=take("original_name", str),
+        content_type=take("content_type", str),
+        file_size=number("file_size", 0),
+        sha256=take("sha256", str, nothing),
+        created_at=moment("created_at"),
+        expires_at=moment("expires_at", nothing),
+        max_downloads=number("max_downloads", 1, nothing),
+        download_count=number("download_count", 0),
+        password_hash=take("password_hash", str, nothing),
+        revision=number("revision", 0),
+        writes=tuple(_write(item) for item in take("writes", list)),
+        unknown=values,
+    )
+
+
+def _write(item: Any) -> tuple[str, float]:
+    match item:
+        case [str(write_id), int(at) | float(at)]:
+            return write_id, float(at)
+    raise ValueError("writes is of the wrong type")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key appears twice")
+    return values
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,333 @@
+"""Objects in an S3 bucket, or in any server that speaks S3, under an optional prefix.
+
+Two clients: the ordinary one repeats what failed, as botocore knows how; the conditional one never does, for only the
+caller can tell whether a conditional write that got no answer took effect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+)
+
+from shared.errors import FileTooLarge, StorageFull, StorageUnavailable
+from shared.storage.objects import (
+    ABSENT,
+    ANYTHING,
+    AlreadyExists,
+    Ambiguous,
+    Changed,
+    Condition,
+    Matches,
+    NotFound,
+    RangeNotSatisfiable,
+)
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import CompletedPartTypeDef
+
+log = logging.getLogger(__name__)
+
+PART_SIZE = 16 * 1024 * 1024
+MAX_PARTS = 10_000  # S3's own limit, so one pass can write PART_SIZE * MAX_PARTS bytes and no more.
+READ_TIMEOUT = 20.0
+CONDITIONAL_TIMEOUT = 3.0
+CONNECTIONS = 64
+PARALLEL_READS = 16
+
+_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+_CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"})
+_FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded"})
+
+
+def open_s3(bucket: str, prefix: str) -> S3Store:
+    """The store behind `s3://bucket/prefix`, found and authorised by the usual `AWS_*` settings of boto3."""
+    session = boto3.session.Session()
+    ordinary = {"retries": {"mode": "standard", "total_max_attempts": 4}, "read_timeout": READ_TIMEOUT}
+    conditional = {"retries": {"mode": "standard", "total_max_attempts": 1}, "read_timeout": CONDITIONAL_TIMEOUT}
+    return S3Store(_client(session, ordinary), _client(session, conditional), bucket, prefix)
+
+
+def _client(session: boto3.session.Session, settings: dict[str, Any]) -> S3Client:
+    def build(style: Literal["virtual", "path"]) -> S3Client:
+        # "when_required" keeps to what every S3-compatible server understands: no checksum trailers on plain puts.
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": style},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            connect_timeout=CONDITIONAL_TIMEOUT,
+            max_pool_connections=CONNECTIONS,
+            **settings,
+        )
+        return session.client("s3", config=config)
+
+    try:
+        client = build("virtual")
+        # Servers other than AWS seldom have a host name per bucket.
+        return client if ".amazonaws.com" in client.meta.endpoint_url else build("path")
+    except (BotoCoreError, ValueError) as error:
+        raise StorageUnavailable(f"no S3 client: {error}") from error
+
+
+class S3Store:
+    """An `ObjectStore` in one bucket. `conditional` is a client that never repeats a request by itself."""
+
+    def __init__(self, client: S3Client, conditional: S3Client, bucket: str, prefix: str = "") -> None:
+        self._client = client
+        self._conditional = conditional
+        self._bucket = bucket
+        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        with _translated(key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+            with contextlib.closing(answer["Body"]) as body:
+                return body.read(), answer["ETag"]
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        def read(key: str) -> tuple[str, bytes] | None:
+            try:
+                return key, self.read(key)[0]
+            except NotFound:
+                return None
+
+        with ThreadPoolExecutor(PARALLEL_READS) as pool:
+            yield from (found for found in pool.map(read, keys) if found is not None)
+
+    def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+        name = self._prefix + key
+        if when is ANYTHING:
+            with _translated(key):
+                return self._client.put_object(Bucket=self._bucket, Key=name, Body=data)["ETag"]
+        put = self._conditional.put_object
+        try:
+            if isinstance(when, Matches):
+                return put(Bucket=self._bucket, Key=name, Body=data, IfMatch=when.etag)["ETag"]
+            return put(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*")["ETag"]
+        except (ConnectTimeoutError, EndpointConnectionError, NoCredentialsError) as error:
+            raise StorageUnavailable(str(error)) from error
+        except HTTPClientError as error:
+            raise Ambiguous(key) from error
+        except ClientError as error:
+            _refused_put(key, when, error)
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> S3Reader:
+        span = f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
+        with _translated(key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, Range=span)
+        body = answer["Body"]
+        try:
+            size = int(answer["ContentRange"].rpartition("/")[2])
+        except (KeyError, ValueError) as error:
+            body.close()
+            raise StorageUnavailable("the S3 server ignores ranges") from error
+        return S3Reader(body, size)
+
+    def writer(self, key: str, reserve: int = 0) -> S3Writer:
+        return S3Writer(self._client, self._bucket, self._prefix + key, reserve)
+
+    def delete(self, key: str) -> None:
+        with _translated(key), contextlib.suppress(NotFound):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix, StartAfter=self._prefix + after if after else ""
+        )
+        last = after
+        with _translated(prefix):
+            for page in pages:
+                # Inside a page the order is mended; across pages a server that sorts otherwise would make us skip keys.
+                for key in sorted(entry["Key"][len(self._prefix) :] for entry in page.get("Contents", [])):
+                    if key <= last:
+                        raise StorageUnavailable("the S3 server does not list keys in byte order")
+                    last = key
+                    yield key
+
+    def check(self) -> None:
+        with _translated(""):
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + "metadata/", MaxKeys=1)
+
+
+class S3Reader:
+    """A `Reader` of one response body."""
+
+    def __init__(self, body: StreamingBody, object_size: int) -> None:
+        self._body = body
+        self.object_size = object_size
+
+    def read(self, size: int) -> bytes:
+        with _translated(""):
+            return self._body.read(size)
+
+    def close(self) -> None:
+        self._body.close()
+
+
+class S3Writer:
+    """A `Writer`: one plain PUT for what fits into a part, a multipart upload for more.
+
+    The first part waits until `commit` knows its head. Memory is bounded by the first part and the one being filled.
+    """
+
+    def __init__(self, client: S3Client, bucket: str, key: str, reserve: int) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._reserve = reserve
+        self._first: bytearray | None = None
+        self._buffer = bytearray(reserve)
+        self._upload_id: str | None = None
+        self._parts: list[CompletedPartTypeDef] = []
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            room = PART_SIZE - len(self._buffer)
+            # A full buffer is sent only once more follows, so that the last part is never empty.
+            if room == 0:
+                self._flush()
+                continue
+            self._buffer += view[:room]
+            view = view[room:]
+
+    def commit(self, head: bytes = b"") -> None:
+        if len(head) != self._reserve:
+            raise ValueError("the head does not fill the bytes reserved for it")
+        if self._first is None:
+            self._buffer[: len(head)] = head
+            with _translated(self._key):
+                self._client.put_object(Bucket=self._bucket, Key=self._key, Body=_body(self._buffer))
+            return
+        self._send(len(self._parts) + 2, self._buffer)
+        self._first[: len(head)] = head
+        self._send(1, self._first)
+        self._complete()
+
+    def abort(self) -> None:
+        self._buffer = bytearray()
+        self._first = None
+        if self._upload_id is None:
+            return
+        upload_id, self._upload_id = self._upload_id, None
+        try:
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=upload_id)
+        except (ClientError, BotoCoreError) as error:
+            # What cannot be removed now is left to the bucket's lifecycle rule; the caller is reporting its own fault.
+            log.warning("a multipart upload could not be aborted: %s", error)
+
+    def _flush(self) -> None:
+        if self._first is None:
+            self._first = self._buffer
+        else:
+            number = len(self._parts) + 2
+            if number > MAX_PARTS:
+                raise FileTooLarge(PART_SIZE * MAX_PARTS - self._reserve)
+            self._send(number, self._buffer)
+        self._buffer = bytearray()
+
+    def _send(self, number: int, data: bytearray) -> None:
+        with _translated(self._key):
+            if self._upload_id is None:
+                self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]
+            etag = self._client.upload_part(
+                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=_body(data)
+            )["ETag"]
+        self._parts.append({"PartNumber": number, "ETag": etag})
+
+    def _complete(self) -> None:
+        assert self._upload_id is not None
+        parts = sorted(self._parts, key=lambda part: part["PartNumber"])
+        try:
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, MultipartUpload={"Parts": parts}
+            )
+        except ClientError as error:
+            # A repeated completion whose first answer was lost finds the upload gone, and the object there: the key is
+            # ours alone, so it can only be this one.
+            if _code(error) != "NoSuchUpload" or not self._exists():
+                raise _failure(error) from error
+        except BotoCoreError as error:
+            raise _failure(error) from error
+        self._upload_id = None
+
+    def _exists(self) -> bool:
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=self._key)
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                return False
+            raise _failure(error) from error
+        return True
+
+
+@contextlib.contextmanager
+def _translated(key: str) -> Iterator[None]:
+    """Turn what S3 and botocore say into the contract's errors."""
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) in _MISSING:
+            raise NotFound(key) from error
+        if _code(error) == "InvalidRange":
+            raise RangeNotSatisfiable(key) from error
+        raise _failure(error) from error
+    except (BotoCoreError, IncompleteReadError, io.UnsupportedOperation) as error:
+        raise _failure(error) from error
+
+
+def _refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
+    """Say what an error answer to a conditional write means.
+
+    S3 answers 412 where the condition fails, 409 where another conditional write is under way, and 404 where a match
+    was asked for and the key is gone.
+    """
+    code = _code(error)
+    if code == "PreconditionFailed" and when is ABSENT:
+        raise AlreadyExists(key) from error
+    if code in _CONFLICTS:
+        raise Changed(key) from error
+    if code in _MISSING:
+        raise NotFound(key) from error
+    if _status(error) >= 500 and code not in _FULL:
+        raise Ambiguous(key) from error
+    raise _failure(error) from error
+
+
+def _failure(error: Exception) -> StorageFull | StorageUnavailable:
+    if isinstance(error, ClientError) and _code(error) in _FULL:
+        return StorageFull(str(error))
+    # botocore names operation and error code, never credentials or signed URLs. A clock that is wrong
+    # (RequestTimeTooSkewed) and a missing permission (AccessDenied) are faults of ours too, not of whoever asks.
+    return StorageUnavailable(str(error))
+
+
+def _body(data: bytearray) -> bytes:
+    # botocore takes any buffer, though its types say otherwise; a real `bytes` would be one more copy of a part.
+    return cast("bytes", data)
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
