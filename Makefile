@@ -28,7 +28,7 @@ lint: .venv/.installed-tests ## Check style, types and the layers
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: .venv/.installed-tests ## Rewrite the code in the project's style
 	@$(BIN)/python -m ruff check --fix .

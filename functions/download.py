@@ -23,8 +23,8 @@ router = APIRouter()
 async def download(request: Request, file_id: str) -> Response:
     """Download a file.
 
-    Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, and ranges that start
-    later. A GET that announces itself as a prefetch is answered 503.
+    Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, and ranges that
+    start later. A GET that announces itself as a prefetch is answered 503.
     """
     shares = shares_of(request)
     # Record, checks, count and first bytes in one go: a small file costs a single change of thread.
@@ -68,11 +68,16 @@ def _send(
     request: Request, shares: Shares, found: Stored, start: int, stop: int, status: int, headers: dict[str, str]
 ) -> Response:
     if _is_prefetch(request):
-        return Problem(503, "A prefetch is not served, since it would count as a download.", headers={"Retry-After": "1"})
+        return Problem(
+            503, "A prefetch is not served, since it would count as a download.", headers={"Retry-After": "1"}
+        )
     limit = request.app.state.settings().inline_limit
     if limit is not None and stop - start > limit:
         return Problem(
-            413, f"At most {limit} bytes can be sent in one answer here. Ask for ranges.", limit=limit, kind="too-large-to-send"
+            413,
+            f"At most {limit} bytes can be sent in one answer here. Ask for ranges.",
+            limit=limit,
+            kind="too-large-to-send",
         )
     counted = start == 0
     payload = shares.download(found, start, stop) if counted else shares.open(found, start, stop)

@@ -56,10 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     _announce(chosen.host, chosen.port, settings)
     config = uvicorn.Config(
         "functions.app:app",
-        host=chosen.host,
-        port=chosen.port,
-        workers=chosen.workers,
-        http=chosen.http,
+        **vars(chosen),
         loop="auto",
         # The API has no WebSockets, and Uvicorn would log a handshake with its query string.
         ws="none",

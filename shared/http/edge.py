@@ -23,7 +23,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Edge:
-    """Refuses requests whose head is not right, gives up on clients that fall silent, and ends early answers cleanly."""
+    """Refuses requests whose head is wrong, gives up on clients that fall silent, and ends early answers cleanly."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -104,7 +104,11 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
         retry_after=2,
     ),
     errors.StorageUnavailable: _Row(
-        503, "storage-unavailable", "Storage unavailable", lambda _: "Storage does not answer. Try again.", retry_after=5
+        503,
+        "storage-unavailable",
+        "Storage unavailable",
+        lambda _: "Storage does not answer. Try again.",
+        retry_after=5,
     ),
     errors.StorageFull: _Row(507, "storage-full", "Storage full", lambda _: "There is no room for this file."),
     errors.InvalidSetting: _Row(500, None, None, lambda _: "The service is not set up properly."),
@@ -117,9 +121,7 @@ def from_error(error: errors.ShareError) -> Problem:
     if row.status >= 500:
         log.error("answered %d: %s", row.status, error, exc_info=error if row.status == 500 else None)
     headers = {} if row.retry_after is None else {"Retry-After": str(row.retry_after)}
-    return Problem(
-        row.status, row.detail(error), kind=row.kind, title=row.title, headers=headers, **row.members(error)
-    )
+    return Problem(row.status, row.detail(error), kind=row.kind, title=row.title, headers=headers, **row.members(error))
 
 
 def install(app: FastAPI) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future, wait
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -36,7 +36,7 @@ class Incoming:
         self._upload: Upload | None = None
         self._batch: list[bytes] = []
         self._size = 0
-        self._pending: Future[None] | None = None
+        self._pending: Future[Any] | None = None
         self._finished = False
 
     async def __aenter__(self) -> Self:
@@ -67,7 +67,7 @@ class Incoming:
             self._finished = True
             return record
 
-        self._pending = finishing = self._threads.submit(finish)  # type: ignore[assignment]
+        self._pending = finishing = self._threads.submit(finish)
         return await asyncio.wrap_future(finishing)
 
     def _take(self) -> bytes:
@@ -93,7 +93,9 @@ class Incoming:
 class Outgoing:
     """Bytes being downloaded: read ahead by one chunk, closed however the download ends."""
 
-    def __init__(self, read: Callable[[int], bytes], close: Callable[[], None], first: bytes, threads: Executor) -> None:
+    def __init__(
+        self, read: Callable[[int], bytes], close: Callable[[], None], first: bytes, threads: Executor
+    ) -> None:
         self._read = read
         self._close = close
         self._first = first

@@ -8,9 +8,9 @@ A blob is the pickle of one `bytes` object, written by hand so that its offsets 
     length bytes    the file
     2e              STOP
 
-`pickle.load` gives the file back to anyone, but nothing here unpickles. The three opening bytes, and a length that fills
-the object to the last byte but one, leave no room for another opcode; a blob that claims less than it holds could hide
-some behind the payload, so the size is checked every time.
+`pickle.load` gives the file back to anyone, but nothing here unpickles. The three opening bytes, and a length that
+fills the object to the last byte but one, leave no room for another opcode; a blob that claims less than it holds could
+hide some behind the payload, so the size is checked every time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Counting downloads: exactly, and together where they meet.
 
-Downloads of one file that arrive in this process while a count is being written wait for the next write and share it, so
-that a burst costs a few writes and not one each. Other processes and machines are met by the conditional write alone.
+Downloads of one file that arrive in this process while a count is being written wait for the next write and share it,
+so that a burst costs a few writes and not one each. Other processes and machines are met by conditional writes alone.
 """
 
 from __future__ import annotations

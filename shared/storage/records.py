@@ -1,7 +1,7 @@
 """The JSON record of each file, and the one loop that changes it by conditional write.
 
-A record is the truth about its file: visible if and only if it says *ready*. Records are read strictly, so that one that
-was damaged is reported as such and never half believed.
+A record is the truth about its file: visible if and only if it says *ready*. Records are read strictly, so that one
+that was damaged is reported as such and never half believed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def record_key(file_id: str) -> str:
 
 
 class Records:
-    """Records in an object store. `clock` gives aware UTC times, `sleep` and `jitter` are for the waits between tries."""
+    """Records in an object store. `clock` gives aware UTC times; the rest times the waits between tries."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Records:
             attempts.wait()
 
     def _require_memory(self, base: Record, current: Record) -> None:
-        """Raise `OutcomeUnknown` unless every write since `base` is still listed, so that a missing ID proves something."""
+        """Raise `OutcomeUnknown` unless every write since `base` is still listed, so that a missing ID is proof."""
         if current.revision - base.revision > len(current.writes):
             log.error("outcome unknown of a write for %s", base.file_id)
             raise OutcomeUnknown(base.file_id)
