@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from functions import download, get_metadata, health, list_metadata, upload
+from functions import change, delete, download, get_metadata, health, list_metadata, upload
 from shared.http.app import build_app, lambda_handler
 
-ROUTERS = (upload.router, download.router, list_metadata.router, get_metadata.router, health.router)
+ROUTERS = (
+    upload.router,
+    download.router,
+    list_metadata.router,
+    get_metadata.router,
+    change.router,
+    delete.router,
+    health.router,
+)
 
 app = build_app(*ROUTERS)
 

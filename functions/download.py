@@ -8,14 +8,17 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.errors import UsedUp
 from shared.http.app import lambda_handler, shares_of
+from shared.http.credentials import basic_password
 from shared.http.headers import content_disposition, http_date, joined, repr_digest
 from shared.http.models import problems
 from shared.http.problems import Problem
-from shared.http.ranges import NotModified, Part, PreconditionFailed, Unsatisfiable, Whole, decide
+from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide
 from shared.http.routing import add_endpoint
 from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse, in_thread
-from shared.sharing import Record, Shares, Stored
+from shared.http.tags import Tags
+from shared.sharing import Record, Shares, Stored, is_used_up
 
 router = APIRouter()
 
@@ -25,6 +28,8 @@ async def download(request: Request, file_id: str) -> Response:
 
     Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, and ranges that
     start later. A GET that announces itself as a prefetch is answered 503.
+
+    Of a file with `max_downloads`, a later range is free only if `If-Range` holds the `ETag` of a counted answer.
     """
     shares = shares_of(request)
     # Record, checks, count and first bytes in one go: a small file costs a single change of thread.
@@ -34,11 +39,20 @@ async def download(request: Request, file_id: str) -> Response:
 def _answer(request: Request, shares: Shares, file_id: str) -> Response:
     found = shares.find(file_id)
     record = found.record
-    etag = f'"{record.file_id}"'
-    headers = _headers(record, etag)
+    shares.authorise(found, basic_password(request.headers))
+    tags = Tags(shares.signing, record)
+    headers = _headers(record, tags.plain)
     outcome = decide(
-        request.method, joined(request.headers), etag=etag, last_modified=record.created_at, size=record.file_size
+        request.method,
+        joined(request.headers),
+        etag=tags.plain,
+        last_modified=record.created_at,
+        size=record.file_size,
+        is_current=tags.is_current,
     )
+    resumes = _resumes(request, outcome, tags)
+    if is_used_up(record) and not resumes:
+        raise UsedUp(file_id)
     match outcome:
         case PreconditionFailed():
             return Problem(412, "The file is not the one that If-Match or If-Unmodified-Since asks for.")
@@ -61,35 +75,44 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
     if request.method == "HEAD":
         shares.open(found, 0, 0).close()
         return Response(status_code=status, headers=headers)
-    return _send(request, shares, found, start, stop, status, headers)
+    if tags.capped:
+        headers["ETag"] = request.headers["if-range"] if resumes else tags.with_ticket()
+    return _send(request, shares, found, range(start, stop), not resumes, status, headers)
+
+
+def _resumes(request: Request, outcome: Outcome, tags: Tags) -> bool:
+    """Whether this continues a download that was counted: a later range, for a capped file only with its ticket."""
+    if not (isinstance(outcome, Part) and outcome.start > 0):
+        return False
+    return not tags.capped or tags.is_ticket(request.headers.get("if-range", ""))
 
 
 def _send(
-    request: Request, shares: Shares, found: Stored, start: int, stop: int, status: int, headers: dict[str, str]
+    request: Request, shares: Shares, found: Stored, span: range, counted: bool, status: int, headers: dict[str, str]
 ) -> Response:
+    """The bytes of `span`, as one download if `counted`."""
     if _is_prefetch(request):
         return Problem(
             503, "A prefetch is not served, since it would count as a download.", headers={"Retry-After": "1"}
         )
     limit = request.app.state.settings().inline_limit
-    if limit is not None and stop - start > limit:
+    if limit is not None and len(span) > limit:
         return Problem(
             413,
             f"At most {limit} bytes can be sent in one answer here. Ask for ranges.",
             limit=limit,
             kind="too-large-to-send",
         )
-    counted = start == 0
-    payload = shares.download(found, start, stop) if counted else shares.open(found, start, stop)
+    payload = shares.download(found, span.start, span.stop) if counted else shares.open(found, span.start, span.stop)
     if counted:
-        request.app.state.observe("Downloads")
-    request.app.state.observe("DownloadedBytes", stop - start)
+        request.app.state.observe("Downloads", 1)
+    request.app.state.observe("DownloadedBytes", len(span))
     try:
         first = payload.read(CHUNK_SIZE)
     except BaseException:
         payload.close()
         raise
-    if len(first) == stop - start:
+    if len(first) == len(span):
         payload.close()
         return Response(first, status, headers)
     return OutgoingResponse(Outgoing(payload.read, payload.close, first, request.app.state.threads), status, headers)
@@ -104,7 +127,6 @@ def _headers(record: Record, etag: str) -> dict[str, str]:
     headers = {
         "Content-Type": record.content_type,
         "Content-Disposition": content_disposition(record.original_name),
-        # The bytes of an ID never change, so the ID is the strongest validator there is, and the same on every machine.
         "ETag": etag,
         "Last-Modified": http_date(record.created_at),
         "Accept-Ranges": "bytes",
@@ -127,7 +149,7 @@ add_endpoint(
         200: {"description": "The file.", "content": {"application/octet-stream": {}}},
         206: {"description": "The part of it that `Range` asks for."},
         304: {"description": "The client has it already."},
-        **problems(404, 412, 413, 416, 503),
+        **problems(401, 404, 410, 412, 413, 416, 429, 503),
     },
 )
 

@@ -27,7 +27,7 @@ add_endpoint(
     "/file/metadata/{file_id:file_id}",
     get_metadata,
     response_model=FileMetadata,
-    responses=problems(404, 503),
+    responses=problems(404, 410, 503),
 )
 
 handler = lambda_handler(router)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from shared.errors import InvalidValue
 from shared.http.app import lambda_handler, shares_of
+from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.models import FileMetadata, base_url, metadata, problems
 from shared.http.routing import add_endpoint
 from shared.http.streams import in_thread
@@ -50,7 +51,9 @@ add_endpoint(
     "/file/metadata/",
     list_metadata,
     response_model=dict[str, FileMetadata],
-    responses=problems(422, 503),
+    responses=problems(401, 422, 503),
+    route_class_override=GuardedRoute,
+    dependencies=TOKEN,
 )
 
 handler = lambda_handler(router)

@@ -1,76 +1,143 @@
-"""POST /file/upload/: take a file from a form and answer with its ID and link."""
+"""POST /file/upload/ and PUT /file/upload/{filename}: take a file, and answer with its ID and link."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from shared.errors import FileTooLarge
+from shared.http import options
 from shared.http.app import lambda_handler, shares_of
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
+from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.headers import media_type
-from shared.http.models import UploadedFile, metadata, problems
+from shared.http.models import UploadedFile, base_url, metadata, problems
 from shared.http.routing import add_endpoint
-from shared.http.streams import Incoming
+from shared.http.streams import Incoming, in_thread
+from shared.names import clean_name
+from shared.sharing import Record, Shares
 
 router = APIRouter()
 
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary", "description": "The file."}},
-                }
-            }
-        },
-    }
-}
 
-
-async def upload(request: Request) -> JSONResponse:
-    """Store the file in the form field `file`.
+async def upload(request: Request) -> Response:
+    """Store the file in the form field `file`; the other fields may come before or after it.
 
     Its bytes are written as they arrive. Once this is answered, the file survives a crash.
     """
     shares = shares_of(request)
-    _require_acceptable(request, shares.max_file_size)
+    _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
     async with Incoming(shares, request.app.state.threads) as incoming:
-        form = await receive_form(
-            request.headers.get("content-type", ""), request.stream(), incoming.write, known=frozenset()
-        )
-        record = await incoming.finish(form.file_name, media_type(form.content_type))
-    request.app.state.observe("Uploads")
-    request.app.state.observe("UploadedBytes", record.file_size)
-    body = {"file_id": record.file_id, **metadata(request, record)}
-    return JSONResponse(body, HTTPStatus.CREATED, {"Location": body["download_link"]})
+        content_type = request.headers.get("content-type", "")
+        form = await receive_form(content_type, request.stream(), incoming.write, known=options.FORM_FIELDS)
+        chosen, sha256 = options.from_form(form.fields)
+        record = await incoming.finish(form.file_name, media_type(form.content_type), chosen, sha256)
+    return await _created(request, shares, record)
 
 
-def _require_acceptable(request: Request, max_file_size: int) -> None:
+async def upload_raw(request: Request, filename: str = "") -> Response:
+    """Store the request's body under the name that ends the path, as `curl -T` sends it."""
+    shares = shares_of(request)
+    name = clean_name(filename.removesuffix("/"))
+    chosen, sha256 = options.from_request(request)
+    shares.lifetimes.expiry(shares.now(), chosen.expires_in)
+    _require_acceptable(request, shares.max_file_size, shares.max_file_size)
+    async with Incoming(shares, request.app.state.threads) as incoming:
+        async for chunk in request.stream():
+            await incoming.write(chunk)
+        record = await incoming.finish(name, media_type(request.headers.get("content-type")), chosen, sha256)
+    return await _created(request, shares, record)
+
+
+def _require_acceptable(request: Request, longest_body: int, max_file_size: int) -> None:
     """Refuse by the request's head what could only be refused later, before the client sends its body."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must not have a Content-Encoding.")
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > max_file_size + MAX_OVERHEAD_BYTES:
+    if length.isascii() and length.isdigit() and int(length) > longest_body:
         raise FileTooLarge(max_file_size)
 
+
+async def _created(request: Request, shares: Shares, record: Record) -> Response:
+    request.app.state.observe("Uploads", 1)
+    request.app.state.observe("UploadedBytes", record.file_size)
+    # The first use of the signing key in a process may read it from storage.
+    token = await in_thread(request.app.state.threads, lambda: shares.signing.delete_token(record.file_id))
+    body = {"file_id": record.file_id, **metadata(request, record), "delete_token": token}
+    headers = {
+        "Location": body["download_link"],
+        "X-Url-Delete": f"{base_url(request)}/file/{record.file_id}?token={token}",
+    }
+    if _wants_text(request):
+        return PlainTextResponse(body["download_link"] + "\n", HTTPStatus.CREATED, headers)
+    return JSONResponse(body, HTTPStatus.CREATED, headers)
+
+
+def _wants_text(request: Request) -> bool:
+    accepted = {item.partition(";")[0].strip().lower() for item in request.headers.get("accept", "").split(",")}
+    return "text/plain" in accepted and "application/json" not in accepted
+
+
+_OPTION_FIELDS: dict[str, Any] = {
+    "expires_in": {"type": "integer", "minimum": 1, "description": "Seconds until the file expires."},
+    "max_downloads": {"type": "integer", "minimum": 1, "description": "Downloads until the file is used up."},
+}
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        **_OPTION_FIELDS,
+        "password": {"type": "string", "description": "Needed to download the file."},
+        "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Verified if given."},
+    },
+}
+_PUT_PARAMETERS = [
+    *({"name": name, "in": "query", "schema": schema} for name, schema in _OPTION_FIELDS.items()),
+    *(
+        {"name": name, "in": "header", "schema": {"type": kind}}
+        for name, kind in (
+            ("Max-Days", "integer"),
+            ("Max-Downloads", "integer"),
+            ("X-Password", "string"),
+            ("Repr-Digest", "string"),
+        )
+    ),
+]
+_SHARED: dict[str, Any] = {
+    "status_code": HTTPStatus.CREATED,
+    "response_model": UploadedFile,
+    "responses": problems(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
+    "route_class_override": GuardedRoute,
+    "dependencies": TOKEN,
+}
 
 add_endpoint(
     router,
     "POST",
     "/file/upload/",
     upload,
-    status_code=HTTPStatus.CREATED,
-    response_model=UploadedFile,
-    responses=problems(400, 408, 413, 415, 422, 503, 507),
-    openapi_extra=_FORM,
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
+    **_SHARED,
 )
+router.add_api_route(
+    "/file/upload/{filename:path}",
+    upload_raw,
+    methods=["PUT"],
+    openapi_extra={
+        "parameters": _PUT_PARAMETERS,
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        },
+    },
+    **_SHARED,
+)
+router.add_api_route("/file/upload", upload_raw, methods=["PUT"], include_in_schema=False, **_SHARED)
 
 handler = lambda_handler(router)

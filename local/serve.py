@@ -4,45 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import ipaddress
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from shared.errors import InvalidSetting
 from shared.settings import Settings
-
-
-class AccessLogFilter(logging.Filter):
-    """Keeps query strings out of the access log, where they could leave a secret.
-
-    Uvicorn percent-encodes the path, yet takes the client's address from X-Forwarded-For as it came.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and len(record.args) == 5:
-            client, method, target, version, status = record.args
-            record.args = (_printable(str(client)), method, str(target).partition("?")[0], version, status)
-        return True
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isascii() and c.isprintable() and c not in ' "' else ascii(c)[1:-1] for c in text)
-
-
-def log_config() -> dict[str, Any]:
-    """Uvicorn's logging with `AccessLogFilter`, which each worker process imports again by its name."""
-    config = copy.deepcopy(LOGGING_CONFIG)
-    config["filters"] = {"access": {"()": f"local.serve.{AccessLogFilter.__name__}"}}
-    config["loggers"]["uvicorn.access"]["filters"] = ["access"]
-    return config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,11 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
         "functions.app:app",
         **vars(chosen),
         loop="auto",
-        # The API has no WebSockets, and Uvicorn would log a handshake with its query string.
+        # The API has no WebSockets, and uvicorn would log a handshake with its query string.
         ws="none",
         timeout_graceful_shutdown=30,
         server_header=False,
-        log_config=log_config(),
     )
     return _serve(config)
 
@@ -86,8 +57,13 @@ def _announce(host: str, port: int, settings: Settings) -> None:
     place = settings.storage if settings.bucket else Path(settings.storage).resolve()
     print(f"Simple File Sharing API on http://{address}")
     print(f"Files are kept in {place}", flush=True)
-    if not _is_loopback(host):
-        print(f"Warning: anyone who can reach {address} can upload and list files.", file=sys.stderr, flush=True)
+    open_to_all = not settings.api_tokens and settings.api_token_secret is None
+    if open_to_all and not _is_loopback(host):
+        print(
+            f"Warning: anyone who can reach {address} can upload and list files. Set SHARE_API_TOKEN to prevent that.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,15 +6,23 @@ import functools
 from pathlib import Path
 
 from shared.errors import InvalidSetting, StorageUnavailable
+from shared.options import Lifetimes
 from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.objects import ObjectStore
+from shared.tokens import Tokens
 
 
 @functools.cache
 def settings() -> Settings:
     """The settings of this process. Raises `InvalidSetting`."""
     return Settings.from_environment()
+
+
+@functools.cache
+def tokens() -> Tokens:
+    """The API tokens of this process. Raises `InvalidSetting`."""
+    return Tokens(settings().api_tokens, settings().api_token_secret)
 
 
 @functools.cache
@@ -25,7 +33,12 @@ def shares() -> Shares:
 
 def build_shares(chosen: Settings) -> Shares:
     """The use cases over the storage that the settings name."""
-    return Shares(open_store(chosen), max_file_size=chosen.max_file_size)
+    return Shares(
+        open_store(chosen),
+        max_file_size=chosen.max_file_size,
+        lifetimes=Lifetimes(chosen.default_expires_in, chosen.max_expires_in),
+        secret=chosen.secret,
+    )
 
 
 def open_store(chosen: Settings) -> ObjectStore:

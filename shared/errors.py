@@ -79,3 +79,43 @@ class InvalidSetting(ShareError):
         super().__init__(f"{name} {reason}")
         self.name = name
         self.reason = reason
+
+
+class Expired(ShareError):
+    """The file's time is over."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"file {file_id} has expired")
+        self.file_id = file_id
+
+
+class UsedUp(ShareError):
+    """The file was downloaded as often as its cap allows."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"file {file_id} is used up")
+        self.file_id = file_id
+
+
+class DigestMismatch(ShareError):
+    """The bytes received do not have the SHA-256 that the caller announced."""
+
+
+class WrongPassword(ShareError):
+    """The file has a password, and this was not it, or none was given."""
+
+
+class TooManyAttempts(ShareError):
+    """Too many passwords are being checked at once."""
+
+
+class NotAuthorised(ShareError):
+    """What was asked needs a token, and none that counts was given."""
+
+
+class WrongDeleteToken(ShareError):
+    """A delete token was given, and it is not the one of this file."""
+
+
+class CrossSite(ShareError):
+    """A browser says that another site asks for this change."""

@@ -14,6 +14,7 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 # An answer of a Lambda function may have 6 MB, in which base64 leaves room for about 4.5 MB.
 LAMBDA_INLINE_LIMIT = 4 * MIB
+MIN_SECRET_LENGTH = 16
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()/-]*", re.ASCII)
@@ -24,10 +25,16 @@ class Settings:
     """Sizes are in bytes, times in seconds. README lists what each variable means."""
 
     storage: str = "./data"
+    api_tokens: tuple[str, ...] = ()
+    api_token_secret: str | None = None
     public_url: str | None = None
     max_file_size: int = 10 * GIB
+    default_expires_in: int | None = None
+    max_expires_in: int | None = None
     inline_limit: int | None = None
     min_free_space: int = 512 * MIB
+    cors_origins: tuple[str, ...] = ()
+    secret: str | None = None
     tracing: bool = False
 
     @classmethod
@@ -37,12 +44,22 @@ class Settings:
         inline_limit = _number(environment, "SHARE_INLINE_LIMIT", 0)
         if inline_limit is None and "AWS_LAMBDA_FUNCTION_NAME" in environment:
             inline_limit = LAMBDA_INLINE_LIMIT
+        longest = _number(environment, "SHARE_MAX_EXPIRES_IN", 1)
+        default = _number(environment, "SHARE_DEFAULT_EXPIRES_IN", 1)
+        if default is not None and longest is not None and default > longest:
+            raise InvalidSetting("SHARE_DEFAULT_EXPIRES_IN", "must not be more than SHARE_MAX_EXPIRES_IN")
         return cls(
             storage=storage,
+            api_tokens=_tokens(environment.get("SHARE_API_TOKEN") or ""),
+            api_token_secret=environment.get("SHARE_API_TOKEN_SECRET") or None,
             public_url=_public_url(environment.get("SHARE_PUBLIC_URL") or None),
             max_file_size=_number(environment, "SHARE_MAX_FILE_SIZE", 1) or cls.max_file_size,
+            default_expires_in=default,
+            max_expires_in=longest,
             inline_limit=inline_limit if storage.startswith("s3://") else None,
             min_free_space=_number(environment, "SHARE_MIN_FREE_SPACE", 0, cls.min_free_space) or 0,
+            cors_origins=_origins(environment.get("SHARE_CORS_ORIGINS") or ""),
+            secret=_secret(environment.get("SHARE_SECRET") or None),
             tracing=environment.get("POWERTOOLS_TRACE_DISABLED", "true").lower() == "false",
         )
 
@@ -77,6 +94,27 @@ def _public_url(value: str | None) -> str | None:
     if not usable or not value.isascii() or not value.isprintable() or " " in value:
         raise InvalidSetting("SHARE_PUBLIC_URL", "must be a URL such as https://files.example.org")
     return value.rstrip("/")
+
+
+def _tokens(value: str) -> tuple[str, ...]:
+    tokens = tuple(token.strip() for token in value.split(",")) if value else ()
+    # The syntax of a bearer token (RFC 6750 §2.1), or no client could send it.
+    if not all(re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token) for token in tokens):
+        raise InvalidSetting("SHARE_API_TOKEN", "must be tokens of letters, digits and -._~+/, separated by commas")
+    return tokens
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in value.split(",")) if value else ()
+    if not all(re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin) for origin in origins):
+        raise InvalidSetting("SHARE_CORS_ORIGINS", "must be origins such as https://example.org, separated by commas")
+    return origins
+
+
+def _secret(value: str | None) -> str | None:
+    if value is not None and len(value) < MIN_SECRET_LENGTH:
+        raise InvalidSetting("SHARE_SECRET", f"must have at least {MIN_SECRET_LENGTH} characters")
+    return value
 
 
 def _number(environment: Mapping[str, str], name: str, least: int, default: int | None = None) -> int | None:

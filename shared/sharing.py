@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
+import hmac
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from shared.errors import Contended, DamagedFile, FileTooLarge, StorageFull, UnknownFile
-from shared.storage.blobs import BlobWriter, Payload, blob_key, open_payload
+from shared.errors import (
+    Contended,
+    DamagedFile,
+    DigestMismatch,
+    Expired,
+    FileTooLarge,
+    InvalidValue,
+    StorageFull,
+    StorageUnavailable,
+    UnknownFile,
+    UsedUp,
+    WrongPassword,
+)
+from shared.options import Lifetimes, Options
+from shared.passwords import Passwords
+from shared.signing import Signing, stored_secret
+from shared.storage.blobs import BlobWriter, Payload, blob_ids, blob_key, hash_blob, open_payload
 from shared.storage.counts import Counter
+from shared.storage.expiries import Expiries
 from shared.storage.objects import NotFound, ObjectStore
-from shared.storage.records import READY, Record, Records, Stored, rfc3339
+from shared.storage.records import DELETED, READY, Record, Records, Stored, record_key, rfc3339
 
-__all__ = ["FILE_ID", "Page", "Payload", "Record", "Shares", "Stored", "Upload", "rfc3339", "utc_now"]
-
-log = logging.getLogger(__name__)
+__all__ = [
+    "FILE_ID",
+    "Page",
+    "Payload",
+    "Record",
+    "Shares",
+    "Stored",
+    "Upload",
+    "is_used_up",
+    "rfc3339",
+    "utc_now",
+]
 
 FILE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+
+KEEP_USED_UP_FOR = timedelta(days=1)
+# A blob without a record is left alone for a day (see the sweep). A process that slept between the two must not
+# make a record for what may be gone.
+RECORD_WITHIN = timedelta(hours=1)
 
 
 def utc_now() -> datetime:
@@ -40,23 +71,38 @@ class Upload:
             raise FileTooLarge(self._shares.max_file_size)
         self._blob.write(data)
 
-    def finish(self, original_name: str, content_type: str) -> Record:
-        """Make the file durable, then visible."""
-        written = self._blob.commit()
+    def finish(self, original_name: str, content_type: str, options: Options, sha256: str | None = None) -> Record:
+        """Make the file durable, then visible.
+
+        Raises `InvalidValue` for options that are not possible here, `DigestMismatch` if `sha256` (hex) is given and
+        is not that of the bytes, and `TooManyAttempts`.
+        """
+        shares = self._shares
+        now = shares.now()
         record = Record(
             file_id=self.file_id,
             state=READY,
             original_name=original_name,
             content_type=content_type,
-            file_size=written.file_size,
-            sha256=written.sha256,
-            created_at=self._shares.now(),
+            file_size=self._blob.file_size,
+            sha256=self._blob.sha256,
+            created_at=now,
+            expires_at=shares.lifetimes.expiry(now, options.expires_in),
+            max_downloads=options.max_downloads,
+            password_hash=None if options.password is None else shares.passwords.hash(options.password),
         )
+        if sha256 is not None and not hmac.compare_digest(sha256.lower(), self._blob.sha256):
+            raise DigestMismatch
+        self._blob.commit()
+        if record.expires_at is not None:
+            shares.expiries.add(self.file_id, record.expires_at)
+        if shares.now() - now > RECORD_WITHIN:
+            raise StorageUnavailable("storing the file took too long for its record to be made")
         try:
-            return self._shares.records.create(record).record
+            return shares.records.create(record).record
         except (StorageFull, Contended):
             # These say for certain that there is no record; after any other fault there may be, so the blob stays.
-            self._shares.store.delete(blob_key(self.file_id))
+            shares.store.delete(blob_key(self.file_id))
             raise
 
     def abort(self) -> None:
@@ -72,13 +118,25 @@ class Page:
 
 
 class Shares:
-    """Every shared file of one store."""
+    """Every shared file of one store. `secret` signs; without one it is kept in the store itself."""
 
-    def __init__(self, store: ObjectStore, *, max_file_size: int, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        max_file_size: int,
+        lifetimes: Lifetimes | None = None,
+        secret: str | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self.store = store
         self.max_file_size = max_file_size
+        self.lifetimes = lifetimes or Lifetimes()
         self.records = Records(store, clock)
-        self._counter = Counter(self.records)
+        self.expiries = Expiries(store)
+        self.passwords = Passwords()
+        self.signing = Signing(lambda: secret or stored_secret(store), clock)
+        self._counter = Counter(self.records, clock, self._note_used_up)
         self._clock = clock
 
     def now(self) -> datetime:
@@ -89,15 +147,21 @@ class Shares:
         return Upload(self)
 
     def find(self, file_id: str) -> Stored:
-        """The visible file with this ID. Raises `UnknownFile` and `DamagedFile`."""
+        """The visible file with this ID. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
         if not FILE_ID.fullmatch(file_id):
             raise UnknownFile(file_id)
         stored = self.records.get(file_id)
         self._require_visible(stored.record)
         return stored
 
+    def authorise(self, found: Stored, password: str | None) -> None:
+        """Raises `WrongPassword` if the file has another password, and `TooManyAttempts`."""
+        expected = found.record.password_hash
+        if expected is not None and (password is None or not self.passwords.matches(password, expected)):
+            raise WrongPassword
+
     def open(self, found: Stored, start: int, stop: int) -> Payload:
-        """The bytes `[start, stop)` of a file, not counted. Raises `UnknownFile` and `DamagedFile`."""
+        """The bytes `[start, stop)` of a file, not counted. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
         record = found.record
         try:
             return open_payload(self.store, record.file_id, record.file_size, start, stop)
@@ -109,11 +173,14 @@ class Shares:
     def download(self, found: Stored, start: int, stop: int) -> Payload:
         """As `open`, and counted as one download before it returns; a blob that cannot be read counts nothing.
 
-        Raises also `Contended` and `OutcomeUnknown`, and then hands out nothing.
+        Raises also `UsedUp`, `Contended` and `OutcomeUnknown`, and then hands out nothing.
         """
+        if is_used_up(found.record):
+            raise UsedUp(found.record.file_id)
         payload = self.open(found, start, stop)
         try:
-            self._counter.count(found, self._require_visible)
+            if self._counter.count(found, self._require_visible) is None:
+                raise UsedUp(found.record.file_id)
         except BaseException:
             payload.close()
             raise
@@ -124,19 +191,106 @@ class Shares:
 
         Damaged records are left out, with a line in the log.
         """
+        now = self.now()
         files: list[Record] = []
         ids = self.records.ids(after)
         while True:
             # One more than asked for, to know whether there is more.
             batch = [file_id for file_id, _ in zip(ids, range(limit + 1 - len(files)), strict=False)]
-            files += [record for record in self.records.get_many(batch) if record.state == READY]
+            files += [record for record in self.records.get_many(batch) if _is_visible(record, now)]
             if len(files) > limit or not batch:
                 return Page(files[:limit], len(files) > limit)
+
+    def change(self, file_id: str, options: Options, given: frozenset[str]) -> Record:
+        """Set the options whose names are in `given`, where None removes one, and return the file as it then is.
+
+        Raises `UnknownFile`, `Expired`, `DamagedFile`, `InvalidValue`, `TooManyAttempts`, `Contended` and
+        `OutcomeUnknown`.
+        """
+        found = self.find(file_id)
+        now = self.now()
+        values: dict[str, object] = {}
+        if "expires_in" in given:
+            values["expires_at"] = self._new_expiry(now, options.expires_in)
+        if "max_downloads" in given:
+            values["max_downloads"] = options.max_downloads
+        if "password" in given:
+            values["password_hash"] = None if options.password is None else self.passwords.hash(options.password)
+
+        def apply(record: Record) -> Record:
+            self._require_visible(record)
+            changed = dataclasses.replace(record, **values)  # type: ignore[arg-type]
+            used_up_at = (record.used_up_at or now) if is_used_up(changed) else None
+            return dataclasses.replace(changed, used_up_at=used_up_at)
+
+        # A needless entry does no harm, and a missing one would.
+        expected = apply(found.record)
+        if expected.expires_at is not None:
+            self.expiries.add(file_id, expected.expires_at)
+        if options.max_downloads is not None:
+            self._note_used_up(expected)
+        return self.records.update(file_id, apply, found).record
+
+    def delete(self, file_id: str) -> None:
+        """Delete a file. Raises `UnknownFile`, `Expired`, `DamagedFile`, `Contended` and `OutcomeUnknown`.
+
+        Once the record says so the file is gone for everybody; what a crash leaves then is removed by the sweep.
+        """
+        found = self.find(file_id)
+        now = self.now()
+        # Found again by the sweep should this process end before it has done all.
+        self.expiries.add(file_id, now)
+        record = self.records.update(file_id, _mark_deleted, found).record
+        self.remove(file_id)
+        for due in (now, record.expires_at, record.used_up_at and record.used_up_at + KEEP_USED_UP_FOR):
+            if due is not None:
+                self.expiries.withdraw(file_id, due)
+
+    def remove(self, file_id: str) -> None:
+        """Remove all that is stored under an ID, the record last. For files marked as deleted, and for leftovers."""
+        self.store.delete(blob_key(file_id))
+        self.store.delete(record_key(file_id))
+
+    def blob_ids(self) -> Iterator[str]:
+        """IDs that have a blob, sorted."""
+        return blob_ids(self.store)
+
+    def verify(self, record: Record) -> None:
+        """Read the whole blob of a file. Raises `DamagedFile` unless it is what the record says."""
+        try:
+            sha256 = hash_blob(self.store, record.file_id, record.file_size)
+        except NotFound as error:
+            raise DamagedFile(record.file_id, "the blob is missing") from error
+        if record.sha256 not in (None, sha256):
+            raise DamagedFile(record.file_id, "the SHA-256 of the blob is not that of its record")
 
     def check(self) -> None:
         """Raise `StorageUnavailable` unless storage answers."""
         self.store.check()
 
+    def _new_expiry(self, now: datetime, expires_in: int | None) -> datetime | None:
+        if expires_in is None and self.lifetimes.longest is not None:
+            raise InvalidValue("expires_in", "cannot be removed, since files may not be kept for ever here")
+        return None if expires_in is None else self.lifetimes.expiry(now, expires_in)
+
+    def _note_used_up(self, record: Record) -> None:
+        self.expiries.add(record.file_id, self.now() + KEEP_USED_UP_FOR)
+
     def _require_visible(self, record: Record) -> None:
         if record.state != READY:
             raise UnknownFile(record.file_id)
+        if record.expires_at is not None and record.expires_at <= self.now():
+            raise Expired(record.file_id)
+
+
+def is_used_up(record: Record) -> bool:
+    """Whether its cap leaves no download."""
+    return record.max_downloads is not None and record.download_count >= record.max_downloads
+
+
+def _is_visible(record: Record, now: datetime) -> bool:
+    return record.state == READY and (record.expires_at is None or record.expires_at > now)
+
+
+def _mark_deleted(record: Record) -> Record:
+    return record if record.state == DELETED else dataclasses.replace(record, state=DELETED)

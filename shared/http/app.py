@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-import functools
+import asyncio
+import contextlib
 import logging
-import warnings
+import random
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared import bootstrap
-from shared.http import problems
+from shared import bootstrap, telemetry
+from shared.http import access_log, problems
 from shared.http.edge import Edge
+from shared.http.guard import Guard
 from shared.http.streams import in_thread
 from shared.settings import Settings
 from shared.sharing import Shares
+from shared.sweeping import Sweep
+from shared.tokens import Tokens
 
-NAME = "simple-file-sharing-api"
+log = logging.getLogger(__name__)
+
 TITLE = "Simple File Sharing API"
 VERSION = "0.1.0"
 # Each transfer or count in progress takes one only while it waits for storage.
 THREADS = 128
+SWEEP_EVERY = 3600.0  # seconds
 
-Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+CORRELATION_ID = "requestContext.requestId"
 
 
 def build_app(
     *routers: APIRouter,
     shares: Callable[[], Shares] = bootstrap.shares,
     settings: Callable[[], Settings] = bootstrap.settings,
+    tokens: Callable[[], Tokens] = bootstrap.tokens,
 ) -> FastAPI:
     """An application of these routers.
 
@@ -41,22 +49,37 @@ def build_app(
     app = FastAPI(title=TITLE, version=VERSION, redirect_slashes=False, lifespan=_lifespan)
     app.state.shares = shares
     app.state.settings = settings
+    app.state.tokens = tokens
     app.state.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
-    app.state.observe = lambda _name, _value=1: None
+    app.state.observe = lambda _name, _value: None
     app.state.routes = [route for router in routers for route in router.routes]
     for router in routers:
         app.include_router(router)
     problems.install(app)
+    app.add_middleware(Guard, routes=app.state.routes, tokens=tokens, origins=lambda: own_origins(settings()))
+    app.add_middleware(_Cors, settings=settings)
     app.add_middleware(Edge)
     return app
 
 
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    # A wrong setting or a storage that cannot be used is to stop the start, not the first request.
-    await in_thread(app.state.threads, app.state.shares)
-    yield
-    app.state.threads.shutdown(wait=False)
+def lambda_handler(*routers: APIRouter) -> telemetry.Handler:
+    """A Lambda handler for the API Gateway HTTP API (payload format 2.0) that serves these routers and nothing else."""
+
+    def build(observe: telemetry.Observe) -> telemetry.Handler:
+        from mangum import Mangum
+        from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+
+        app = build_app(*routers)
+        app.state.observe = observe
+        # Text as text: else a problem document would travel in base64.
+        adapter = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE])
+
+        def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+            return adapter(event, context)
+
+        return handle
+
+    return telemetry.lazily(build, CORRELATION_ID)
 
 
 def shares_of(request: Request) -> Shares:
@@ -65,54 +88,67 @@ def shares_of(request: Request) -> Shares:
     return provide()
 
 
-def lambda_handler(*routers: APIRouter) -> Handler:
-    """A Lambda handler for the API Gateway HTTP API (payload format 2.0) that serves these routers and nothing else.
-
-    The application, Mangum and Powertools are put together on the first event, so that importing an endpoint for
-    uvicorn costs none of them.
-    """
-
-    @functools.cache
-    def built() -> Handler:
-        return _instrumented(build_app(*routers))
-
-    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        return built()(event, context)
-
-    return handler
+def own_origins(settings: Settings) -> set[str]:
+    """Origins whose pages may make changes: those configured, and our own public address."""
+    public = set() if settings.public_url is None else {"/".join(settings.public_url.split("/")[:3])}
+    return {*settings.cors_origins, *public}
 
 
-def _instrumented(app: FastAPI) -> Handler:
-    from aws_lambda_powertools import Logger, Metrics
-    from aws_lambda_powertools.logging import correlation_paths
-    from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
-    from aws_lambda_powertools.metrics import MetricUnit
-    from mangum import Mangum
-    from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    access_log.mask()
+    # A wrong setting or a storage that cannot be used is to stop the start, not the first request.
+    await in_thread(app.state.threads, app.state.shares)
+    app.state.tokens()
+    sweeping = asyncio.create_task(_sweep_hourly(app))
+    yield
+    sweeping.cancel()
+    app.state.threads.shutdown(wait=False)
 
-    logger = Logger(service=NAME)
-    metrics = Metrics(namespace="SimpleFileSharing", service=NAME)
-    # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID.
-    logging.getLogger("shared").setLevel(logging.INFO)
-    copy_config_to_registered_loggers(logger, include={"shared", "mangum.http"})
-    # A request that counts nothing is no mistake.
-    warnings.filterwarnings("ignore", "No application metrics to publish")
 
-    def observe(name: str, value: float = 1) -> None:
-        unit = MetricUnit.Bytes if name.endswith("Bytes") else MetricUnit.Count
-        metrics.add_metric(name=name, unit=unit, value=value)
+async def _sweep_hourly(app: FastAPI) -> None:
+    """What a schedule does on AWS. Several workers may do it at once, so they at least begin apart."""
+    pause = random.uniform(0, 60)
+    while True:
+        await asyncio.sleep(pause)
+        pause = SWEEP_EVERY
+        try:
+            await in_thread(app.state.threads, lambda: Sweep(app.state.shares()).run())
+        except Exception:
+            log.exception("the sweep failed and will be tried again in an hour")
 
-    app.state.observe = observe
-    # Text as text: else a problem document would travel in base64.
-    adapter = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE])
 
-    def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        return adapter(event, context)
+class _Cors:
+    """Starlette's CORS, from settings that are not known yet when the application is put together."""
 
-    instrumented: Handler = logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_HTTP)(handle)
-    instrumented = metrics.log_metrics(capture_cold_start_metric=True)(instrumented)
-    if app.state.settings().tracing:
-        from aws_lambda_powertools import Tracer
+    def __init__(self, app: ASGIApp, settings: Callable[[], Settings]) -> None:
+        self._app = app
+        self._settings = settings
+        self._configured: ASGIApp | None = None
 
-        instrumented = Tracer(service=NAME).capture_lambda_handler(instrumented, capture_response=False)
-    return instrumented
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._configured is None:
+            origins = self._settings().cors_origins
+            self._configured = self._app if not origins else _cors(self._app, origins)
+        await self._configured(scope, receive, send)
+
+
+def _cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=[
+            "Accept-Ranges",
+            "Content-Disposition",
+            "Content-Length",
+            "Content-Range",
+            "ETag",
+            "Link",
+            "Location",
+            "Repr-Digest",
+            "Retry-After",
+            "X-Url-Delete",
+        ],
+    )

@@ -33,6 +33,15 @@ class UploadedFile(FileMetadata):
     """A file that was just stored."""
 
     file_id: str = Field(examples=[EXAMPLE_ID])
+    delete_token: str = Field(description="Allows its holder to change and delete the file. Shown only here.")
+
+
+class OptionChanges(BaseModel):
+    """What to set; null removes, and what is not named stays."""
+
+    expires_in: int | None = Field(default=None, ge=1, description="Seconds from now.")
+    max_downloads: int | None = Field(default=None, ge=1)
+    password: str | None = Field(default=None, min_length=1)
 
 
 class ProblemDocument(BaseModel):

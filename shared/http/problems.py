@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -65,53 +65,86 @@ class Problem(JSONResponse):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What one class of error is answered with. `members` takes the error's evidence over into the document."""
+    """What one class of error is answered with.
+
+    `detail` is a format string and `members` a function, both of the error, whose evidence they take over.
+    """
 
     status: int
     kind: str | None
     title: str | None
-    detail: Callable[[Any], str]
+    detail: str
     members: Callable[[Any], dict[str, Any]] = lambda _: {}
-    retry_after: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     # Exactly what an unknown path gets, so that an ID which exists no more looks like one that never did.
-    errors.UnknownFile: _Row(404, None, None, lambda _: NOT_FOUND),
-    errors.DamagedFile: _Row(500, "damaged-file", "Damaged file", lambda _: "The stored file is damaged."),
+    errors.UnknownFile: _Row(404, None, None, NOT_FOUND),
+    errors.DamagedFile: _Row(500, "damaged-file", "Damaged file", "The stored file is damaged."),
+    errors.Expired: _Row(410, "expired", "Expired", "The file has expired."),
+    errors.UsedUp: _Row(410, "used-up", "Used up", "The file was downloaded as often as it may be."),
+    errors.DigestMismatch: _Row(
+        400, "digest-mismatch", "Digest mismatch", "The bytes received do not have the digest announced."
+    ),
+    errors.WrongPassword: _Row(
+        401,
+        "password-required",
+        "Password required",
+        "The file has a password: send it by HTTP Basic authentication, with any user name.",
+        headers={"WWW-Authenticate": 'Basic realm="shared file", charset="UTF-8"'},
+    ),
+    errors.TooManyAttempts: _Row(
+        429,
+        "too-many-attempts",
+        "Too many attempts",
+        "Too many passwords are being checked at once. Try again.",
+        headers={"Retry-After": "2"},
+    ),
+    errors.NotAuthorised: _Row(
+        401,
+        "token-required",
+        "Token required",
+        "This needs a valid token.",
+        headers={"WWW-Authenticate": 'Bearer realm="file sharing"'},
+    ),
+    errors.WrongDeleteToken: _Row(
+        403, "wrong-delete-token", "Wrong delete token", "This is not the delete token of the file."
+    ),
+    errors.CrossSite: _Row(403, "cross-site", "Cross-site request", "Another site may not change anything here."),
     errors.FileTooLarge: _Row(
         413,
         "file-too-large",
         "File too large",
-        lambda error: f"A file may have at most {error.limit} bytes.",
+        "A file may have at most {error.limit} bytes.",
         lambda error: {"limit": error.limit},
     ),
     errors.InvalidValue: _Row(
         422,
         "invalid-value",
         "Invalid value",
-        lambda error: f"{error.field} {error.reason}.",
+        "{error.field} {error.reason}.",
         lambda error: {"errors": [{"field": error.field, "reason": error.reason}]},
     ),
     errors.Contended: _Row(
-        503, "busy", "Busy", lambda _: "Too many requests want this file at once. Try again.", retry_after=2
+        503, "busy", "Busy", "Too many requests want this file at once. Try again.", headers={"Retry-After": "2"}
     ),
     errors.OutcomeUnknown: _Row(
         503,
         "outcome-unknown",
         "Outcome unknown",
-        lambda _: "Storage did not say whether the change was made. Try again.",
-        retry_after=2,
+        "Storage did not say whether the change was made. Try again.",
+        headers={"Retry-After": "2"},
     ),
     errors.StorageUnavailable: _Row(
         503,
         "storage-unavailable",
         "Storage unavailable",
-        lambda _: "Storage does not answer. Try again.",
-        retry_after=5,
+        "Storage does not answer. Try again.",
+        headers={"Retry-After": "5"},
     ),
-    errors.StorageFull: _Row(507, "storage-full", "Storage full", lambda _: "There is no room for this file."),
-    errors.InvalidSetting: _Row(500, None, None, lambda _: "The service is not set up properly."),
+    errors.StorageFull: _Row(507, "storage-full", "Storage full", "There is no room for this file."),
+    errors.InvalidSetting: _Row(500, None, None, "The service is not set up properly."),
 }
 
 
@@ -120,8 +153,8 @@ def from_error(error: errors.ShareError) -> Problem:
     row = PROBLEMS[type(error)]
     if row.status >= 500:
         log.error("answered %d: %s", row.status, error, exc_info=error if row.status == 500 else None)
-    headers = {} if row.retry_after is None else {"Retry-After": str(row.retry_after)}
-    return Problem(row.status, row.detail(error), kind=row.kind, title=row.title, headers=headers, **row.members(error))
+    detail = row.detail.format(error=error)
+    return Problem(row.status, detail, kind=row.kind, title=row.title, headers=row.headers, **row.members(error))
 
 
 def install(app: FastAPI) -> None:

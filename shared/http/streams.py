@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from shared.options import Options
 from shared.sharing import Record, Shares, Upload
 
 BATCH_SIZE = 1024 * 1024
@@ -55,15 +56,17 @@ class Incoming:
             await self._settle()
             self._pending = self._threads.submit(self._store, self._take())
 
-    async def finish(self, original_name: str, content_type: str) -> Record:
-        """Store what is left and make the file visible."""
+    async def finish(
+        self, original_name: str, content_type: str, options: Options, sha256: str | None = None
+    ) -> Record:
+        """Store what is left and make the file visible. Raises what `Upload.finish` raises."""
         await self._settle()
         batch = self._take()
 
         def finish() -> Record:
             self._store(batch)
             assert self._upload is not None
-            record = self._upload.finish(original_name, content_type)
+            record = self._upload.finish(original_name, content_type, options, sha256)
             self._finished = True
             return record
 

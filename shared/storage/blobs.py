@@ -15,16 +15,20 @@ hide some behind the payload, so the size is checked every time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.errors import DamagedFile
-from shared.storage.objects import NotFound, ObjectStore, RangeNotSatisfiable, Reader
+from shared.storage.objects import ObjectStore, RangeNotSatisfiable, Reader
 
+PREFIX = "files/"
 PROLOGUE = b"\x80\x04\x8e"
 STOP = b"."
 HEAD_SIZE = 11
 FRAME_SIZE = HEAD_SIZE + len(STOP)
+CHUNK_SIZE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,15 @@ class Written:
 
 
 def blob_key(file_id: str) -> str:
-    return f"files/{file_id[:2]}/{file_id}.pickle"
+    return f"{PREFIX}{file_id[:2]}/{file_id}.pickle"
+
+
+def blob_ids(store: ObjectStore) -> Iterator[str]:
+    """IDs that have a blob, sorted."""
+    for key in store.list(PREFIX):
+        file_id = key.rpartition("/")[2].removesuffix(".pickle")
+        if key == blob_key(file_id):
+            yield file_id
 
 
 def head(file_size: int) -> bytes:
@@ -115,13 +127,17 @@ def open_payload(store: ObjectStore, file_id: str, file_size: int, start: int, s
     return Payload(file_id, reader, stop - start)
 
 
-def has_blob(store: ObjectStore, file_id: str, file_size: int) -> bool:
-    """Whether the blob is there; raises `DamagedFile` if its frame is not right."""
-    try:
-        open_payload(store, file_id, file_size, 0, 0).close()
-    except NotFound:
-        return False
-    return True
+def hash_blob(store: ObjectStore, file_id: str, file_size: int) -> str:
+    """SHA-256 in hex of the file in a blob, whose frame is checked to the last byte. Raises as `open_payload`."""
+    digest = hashlib.sha256()
+    payload = open_payload(store, file_id, file_size, 0, file_size)
+    with contextlib.closing(payload):
+        while data := payload.read(CHUNK_SIZE):
+            digest.update(data)
+    with contextlib.closing(store.open(blob_key(file_id), HEAD_SIZE + file_size)) as tail:
+        if tail.read(len(STOP)) != STOP:
+            raise DamagedFile(file_id, "the blob does not end as a pickle")
+    return digest.hexdigest()
 
 
 def _exactly(reader: Reader, size: int) -> bytes:

@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import datetime
 
 from shared.storage.records import Record, Records, Stored
 
@@ -26,10 +27,15 @@ class _Batch:
 
 
 class Counter:
-    """Counts downloads in the records of their files."""
+    """Counts downloads in the records of their files.
 
-    def __init__(self, records: Records) -> None:
+    `before_last` is called with the record before the write that spends the last download of a cap, perhaps repeatedly.
+    """
+
+    def __init__(self, records: Records, clock: Callable[[], datetime], before_last: Callable[[Record], None]) -> None:
         self._records = records
+        self._clock = clock
+        self._before_last = before_last
         self._guard = threading.Lock()
         self._forming: dict[str, _Batch] = {}
         # A file's batches are written one after another. Files that share a lock merely wait for each other.
@@ -67,7 +73,11 @@ class Counter:
                 granted = min(granted, max(0, record.max_downloads - record.download_count))
             if not granted:
                 return record
-            return dataclasses.replace(record, download_count=record.download_count + granted)
+            counted = dataclasses.replace(record, download_count=record.download_count + granted)
+            if counted.download_count != counted.max_downloads:
+                return counted
+            self._before_last(counted)
+            return dataclasses.replace(counted, used_up_at=self._clock())
 
         try:
             stored = self._records.update(seen.record.file_id, add, seen)

@@ -16,6 +16,7 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from shared.errors import StorageFull, StorageUnavailable
@@ -106,6 +107,17 @@ class LocalStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         yield from self._walk(str(self.root / prefix), prefix, after)
+
+    def discard_unfinished(self, before: datetime) -> int:
+        removed = 0
+        with _translated(), os.scandir(self.root / STAGING) as entries:
+            for entry in entries:
+                # Two sweeps may meet here, and a writer may finish at any moment.
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat(follow_symlinks=False).st_mtime < before.timestamp():
+                        os.unlink(entry.path)
+                        removed += 1
+        return removed
 
     def check(self) -> None:
         with _translated():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Final, Literal, Protocol
 
@@ -143,6 +144,13 @@ class ObjectStore(Protocol):
         """Keys that start with `prefix` and sort behind `after`, in byte order. Unfinished writes are not among them.
 
         `prefix` ends in `/`.
+        """
+        ...
+
+    def discard_unfinished(self, before: datetime) -> int:
+        """Remove what writers left that were neither committed nor aborted, and say how many there were.
+
+        A directory goes by the last write before that time, S3 by when the writer began.
         """
         ...
 

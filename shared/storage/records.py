@@ -51,6 +51,7 @@ class Record:
     expires_at: datetime | None = None
     max_downloads: int | None = None
     download_count: int = 0
+    used_up_at: datetime | None = None
     password_hash: str | None = None
     revision: int = 0
     writes: tuple[tuple[str, float], ...] = ()
@@ -214,7 +215,7 @@ def _file_id(key: str) -> str:
     return key.rpartition("/")[2].removesuffix(".json")
 
 
-_TIMES = ("created_at", "expires_at")
+_TIMES = ("created_at", "expires_at", "used_up_at")
 
 
 def encode(record: Record) -> bytes:
@@ -288,6 +289,7 @@ def _record(values: Any) -> Record:
         expires_at=moment("expires_at", nothing),
         max_downloads=number("max_downloads", 1, nothing),
         download_count=number("download_count", 0),
+        used_up_at=moment("used_up_at", nothing),
         password_hash=take("password_hash", str, nothing),
         revision=number("revision", 0),
         writes=tuple(_write(item) for item in take("writes", list)),

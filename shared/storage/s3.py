@@ -11,6 +11,7 @@ import io
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import boto3
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 
 PART_SIZE = 16 * 1024 * 1024
 MAX_PARTS = 10_000  # S3's own limit, so one pass can write PART_SIZE * MAX_PARTS bytes and no more.
+# Where our own writers put large objects; multipart uploads elsewhere are not theirs.
+BLOBS = "files/"
 READ_TIMEOUT = 20.0
 CONDITIONAL_TIMEOUT = 3.0
 CONNECTIONS = 64
@@ -161,6 +164,21 @@ class S3Store:
                         raise StorageUnavailable("the S3 server does not list keys in byte order")
                     last = key
                     yield key
+
+    def discard_unfinished(self, before: datetime) -> int:
+        removed = 0
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + BLOBS
+        )
+        with _translated(BLOBS):
+            for upload in (upload for page in pages for upload in page.get("Uploads", [])):
+                if upload["Initiated"] < before:
+                    with contextlib.suppress(self._client.exceptions.NoSuchUpload):
+                        self._client.abort_multipart_upload(
+                            Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
+                        removed += 1
+        return removed
 
     def check(self) -> None:
         with _translated(""):

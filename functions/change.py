@@ -1,0 +1,44 @@
+"""PATCH /file/{file_id}: change or remove the expiry, the cap and the password of a file."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from starlette.requests import Request
+
+from shared.http.app import lambda_handler, shares_of
+from shared.http.guard import OWNER, require_owner
+from shared.http.models import FileMetadata, OptionChanges, metadata, problems
+from shared.http.options import from_json
+from shared.http.routing import add_endpoint
+from shared.http.streams import in_thread
+
+router = APIRouter()
+
+
+async def change(request: Request, file_id: str) -> JSONResponse:
+    """Set what the body names, and remove what it names as null. `expires_in` counts from now.
+
+    Needs the API token, or the delete token that the file's upload was answered with.
+    """
+    threads = request.app.state.threads
+    await in_thread(threads, lambda: require_owner(request, file_id))
+    options, given = await from_json(request)
+    record = await in_thread(threads, lambda: shares_of(request).change(file_id, options, given))
+    return JSONResponse(metadata(request, record))
+
+
+_BODY = OptionChanges.model_json_schema()
+
+add_endpoint(
+    router,
+    "PATCH",
+    "/file/{file_id:file_id}",
+    change,
+    response_model=FileMetadata,
+    responses=problems(400, 401, 403, 404, 410, 413, 415, 422, 429, 503),
+    dependencies=OWNER,
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
+)
+
+handler = lambda_handler(router)

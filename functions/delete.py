@@ -1,0 +1,42 @@
+"""DELETE /file/{file_id}: remove a file for good."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.http.app import lambda_handler, shares_of
+from shared.http.guard import OWNER, require_owner
+from shared.http.models import problems
+from shared.http.routing import add_endpoint
+from shared.http.streams import in_thread
+
+router = APIRouter()
+
+
+async def delete(request: Request, file_id: str) -> Response:
+    """Delete a file. Needs the API token, or the delete token that its upload was answered with."""
+
+    def work() -> None:
+        require_owner(request, file_id)
+        shares_of(request).delete(file_id)
+
+    await in_thread(request.app.state.threads, work)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+add_endpoint(
+    router,
+    "DELETE",
+    "/file/{file_id:file_id}",
+    delete,
+    status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
+    responses=problems(401, 403, 404, 410, 503),
+    dependencies=OWNER,
+)
+
+handler = lambda_handler(router)

@@ -1,0 +1,42 @@
+"""Housekeeping on a schedule: by EventBridge on AWS, by hand as `python -m functions.sweep`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from shared import bootstrap
+from shared.errors import InvalidSetting
+from shared.sweeping import Sweep
+from shared.telemetry import Handler, Observe, lazily
+
+
+def _build(observe: Observe) -> Handler:
+    def handle(_event: dict[str, Any], _context: Any) -> dict[str, int]:
+        swept = dataclasses.asdict(Sweep(bootstrap.shares()).run())
+        for name, count in swept.items():
+            # Each metric costs money, so silence stands for nothing done.
+            if count:
+                observe(f"Sweep{name.title()}", count)
+        return swept
+
+    return handle
+
+
+def main() -> int:
+    """Sweep once and print what was done."""
+    try:
+        shares = bootstrap.shares()
+    except InvalidSetting as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(dataclasses.asdict(Sweep(shares).run())))
+    return 0
+
+
+handler = lazily(_build)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Who may ask for what, decided from the request's head alone, before any of its body is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from fastapi import Security
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.errors import CrossSite, NotAuthorised, ShareError, WrongDeleteToken
+from shared.http.problems import from_error
+from shared.tokens import Tokens
+
+# These only declare in the OpenAPI document what is checked here.
+TOKEN = [Security(HTTPBearer(auto_error=False, description="An API token, where one is configured."))]
+OWNER = [
+    *TOKEN,
+    Security(APIKeyHeader(name="X-Delete-Token", auto_error=False, scheme_name="DeleteToken")),
+    Security(APIKeyQuery(name="token", auto_error=False, scheme_name="DeleteTokenInLink")),
+]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class GuardedRoute(APIRoute):
+    """A route that needs an API token where any is configured."""
+
+
+class Guard:
+    """Asks for a token on every `GuardedRoute`; without tokens, refuses what another site makes a browser change.
+
+    A layer around the application and not a dependency of its endpoints: those run once a body was read. `origins` are
+    other sites that may make changes.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        routes: Iterable[BaseRoute],
+        tokens: Callable[[], Tokens],
+        origins: Callable[[], Collection[str]],
+    ) -> None:
+        self._app = app
+        self._guarded = [route for route in routes if isinstance(route, GuardedRoute)]
+        self._tokens = tokens
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        answer = self._app if refusal is None else from_error(refusal)
+        await answer(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> ShareError | None:
+        headers = Headers(scope=scope)
+        if self._tokens().required:
+            needs_token = any(
+                scope["method"] in (route.methods or ()) and route.path_regex.match(scope["path"])
+                for route in self._guarded
+            )
+            return NotAuthorised() if needs_token and not has_token(headers, self._tokens()) else None
+        if scope["method"] not in SAFE_METHODS and self._is_cross_site(headers):
+            return CrossSite()
+        return None
+
+    def _is_cross_site(self, headers: Headers) -> bool:
+        """By what a browser says of a request's origin (Fetch Metadata, RFC 6454); other clients say nothing."""
+        origin = headers.get("origin")
+        if origin is not None and origin in self._origins():
+            return False
+        if headers.get("sec-fetch-site", "none").lower() not in ("same-origin", "none"):
+            return True
+        return origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower()
+
+
+def has_token(headers: Headers, tokens: Tokens) -> bool:
+    """Whether a request carries exactly one Authorization header with a valid bearer token (RFC 6750 §2.1)."""
+    values = headers.getlist("authorization")
+    if len(values) != 1:
+        return False
+    scheme, _, credentials = values[0].partition(" ")
+    return scheme.lower() == "bearer" and tokens.accept(credentials.strip(" "))
+
+
+def require_owner(request: Request, file_id: str) -> None:
+    """Let only those pass who hold an API token or the delete token of this file.
+
+    Needs nothing from storage but the signing key, so that a stranger learns nothing about the ID. Raises
+    `NotAuthorised` and `WrongDeleteToken`.
+    """
+    tokens: Tokens = request.app.state.tokens()
+    if tokens.required and has_token(request.headers, tokens):
+        return
+    given = request.headers.getlist("x-delete-token") or request.query_params.getlist("token")
+    if not given:
+        raise NotAuthorised
+    if len(given) != 1 or not request.app.state.shares().signing.is_delete_token(file_id, given[0]):
+        raise WrongDeleteToken

@@ -1,0 +1,139 @@
+"""Reading what a sender chooses for a file from forms, queries, headers and JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import http_sf
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from shared.errors import InvalidValue
+from shared.options import Options, checked, parse_options, whole_number
+
+FORM_FIELDS = frozenset({"expires_in", "max_downloads", "password", "sha256"})
+CHANGEABLE = frozenset({"expires_in", "max_downloads", "password"})
+MAX_JSON_BYTES = 16 * 1024
+
+_DAY = 24 * 3600
+_MAX_DAYS = 36_600
+_SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+def from_form(fields: Mapping[str, str]) -> tuple[Options, str | None]:
+    """Options, and the SHA-256 (hex) that the bytes are to have. Raises `InvalidValue`."""
+    sha256 = fields.get("sha256")
+    if sha256 is not None and not _SHA256_HEX.fullmatch(sha256):
+        raise InvalidValue("sha256", "must be 64 hexadecimal digits")
+    return parse_options(fields.get("expires_in"), fields.get("max_downloads"), fields.get("password")), sha256
+
+
+def from_request(request: Request) -> tuple[Options, str | None]:
+    """As `from_form`, from a PUT: query parameters, transfer.sh's headers, `X-Password` and `Repr-Digest` (RFC 9530).
+
+    Raises `InvalidValue`, and `HTTPException` 400 for a malformed digest.
+    """
+    if "password" in request.query_params:
+        raise InvalidValue("password", "must not be sent in a URL, which ends up in logs: use the header X-Password")
+    days = _header(request, "max-days")
+    by_days = None if days is None else str(whole_number("Max-Days", days, _MAX_DAYS) * _DAY)
+    options = parse_options(
+        _only("expires_in", *_queried(request, "expires_in"), by_days),
+        _only("max_downloads", *_queried(request, "max_downloads"), _header(request, "max-downloads")),
+        _utf8(_header(request, "x-password")),
+    )
+    return options, _announced_digest(request)
+
+
+async def from_json(request: Request) -> tuple[Options, frozenset[str]]:
+    """Options from a JSON object, and which of them it names; null stands for removing one.
+
+    Raises `InvalidValue`, and `HTTPException` 400, 413 and 415.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in ("application/json", "application/merge-patch+json"):
+        raise HTTPException(415, "The body must be application/json.")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            raise HTTPException(413, f"The body is larger than {MAX_JSON_BYTES} bytes.")
+    try:
+        values = json.loads(body, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "The body is not JSON.") from error
+    if not isinstance(values, dict):
+        raise HTTPException(400, "The body must be a JSON object.")
+    for name, value in values.items():
+        _require_type(name, value)
+    return checked(Options(**values)), frozenset(values)
+
+
+def _require_type(name: str, value: Any) -> None:
+    if name not in CHANGEABLE:
+        raise InvalidValue("body", f"may name only {', '.join(sorted(CHANGEABLE))}")
+    # `type`, since to isinstance True is a number.
+    kind, wanted = (str, "text") if name == "password" else (int, "a whole number")
+    if value is not None and type(value) is not kind:
+        raise InvalidValue(name, f"must be {wanted} or null")
+    if isinstance(value, str):
+        _require_encodable(name, value)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name appears twice")
+    return values
+
+
+def _queried(request: Request, name: str) -> list[str]:
+    return request.query_params.getlist(name)
+
+
+def _header(request: Request, name: str) -> str | None:
+    return _only(name, *request.headers.getlist(name))
+
+
+def _only(name: str, *values: str | None) -> str | None:
+    given = [value for value in values if value is not None]
+    if len(given) > 1:
+        raise InvalidValue(name, "must be given only once")
+    return given[0] if given else None
+
+
+def _utf8(value: str | None) -> str | None:
+    """A header's text, which arrives decoded as latin-1, as the UTF-8 it was meant to be."""
+    if value is None:
+        return None
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError as error:
+        raise InvalidValue("X-Password", "must be UTF-8") from error
+
+
+def _require_encodable(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(name, "must be Unicode text") from error
+
+
+def _announced_digest(request: Request) -> str | None:
+    """The SHA-256 of `Repr-Digest` in hex; other algorithms are ignored, as RFC 9530 §2 allows."""
+    values = request.headers.getlist("repr-digest")
+    if not values:
+        return None
+    try:
+        digests: Any = http_sf.parse(", ".join(values).encode("latin-1"), tltype="dictionary")
+    except ValueError as error:
+        raise HTTPException(400, "Repr-Digest is malformed.") from error
+    if "sha-256" not in digests:
+        return None
+    value = digests["sha-256"][0]
+    if not isinstance(value, bytes) or len(value) != 32:
+        raise HTTPException(400, "The sha-256 of Repr-Digest must be 32 bytes.")
+    return value.hex()

@@ -1,0 +1,84 @@
+"""What the service signs: the delete token of a file, and the tickets that resume a counted download."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from itsdangerous import BadSignature, Signer, TimestampSigner
+
+from shared.errors import StorageUnavailable
+from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, NotFound, ObjectStore
+
+SECRET_KEY = "secret"
+TICKET_LIFETIME = 24 * 3600  # seconds
+
+_TRIES = 5
+
+
+class Signing:
+    """Signatures under one secret, which is found when first needed. `clock` gives aware UTC times."""
+
+    def __init__(self, secret: Callable[[], str], clock: Callable[[], datetime]) -> None:
+        self._secret = secret
+        self._clock = clock
+        self._found: str | None = None
+        self._guard = threading.Lock()
+
+    def delete_token(self, file_id: str) -> str:
+        """The token that allows whoever holds it to change and delete this file; always the same for one ID."""
+        return self._delete_signer().get_signature(file_id).decode()
+
+    def is_delete_token(self, file_id: str, token: str) -> bool:
+        return self._delete_signer().verify_signature(file_id, token.encode(errors="replace"))
+
+    def ticket(self, file_id: str) -> str:
+        """A ticket, beginning with the ID and made of ETag characters, that resumes a counted download of this file."""
+        return self._ticket_signer().sign(file_id).decode()
+
+    def is_ticket(self, file_id: str, ticket: str) -> bool:
+        """Whether it is a ticket for this file and no older than a day."""
+        try:
+            signed = self._ticket_signer().unsign(ticket.encode(errors="replace"), max_age=TICKET_LIFETIME)
+        except BadSignature:
+            return False
+        return signed == file_id.encode()
+
+    def _delete_signer(self) -> Signer:
+        return Signer(self._key(), salt="delete", key_derivation="hmac", digest_method=hashlib.sha256)
+
+    def _ticket_signer(self) -> _ClockedSigner:
+        return _ClockedSigner(self._key(), self._clock)
+
+    def _key(self) -> str:
+        with self._guard:
+            if self._found is None:
+                self._found = self._secret()
+            return self._found
+
+
+class _ClockedSigner(TimestampSigner):
+    """A `TimestampSigner` by a clock of ours."""
+
+    def __init__(self, key: str, clock: Callable[[], datetime]) -> None:
+        super().__init__(key, salt="ticket", key_derivation="hmac", digest_method=hashlib.sha256)
+        self._clock = clock
+
+    def get_timestamp(self) -> int:
+        return int(self._clock().timestamp())
+
+
+def stored_secret(store: ObjectStore) -> str:
+    """The signing key kept in storage, made by whoever comes first. Raises `StorageUnavailable`."""
+    for _ in range(_TRIES):
+        try:
+            return store.read(SECRET_KEY)[0].decode()
+        except NotFound:
+            # Whatever becomes of this write, the next read shows the one that won.
+            with contextlib.suppress(AlreadyExists, Changed, Ambiguous):
+                store.put(SECRET_KEY, secrets.token_urlsafe(32).encode(), ABSENT)
+    raise StorageUnavailable("the signing key can be neither read nor made")
