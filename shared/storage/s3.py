@@ -203,7 +203,8 @@ class S3Reader:
 class S3Writer:
     """A `Writer`: one plain PUT for what fits into a part, a multipart upload for more.
 
-    The first part waits until `commit` knows its head. Memory is bounded by the first part and the one being filled.
+    The first part waits until `commit` knows its head. Memory is bounded by two parts: that one, and a buffer which all
+    others are sent from, since fresh buffers of this size would leave the allocator holding several.
     """
 
     def __init__(self, client: S3Client, bucket: str, key: str, reserve: int) -> None:
@@ -213,19 +214,20 @@ class S3Writer:
         self._reserve = reserve
         self._first: bytearray | None = None
         self._buffer = bytearray(reserve)
+        self._filled = reserve
         self._upload_id: str | None = None
         self._parts: list[CompletedPartTypeDef] = []
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            room = PART_SIZE - len(self._buffer)
             # A full buffer is sent only once more follows, so that the last part is never empty.
-            if room == 0:
+            if self._filled == PART_SIZE:
                 self._flush()
-                continue
-            self._buffer += view[:room]
-            view = view[room:]
+            taken = view[: PART_SIZE - self._filled]
+            self._buffer[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            view = view[len(taken) :]
 
     def commit(self, head: bytes = b"") -> None:
         if len(head) != self._reserve:
@@ -235,6 +237,7 @@ class S3Writer:
             with _translated(self._key):
                 self._client.put_object(Bucket=self._bucket, Key=self._key, Body=_body(self._buffer))
             return
+        del self._buffer[self._filled :]
         self._send(len(self._parts) + 2, self._buffer)
         self._first[: len(head)] = head
         self._send(1, self._first)
@@ -254,15 +257,14 @@ class S3Writer:
 
     def _flush(self) -> None:
         if self._first is None:
-            self._first = self._buffer
+            self._first, self._buffer = self._buffer, bytearray(PART_SIZE)
         else:
-            number = len(self._parts) + 2
-            if number > MAX_PARTS:
-                raise FileTooLarge(PART_SIZE * MAX_PARTS - self._reserve)
-            self._send(number, self._buffer)
-        self._buffer = bytearray()
+            self._send(len(self._parts) + 2, self._buffer)
+        self._filled = 0
 
     def _send(self, number: int, data: bytearray) -> None:
+        if number > MAX_PARTS:
+            raise FileTooLarge(PART_SIZE * MAX_PARTS - self._reserve)
         with _translated(self._key):
             if self._upload_id is None:
                 self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]

@@ -1,0 +1,199 @@
+"""S3 servers for the tests, each a process of its own that lives as long as its `with` block.
+
+Two of them, because each gets something wrong that the other gets right: moto lists in S3's order and answers 404 where
+S3 does, SeaweedFS checks signatures and compares and swaps as fast as a real store. Both listen on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3.session
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+START_WITHIN = 60.0  # seconds
+ATTEMPTS = 3
+
+# Below the ports that systems hand out by themselves, even when 10,000 is added.
+PORTS = range(10_000, 20_000)
+GRPC_OFFSET = 10_000
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server, and the only account that it knows."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+
+    def environment(self) -> dict[str, str]:
+        """What boto3 has to find in the environment of a process that is to use this server."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client(self) -> S3Client:
+        return boto3.session.Session().client(
+            "s3",
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+
+@contextlib.contextmanager
+def moto_server() -> Iterator[S3Server]:
+    """moto in a process of its own: within one process it is not safe to use from several threads."""
+
+    def command(ports: Sequence[int]) -> list[str]:
+        return [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(ports[0])]
+
+    with _running(command, 1, HTTPStatus.OK) as ports:
+        yield S3Server(f"http://{HOST}:{ports[0]}", "testing", "testing")
+
+
+@contextlib.contextmanager
+def seaweedfs() -> Iterator[S3Server]:
+    """SeaweedFS: all of its servers in one process, over a directory that goes with it.
+
+    A bucket takes several of its volumes at once, so tests should share one.
+    """
+    roles = ("s3", "master", "volume", "filer")
+    with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        server = S3Server("", "testing", "testing-secret")
+        accounts = directory / "s3.json"
+        accounts.write_text(json.dumps({"identities": [_administrator(server)]}))
+        (directory / "data").mkdir()
+
+        def command(ports: Sequence[int]) -> list[str]:
+            return [
+                str(Path(sys.executable).with_name("weed")),
+                f"-logdir={directory}",
+                "server",
+                "-s3",
+                f"-s3.config={accounts}",
+                f"-dir={directory / 'data'}",
+                f"-ip={HOST}",
+                f"-ip.bind={HOST}",
+                *(f"-{role}.port={port}" for role, port in zip(roles, ports, strict=True)),
+                f"-s3.localSocket={directory / 's3.sock'}",
+                f"-filer.localSocket={directory / 'filer.sock'}",
+                # Two more servers on fixed ports, where a second SeaweedFS would find them taken.
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                "-master.telemetry=false",
+                "-master.volumeSizeLimitMB=64",
+                "-volume.max=100",
+            ]
+
+        # It refuses who does not sign. To stop in good order takes it 15 s, for data that nobody will read.
+        with _running(command, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
+            try:
+                yield S3Server(f"http://{HOST}:{ports[0]}", server.access_key, server.secret_key)
+            finally:
+                for role, port in zip(roles, ports, strict=True):
+                    Path(f"/tmp/seaweedfs-{role}-grpc-{port + GRPC_OFFSET}.sock").unlink(missing_ok=True)
+
+
+def _administrator(server: S3Server) -> dict[str, object]:
+    return {
+        "name": "tests",
+        "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+
+
+@contextlib.contextmanager
+def _running(
+    command: Callable[[Sequence[int]], list[str]], port_count: int, answer: HTTPStatus, patience: float = 5.0
+) -> Iterator[Sequence[int]]:
+    """Run a server until the block ends, on ports that it gets to itself; the first one answers HTTP."""
+    for attempt in range(ATTEMPTS):
+        ports = _free_ports(port_count)
+        with tempfile.TemporaryFile() as log:
+            process = subprocess.Popen(command(ports), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                if _answers(process, ports[0], answer):
+                    yield ports
+                    return
+                # Somebody else may have taken a port since it was looked at.
+                if process.poll() is None or attempt == ATTEMPTS - 1:
+                    log.seek(0)
+                    raise RuntimeError(f"{process.args!r} did not start:\n{log.read().decode(errors='replace')}")
+            finally:
+                _stop(process, patience)
+
+
+def _answers(process: subprocess.Popen[bytes], port: int, answer: HTTPStatus) -> bool:
+    """Wait until the server answers; False if it ends, or takes too long."""
+    deadline = time.monotonic() + START_WITHIN
+    while process.poll() is None and time.monotonic() < deadline:
+        if _status(port) == answer:
+            # Had another server answered on this port, ours could not live.
+            return process.poll() is None
+        time.sleep(0.05)
+    return False
+
+
+def _status(port: int) -> int | None:
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_ports(count: int) -> Sequence[int]:
+    """Ports that nobody listens on, each with the one that SeaweedFS derives from it; random, so that workers differ."""
+    shuffled = random.SystemRandom().sample(PORTS, len(PORTS))
+    free = (port for port in shuffled if _is_free(port) and _is_free(port + GRPC_OFFSET))
+    return [port for port, _ in zip(free, range(count), strict=False)]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As a server would: a connection that is still being forgotten does not keep the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
