@@ -242,6 +242,12 @@ def started(server: subprocess.Popen[bytes], log: Path) -> str:
     pytest.fail(f"the server did not start: {log.read_text(errors='replace')}")
 
 
+def kept(command: str, variables: Path) -> str:
+    """What makes a variable that the command sets known to later ones, by its value: it may stem from an upload."""
+    assignment = re.match(r"(\w+)=", command)
+    return f"\ndeclare -p {assignment[1]} >> {variables}" if assignment else ""
+
+
 def test_session(address: str, tmp_path: Path) -> None:
     assert shutil.which("curl"), "curl is needed (on Debian or Ubuntu: apt install curl)"
     # Nothing else of the environment, in which a proxy or a .curlrc might be set.
@@ -249,13 +255,14 @@ def test_session(address: str, tmp_path: Path) -> None:
     environment = {"PATH": path, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
     commands = list(session())
     assert len(commands) > 10
-    assignments = ""
+    variables = tmp_path / ".variables"
+    variables.touch()
     names: dict[str, str] = {}
     for command, expected in commands:
         real_names = {shown_name: real for real, shown_name in names.items()}
         script = renamed(command, real_names).replace(ADDRESS, address)
         result = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", assignments + script],
+            ["bash", "-eo", "pipefail", "-c", f"source {variables}\n{script}{kept(command, variables)}"],
             cwd=tmp_path,
             env=environment,
             stdout=subprocess.PIPE,
@@ -265,8 +272,6 @@ def test_session(address: str, tmp_path: Path) -> None:
         )
         output = result.stdout.decode()
         assert result.returncode == 0, f"{command}\n{output}"
-        if re.match(r"\w+=", command):
-            assignments += script + "\n"
         if "/file/upload/" in command:
             names |= dict(zip(GIVEN_OUT.findall(output), GIVEN_OUT.findall(expected), strict=True))
         output = renamed(output, names).replace(address, ADDRESS)
