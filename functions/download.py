@@ -57,7 +57,8 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
         case PreconditionFailed():
             return Problem(412, "The file is not the one that If-Match or If-Unmodified-Since asks for.")
         case NotModified():
-            kept = ("ETag", "Last-Modified", "Cache-Control")
+            # The type too, since the gateway makes up one for an answer that has none, and a cache would take it over.
+            kept = ("Content-Type", "ETag", "Last-Modified", "Cache-Control")
             return Response(status_code=304, headers={name: headers[name] for name in kept})
         case Unsatisfiable():
             return Problem(

@@ -126,7 +126,7 @@ add_endpoint(
     **_SHARED,
 )
 router.add_api_route(
-    "/file/upload/{filename:path}",
+    "/file/upload/{filename:rest}",
     upload_raw,
     methods=["PUT"],
     openapi_extra={

@@ -40,9 +40,6 @@ def _instrumented(build: Callable[[Observe], Handler], correlation_id_path: str 
 
     logger = Logger(service=NAME)
     metrics = Metrics(namespace=NAMESPACE, service=NAME)
-    # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID.
-    logging.getLogger("shared").setLevel(logging.INFO)
-    copy_config_to_registered_loggers(logger, include={"shared", "mangum.http"})
     # An event that counts nothing is no mistake.
     warnings.filterwarnings("ignore", "No application metrics to publish")
 
@@ -50,7 +47,14 @@ def _instrumented(build: Callable[[Observe], Handler], correlation_id_path: str 
         unit = MetricUnit.Bytes if name.endswith("Bytes") else MetricUnit.Count
         metrics.add_metric(name=name, unit=unit, value=value)
 
-    handler = logger.inject_lambda_context(correlation_id_path=correlation_id_path)(build(observe))
+    logging.getLogger("shared").setLevel(logging.INFO)
+    handler = build(observe)
+    # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID. Only
+    # loggers that exist by now are taken over.
+    copy_config_to_registered_loggers(logger, include={"shared", "mangum"})
+    # Mangum's line for each request has the path in it, and a PUT's path a file name.
+    logging.getLogger("mangum").setLevel(logging.WARNING)
+    handler = logger.inject_lambda_context(correlation_id_path=correlation_id_path)(handler)
     handler = metrics.log_metrics(capture_cold_start_metric=True)(handler)
     if bootstrap.settings().tracing:
         from aws_lambda_powertools import Tracer

@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -75,11 +76,31 @@ def lambda_handler(*routers: APIRouter) -> telemetry.Handler:
         adapter = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE])
 
         def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-            return adapter(event, context)
+            answer = adapter(_complete(event), context)
+            extra = {"file_id": (event.get("pathParameters") or {}).get("file_id")}
+            log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=extra)
+            return answer
 
         return handle
 
     return telemetry.lazily(build, CORRELATION_ID)
+
+
+def _complete(event: dict[str, Any]) -> dict[str, Any]:
+    """An event as Mangum takes it: nothing null, and the path, which the gateway has decoded, encoded again.
+
+    Mangum decodes it, and decoded twice `100%2541` would become another name.
+    """
+    http = event.get("requestContext", {}).get("http")
+    if http is None:
+        return event
+    return {
+        **event,
+        "headers": event.get("headers") or {},
+        "rawQueryString": event.get("rawQueryString") or "",
+        "body": event.get("body") or "",
+        "requestContext": {**event["requestContext"], "http": {**http, "path": quote(http["path"])}},
+    }
 
 
 def shares_of(request: Request) -> Shares:

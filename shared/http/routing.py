@@ -24,7 +24,20 @@ class _FileId(Convertor[str]):
         return value
 
 
+class _Rest(Convertor[str]):
+    """The path parameter `{name:rest}`: whatever is left of the path, also where that has line breaks in it."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
 register_url_convertor("file_id", _FileId())
+register_url_convertor("rest", _Rest())
 
 
 def add_endpoint(router: APIRouter, method: str, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
