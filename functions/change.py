@@ -23,7 +23,7 @@ async def change(request: Request, file_id: str) -> JSONResponse:
     """
     threads = request.app.state.threads
     await in_thread(threads, lambda: require_owner(request, file_id))
-    options, given = await from_json(request)
+    options, given = await from_json(request, shares_of(request).lifetimes.limit)
     record = await in_thread(threads, lambda: shares_of(request).change(file_id, options, given))
     return JSONResponse(metadata(request, record))
 

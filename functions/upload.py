@@ -35,7 +35,7 @@ async def upload(request: Request) -> Response:
     async with Incoming(shares, request.app.state.threads) as incoming:
         content_type = request.headers.get("content-type", "")
         form = await receive_form(content_type, request.stream(), incoming.write, known=options.FORM_FIELDS)
-        chosen, sha256 = options.from_form(form.fields)
+        chosen, sha256 = options.from_form(form.fields, shares.lifetimes.limit)
         record = await incoming.finish(form.file_name, media_type(form.content_type), chosen, sha256)
     return await _created(request, shares, record)
 
@@ -44,7 +44,7 @@ async def upload_raw(request: Request, filename: str = "") -> Response:
     """Store the request's body under the name that ends the path, as `curl -T` sends it."""
     shares = shares_of(request)
     name = clean_name(filename.removesuffix("/"))
-    chosen, sha256 = options.from_request(request)
+    chosen, sha256 = options.from_request(request, shares.lifetimes.limit)
     shares.lifetimes.expiry(shares.now(), chosen.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
     async with Incoming(shares, request.app.state.threads) as incoming:

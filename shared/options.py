@@ -32,32 +32,37 @@ class Lifetimes:
     default: int | None = None
     longest: int | None = None
 
+    @property
+    def limit(self) -> int:
+        """The longest that can be asked for."""
+        return MAX_EXPIRES_IN if self.longest is None else self.longest
+
     def expiry(self, created_at: datetime, expires_in: int | None) -> datetime | None:
         """When a file expires whose sender asked for this. Raises `InvalidValue`."""
         if expires_in is None:
             expires_in = self.default if self.default is not None else self.longest
         if expires_in is None:
             return None
-        limit = MAX_EXPIRES_IN if self.longest is None else self.longest
-        if not 1 <= expires_in <= limit:
-            raise InvalidValue("expires_in", f"must be a whole number of seconds from 1 to {limit}")
+        if not 1 <= expires_in <= self.limit:
+            raise InvalidValue("expires_in", f"must be a whole number of seconds from 1 to {self.limit}")
         return created_at + timedelta(seconds=expires_in)
 
 
-def parse_options(expires_in: str | None, max_downloads: str | None, password: str | None) -> Options:
-    """Options from their text forms. Raises `InvalidValue`."""
+def parse_options(expires_in: str | None, max_downloads: str | None, password: str | None, longest: int) -> Options:
+    """Options from their text forms; `longest` bounds the lifetime. Raises `InvalidValue`."""
     return checked(
         Options(
-            None if expires_in is None else whole_number("expires_in", expires_in, MAX_EXPIRES_IN),
+            None if expires_in is None else whole_number("expires_in", expires_in, longest),
             None if max_downloads is None else whole_number("max_downloads", max_downloads, MAX_DOWNLOADS_LIMIT),
             password,
-        )
+        ),
+        longest,
     )
 
 
-def checked(options: Options) -> Options:
-    """The options, if each is within its bounds. Raises `InvalidValue`."""
-    _require_within("expires_in", options.expires_in, MAX_EXPIRES_IN)
+def checked(options: Options, longest: int) -> Options:
+    """The options, if each is within its bounds, of which `longest` is the lifetime's. Raises `InvalidValue`."""
+    _require_within("expires_in", options.expires_in, longest)
     _require_within("max_downloads", options.max_downloads, MAX_DOWNLOADS_LIMIT)
     password = options.password
     if password is not None and not 1 <= len(password) <= MAX_PASSWORD_LENGTH:

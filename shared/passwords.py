@@ -35,17 +35,18 @@ class Passwords:
 
     def matches(self, password: str, password_hash: str) -> bool:
         """Whether this is the password, in time that does not tell how nearly. Raises `TooManyAttempts`."""
-        _, _, _, salt, expected = password_hash.split("$")
-        return hmac.compare_digest(_bytes(expected), self._derive(password, _bytes(salt)))
+        _, _, parameters, salt, expected = password_hash.split("$")
+        cost = [int(parameter.partition("=")[2]) for parameter in parameters.split(",")]
+        return hmac.compare_digest(_bytes(expected), self._derive(password, _bytes(salt), *cost))
 
-    def _derive(self, password: str, salt: bytes) -> bytes:
+    def _derive(self, password: str, salt: bytes, log_n: int = _LOG_N, r: int = _R, p: int = _P) -> bytes:
         if not self._places.acquire(blocking=False):
             raise TooManyAttempts
         try:
             with self._slots:
                 # One password typed on two keyboards may differ in its normal form (RFC 8265 §4.2).
                 data = unicodedata.normalize("NFC", password).encode()
-                return hashlib.scrypt(data, salt=salt, n=1 << _LOG_N, r=_R, p=_P, maxmem=_MEMORY, dklen=32)
+                return hashlib.scrypt(data, salt=salt, n=1 << log_n, r=r, p=p, maxmem=_MEMORY, dklen=32)
         finally:
             self._places.release()
 

@@ -20,35 +20,38 @@ MAX_JSON_BYTES = 16 * 1024
 
 _DAY = 24 * 3600
 _MAX_DAYS = 36_600
+_MAX_DIGITS = 20
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
-def from_form(fields: Mapping[str, str]) -> tuple[Options, str | None]:
+def from_form(fields: Mapping[str, str], longest: int) -> tuple[Options, str | None]:
     """Options, and the SHA-256 (hex) that the bytes are to have. Raises `InvalidValue`."""
     sha256 = fields.get("sha256")
     if sha256 is not None and not _SHA256_HEX.fullmatch(sha256):
         raise InvalidValue("sha256", "must be 64 hexadecimal digits")
-    return parse_options(fields.get("expires_in"), fields.get("max_downloads"), fields.get("password")), sha256
+    chosen = parse_options(fields.get("expires_in"), fields.get("max_downloads"), fields.get("password"), longest)
+    return chosen, sha256
 
 
-def from_request(request: Request) -> tuple[Options, str | None]:
+def from_request(request: Request, longest: int) -> tuple[Options, str | None]:
     """As `from_form`, from a PUT: query parameters, transfer.sh's headers, `X-Password` and `Repr-Digest` (RFC 9530).
 
     Raises `InvalidValue`, and `HTTPException` 400 for a malformed digest.
     """
     if "password" in request.query_params:
         raise InvalidValue("password", "must not be sent in a URL, which ends up in logs: use the header X-Password")
-    days = _header(request, "max-days")
+    days = _header(request, "Max-Days")
     by_days = None if days is None else str(whole_number("Max-Days", days, _MAX_DAYS) * _DAY)
     options = parse_options(
         _only("expires_in", *_queried(request, "expires_in"), by_days),
-        _only("max_downloads", *_queried(request, "max_downloads"), _header(request, "max-downloads")),
-        _utf8(_header(request, "x-password")),
+        _only("max_downloads", *_queried(request, "max_downloads"), _header(request, "Max-Downloads")),
+        _utf8(_header(request, "X-Password")),
+        longest,
     )
     return options, _announced_digest(request)
 
 
-async def from_json(request: Request) -> tuple[Options, frozenset[str]]:
+async def from_json(request: Request, longest: int) -> tuple[Options, frozenset[str]]:
     """Options from a JSON object, and which of them it names; null stands for removing one.
 
     Raises `InvalidValue`, and `HTTPException` 400, 413 and 415.
@@ -62,14 +65,14 @@ async def from_json(request: Request) -> tuple[Options, frozenset[str]]:
         if len(body) > MAX_JSON_BYTES:
             raise HTTPException(413, f"The body is larger than {MAX_JSON_BYTES} bytes.")
     try:
-        values = json.loads(body, object_pairs_hook=_no_duplicates)
+        values = json.loads(body, object_pairs_hook=_no_duplicates, parse_int=_number)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, "The body is not JSON.") from error
     if not isinstance(values, dict):
         raise HTTPException(400, "The body must be a JSON object.")
     for name, value in values.items():
         _require_type(name, value)
-    return checked(Options(**values)), frozenset(values)
+    return checked(Options(**values), longest), frozenset(values)
 
 
 def _require_type(name: str, value: Any) -> None:
@@ -88,6 +91,11 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         raise ValueError("a name appears twice")
     return values
+
+
+def _number(digits: str) -> int:
+    # More digits than this are beyond every bound, and Python itself refuses thousands of them.
+    return int(digits[:_MAX_DIGITS])
 
 
 def _queried(request: Request, name: str) -> list[str]:

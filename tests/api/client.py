@@ -1,0 +1,216 @@
+"""What the tests of the API speak to it with: the same requests, and the same checks, for every way of running."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
+
+import httpx
+from starlette.types import ASGIApp
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+BOUNDARY = "X-boundary"
+DIGITS = b"0123456789"
+
+# What is shown of a file, and nothing else is.
+METADATA = {
+    "original_name",
+    "content_type",
+    "file_size",
+    "download_count",
+    "download_link",
+    "sha256",
+    "created_at",
+    "expires_at",
+    "max_downloads",
+    "password_protected",
+}
+
+
+class Objects(Protocol):
+    """What lies in storage, seen from behind the API's back."""
+
+    def read(self, key: str) -> bytes: ...
+
+    def write(self, key: str, data: bytes) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+    def keys(self) -> list[str]:
+        """Of everything that is stored, unfinished writes included."""
+        ...
+
+
+class DirectoryObjects:
+    """The files of a data directory, but for its locks, which are no data."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, key: str) -> bytes:
+        return (self._root / key).read_bytes()
+
+    def write(self, key: str, data: bytes) -> None:
+        path = self._root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def delete(self, key: str) -> None:
+        (self._root / key).unlink()
+
+    def keys(self) -> list[str]:
+        found = [path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file()]
+        return sorted(key for key in found if not key.startswith(".locks/"))
+
+
+class BucketObjects:
+    """The objects under one prefix of a bucket."""
+
+    def __init__(self, client: S3Client, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/"
+
+    def read(self, key: str) -> bytes:
+        return self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+
+    def write(self, key: str, data: bytes) -> None:
+        self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)
+
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def keys(self) -> list[str]:
+        listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix).get("Contents", [])
+        begun = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix).get("Uploads", [])
+        return sorted(entry["Key"].removeprefix(self._prefix) for entry in (*listed, *begun))
+
+
+class WholeApp(httpx.BaseTransport):
+    """The application as a server would run it, answering one request after another on `loop`."""
+
+    def __init__(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._loop = loop
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._loop.run_until_complete(self._answer(request))
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        response = await self._transport.handle_async_request(request)
+        # A server sends no body in answer to HEAD, whatever the application says.
+        content = b"" if request.method == "HEAD" else await response.aread()
+        return httpx.Response(response.status_code, headers=response.headers, content=content)
+
+
+class Api:
+    """The API run in one way, over storage of its own. `base` is where its links are to lead."""
+
+    def __init__(
+        self, transport: httpx.BaseTransport, base: str, objects: Objects, configure: Callable[[str, str], None]
+    ) -> None:
+        self._client = httpx.Client(transport=transport, base_url=base)
+        self._configure = configure
+        self.base = base
+        self.objects = objects
+
+    def configure(self, variable: str, value: str | int) -> None:
+        """Start over with this in the environment."""
+        self._configure(variable, str(value))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        params: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Ask for a path, or for an absolute link as it was handed out."""
+        return self._client.request(method, path, headers=headers, content=content, params=params)
+
+    def post(self, content: bytes, **headers: str) -> httpx.Response:
+        """Send a form to be uploaded."""
+        sent = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", **_header_names(headers)}
+        return self.request("POST", "/file/upload/", sent, content)
+
+    def upload(
+        self, data: bytes = DIGITS, name: str | bytes = "digits.txt", content_type: str | None = "text/plain"
+    ) -> dict[str, Any]:
+        """Upload a file; the JSON of the answer."""
+        return _json(self.post(form(file_part(data, name, content_type))), 201)
+
+    def download(self, file_id: str, method: str = "GET", **headers: str) -> httpx.Response:
+        return self.request(method, f"/file/download/{file_id}", _header_names(headers))
+
+    def metadata(self, file_id: str) -> dict[str, Any]:
+        return _json(self.request("GET", f"/file/metadata/{file_id}"), 200)
+
+    def listing(self) -> dict[str, Any]:
+        return _json(self.request("GET", "/file/metadata/"), 200)
+
+    def count(self, file_id: str) -> int:
+        """How many downloads the API says there were."""
+        counted = self.metadata(file_id)["download_count"]
+        assert type(counted) is int
+        return counted
+
+
+def file_part(data: bytes, name: str | bytes = "digits.txt", content_type: str | None = "text/plain") -> bytes:
+    """The part `file` of a form; `name` goes between the quotes as it is."""
+    raw = name.encode() if isinstance(name, str) else name
+    typed = b"" if content_type is None else f"Content-Type: {content_type}\r\n".encode()
+    return b'Content-Disposition: form-data; name="file"; filename="' + raw + b'"\r\n' + typed + b"\r\n" + data
+
+
+def text_part(name: str, value: bytes) -> bytes:
+    return f'Content-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value
+
+
+def form(*parts: bytes) -> bytes:
+    delimiter = f"--{BOUNDARY}".encode()
+    return b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts) + delimiter + b"--\r\n"
+
+
+def problem(response: httpx.Response, status: int) -> dict[str, Any]:
+    """The members of a problem document, checked to be one (RFC 9457)."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    members: dict[str, Any] = response.json()
+    assert members["status"] == status
+    assert all(isinstance(members[name], str) and members[name] for name in ("type", "title", "detail"))
+    return members
+
+
+def saved_as(response: httpx.Response) -> str:
+    """The name that a client saves a download under (RFC 6266 §4.3)."""
+    (disposition,) = response.headers.get_list("content-disposition")
+    assert disposition.isascii()
+    assert disposition.startswith("attachment; filename=")
+    plain, separator, extended = disposition.partition("; filename*=UTF-8''")
+    return unquote(extended, errors="strict") if separator else plain.removeprefix('attachment; filename="')[:-1]
+
+
+def blob_key(file_id: str) -> str:
+    return f"files/{file_id[:2]}/{file_id}.pickle"
+
+
+def record_key(file_id: str) -> str:
+    return f"metadata/{file_id[:2]}/{file_id}.json"
+
+
+def _header_names(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def _json(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    members: dict[str, Any] = response.json()
+    return members

@@ -1,0 +1,38 @@
+"""Health: whether storage answers, and nothing about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import StorageUnavailable
+from tests.api.client import Api, problem
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/"])
+def test_a_service_whose_storage_answers_is_well(api: Api, path: str) -> None:
+    response = api.request("GET", path)
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok"}
+    assert api.request("HEAD", path).status_code == 200
+
+
+def test_a_service_whose_storage_does_not_answer_is_unwell(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise StorageUnavailable("s3cret reason")
+
+    monkeypatch.setattr("shared.sharing.Shares.check", fail)
+    response = api.request("GET", "/health")
+    problem(response, 503)
+    assert int(response.headers["retry-after"]) > 0
+    assert "s3cret" not in response.text
+
+
+@pytest.mark.parametrize("api", ["s3", "functions"], indirect=True)
+def test_a_bucket_that_does_not_exist_is_no_storage(api: Api) -> None:
+    api.configure("SHARE_STORAGE", "s3://no-such-bucket")
+    problem(api.request("GET", "/health"), 503)
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+def test_the_documentation_is_served(api: Api, path: str) -> None:
+    assert api.request("GET", path).status_code == 200

@@ -1,0 +1,312 @@
+"""Passwords of files: asked for by HTTP Basic before any byte, kept as slow hashes, and checked a few at a time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+import unicodedata
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any, Self
+
+import httpx
+import pytest
+
+from shared import bootstrap
+from shared.errors import TooManyAttempts
+from shared.passwords import AT_ONCE, WAITING, Passwords
+from tests.api.client import DIGITS, Api, blob_key, file_part, form, problem, record_key, text_part
+
+PASSWORD = "correct horse: battery"
+WITHIN = 30.0  # seconds; far more than anything here takes
+PLACES = AT_ONCE + WAITING
+
+scrypt = hashlib.scrypt
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes at the lowest cost, or these tests would do little else."""
+
+    def cheap(data: bytes, *, salt: bytes, n: int, r: int, p: int, maxmem: int, dklen: int) -> bytes:
+        return scrypt(data, salt=salt, n=2, r=1, p=1, maxmem=maxmem, dklen=dklen)
+
+    monkeypatch.setattr(hashlib, "scrypt", cheap)
+
+
+@pytest.fixture
+def quick_api(quick: None, api: Api) -> Api:
+    return api
+
+
+def share(api: Api, password: str = PASSWORD, **options: str) -> dict[str, Any]:
+    parts = [text_part(name, value.encode()) for name, value in {"password": password, **options}.items()]
+    response = api.post(form(*parts, file_part(DIGITS)))
+    assert response.status_code == 201, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def basic(password: str, user: str = "") -> dict[str, str]:
+    """The headers of HTTP Basic authentication (RFC 7617) in UTF-8."""
+    return {"authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def assert_asked(response: httpx.Response) -> None:
+    """That the client is told to send a password."""
+    assert problem(response, 401)["type"].endswith("password-required")
+    assert response.headers["www-authenticate"].startswith("Basic realm=")
+    assert 'charset="UTF-8"' in response.headers["www-authenticate"]
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+REFUSED: dict[str, dict[str, str]] = {
+    "none": {},
+    "empty": basic(""),
+    "wrong": basic("wrong"),
+    "in other case": basic(PASSWORD.upper()),
+    "with a blank": basic(f"{PASSWORD} "),
+    "as the user name": basic("", PASSWORD),
+    "another scheme": {"authorization": f"Bearer {PASSWORD}"},
+    "another scheme, encoded": {"authorization": f"Digest {encoded(PASSWORD.encode())}"},
+    "scheme alone": {"authorization": "Basic"},
+    "no base64": {"authorization": "Basic !!!"},
+    "no UTF-8": {"authorization": f"Basic {encoded(b'u:' + bytes([255]))}"},
+    "no colon": {"authorization": f"Basic {encoded(b'correct')}"},
+    "header of the upload": {"x-password": PASSWORD},
+}
+
+
+@pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED.keys())
+def test_without_the_password_no_byte_is_sent_or_counted(quick_api: Api, headers: dict[str, str]) -> None:  # C181
+    api = quick_api
+    file_id = share(api)["file_id"]
+    for further in ({}, {"range": "bytes=0-3"}, {"range": "bytes=4-"}, {"if_none_match": "*"}, {"if_match": '"x"'}):
+        assert_asked(api.download(file_id, **headers, **further))
+    head = api.download(file_id, "HEAD", **headers)
+    assert head.status_code == 401
+    assert head.headers["www-authenticate"].startswith("Basic ")
+    assert "etag" not in head.headers
+    assert api.count(file_id) == 0
+
+
+def test_two_authorization_headers_are_no_password(quick_api: Api) -> None:
+    file_id = share(quick_api)["file_id"]
+    value = basic(PASSWORD)["authorization"]
+    headers = httpx.Headers([("authorization", value), ("authorization", value)])
+    assert_asked(quick_api.request("GET", f"/file/download/{file_id}", headers))
+
+
+@pytest.mark.parametrize("name", ["password", "token", "access_token"])
+def test_a_password_is_never_read_from_a_url(quick_api: Api, name: str) -> None:  # C176
+    file_id = share(quick_api)["file_id"]
+    assert_asked(quick_api.request("GET", f"/file/download/{file_id}", params={name: PASSWORD}))
+
+
+@pytest.mark.parametrize("user", ["", "anyone", "Ünal"])
+def test_the_password_opens_the_file_for_any_user(quick_api: Api, user: str) -> None:
+    api = quick_api
+    file_id = share(api)["file_id"]
+    whole = api.download(file_id, **basic(PASSWORD, user))
+    assert whole.status_code == 200
+    assert whole.content == DIGITS
+    assert api.download(file_id, range="bytes=4-", **basic(PASSWORD, user)).content == DIGITS[4:]
+    assert api.download(file_id, "HEAD", **basic(PASSWORD, user)).status_code == 200
+    assert api.count(file_id) == 1
+
+
+@pytest.mark.parametrize("scheme", ["basic", "BASIC", "Basic "])
+def test_the_scheme_is_read_leniently(quick_api: Api, scheme: str) -> None:  # C175
+    file_id = share(quick_api)["file_id"]
+    credentials = basic(PASSWORD)["authorization"].removeprefix("Basic ")
+    assert quick_api.download(file_id, authorization=f"{scheme} {credentials}").status_code == 200
+
+
+PASSWORDS = {
+    "one character": "x",
+    "256 characters": "ä" * 256,
+    "colons": ":a:b:",
+    "blanks": "  in between  ",
+    "astral": "p😀ss",
+    "line break": "a\nb",
+    "NUL": "a\0b",
+}
+
+
+@pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS.keys())
+def test_any_text_can_be_a_password(quick_api: Api, password: str) -> None:
+    file_id = share(quick_api, password)["file_id"]
+    assert quick_api.download(file_id, **basic(password)).status_code == 200
+    assert_asked(quick_api.download(file_id, **basic(password + "x")))
+
+
+def test_a_password_in_the_header_of_a_put_is_utf8(quick_api: Api) -> None:
+    headers = httpx.Headers([(b"x-password", "pä😀".encode())])
+    response = quick_api.request("PUT", "/file/upload/digits.txt", headers, DIGITS)
+    assert response.status_code == 201
+    assert quick_api.download(response.json()["file_id"], **basic("pä😀")).status_code == 200
+
+
+@pytest.mark.parametrize(("chosen", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_one_password_from_two_keyboards_is_one(quick_api: Api, chosen: Any, typed: Any) -> None:
+    file_id = share(quick_api, unicodedata.normalize(chosen, "Ångström"))["file_id"]
+    password = unicodedata.normalize(typed, "Ångström")
+    assert quick_api.download(file_id, **basic(password)).status_code == 200
+
+
+def test_wrong_passwords_leave_the_cap_alone(quick_api: Api) -> None:
+    file_id = share(quick_api, max_downloads="1")["file_id"]
+    for _ in range(3):
+        assert_asked(quick_api.download(file_id, **basic("wrong")))
+    assert quick_api.download(file_id, **basic(PASSWORD)).status_code == 200
+    assert_asked(quick_api.download(file_id, **basic("wrong")))
+
+
+def test_a_ticket_does_not_stand_for_the_password(quick_api: Api) -> None:
+    file_id = share(quick_api, max_downloads="1")["file_id"]
+    ticket = quick_api.download(file_id, **basic(PASSWORD)).headers["etag"]
+    assert_asked(quick_api.download(file_id, range="bytes=4-", if_range=ticket))
+    assert quick_api.download(file_id, range="bytes=4-", if_range=ticket, **basic(PASSWORD)).status_code == 206
+
+
+def test_whoever_has_no_password_does_not_learn_that_the_blob_is_missing(quick_api: Api) -> None:
+    file_id = share(quick_api)["file_id"]
+    quick_api.objects.delete(blob_key(file_id))
+    assert_asked(quick_api.download(file_id))
+
+
+def test_metadata_is_open_and_shows_neither_password_nor_hash(quick_api: Api) -> None:  # C180
+    api = quick_api
+    uploaded = share(api)
+    file_id = uploaded["file_id"]
+    kept = json.loads(api.objects.read(record_key(file_id)))["password_hash"]
+    shown = api.metadata(file_id)
+    assert shown["password_protected"] is True
+    assert shown["original_name"] == "digits.txt"
+    listed = api.listing()[file_id]
+    for text in map(json.dumps, (uploaded, shown, listed)):
+        assert PASSWORD not in text
+        assert not any(part in text for part in kept.split("$") if len(part) > 8)
+
+
+def test_a_password_lies_in_no_object_in_clear(quick_api: Api) -> None:
+    share(quick_api)
+    keys = quick_api.objects.keys()
+    assert len(keys) == 3, "blob, record and signing key"
+    assert not any(PASSWORD.encode() in quick_api.objects.read(key) for key in keys)
+
+
+def change(api: Api, shared: dict[str, Any], password: str | None) -> dict[str, Any]:
+    headers = {"content-type": "application/json", "x-delete-token": shared["delete_token"]}
+    body = json.dumps({"password": password}).encode()
+    response = api.request("PATCH", f"/file/{shared['file_id']}", headers, body)
+    assert response.status_code == 200, response.text
+    assert password is None or password not in response.text
+    shown: dict[str, Any] = response.json()
+    return shown
+
+
+def test_a_password_can_be_removed(quick_api: Api) -> None:
+    shared = share(quick_api)
+    assert change(quick_api, shared, None)["password_protected"] is False
+    assert quick_api.download(shared["file_id"]).status_code == 200
+
+
+def test_a_password_can_be_set_and_changed_later(quick_api: Api) -> None:
+    uploaded = quick_api.upload()
+    for password in (PASSWORD, "another"):
+        assert change(quick_api, uploaded, password)["password_protected"] is True
+        assert quick_api.download(uploaded["file_id"], **basic(password)).status_code == 200
+    assert_asked(quick_api.download(uploaded["file_id"], **basic(PASSWORD)))
+
+
+def test_a_hash_is_salted_scrypt_at_the_recommended_cost() -> None:
+    passwords = Passwords()
+    first, second = passwords.hash(PASSWORD), passwords.hash(PASSWORD)
+    assert first != second
+    kind, cost, salt, derived = first.removeprefix("$").split("$")
+    assert (kind, cost) == ("scrypt", "ln=14,r=8,p=5")
+    raw = [base64.b64decode(text + "=" * (-len(text) % 4)) for text in (salt, derived)]
+    assert len(raw[0]) == 16
+    assert raw[1] == scrypt(PASSWORD.encode(), salt=raw[0], n=2**14, r=8, p=5, maxmem=2**26, dklen=32)
+    assert passwords.matches(PASSWORD, first)
+    assert not passwords.matches("wrong", first)
+
+
+class Gate:
+    """A stand-in for scrypt that lets nobody through while its context lasts."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.most_at_once = 0
+        self._inside = 0
+        self._guard = threading.Lock()
+        self._opened = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._opened.set()
+
+    def __call__(self, data: bytes, *, dklen: int, **_rest: Any) -> bytes:
+        with self._guard:
+            self._inside += 1
+            self.most_at_once = max(self.most_at_once, self._inside)
+        self.entered.release()
+        assert self._opened.wait(WITHIN)
+        with self._guard:
+            self._inside -= 1
+        return bytes(dklen)
+
+
+def crowd(passwords: Passwords, pool: ThreadPoolExecutor) -> list[Future[str]]:
+    """One attempt more than there are places, of which one is refused by now, so that all the others have theirs."""
+    attempts = [pool.submit(passwords.hash, "guess") for _ in range(PLACES + 1)]
+    (refused,) = wait(attempts, WITHIN, FIRST_EXCEPTION).done
+    assert isinstance(refused.exception(), TooManyAttempts)
+    return attempts
+
+
+def test_few_passwords_are_checked_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:  # C183
+    passwords, gate = Passwords(), Gate()
+    monkeypatch.setattr(hashlib, "scrypt", gate)
+    with ThreadPoolExecutor(PLACES + 1) as pool, gate:
+        attempts = crowd(passwords, pool)
+        for _ in range(AT_ONCE):
+            assert gate.entered.acquire(timeout=WITHIN)
+    assert sum(attempt.exception() is None for attempt in attempts) == PLACES
+    assert gate.most_at_once == AT_ONCE
+    assert passwords.hash("guess").startswith("$scrypt$")
+
+
+def test_a_check_that_fails_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_data: Any, **_rest: Any) -> bytes:
+        raise MemoryError
+
+    passwords = Passwords()
+    monkeypatch.setattr(hashlib, "scrypt", fail)
+    for _ in range(AT_ONCE + WAITING + 1):
+        with pytest.raises(MemoryError):
+            passwords.hash("guess")
+
+
+def test_while_too_many_passwords_are_checked_a_client_is_sent_away(quick_api: Api) -> None:  # C183
+    api = quick_api
+    file_id, unprotected = share(api)["file_id"], api.upload()["file_id"]
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(PLACES + 1) as pool, Gate() as gate:
+        patch.setattr(hashlib, "scrypt", gate)
+        crowd(bootstrap.shares().passwords, pool)
+        upload = api.post(form(text_part("password", b"p"), file_part(DIGITS)))
+        for response in (api.download(file_id, **basic(PASSWORD)), upload):
+            assert problem(response, 429)["type"].endswith("too-many-attempts")
+            assert int(response.headers["retry-after"]) > 0
+        assert api.download(unprotected).status_code == 200
+        assert_asked(api.download(file_id))
+    assert api.count(file_id) == 0
+    assert set(api.listing()) == {file_id, unprotected}
+    assert api.download(file_id, **basic(PASSWORD)).status_code == 200

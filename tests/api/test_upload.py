@@ -1,0 +1,225 @@
+"""Uploading: what a form has to look like, what it is answered with, and what is left of one that is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.api.client import DIGITS, METADATA, Api, blob_key, file_part, form, problem, record_key, saved_as, text_part
+
+
+def test_an_upload_is_answered_with_what_was_stored(api: Api) -> None:
+    response = api.post(form(file_part(DIGITS, "report.pdf", "application/pdf")))
+    assert response.status_code == 201
+    answer = response.json()
+    assert set(answer) == METADATA | {"file_id", "delete_token"}
+    link = f"{api.base}/file/download/{answer['file_id']}"
+    expected: dict[str, Any] = {
+        "original_name": "report.pdf",
+        "content_type": "application/pdf",
+        "file_size": 10,
+        "download_count": 0,
+        "download_link": link,
+        "sha256": hashlib.sha256(DIGITS).hexdigest(),
+        "expires_at": None,
+        "max_downloads": None,
+        "password_protected": False,
+    }
+    assert answer.items() >= expected.items()
+    assert response.headers["location"] == link
+
+
+def test_an_upload_carries_the_time_it_was_made_in_utc(api: Api) -> None:
+    before = datetime.now(UTC)
+    created_at = api.upload()["created_at"]
+    assert created_at.endswith("Z")
+    assert before - timedelta(seconds=1) <= datetime.fromisoformat(created_at) <= datetime.now(UTC)
+
+
+def test_the_path_works_without_its_slash_too(api: Api) -> None:  # C127
+    content_type = {"content-type": "multipart/form-data; boundary=X-boundary"}
+    response = api.request("POST", "/file/upload", content_type, form(file_part(DIGITS)))
+    assert response.status_code == 201
+    assert api.download(response.json()["file_id"]).content == DIGITS
+
+
+@pytest.mark.parametrize("size", [0, 1, 11, 12, 65_535, 65_536, 1024 * 1024 + 1])
+def test_a_file_of_any_size_comes_out_as_it_went_in(api: Api, size: int) -> None:  # C064
+    data = bytes(position * 7 % 251 for position in range(size))
+    answer = api.upload(data)
+    assert answer["file_size"] == size
+    response = api.download(answer["file_id"])
+    assert response.status_code == 200
+    assert response.content == data
+    assert response.headers["content-length"] == str(size)
+    assert api.count(answer["file_id"]) == 1
+
+
+def test_the_stored_object_is_a_pickle_of_the_bytes(api: Api) -> None:
+    data = bytes(range(256))
+    file_id = api.upload(data)["file_id"]
+    assert pickle.loads(api.objects.read(blob_key(file_id))) == data
+    assert api.objects.keys() == [blob_key(file_id), record_key(file_id), "secret"]
+
+
+def test_files_of_one_name_and_content_are_files_of_their_own(api: Api) -> None:
+    first, second = api.upload(b"one", "same.txt"), api.upload(b"two", "same.txt")
+    assert first["file_id"] != second["file_id"]
+    assert api.download(first["file_id"]).content == b"one"
+    assert api.download(second["file_id"]).content == b"two"
+
+
+# What is sent between the quotes, and the name of the file from then on.
+NAMES = {
+    "C001 not ASCII": ("报告-ä-😀.txt", "报告-ä-😀.txt"),
+    "C002 quoted pairs": (r"q\"uo\\te.txt", "te.txt"),
+    "C003 separators": ("semi;colon, comma=1.txt", "semi;colon, comma=1.txt"),
+    "C005 percent text": ("50%25 a%22b%0D%0Ac.txt", "50%25 a%22b%0D%0Ac.txt"),
+    "C007 NUL": ("a\x00b.txt", "ab.txt"),
+    "C008 terminal escape": ("\x1b[2Jx\x7f.txt", "[2Jx.txt"),
+    "C010 composed": ("\u00e9.txt", "\u00e9.txt"),
+    "C010 decomposed": ("e\u0301.txt", "e\u0301.txt"),
+    "C011 as long as a name may be": ("a" * 251 + ".txt", "a" * 251 + ".txt"),
+    "C013 path": ("../../etc/passwd", "passwd"),
+    "C013 encoded path": ("..%2f..%2fx", "..%2f..%2fx"),
+    "C014 drive": (r"C:\Users\me\r.txt", "r.txt"),
+    "C015 device": ("CON", "CON"),
+    "C015 dot at the end": ("file.txt.", "file.txt."),
+    "C015 spaces around": (" lead ", " lead "),
+    "C016 dot file": (".htaccess", ".htaccess"),
+    "C016 this directory": (".", "file"),
+    "C016 parent directory": ("..", "file"),
+    "C016 three dots": ("...", "..."),
+    "C024 not UTF-8": (b"\xff\xfe.txt", "\ufffd\ufffd.txt"),
+    "C027 markup": (r"\"><img src=x onerror=alert(1)>.txt", '"><img src=x onerror=alert(1)>.txt'),
+    "C028 tab and two spaces": ("a\tb  c.txt", "ab  c.txt"),
+    "C029 plain": ("report.txt", "report.txt"),
+    "C206 unusual text": (
+        "\u2028\ufeff\uffff\U0001f600" + "\u0301" * 30,
+        "\u2028\ufeff\uffff\U0001f600" + "\u0301" * 30,
+    ),
+}
+
+
+@pytest.mark.parametrize(("sent", "name"), NAMES.values(), ids=NAMES.keys())
+def test_a_name_is_the_same_wherever_it_is_shown(api: Api, sent: str | bytes, name: str) -> None:
+    answer = api.upload(name=sent)
+    file_id = answer["file_id"]
+    assert answer["original_name"] == name
+    assert api.metadata(file_id)["original_name"] == name
+    assert api.listing()[file_id]["original_name"] == name
+    assert saved_as(api.download(file_id)) == name
+
+
+# What is sent, and the type of the file from then on.
+TYPES = {
+    "C030 none": (None, "application/octet-stream"),
+    "C031 HTML": ("text/html", "text/html"),
+    "C032 capitals": ("TEXT/HTML", "TEXT/HTML"),
+    "C035 words": ("not a type", "application/octet-stream"),
+    "C035 not ASCII": ("text/плейн", "application/octet-stream"),
+    "C036 no charset is added": ("text/plain", "text/plain"),
+    "C037 parameters": ('image/png; a=b; c="d;e"', 'image/png; a=b; c="d;e"'),
+    "C038 byteranges": ("multipart/byteranges; boundary=Z", "multipart/byteranges; boundary=Z"),
+    "C040 another than the name suggests": ("image/png", "image/png"),
+}
+
+
+@pytest.mark.parametrize(("sent", "content_type"), TYPES.values(), ids=TYPES.keys())
+def test_a_type_is_the_same_wherever_it_is_shown(api: Api, sent: str | None, content_type: str) -> None:
+    answer = api.upload(name="page.html", content_type=sent)
+    file_id = answer["file_id"]
+    assert answer["content_type"] == content_type
+    assert api.metadata(file_id)["content_type"] == content_type
+    assert api.listing()[file_id]["content_type"] == content_type
+    assert api.download(file_id).headers["content-type"] == content_type
+
+
+def test_parts_that_nobody_asked_for_are_ignored(api: Api) -> None:  # C062
+    other = b'Content-Disposition: form-data; name="other"; filename="other.txt"\r\n\r\nother'
+    response = api.post(form(text_part("before", b"1"), other, file_part(DIGITS), text_part("after", b"2")))
+    assert response.status_code == 201
+    assert api.download(response.json()["file_id"]).content == DIGITS
+
+
+SECRET = b"s3cret content"
+MALFORMED = {
+    "C044 no closing delimiter": form(file_part(SECRET))[: -len("--\r\n")] + b"\r\n",
+    "C046 cut inside the closing delimiter": form(file_part(SECRET))[:-6],
+    "C048 preamble": b"preamble\r\n" + form(file_part(SECRET)),
+    "C057 line feeds alone": form(file_part(SECRET)).replace(b"\r\n", b"\n"),
+    "C061 part without headers": form(b"\r\n" + SECRET),
+    "C065 very many parts": form(*[text_part("x", SECRET)] * 100, file_part(SECRET)),
+    "empty": b"",
+}
+
+UNUSABLE = {
+    "C011 name too long": (form(file_part(SECRET, "漢" * 90)), "filename"),
+    "C017 no file chosen": (form(file_part(SECRET, "")), "file"),
+    "C018 text instead of a file": (form(text_part("file", SECRET)), "file"),
+    "C058 two files": (form(file_part(SECRET), file_part(SECRET)), "file"),
+    "C060 another field": (form(file_part(SECRET).replace(b'name="file"', b'name="upload"')), "file"),
+    "nothing in it": (form(), "file"),
+}
+
+
+@pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_form_is_refused_and_leaves_nothing(api: Api, sent: bytes) -> None:
+    response = api.post(sent)
+    problem(response, 400)
+    assert b"s3cret" not in response.content
+    assert api.objects.keys() == []
+
+
+@pytest.mark.parametrize(("sent", "field"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_an_unusable_value_is_named_and_leaves_nothing(api: Api, sent: bytes, field: str) -> None:
+    response = api.post(sent)
+    members = problem(response, 422)
+    assert [error["field"] for error in members["errors"]] == [field]
+    assert b"s3cret" not in response.content
+    assert api.objects.keys() == []
+
+
+NO_FORM = {
+    "C069 JSON": {"content-type": "application/json"},
+    "C069 another multipart": {"content-type": "multipart/mixed; boundary=X-boundary"},
+    "C069 no type": {"content-type": ""},
+    "C068 URL-encoded": {"content-type": "application/x-www-form-urlencoded"},
+    "C041 compressed": {"content-encoding": "gzip"},
+}
+
+
+@pytest.mark.parametrize("headers", NO_FORM.values(), ids=NO_FORM.keys())
+def test_only_a_plain_form_is_taken(api: Api, headers: dict[str, str]) -> None:
+    problem(api.post(form(file_part(DIGITS)), **headers), 415)
+    assert api.objects.keys() == []
+
+
+def test_a_form_without_boundary_is_malformed(api: Api) -> None:  # C051
+    problem(api.post(form(file_part(DIGITS)), content_type="multipart/form-data"), 400)
+
+
+def test_a_file_may_have_exactly_as_many_bytes_as_the_limit(api: Api) -> None:  # C191
+    api.configure("SHARE_MAX_FILE_SIZE", len(DIGITS))
+    assert api.upload(DIGITS)["file_size"] == len(DIGITS)
+
+
+def test_one_byte_over_the_limit_is_refused_with_the_limit(api: Api) -> None:  # C191
+    api.configure("SHARE_MAX_FILE_SIZE", len(DIGITS) - 1)
+    members = problem(api.post(form(file_part(DIGITS))), 413)
+    assert members["limit"] == len(DIGITS) - 1
+    assert api.objects.keys() == []
+
+
+def test_what_surrounds_the_file_is_limited_too(api: Api) -> None:
+    problem(api.post(form(file_part(DIGITS), text_part("note", bytes(70_000)))), 413)
+    assert api.objects.keys() == []
+
+
+def test_the_next_upload_works_after_one_that_failed(api: Api) -> None:
+    problem(api.post(b""), 400)
+    assert api.download(api.upload()["file_id"]).content == DIGITS

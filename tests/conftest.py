@@ -1,0 +1,177 @@
+"""The three ways of running the API, each over fresh storage and put together as in production."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import boto3.session
+import httpx
+import pytest
+from botocore.config import Config
+
+from functions import fallback
+from functions.app import ROUTERS
+from shared import bootstrap
+from shared.http.app import build_app
+from tests.api.client import Api, BucketObjects, DirectoryObjects, Objects, WholeApp
+from tests.gateway import DOMAIN, Gateway, LambdaContext, routes
+from tests.servers import S3Server, moto_server
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+BUCKET = "shares"
+SERVER = "http://share.test:8080"
+
+# The loggers that the first event of a Lambda function takes over for the whole process.
+LAMBDA_LOGGERS = ("shared", "mangum")
+
+LoggerState = tuple[int, bool, list[logging.Handler]]
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server for all tests of this process, with one empty bucket."""
+    with moto_server() as server:
+        server.client().create_bucket(Bucket=BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_server: S3Server) -> S3Client:
+    return s3_server.client()
+
+
+class SharedSession:
+    """A boto3 session that makes each client once, which is what a test over S3 would spend most of its time on."""
+
+    def __init__(self) -> None:
+        self._session = boto3.session.Session()
+        self._clients: dict[str, S3Client] = {}
+
+    def client(self, service: Literal["s3"], *, config: Config) -> S3Client:
+        key = repr((os.environ.get("AWS_ENDPOINT_URL"), sorted(vars(config).items())))
+        if key not in self._clients:
+            self._clients[key] = self._session.client(service, config=config)
+        return self._clients[key]
+
+
+@pytest.fixture(scope="session")
+def s3_session() -> SharedSession:
+    return SharedSession()
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Set a variable, and have the process start over with it. Nothing is set to begin with."""
+
+    def set_variable(name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        _forget_settings()
+
+    _unset_all(monkeypatch)
+    monkeypatch.setenv("SHARE_MIN_FREE_SPACE", "0")
+    yield set_variable
+    _forget_settings()
+
+
+def _unset_all(environment: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SHARE_", "AWS_", "POWERTOOLS_"))]:
+        environment.delenv(name)
+
+
+def _forget_settings() -> None:
+    bootstrap.settings.cache_clear()
+    bootstrap.tokens.cache_clear()
+    bootstrap.shares.cache_clear()
+
+
+@pytest.fixture
+def in_directory(configure: Callable[[str, str], None], tmp_path: Path) -> Objects:
+    """Storage is an empty directory."""
+    configure("SHARE_STORAGE", str(tmp_path / "data"))
+    return DirectoryObjects(tmp_path / "data")
+
+
+@pytest.fixture
+def in_bucket(
+    configure: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    s3_server: S3Server,
+    s3_client: S3Client,
+    s3_session: SharedSession,
+) -> Objects:
+    """Storage is an empty prefix of the bucket."""
+    monkeypatch.setattr(boto3.session, "Session", lambda: s3_session)
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    prefix = f"test/{uuid.uuid4()}"
+    configure("SHARE_STORAGE", f"s3://{BUCKET}/{prefix}")
+    return BucketObjects(s3_client, BUCKET, prefix)
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    # The runner waits for what is left to be cleaned up, as a server would.
+    with asyncio.Runner() as runner:
+        yield runner.get_loop()
+
+
+@pytest.fixture(scope="session")
+def lambda_logging() -> dict[str, LoggerState]:
+    """How the functions set up logging with their first event, which all of them have had by now."""
+    before = {name: _logger_state(name) for name in LAMBDA_LOGGERS}
+    with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as environment:
+        asyncio.set_event_loop(runner.get_loop())
+        _unset_all(environment)
+        for handler in {fallback.handler, *(route.handler for route in routes())}:
+            httpx.Client(transport=Gateway(only=handler), base_url=f"https://{DOMAIN}").get("/no/such/page")
+    _forget_settings()
+    made = {name: _logger_state(name) for name in LAMBDA_LOGGERS}
+    _set_loggers(before)
+    return made
+
+
+@pytest.fixture
+def on_lambda(
+    configure: Callable[[str, str], None],
+    loop: asyncio.AbstractEventLoop,
+    lambda_logging: dict[str, LoggerState],
+) -> Iterator[None]:
+    """What a Lambda function finds in its process."""
+    before = {name: _logger_state(name) for name in LAMBDA_LOGGERS}
+    configure("AWS_LAMBDA_FUNCTION_NAME", LambdaContext().function_name)
+    _set_loggers(lambda_logging)
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    _set_loggers(before)
+
+
+def _logger_state(name: str) -> LoggerState:
+    logger = logging.getLogger(name)
+    return logger.level, logger.propagate, list(logger.handlers)
+
+
+def _set_loggers(states: dict[str, LoggerState]) -> None:
+    for name, (level, propagate, handlers) in states.items():
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.handlers = list(handlers)
+
+
+@pytest.fixture(params=["directory", "s3", "functions"])
+def api(request: pytest.FixtureRequest, configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop) -> Api:
+    """The API: the whole application over a directory, or over S3, or each function on its own over S3."""
+    objects: Objects = request.getfixturevalue("in_directory" if request.param == "directory" else "in_bucket")
+    if request.param == "functions":
+        request.getfixturevalue("on_lambda")
+        return Api(Gateway(), f"https://{DOMAIN}", objects, configure)
+    return Api(WholeApp(build_app(*ROUTERS), loop), SERVER, objects, configure)

@@ -1,0 +1,95 @@
+"""Many clients race for a capped file, against processes that know of each other by their storage alone."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BUCKET
+from tests.servers import S3Server
+from tests.wire.server import WITHIN, Server, until
+
+CLIENTS = 100
+CAP = 5
+ROUNDS = 3
+DATA = b"only for the first five"
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[list[Server]]:
+    """One server whose two processes share a directory."""
+    log = tmp_path / "data.log"
+    with Server(tmp_path / "data", "--workers", "2") as server:
+        # It answers as soon as one of them is up.
+        until(lambda: log.read_text().count("Application startup complete") == 2)
+        yield [server]
+
+
+@pytest.fixture
+def machines(tmp_path: Path, s3_server: S3Server) -> Iterator[list[Server]]:
+    """Two servers that share nothing but a bucket."""
+    variables = {**s3_server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/races/{uuid.uuid4()}"}
+    with Server(tmp_path / "first", **variables) as first, Server(tmp_path / "second", **variables) as second:
+        yield [first, second]
+
+
+def share(server: Server) -> str:
+    """Upload a file with a cap; its ID."""
+    with contextlib.closing(server.client()) as client:
+        client.request("PUT", f"/file/upload/a.txt?max_downloads={CAP}", DATA)
+        response = client.getresponse()
+        assert response.status == 201
+        file_id: str = json.loads(response.read())["file_id"]
+        return file_id
+
+
+def download(server: Server, file_id: str) -> tuple[int, bytes]:
+    """Status and body, once the server does not ask to come back later."""
+    deadline = time.monotonic() + WITHIN
+    while True:
+        with contextlib.closing(server.client()) as client:
+            client.request("GET", f"/file/download/{file_id}")
+            response = client.getresponse()
+            body = response.read()
+        if response.status != 503 or time.monotonic() > deadline:
+            return response.status, body
+        time.sleep(float(response.headers["retry-after"]))
+
+
+def race(servers: list[Server], file_id: str) -> list[tuple[int, bytes]]:
+    """What each client gets if all of them ask at once, every server its share of them."""
+    start = threading.Barrier(CLIENTS)
+
+    def client(server: Server) -> tuple[int, bytes]:
+        start.wait(WITHIN)
+        return download(server, file_id)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return list(pool.map(client, itertools.islice(itertools.cycle(servers), CLIENTS)))
+
+
+def assert_cap_is_kept(servers: list[Server]) -> None:
+    for _ in range(ROUNDS):
+        file_id = share(servers[0])
+        answers = race(servers, file_id)
+        assert Counter(status for status, _ in answers) == {200: CAP, 410: CLIENTS - CAP}
+        assert {body for status, body in answers if status == 200} == {DATA}
+        assert [server.metadata(file_id)["download_count"] for server in servers] == [CAP] * len(servers)
+
+
+def test_the_workers_of_one_machine_keep_a_cap_together(workers: list[Server]) -> None:  # C109
+    assert_cap_is_kept(workers)
+
+
+def test_machines_with_one_bucket_keep_a_cap_together(machines: list[Server]) -> None:  # C109
+    assert_cap_is_kept(machines)

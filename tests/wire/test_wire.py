@@ -1,0 +1,189 @@
+"""What only a socket shows: bodies that break off, answers that come early, many clients, large files and shutdown."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.wire.server import FORM_HEAD, FORM_TAIL, FORM_TYPE, WITHIN, Server, everything, request, until
+
+MIB = 1024 * 1024
+MAX_FILE_SIZE = 8 * MIB
+HOST = "Host: share.test"
+FORM = f"Content-Type: {FORM_TYPE}"
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+@pytest.fixture(scope="module", params=["h11", "httptools"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a parser; each leaves alone what others have stored."""
+    data = tmp_path_factory.mktemp("wire") / "data"
+    with Server(data, "--http", request.param, SHARE_MAX_FILE_SIZE=str(MAX_FILE_SIZE)) as server:
+        yield server
+
+
+def posted(*headers: str, body: bytes = b"") -> bytes:
+    return request("POST", "/file/upload/", HOST, FORM, *headers, body=body)
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def close(connection: socket.socket) -> None:
+    connection.close()
+
+
+def stop_sending(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_WR)
+    everything(connection)
+
+
+def spoil_the_next_chunk(connection: socket.socket) -> None:
+    connection.sendall(b"3\r\nabcxx")
+    everything(connection)
+
+
+# How the upload announces its body, and how it breaks off.
+BROKEN: dict[str, tuple[str, Callable[[socket.socket], None]]] = {
+    "length, client gone": (f"Content-Length: {MAX_FILE_SIZE}", close),
+    "C075 length, nothing more sent": (f"Content-Length: {MAX_FILE_SIZE}", stop_sending),
+    "chunks, client gone": (CHUNKED, close),
+    "C072 chunks, nothing more sent": (CHUNKED, stop_sending),
+    "C073 chunks, one malformed": (CHUNKED, spoil_the_next_chunk),
+}
+
+
+@pytest.mark.parametrize(("framing", "break_off"), BROKEN.values(), ids=BROKEN.keys())
+def test_an_upload_that_breaks_off_leaves_nothing(
+    server: Server, framing: str, break_off: Callable[[socket.socket], None]
+) -> None:
+    before = server.stored()
+    data = FORM_HEAD + bytes(3 * MIB)
+    with server.connect() as connection:
+        connection.sendall(posted(framing, body=chunk(data) if framing == CHUNKED else data))
+        until(lambda: bool(server.staged()))
+        break_off(connection)
+    until(lambda: not server.staged())
+    assert server.stored() == before
+
+
+def test_an_upload_in_chunks_is_stored(server: Server) -> None:  # C071
+    body = chunk(FORM_HEAD) + b"5;a=b\r\nhello\r\n" + chunk(FORM_TAIL) + b"0\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(posted(CHUNKED, "Connection: close", body=body))
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert b'"file_size":5' in answer
+
+
+def test_a_boundary_may_fall_anywhere_between_segments(server: Server) -> None:  # C055
+    body = FORM_HEAD + b"a--X-boundary\r\n--X-boundar" + FORM_TAIL
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(posted(f"Content-Length: {len(body)}", "Connection: close"))
+        for byte in body:
+            connection.sendall(bytes([byte]))
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert b'"file_size":26' in answer
+
+
+def test_a_client_that_asks_is_told_to_go_on(server: Server) -> None:  # C079
+    body = FORM_HEAD + b"hello" + FORM_TAIL
+    with server.connect() as connection:
+        connection.sendall(posted(f"Content-Length: {len(body)}", "Expect: 100-continue", "Connection: close"))
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert everything(connection).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_client_that_asks_to_send_too_much_is_refused_at_once(server: Server) -> None:  # C079
+    with server.connect() as connection:
+        connection.sendall(posted("Content-Length: 1000000000000", "Expect: 100-continue"))
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert f'"limit":{MAX_FILE_SIZE}'.encode() in answer
+
+
+def test_a_refusal_reaches_a_client_that_is_still_sending(server: Server) -> None:
+    body = FORM_HEAD + bytes(12 * MIB) + FORM_TAIL
+    with server.connect() as connection:
+        connection.sendall(posted(f"Content-Length: {len(body)}", body=body))
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+    assert server.staged() == []
+
+
+HOSTS = {"none": [], "two": [HOST, HOST], "two names": [HOST, "Host: evil.example"], "no name": ["Host: a b"]}
+
+
+@pytest.mark.parametrize("hosts", HOSTS.values(), ids=HOSTS.keys())
+def test_a_request_without_exactly_one_valid_host_is_refused(server: Server, hosts: list[str]) -> None:  # C138
+    with server.connect() as connection:
+        connection.sendall(request("GET", "/file/metadata/", *hosts, "Connection: close"))
+        assert everything(connection).startswith(b"HTTP/1.1 400 ")
+
+
+LENGTHS = ["Content-Length: -5", "Content-Length: +5", "Content-Length: 0x5", "Content-Length: 5, 6"]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_length_that_is_none_is_refused(server: Server, length: str) -> None:  # C076, C077
+    before = server.stored()
+    with server.connect() as connection:
+        connection.sendall(posted(length, body=FORM_HEAD + FORM_TAIL))
+        connection.shutdown(socket.SHUT_WR)
+        assert everything(connection).startswith(b"HTTP/1.1 400 ")
+    assert server.stored() == before
+
+
+def test_the_server_does_not_say_what_it_is(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(request("GET", "/health", HOST, "Connection: close"))
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nserver:" not in answer.lower()
+
+
+def test_downloads_at_once_in_two_processes_are_counted_exactly(tmp_path: Path) -> None:  # C110
+    with Server(tmp_path / "data", "--workers", "2") as server:
+        file_id = server.upload([b"hello"], 5)["file_id"]
+        with ThreadPoolExecutor(200) as pool:
+            answers = list(pool.map(server.get, [f"/file/download/{file_id}"] * 200))
+        assert answers == [(200, b"hello")] * 200
+        assert server.metadata(file_id)["download_count"] == 200
+
+
+def test_a_large_file_takes_little_memory_in_either_direction(tmp_path: Path) -> None:
+    size = 128 * MIB
+    with Server(tmp_path / "data") as server:
+        idle = server.memory("VmRSS")
+        file_id = server.upload(itertools.repeat(bytes(MIB), size // MIB), size)["file_id"]
+        assert server.memory("VmHWM") - idle < 64 * MIB
+        with contextlib.closing(server.client()) as client:
+            client.request("GET", f"/file/download/{file_id}")
+            response = client.getresponse()
+            assert sum(map(len, iter(lambda: response.read(MIB), b""))) == size
+        assert server.memory("VmHWM") - idle < 64 * MIB
+
+
+def test_a_download_that_runs_is_finished_before_the_server_stops(tmp_path: Path) -> None:
+    size = 32 * MIB
+    with Server(tmp_path / "data") as server, contextlib.closing(server.client()) as client:
+        file_id = server.upload(itertools.repeat(bytes(MIB), size // MIB), size)["file_id"]
+        client.request("GET", f"/file/download/{file_id}")
+        response = client.getresponse()
+        begun = len(response.read(MIB))
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: not server.listens())
+        assert begun + len(response.read()) == size
+        assert server.process.wait(WITHIN) in (0, -signal.SIGTERM)
