@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
+import itertools
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -196,7 +197,7 @@ class Shares:
         ids = self.records.ids(after)
         while True:
             # One more than asked for, to know whether there is more.
-            batch = [file_id for file_id, _ in zip(ids, range(limit + 1 - len(files)), strict=False)]
+            batch = list(itertools.islice(ids, limit + 1 - len(files)))
             files += [record for record in self.records.get_many(batch) if _is_visible(record, now)]
             if len(files) > limit or not batch:
                 return Page(files[:limit], len(files) > limit)

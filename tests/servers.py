@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import random
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
+ACCESS_KEY = "testing"
+SECRET_KEY = "testing-secret"
+ADMINISTRATOR = {
+    "name": "tests",
+    "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+    "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+}
 START_WITHIN = 60.0  # seconds
 ATTEMPTS = 3
 
@@ -36,10 +44,13 @@ ATTEMPTS = 3
 PORTS = range(10_000, 20_000)
 GRPC_OFFSET = 10_000
 
+# Keys that moto lists at a time. S3 has 1,000, and as many objects take long to make.
+MOTO_PAGE_SIZE = 100
+
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server, and the only account that it knows."""
+    """A running server, and an account there that may do everything."""
 
     endpoint: str
     access_key: str
@@ -68,13 +79,16 @@ class S3Server:
 
 @contextlib.contextmanager
 def moto_server() -> Iterator[S3Server]:
-    """moto in a process of its own: within one process it is not safe to use from several threads."""
+    """moto in a process of its own: within one process it is not safe to use from several threads.
+
+    It lists 100 keys at a time.
+    """
 
     def command(ports: Sequence[int]) -> list[str]:
         return [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(ports[0])]
 
-    with _running(command, 1, HTTPStatus.OK) as ports:
-        yield S3Server(f"http://{HOST}:{ports[0]}", "testing", "testing")
+    with _running(command, 1, HTTPStatus.OK, {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE)}) as ports:
+        yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
 
 
 @contextlib.contextmanager
@@ -86,9 +100,8 @@ def seaweedfs() -> Iterator[S3Server]:
     roles = ("s3", "master", "volume", "filer")
     with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
-        server = S3Server("", "testing", "testing-secret")
         accounts = directory / "s3.json"
-        accounts.write_text(json.dumps({"identities": [_administrator(server)]}))
+        accounts.write_text(json.dumps({"identities": [ADMINISTRATOR]}))
         (directory / "data").mkdir()
 
         def command(ports: Sequence[int]) -> list[str]:
@@ -115,29 +128,32 @@ def seaweedfs() -> Iterator[S3Server]:
         # It refuses who does not sign. To stop in good order takes it 15 s, for data that nobody will read.
         with _running(command, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
             try:
-                yield S3Server(f"http://{HOST}:{ports[0]}", server.access_key, server.secret_key)
+                yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
             finally:
                 for role, port in zip(roles, ports, strict=True):
                     Path(f"/tmp/seaweedfs-{role}-grpc-{port + GRPC_OFFSET}.sock").unlink(missing_ok=True)
 
 
-def _administrator(server: S3Server) -> dict[str, object]:
-    return {
-        "name": "tests",
-        "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-
-
 @contextlib.contextmanager
 def _running(
-    command: Callable[[Sequence[int]], list[str]], port_count: int, answer: HTTPStatus, patience: float = 5.0
+    command: Callable[[Sequence[int]], list[str]],
+    port_count: int,
+    answer: HTTPStatus,
+    variables: Mapping[str, str] | None = None,
+    *,
+    patience: float = 5.0,
 ) -> Iterator[Sequence[int]]:
     """Run a server until the block ends, on ports that it gets to itself; the first one answers HTTP."""
     for attempt in range(ATTEMPTS):
         ports = _free_ports(port_count)
         with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen(command(ports), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                command(ports),
+                env={**os.environ, **(variables or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
             try:
                 if _answers(process, ports[0], answer):
                     yield ports
@@ -182,7 +198,7 @@ def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
 
 
 def _free_ports(count: int) -> Sequence[int]:
-    """Ports that nobody listens on, each with the one that SeaweedFS derives from it; random, so that workers differ."""
+    """Ports that nobody listens on, nor on what SeaweedFS derives from them; random, so that workers differ."""
     shuffled = random.SystemRandom().sample(PORTS, len(PORTS))
     free = (port for port in shuffled if _is_free(port) and _is_free(port + GRPC_OFFSET))
     return [port for port, _ in zip(free, range(count), strict=False)]

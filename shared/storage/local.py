@@ -201,7 +201,11 @@ class LocalStore:
         except BaseException:
             os.unlink(staged)
             raise
-        _sync_directory(os.path.dirname(path))
+        try:
+            _sync_directory(os.path.dirname(path))
+        except OSError as error:
+            # Whatever the reason, the object is there now, so nobody must hear that there was no room for it.
+            raise StorageUnavailable(str(error)) from error
 
     def _make_directory(self, path: str) -> None:
         """Make a directory and those above it, and make their names durable.

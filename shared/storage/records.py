@@ -7,6 +7,7 @@ that was damaged is reported as such and never half believed.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import math
@@ -180,8 +181,9 @@ class Records:
     def _stamped(self, record: Record) -> tuple[Record, str]:
         now = self._clock().timestamp()
         write_id = secrets.token_urlsafe(9)
-        recent = [write for write in record.writes if write[1] > now - REMEMBER_WRITES_FOR]
-        writes = (*recent[-(REMEMBER_WRITES - 1) :], (write_id, round(now, 3)))
+        # Only ever cut at the front, whatever the clocks of others said: without gaps, a missing ID proves something.
+        recent = itertools.dropwhile(lambda write: write[1] <= now - REMEMBER_WRITES_FOR, record.writes)
+        writes = (*list(recent)[-(REMEMBER_WRITES - 1) :], (write_id, round(now, 3)))
         return dataclasses.replace(record, revision=record.revision + 1, writes=writes), write_id
 
 
@@ -238,7 +240,7 @@ def decode(file_id: str, data: bytes) -> Record:
         if b"\\u" in data:
             # Only an escape can smuggle in a lone surrogate, which no answer of ours could carry.
             encode(record)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DamagedFile(file_id, f"the record cannot be read: {type(error).__name__}: {error}"[:200]) from error
     return record
 

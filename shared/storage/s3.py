@@ -19,11 +19,9 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
     HTTPClientError,
     IncompleteReadError,
-    NoCredentialsError,
+    SSLError,
 )
 
 from shared.errors import FileTooLarge, StorageFull, StorageUnavailable
@@ -125,12 +123,13 @@ class S3Store:
             if isinstance(when, Matches):
                 return put(Bucket=self._bucket, Key=name, Body=data, IfMatch=when.etag)["ETag"]
             return put(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*")["ETag"]
-        except (ConnectTimeoutError, EndpointConnectionError, NoCredentialsError) as error:
-            raise StorageUnavailable(str(error)) from error
-        except HTTPClientError as error:
+        except (HTTPClientError, SSLError) as error:
             raise Ambiguous(key) from error
         except ClientError as error:
             _refused_put(key, when, error)
+        except BotoCoreError as error:
+            # No connection, no credentials: nothing was sent.
+            raise StorageUnavailable(str(error)) from error
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> S3Reader:
         span = f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
@@ -148,7 +147,7 @@ class S3Store:
         return S3Writer(self._client, self._bucket, self._prefix + key, reserve)
 
     def delete(self, key: str) -> None:
-        with _translated(key), contextlib.suppress(NotFound):
+        with contextlib.suppress(NotFound), _translated(key):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:

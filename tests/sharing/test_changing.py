@@ -1,0 +1,185 @@
+"""Changing the options of a file, and turning pages of the list, while others do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import Expired, InvalidValue, UnknownFile, UsedUp
+from shared.options import Lifetimes, Options
+from shared.sharing import Record, Shares
+from shared.storage.records import record_key
+from shared.sweeping import Sweep
+from tests.sharing.conftest import DAY, HOUR, START, Clock, WatchedStore, download, once_after, shares_over, upload
+
+
+def change(shares: Shares, file_id: str, **values: Any) -> Record:
+    return shares.change(file_id, Options(**values), frozenset(values))
+
+
+# Change
+
+
+def test_a_change_files_its_entry_before_the_record(shares: Shares, store: WatchedStore) -> None:
+    file_id = upload(shares).file_id
+    store.changes.clear()
+    change(shares, file_id, expires_in=3600, max_downloads=3)
+    assert store.changes == [
+        ("put", f"expiries/2030-05-01T13/{file_id}"),
+        ("put", f"expiries/2030-05-02T12/{file_id}"),
+        ("put", record_key(file_id)),
+    ]
+
+
+def test_a_change_keeps_what_was_not_given(shares: Shares) -> None:
+    made = upload(shares, expires_in=3600, max_downloads=3, password="Sesame")
+    changed = change(shares, made.file_id, max_downloads=5)
+    assert changed.max_downloads == 5
+    assert (changed.expires_at, changed.password_hash) == (made.expires_at, made.password_hash)
+
+
+def test_a_change_to_none_removes_an_option(shares: Shares) -> None:
+    file_id = upload(shares, expires_in=3600, max_downloads=3, password="Sesame").file_id
+    changed = change(shares, file_id, expires_in=None, max_downloads=None, password=None)
+    assert (changed.expires_at, changed.max_downloads, changed.password_hash) == (None, None, None)
+    assert shares.find(file_id).record == changed
+
+
+def test_a_new_expiry_counts_from_the_change(shares: Shares, clock: Clock) -> None:
+    file_id = upload(shares, expires_in=60).file_id
+    clock.forward(timedelta(seconds=59))
+    assert change(shares, file_id, expires_in=60).expires_at == START + timedelta(seconds=119)
+
+
+def test_an_expired_file_cannot_be_changed(shares: Shares, clock: Clock) -> None:
+    file_id = upload(shares, expires_in=60).file_id
+    clock.forward(timedelta(seconds=60))
+    with pytest.raises(Expired):
+        change(shares, file_id, expires_in=None)
+
+
+def test_an_expiry_stays_within_what_the_service_allows(store: WatchedStore, clock: Clock) -> None:
+    shares = shares_over(store, clock, lifetimes=Lifetimes(longest=3600))
+    made = upload(shares)
+    assert made.expires_at == START + HOUR
+    for expires_in in (None, 3601):
+        with pytest.raises(InvalidValue, match="expires_in"):
+            change(shares, made.file_id, expires_in=expires_in)
+    assert shares.find(made.file_id).record == made
+
+
+def test_a_cap_lowered_to_the_count_uses_the_file_up_now(shares: Shares, clock: Clock) -> None:
+    file_id = upload(shares).file_id
+    for _ in range(3):
+        download(shares, file_id)
+    assert change(shares, file_id, max_downloads=4).used_up_at is None
+    clock.forward(HOUR)
+    assert change(shares, file_id, max_downloads=2).used_up_at == START + HOUR
+    with pytest.raises(UsedUp):
+        download(shares, file_id)
+
+
+def test_a_file_that_stays_used_up_is_not_kept_longer(shares: Shares, clock: Clock) -> None:
+    file_id = upload(shares, max_downloads=2).file_id
+    for _ in range(2):
+        download(shares, file_id)
+    clock.forward(HOUR)
+    assert change(shares, file_id, max_downloads=1).used_up_at == START
+    assert change(shares, file_id, expires_in=DAY.total_seconds()).used_up_at == START
+
+
+@pytest.mark.parametrize("cap", [2, None])
+def test_a_raised_or_removed_cap_gives_downloads_again(shares: Shares, clock: Clock, cap: int | None) -> None:
+    file_id = upload(shares, max_downloads=1).file_id
+    download(shares, file_id)
+    assert change(shares, file_id, max_downloads=cap).used_up_at is None
+    clock.forward(2 * DAY)
+    assert Sweep(shares).run().removed == 0
+    assert download(shares, file_id) == b"hello"
+
+
+def test_a_download_counted_during_a_change_is_kept(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+    file_id = upload(shares).file_id
+    elsewhere = shares_over(store.store, clock)
+    store.before = once_after(len(store.changes) + 1, lambda: download(elsewhere, file_id))
+    changed = change(shares, file_id, max_downloads=1)
+    assert (changed.download_count, changed.max_downloads, changed.used_up_at) == (1, 1, START)
+
+
+def test_two_changes_at_once_both_hold(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+    file_id = upload(shares).file_id
+    elsewhere = shares_over(store.store, clock)
+    store.before = once_after(len(store.changes) + 1, lambda: change(elsewhere, file_id, expires_in=60))
+    changed = change(shares, file_id, max_downloads=1)
+    assert (changed.max_downloads, changed.expires_at) == (1, START + timedelta(seconds=60))
+
+
+def test_a_change_does_not_bring_a_deleted_file_back(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+    file_id = upload(shares).file_id
+    elsewhere = shares_over(store.store, clock)
+    store.before = once_after(len(store.changes) + 1, lambda: elsewhere.delete(file_id))
+    with pytest.raises(UnknownFile):
+        change(shares, file_id, max_downloads=1)
+    assert list(shares.records.ids()) == []
+
+
+# Pages
+
+
+def all_pages(shares: Shares, limit: int, between: Callable[[], object] = lambda: None) -> list[list[str]]:
+    """The IDs of each page, something happening after each."""
+    pages: list[list[str]] = []
+    more = True
+    while more:
+        page = shares.page(pages[-1][-1] if pages else "", limit)
+        pages.append([record.file_id for record in page.files])
+        more = page.more
+        between()
+    return pages
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, [0]), (1, [1]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])])
+def test_a_page_says_whether_another_follows(shares: Shares, count: int, sizes: list[int]) -> None:
+    made = sorted(upload(shares).file_id for _ in range(count))
+    pages = all_pages(shares, 3)
+    assert [len(page) for page in pages] == sizes
+    assert [file_id for page in pages for file_id in page] == made
+
+
+def test_what_is_there_all_the_time_is_listed_once(shares: Shares) -> None:
+    made = sorted(upload(shares).file_id for _ in range(12))
+    # One of the first page and one of a later page go in each pause, and others come anywhere.
+    doomed = [made[0], made[11], made[1], made[10]]
+
+    def disturb() -> None:
+        upload(shares)
+        if doomed:
+            shares.delete(doomed.pop(0))
+            shares.delete(doomed.pop(0))
+
+    listed = [file_id for page in all_pages(shares, 3, disturb) for file_id in page]
+    assert listed == sorted(set(listed))
+    assert [file_id for file_id in listed if file_id in made] == made[:10]
+
+
+def test_a_page_goes_on_behind_a_file_that_is_gone(shares: Shares) -> None:
+    made = sorted(upload(shares).file_id for _ in range(3))
+    shares.delete(made[1])
+    assert [record.file_id for record in shares.page(made[1], 10).files] == [made[2]]
+
+
+def test_what_is_not_visible_does_not_shorten_a_page(
+    shares: Shares, clock: Clock, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = sorted(upload(shares, expires_in=60).file_id for _ in range(9))
+    for file_id in (made[0], made[4], made[8]):
+        change(shares, file_id, expires_in=None)
+    (root / record_key(made[3])).write_bytes(b"{")
+    clock.forward(timedelta(seconds=60))
+    # Between the three files, and behind the last, is nothing but what has expired and one damaged record.
+    assert all_pages(shares, 1) == [[made[0]], [made[4]], [made[8]]]
+    assert made[3] in caplog.text

@@ -1,0 +1,320 @@
+"""The use cases without HTTP: in which order things happen, and what is left where they are interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.errors import (
+    DamagedFile,
+    DigestMismatch,
+    Expired,
+    FileTooLarge,
+    InvalidValue,
+    StorageFull,
+    StorageUnavailable,
+    UnknownFile,
+    UsedUp,
+    WrongPassword,
+)
+from shared.options import Lifetimes, Options
+from shared.sharing import Shares
+from shared.storage.blobs import blob_key
+from shared.storage.objects import Ambiguous
+from shared.storage.records import record_key
+from shared.sweeping import Sweep
+from tests.sharing.conftest import (
+    DAY,
+    HOUR,
+    MAX_FILE_SIZE,
+    START,
+    Clock,
+    Crash,
+    WatchedStore,
+    contents,
+    dies_after,
+    download,
+    once_after,
+    shares_over,
+    upload,
+)
+from tests.storage.faults import after, before
+
+# Upload
+
+
+def test_an_upload_makes_the_blob_then_the_entry_of_its_expiry_then_the_record(
+    shares: Shares, store: WatchedStore
+) -> None:
+    file_id = upload(shares, expires_in=3600).file_id
+    assert store.changes == [
+        ("commit", blob_key(file_id)),
+        ("put", f"expiries/2030-05-01T13/{file_id}"),
+        ("put", record_key(file_id)),
+    ]
+
+
+def test_a_file_without_expiry_has_no_entry(shares: Shares, store: WatchedStore) -> None:
+    file_id = upload(shares, max_downloads=1).file_id
+    assert store.changes == [("commit", blob_key(file_id)), ("put", record_key(file_id))]
+
+
+def test_an_upload_stores_what_it_was_told(shares: Shares) -> None:
+    file_id = upload(shares, b"abc", expires_in=60, max_downloads=2).file_id
+    record = shares.find(file_id).record
+    assert (record.original_name, record.content_type, record.file_size) == ("file.bin", "application/octet-stream", 3)
+    assert record.sha256 == hashlib.sha256(b"abc").hexdigest()
+    assert (record.created_at, record.expires_at) == (START, START + timedelta(seconds=60))
+    assert (record.max_downloads, record.download_count, record.used_up_at) == (2, 0, None)
+
+
+@pytest.mark.parametrize("killed_after", range(3))
+def test_an_upload_that_is_killed_is_not_visible(shares: Shares, store: WatchedStore, killed_after: int) -> None:
+    store.before = dies_after(killed_after)
+    with pytest.raises(Crash):
+        upload(shares, expires_in=3600)
+    assert list(shares.records.ids()) == []
+    assert shares.page("", 10).files == []
+
+
+def test_another_digest_than_announced_leaves_nothing(shares: Shares, root: Path) -> None:
+    incoming = shares.begin_upload()
+    incoming.write(b"hello")
+    with pytest.raises(DigestMismatch):
+        incoming.finish("a", "text/plain", Options(expires_in=60), hashlib.sha256(b"hullo").hexdigest())
+    incoming.abort()
+    assert contents(root) == {}
+
+
+def test_a_digest_may_be_written_in_upper_case(shares: Shares) -> None:
+    incoming = shares.begin_upload()
+    incoming.write(b"hello")
+    record = incoming.finish("a", "text/plain", Options(), hashlib.sha256(b"hello").hexdigest().upper())
+    assert download(shares, record.file_id) == b"hello"
+
+
+def test_options_that_are_not_possible_here_leave_nothing(store: WatchedStore, clock: Clock, root: Path) -> None:
+    incoming = shares_over(store, clock, lifetimes=Lifetimes(longest=60)).begin_upload()
+    incoming.write(b"hello")
+    with pytest.raises(InvalidValue, match="expires_in"):
+        incoming.finish("a", "text/plain", Options(expires_in=61))
+    incoming.abort()
+    assert contents(root) == {}
+
+
+def test_a_file_may_be_as_large_as_the_limit_and_not_a_byte_larger(shares: Shares) -> None:
+    incoming = shares.begin_upload()
+    incoming.write(bytes(MAX_FILE_SIZE))
+    with pytest.raises(FileTooLarge) as refusal:
+        incoming.write(b"x")
+    assert refusal.value.limit == MAX_FILE_SIZE
+    incoming.abort()
+    file_id = upload(shares, bytes(MAX_FILE_SIZE)).file_id
+    assert download(shares, file_id) == bytes(MAX_FILE_SIZE)
+
+
+def test_a_process_that_slept_after_its_blob_makes_no_record(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+    store.before = once_after(0, lambda: clock.forward(2 * HOUR))
+    with pytest.raises(StorageUnavailable):
+        upload(shares)
+    assert [verb for verb, _ in store.changes] == ["commit"]
+
+
+def test_a_full_storage_keeps_no_blob_without_its_record(shares: Shares, store: WatchedStore, root: Path) -> None:
+    store.script[1] = before(StorageFull())
+    with pytest.raises(StorageFull):
+        upload(shares)
+    assert contents(root) == {}
+
+
+def test_a_record_whose_answer_was_lost_keeps_its_blob(shares: Shares, store: WatchedStore) -> None:
+    store.script[1] = after(Ambiguous("metadata"))
+    file_id = upload(shares, b"kept").file_id
+    assert download(shares, file_id) == b"kept"
+
+
+# Download
+
+
+def test_a_download_is_counted_before_its_first_byte(shares: Shares) -> None:
+    file_id = upload(shares).file_id
+    payload = shares.download(shares.find(file_id), 0, 5)
+    assert shares.find(file_id).record.download_count == 1
+    payload.close()
+
+
+def test_a_missing_blob_is_damage_and_counts_nothing(shares: Shares, root: Path) -> None:
+    file_id = upload(shares).file_id
+    (root / blob_key(file_id)).unlink()
+    with pytest.raises(DamagedFile, match="missing"):
+        download(shares, file_id)
+    assert shares.find(file_id).record.download_count == 0
+
+
+@pytest.mark.parametrize("blob", [b"", b"\x80\x04\x8e", b"cos\nsystem\n(S'echo'\ntR.", bytes(17)])
+def test_a_blob_that_is_none_is_damage_and_counts_nothing(shares: Shares, root: Path, blob: bytes) -> None:
+    file_id = upload(shares).file_id
+    (root / blob_key(file_id)).write_bytes(blob)
+    with pytest.raises(DamagedFile):
+        download(shares, file_id)
+    assert shares.find(file_id).record.download_count == 0
+
+
+def test_a_file_deleted_before_its_blob_is_opened_is_unknown(shares: Shares) -> None:
+    found = shares.find(upload(shares).file_id)
+    shares.delete(found.record.file_id)
+    with pytest.raises(UnknownFile):
+        shares.download(found, 0, 5)
+
+
+def test_a_count_does_not_bring_a_deleted_record_back(
+    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+) -> None:
+    file_id = upload(shares).file_id
+    elsewhere = shares_over(store.store, clock)
+    # The first change of a download is its count, and the blob is open by then.
+    store.before = once_after(len(store.changes), lambda: elsewhere.delete(file_id))
+    with pytest.raises(UnknownFile):
+        download(shares, file_id)
+    assert contents(root) == {}
+
+
+def test_a_file_that_is_being_deleted_hands_out_nothing(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+    file_id = upload(shares).file_id
+    found = shares.find(file_id)
+    deleting = WatchedStore(store.store)
+    # Its record says so, and its blob is still there.
+    deleting.before = dies_after(2)
+    with pytest.raises(Crash):
+        shares_over(deleting, clock).delete(file_id)
+    with pytest.raises(UnknownFile):
+        shares.download(found, 0, 5)
+
+
+def test_a_file_expires_at_its_very_instant(shares: Shares, clock: Clock) -> None:
+    file_id = upload(shares, expires_in=60).file_id
+    found = shares.find(file_id)
+    clock.forward(timedelta(seconds=60) - timedelta(microseconds=1))
+    assert download(shares, file_id) == b"hello"
+    clock.forward(timedelta(microseconds=1))
+    with pytest.raises(Expired):
+        shares.find(file_id)
+    with pytest.raises(Expired):
+        shares.download(found, 0, 5)
+    assert shares.records.get(file_id).record.download_count == 1
+    assert shares.page("", 10).files == []
+
+
+def test_a_clock_that_was_put_back_hides_no_file(shares: Shares, clock: Clock) -> None:
+    file_id = upload(shares, expires_in=60).file_id
+    clock.forward(-2 * HOUR)
+    assert download(shares, file_id) == b"hello"
+
+
+def test_the_last_download_files_its_entry_before_it_is_counted(shares: Shares, store: WatchedStore) -> None:
+    file_id = upload(shares, max_downloads=1).file_id
+    store.changes.clear()
+    download(shares, file_id)
+    assert store.changes == [("put", f"expiries/2030-05-02T12/{file_id}"), ("put", record_key(file_id))]
+    assert shares.find(file_id).record.used_up_at == START
+
+
+def test_a_used_up_file_stays_visible_and_changes_no_more(shares: Shares) -> None:
+    file_id = upload(shares, max_downloads=1).file_id
+    stale = shares.find(file_id)
+    download(shares, file_id)
+    used_up = shares.find(file_id)
+    for found in (used_up, stale):
+        with pytest.raises(UsedUp):
+            shares.download(found, 0, 5)
+    assert shares.find(file_id) == used_up
+
+
+def test_a_password_is_asked_for_only_where_there_is_one(shares: Shares) -> None:
+    shares.authorise(shares.find(upload(shares).file_id), None)
+    locked = shares.find(upload(shares, password="Sesame").file_id)
+    shares.authorise(locked, "Sesame")
+    for wrong in (None, "", "sesame"):
+        with pytest.raises(WrongPassword):
+            shares.authorise(locked, wrong)
+
+
+@pytest.mark.parametrize(
+    "file_id", ["", "..", "../../secret", "secret", "A" * 36, "3f0b6f0e-6d0c-1a5e-9b43-0d6c3b7c8f10"]
+)
+def test_an_id_of_another_form_is_unknown_and_never_looked_up(
+    shares: Shares, store: WatchedStore, file_id: str
+) -> None:
+    with pytest.raises(UnknownFile):
+        shares.find(file_id)
+    assert store.reads == 0
+
+
+# Deletion
+
+
+def old_file(shares: Shares) -> str:
+    """A file with every kind of entry that a deletion has to withdraw."""
+    file_id = upload(shares, expires_in=10 * 3600, max_downloads=1).file_id
+    download(shares, file_id)
+    return file_id
+
+
+def test_deleting_marks_the_record_and_removes_it_last(shares: Shares, store: WatchedStore, root: Path) -> None:
+    file_id = old_file(shares)
+    store.changes.clear()
+    shares.delete(file_id)
+    assert store.changes == [
+        ("put", f"expiries/2030-05-01T12/{file_id}"),
+        ("put", record_key(file_id)),
+        ("delete", blob_key(file_id)),
+        ("delete", record_key(file_id)),
+        ("delete", f"expiries/2030-05-01T12/{file_id}"),
+        ("delete", f"expiries/2030-05-01T22/{file_id}"),
+        ("delete", f"expiries/2030-05-02T12/{file_id}"),
+    ]
+    assert contents(root) == {}
+
+
+@pytest.mark.parametrize("killed_after", range(2))
+def test_a_deletion_killed_before_the_record_says_so_has_not_happened(
+    shares: Shares, store: WatchedStore, clock: Clock, killed_after: int
+) -> None:
+    file_id = upload(shares).file_id
+    store.before = dies_after(len(store.changes) + killed_after)
+    with pytest.raises(Crash):
+        shares.delete(file_id)
+    clock.forward(2 * HOUR)
+    again = shares_over(store.store, clock)
+    assert Sweep(again).run().removed == 0
+    assert download(again, file_id) == b"hello"
+
+
+@pytest.mark.parametrize("killed_after", range(2, 7))
+def test_a_deletion_killed_later_holds_and_is_finished_by_the_sweep(
+    shares: Shares, store: WatchedStore, clock: Clock, root: Path, killed_after: int
+) -> None:
+    file_id = old_file(shares)
+    store.before = dies_after(len(store.changes) + killed_after)
+    with pytest.raises(Crash):
+        shares.delete(file_id)
+    again = shares_over(store.store, clock)
+    with pytest.raises(UnknownFile):
+        again.find(file_id)
+    clock.forward(HOUR)
+    Sweep(again).run()
+    left = [key for key in contents(root) if file_id in key]
+    assert [key for key in left if not key.startswith("expiries/")] == []
+    clock.forward(DAY)
+    Sweep(again).run()
+    assert list(contents(root)) == ["expiries/merge"]
+
+
+def test_a_file_can_be_deleted_once(shares: Shares) -> None:
+    file_id = upload(shares).file_id
+    shares.delete(file_id)
+    with pytest.raises(UnknownFile):
+        shares.delete(file_id)

@@ -1,0 +1,155 @@
+"""Every object store that the contract is tried on."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import botocore.endpoint
+import botocore.session
+import pytest
+from botocore.loaders import Loader, create_loader
+
+from shared.storage import s3
+from shared.storage.local import STAGING, LocalStore
+from shared.storage.objects import ObjectStore
+from shared.storage.s3 import S3Store, open_s3
+from tests.servers import S3Server, moto_server, seaweedfs
+from tests.storage.fake_s3 import FakeS3
+
+BUCKET = "contract"
+
+# What a server does otherwise than S3, and than the contract has it: such a test is not run there.
+LEFT_OUT = {
+    (
+        "seaweedfs",
+        "test_a_listing_goes_on_behind_any_key",
+    ): "goes on in a tree's order, a/b behind a and not a-b",
+    ("moto", "test_what_dead_writers_left_is_removed_by_its_age"): "dates every multipart upload to 2010",
+}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A store that is empty, and a look behind it."""
+
+    store: ObjectStore
+    unfinished: Callable[[], list[str]]
+    """Whatever storage keeps of writes that are not finished."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for a `backend` on each, an S3 server's tests in one worker, so that each is started once."""
+    if "backend" not in metafunc.fixturenames:
+        return
+    backends = {
+        "directory": "directory",
+        "moto": pytest.param("moto", marks=pytest.mark.xdist_group("moto")),
+        "seaweedfs": pytest.param("seaweedfs", marks=pytest.mark.xdist_group("seaweedfs")),
+    }
+    for name, test in LEFT_OUT:
+        if test == metafunc.function.__name__:
+            del backends[name]
+    metafunc.parametrize("backend", backends.values(), indirect=True)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    with moto_server() as server:
+        server.client().create_bucket(Bucket=BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[S3Server]:
+    with seaweedfs() as server:
+        server.client().create_bucket(Bucket=BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def loader() -> Loader:
+    """Reads botocore's description of S3, which is most of what a client costs, and keeps it."""
+    return create_loader()
+
+
+@pytest.fixture
+def configure_aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Callable[[Mapping[str, str]], None]:
+    """Set variables for boto3, which finds nothing else to go by."""
+
+    def configure(variables: Mapping[str, str]) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setattr(botocore.session, "create_loader", lambda *_: loader)
+    return configure
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "data")
+
+
+@pytest.fixture
+def backend(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    configure_aws: Callable[[Mapping[str, str]], None],
+) -> Backend:
+    if request.param == "directory":
+        local: LocalStore = request.getfixturevalue("directory")
+        return Backend(local, lambda: [path.name for path in (local.root / STAGING).iterdir()])
+    server: S3Server = request.getfixturevalue("moto" if request.param == "moto" else "seaweed")
+    configure_aws(server.environment())
+    # SeaweedFS has who meets another at one key wait for seconds, and a busy machine should lose no answers either.
+    monkeypatch.setattr(s3, "CONDITIONAL_TIMEOUT", 60.0)
+    prefix = f"test/{uuid.uuid4()}"
+
+    def unfinished() -> list[str]:
+        answer = server.client().list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
+        return [upload["Key"] for upload in answer.get("Uploads", [])]
+
+    return Backend(open_s3(BUCKET, prefix), unfinished)
+
+
+@pytest.fixture
+def store(backend: Backend) -> ObjectStore:
+    return backend.store
+
+
+@dataclass(frozen=True)
+class Sleepless:
+    """Stands in for the module `time`."""
+
+    pauses: list[float]
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What botocore would have slept between its tries."""
+    pauses: list[float] = []
+    monkeypatch.setattr(botocore.endpoint, "time", Sleepless(pauses))
+    return pauses
+
+
+@pytest.fixture
+def fake(configure_aws: Callable[[Mapping[str, str]], None], pauses: list[float]) -> Iterator[FakeS3]:
+    fake = FakeS3()
+    configure_aws(fake.server.environment())
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def bucket(fake: FakeS3) -> S3Store:
+    return open_s3("bucket", "some/prefix")

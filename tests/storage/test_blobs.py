@@ -1,0 +1,191 @@
+"""The frame around a file: a pickle to everybody else, and never anything but 12 known bytes to us."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import DamagedFile
+from shared.storage.blobs import CHUNK_SIZE, BlobWriter, blob_ids, blob_key, hash_blob, head, open_payload
+from shared.storage.local import LocalStore
+from shared.storage.objects import NotFound
+
+FILE_ID = "0d5a9c7e-3b0f-4c2a-9f55-6a1f0c8e7b21"
+DATA = b"0123456789"
+FRAMED = b"\x80\x04\x8e\x0a\x00\x00\x00\x00\x00\x00\x00" + DATA + b"."
+
+
+def write(store: LocalStore, chunks: list[bytes]) -> None:
+    writer = BlobWriter(store, FILE_ID)
+    for chunk in chunks:
+        writer.write(chunk)
+    writer.commit()
+
+
+def read(store: LocalStore, file_size: int, start: int, stop: int, chunk_size: int = 1 << 20) -> bytes:
+    payload = open_payload(store, FILE_ID, file_size, start, stop)
+    try:
+        return b"".join(iter(lambda: payload.read(chunk_size), b""))
+    finally:
+        payload.close()
+
+
+@pytest.fixture(scope="module")
+def module_store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+    """For examples that each replace what the one before has written."""
+    return LocalStore(tmp_path_factory.mktemp("data"))
+
+
+def test_a_blob_is_these_bytes(directory: LocalStore) -> None:
+    write(directory, [DATA])
+    assert directory.read(f"files/0d/{FILE_ID}.pickle")[0] == FRAMED
+
+
+def test_the_length_takes_eight_bytes_whatever_it_is() -> None:
+    assert head(0) == b"\x80\x04\x8e" + bytes(8)
+    assert head(0x0102030405060708) == b"\x80\x04\x8e\x08\x07\x06\x05\x04\x03\x02\x01"
+
+
+# About where Python's own pickles change their form.
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65_535, 65_536, 70_000])
+def test_anybodys_pickle_gives_the_file_back(directory: LocalStore, size: int) -> None:
+    data = bytes(number % 251 for number in range(size))
+    write(directory, [data])
+    assert pickle.loads(directory.read(blob_key(FILE_ID))[0]) == data
+
+
+@settings(deadline=None, max_examples=50)
+@given(chunks=st.lists(st.binary(max_size=300), max_size=5), chunk_size=st.integers(1, 400), ends=st.data())
+def test_any_range_is_read_back_in_any_chunks(
+    module_store: LocalStore, chunks: list[bytes], chunk_size: int, ends: st.DataObject
+) -> None:
+    data = b"".join(chunks)
+    write(module_store, chunks)
+    assert pickle.loads(module_store.read(blob_key(FILE_ID))[0]) == data
+    assert read(module_store, len(data), 0, len(data), chunk_size) == data
+    if data:
+        start = ends.draw(st.integers(0, len(data) - 1))
+        stop = ends.draw(st.integers(start + 1, len(data)))
+        assert read(module_store, len(data), start, stop, chunk_size) == data[start:stop]
+
+
+def test_size_and_hash_are_of_the_file_and_not_of_its_frame(directory: LocalStore) -> None:
+    writer = BlobWriter(directory, FILE_ID)
+    writer.write(DATA[:4])
+    assert (writer.file_size, writer.sha256) == (4, hashlib.sha256(DATA[:4]).hexdigest())
+    writer.write(DATA[4:])
+    written = writer.commit()
+    assert (written.file_size, written.sha256) == (10, hashlib.sha256(DATA).hexdigest())
+
+
+def test_an_aborted_blob_was_never_there(directory: LocalStore) -> None:
+    writer = BlobWriter(directory, FILE_ID)
+    writer.write(DATA)
+    writer.abort()
+    assert list(directory.list("files/")) == []
+
+
+@pytest.mark.parametrize("data", [b"", DATA, bytes(CHUNK_SIZE), bytes(CHUNK_SIZE + 1)], ids=len)
+def test_the_hash_of_a_blob_is_that_of_the_file(directory: LocalStore, data: bytes) -> None:
+    write(directory, [data])
+    assert hash_blob(directory, FILE_ID, len(data)) == hashlib.sha256(data).hexdigest()
+
+
+def test_a_missing_blob_is_not_found(directory: LocalStore) -> None:
+    with pytest.raises(NotFound):
+        open_payload(directory, FILE_ID, len(DATA), 0, len(DATA))
+    with pytest.raises(NotFound):
+        hash_blob(directory, FILE_ID, len(DATA))
+
+
+def test_only_blobs_have_an_id(directory: LocalStore) -> None:
+    write(directory, [DATA])
+    for name in ("0d/notes.txt", f"0d/{FILE_ID}", f"0d/{FILE_ID}.pickle~", f"ff/{FILE_ID}.pickle"):
+        directory.put(f"files/{name}", b"")
+    assert list(blob_ids(directory)) == [FILE_ID]
+
+
+DAMAGED = {
+    "empty": b"",
+    "head only": FRAMED[:11],
+    "shorter by one": FRAMED[:-1],  # C167
+    "longer by one": FRAMED + b".",
+    "length too small": head(9) + DATA + b".",
+    "length too large": head(11) + DATA + b".",
+    "length beyond any disk": head(1 << 62) + DATA + b".",
+    "another protocol": b"\x80\x05" + FRAMED[2:],
+    "a short opcode": b"\x80\x04C\x0a" + DATA + b".",
+    "pickled by Python": pickle.dumps(DATA, 4),
+    "not a pickle": bytes(len(FRAMED)),
+}
+
+WHOLE_OR_NOTHING = [
+    lambda store: read(store, len(DATA), 0, len(DATA)),
+    lambda store: read(store, len(DATA), 0, 1),
+    lambda store: open_payload(store, FILE_ID, len(DATA), 0, 0),
+    lambda store: hash_blob(store, FILE_ID, len(DATA)),
+]
+
+
+@pytest.mark.parametrize("use", WHOLE_OR_NOTHING, ids=["whole", "first byte", "no byte", "hash"])
+@pytest.mark.parametrize("blob", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_frame_is_reported_before_any_byte(
+    directory: LocalStore, blob: bytes, use: Callable[[LocalStore], object]
+) -> None:
+    directory.put(blob_key(FILE_ID), blob)
+    with pytest.raises(DamagedFile) as damage:
+        use(directory)
+    assert damage.value.file_id == FILE_ID
+
+
+@pytest.mark.parametrize("blob", [FRAMED[:-1], FRAMED + b".", b""], ids=["shorter", "longer", "empty"])
+def test_a_range_from_the_middle_notices_a_wrong_size(directory: LocalStore, blob: bytes) -> None:
+    directory.put(blob_key(FILE_ID), blob)
+    with pytest.raises(DamagedFile):
+        open_payload(directory, FILE_ID, len(DATA), 4, 7)
+
+
+def test_a_blob_that_does_not_end_as_a_pickle_has_no_hash(directory: LocalStore) -> None:
+    directory.put(blob_key(FILE_ID), FRAMED[:-1] + b"N")
+    with pytest.raises(DamagedFile):
+        hash_blob(directory, FILE_ID, len(DATA))
+
+
+class Planted:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.marker,)
+
+
+def planted(marker: Path) -> bytes:
+    """A blob with a perfect head for 3 bytes, and code behind them."""
+    code = pickle.dumps(Planted(marker), 4)
+    return head(3) + b"abc" + b"0" + code.removeprefix(b"\x80\x04")
+
+
+def test_the_planted_code_would_run(tmp_path: Path) -> None:
+    pickle.loads(planted(tmp_path / "marker"))
+    assert (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("fits", ["the head", "the size"])
+def test_planted_code_is_damage_and_never_runs(directory: LocalStore, tmp_path: Path, fits: str) -> None:  # C157
+    marker = tmp_path / "marker"
+    blob = planted(marker)
+    directory.put(blob_key(FILE_ID), blob)
+    claimed = 3 if fits == "the head" else len(blob) - 12
+    with pytest.raises(DamagedFile):
+        read(directory, claimed, 0, claimed)
+    with pytest.raises(DamagedFile):
+        hash_blob(directory, FILE_ID, claimed)
+    assert not marker.exists()

@@ -1,0 +1,322 @@
+"""What only a directory can do wrong: files half written, full disks, crashes, other processes, strangers' files."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import ShareError, StorageFull, StorageUnavailable
+from shared.storage.local import LOCKS, STAGING, LocalStore
+from shared.storage.objects import ABSENT, Changed, Matches, NotFound, Writer
+from shared.storage.records import Records, record_key
+from tests.storage.samples import FILE_ID, NOW, record
+
+KEY = "metadata/ab/one.json"
+ROOT = Path(__file__).parent.parent.parent
+
+
+def files(store: LocalStore) -> list[str]:
+    """Everything in the directory but its locks."""
+    paths = (path.relative_to(store.root) for path in store.root.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in paths if path.parts[0] != LOCKS)
+
+
+def staged(store: LocalStore) -> list[Path]:
+    return list((store.root / STAGING).iterdir())
+
+
+@contextlib.contextmanager
+def failing(function: str, number: int, applies: Callable[[Any], bool] = lambda _: True) -> Iterator[None]:
+    """Calls of a function of `os` fail with this error number, where `applies` to their first argument."""
+    working = getattr(os, function)
+
+    def call(first: Any, *others: Any) -> Any:
+        if applies(first):
+            raise OSError(number, os.strerror(number))
+        return working(first, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, function, call)
+        yield
+
+
+def is_directory(file: int) -> bool:
+    return stat.S_ISDIR(os.fstat(file).st_mode)
+
+
+def fill(writer: Writer) -> None:
+    writer.write(b"x")
+    writer.commit(b"h")
+
+
+# Where things are
+
+
+def test_a_write_under_way_is_one_staged_file(directory: LocalStore) -> None:
+    writer = directory.writer(KEY)
+    writer.write(b"x")
+    assert [path.read_bytes() for path in staged(directory)] == [b"x"]
+    assert files(directory) == [f"{STAGING}/{path.name}" for path in staged(directory)]
+    writer.commit()
+    assert files(directory) == [KEY]
+
+
+def test_nobody_else_may_read_what_is_stored(directory: LocalStore) -> None:
+    directory.put(KEY, b"secret")
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in directory.root.rglob("*")}
+    assert {modes[path] for path in modes if path.is_dir()} == {0o700}
+    assert {modes[path] for path in modes if path.is_file()} == {0o600}
+
+
+def test_what_was_stored_is_there_after_a_restart(directory: LocalStore) -> None:
+    etag = directory.put(KEY, b"one")
+    again = LocalStore(directory.root)
+    assert again.read(KEY) == (b"one", etag)
+    assert list(again.list("metadata/")) == [KEY]
+
+
+def test_a_reader_is_not_disturbed_when_its_object_is_deleted(directory: LocalStore) -> None:
+    directory.put(KEY, b"0123456789")
+    reader = directory.open(KEY)
+    assert reader.read(3) == b"012"
+    directory.delete(KEY)
+    assert reader.read(100) == b"3456789"
+    reader.close()
+    reader.close()
+
+
+@pytest.mark.parametrize("key", ["", "../one", "/etc/passwd", "a//b", "a/", "a/./b", ".staging/x", "a/.hidden", "é"])
+def test_no_key_leads_out_of_the_directory_or_into_its_own_files(directory: LocalStore, key: str) -> None:
+    for use in (directory.read, directory.open, directory.delete, lambda key: directory.put(key, b"")):
+        with pytest.raises(ValueError, match="not a key"):
+            use(key)
+    assert files(directory) == []
+
+
+def test_strange_files_are_not_listed(directory: LocalStore) -> None:  # C171
+    directory.put(KEY, b"{}")
+    folder = directory.root / "metadata"
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "ab" / ".one.json.swp").write_bytes(b"x")
+    (folder / "lost+found").mkdir()
+    for place in (os.fsencode(folder), os.fsencode(folder / "ab")):
+        with open(place + b"/caf\xe9.json", "wb"):
+            pass
+    assert list(directory.list("metadata/")) == [KEY]
+
+
+def test_files_that_are_no_records_have_no_id(directory: LocalStore) -> None:  # C171
+    records = Records(directory, lambda: NOW)
+    records.create(record())
+    folder = directory.root / record_key(FILE_ID)
+    for name in (f"{FILE_ID}.json~", f"{FILE_ID}.json.bak", f"{FILE_ID}", "notes.txt"):
+        (folder.parent / name).write_bytes(b"x")
+    (folder.parent.parent / folder.name).write_bytes(b"x")
+    assert list(records.ids()) == [FILE_ID]
+
+
+def test_a_directory_that_cannot_be_used_is_reported_at_the_start(tmp_path: Path) -> None:  # C169
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageUnavailable):
+        LocalStore(tmp_path / "file")
+
+
+def test_a_directory_that_went_away_fails_its_check(directory: LocalStore) -> None:  # C169
+    directory.root.rename(directory.root.with_name("moved"))
+    with pytest.raises(StorageUnavailable):
+        directory.check()
+    with pytest.raises(StorageUnavailable):
+        directory.put(KEY, b"x")
+
+
+# Faults of the disk
+
+FAULTS = [
+    (errno.ENOSPC, StorageFull),
+    (errno.EDQUOT, StorageFull),
+    (errno.EROFS, StorageUnavailable),
+    (errno.EIO, StorageUnavailable),
+]
+EVERY_FAULT = pytest.mark.parametrize(("number", "error"), FAULTS, ids=[errno.errorcode[fault[0]] for fault in FAULTS])
+
+
+@pytest.mark.parametrize("function", ["write", "fsync", "replace"])
+@EVERY_FAULT
+def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(  # C161, C165
+    directory: LocalStore, function: str, number: int, error: type[ShareError]
+) -> None:
+    etag = directory.put(KEY, b"old")
+    with failing(function, number), pytest.raises(error):
+        directory.put(KEY, b"new", Matches(etag))
+    assert directory.read(KEY) == (b"old", etag)
+    assert files(directory) == [KEY]
+    directory.put(KEY, b"new", Matches(etag))
+
+
+@pytest.mark.parametrize("function", ["write", "pwrite", "fsync", "replace"])
+@EVERY_FAULT
+def test_a_writer_that_fails_and_is_aborted_leaves_nothing(  # C161
+    directory: LocalStore, function: str, number: int, error: type[ShareError]
+) -> None:
+    writer = directory.writer(KEY, 1)
+    with failing(function, number), pytest.raises(error):
+        fill(writer)
+    writer.abort()
+    assert files(directory) == []
+
+
+def test_a_full_disk_that_shows_after_the_rename_does_not_pass_for_nothing_written(directory: LocalStore) -> None:
+    """Whoever hears `StorageFull` of a new record removes the file that belongs to it."""
+    directory.put(KEY, b"old")
+    with failing("fsync", errno.ENOSPC, is_directory), pytest.raises(StorageUnavailable):
+        directory.put(KEY, b"new")
+    assert directory.read(KEY)[0] == b"new"
+
+
+def test_short_writes_are_continued(directory: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:3]))
+    directory.put(KEY, b"0123456789")
+    writer = directory.writer("files/ab/two")
+    writer.write(b"0123456789")
+    writer.commit()
+    assert directory.read(KEY)[0] == directory.read("files/ab/two")[0] == b"0123456789"
+
+
+def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(  # C165
+    directory: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.put(KEY, b"old")
+    steps: list[str] = []
+    synced, replaced = os.fsync, os.replace
+
+    def fsync(file: int) -> None:
+        steps.append("sync directory" if is_directory(file) else "sync file")
+        synced(file)
+
+    def replace(source: str, target: str) -> None:
+        steps.append("rename")
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    directory.put(KEY, b"new")
+    writer = directory.writer(KEY)
+    writer.write(b"newer")
+    writer.commit()
+    assert steps == ["sync file", "rename", "sync directory"] * 2
+
+
+def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: LocalStore) -> None:  # C165
+    directory.put(KEY, b"old")
+    crash = (
+        "import os, pathlib, sys; from shared.storage.local import LocalStore; os.replace = lambda *_: os._exit(7);"
+        f"LocalStore(pathlib.Path(sys.argv[1])).put({KEY!r}, b'new')"
+    )
+    run = subprocess.run([sys.executable, "-c", crash, str(directory.root)], cwd=ROOT, check=False, timeout=60)
+    assert run.returncode == 7
+    assert [path.read_bytes() for path in staged(directory)] == [b"new"]
+    assert directory.read(KEY)[0] == b"old"
+    assert list(directory.list("metadata/")) == [KEY]
+    directory.put(KEY, b"newer")
+
+
+# Room
+
+
+def test_a_large_object_needs_the_free_space_and_a_small_one_does_not(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "data", min_free_space=1 << 62)
+    with pytest.raises(StorageFull):
+        store.writer("files/ab/two")
+    store.put(KEY, b"one")
+    assert store.read(KEY)[0] == b"one"
+    store.delete(KEY)
+    assert files(store) == []
+
+
+def test_a_writer_stops_when_space_runs_out_under_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path / "data", min_free_space=1)
+    writer = store.writer("files/ab/two")
+    writer.write(b"x")
+    full = os.statvfs_result((4096, 4096, 1000, 0, 0, 1000, 1000, 1000, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    with pytest.raises(StorageFull):
+        writer.write(b"y")
+    writer.abort()
+    assert files(store) == []
+
+
+# Others at the same time
+
+
+def test_a_put_that_has_compared_does_not_bring_a_deleted_object_back(  # C117
+    directory: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etag = directory.put(KEY, b"old")
+    deletion = threading.Thread(target=directory.delete, args=[KEY])
+    replaced = os.replace
+
+    def replace(source: str, target: str) -> None:
+        deletion.start()
+        # It cannot come in between; a delete that could would be through long before this gives up.
+        deletion.join(timeout=0.2)
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    directory.put(KEY, b"new", Matches(etag))
+    deletion.join(timeout=60)
+    with pytest.raises(NotFound):
+        directory.read(KEY)
+
+
+def test_two_stores_on_one_directory_keep_each_others_conditions(directory: LocalStore) -> None:
+    other = LocalStore(directory.root)
+    etag = directory.put(KEY, b"one", ABSENT)
+    other.put(KEY, b"two", Matches(etag))
+    with pytest.raises(Changed):
+        directory.put(KEY, b"three", Matches(etag))
+
+
+COUNTING = """
+import dataclasses, datetime, pathlib, sys
+from shared.storage.local import LocalStore
+from shared.storage.records import Records
+
+records = Records(LocalStore(pathlib.Path(sys.argv[1])), lambda: datetime.datetime.now(datetime.UTC))
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(50):
+    records.update(sys.argv[2], lambda old: dataclasses.replace(old, download_count=old.download_count + 1))
+"""
+
+
+def test_two_processes_lose_no_count(directory: LocalStore) -> None:  # C170
+    records = Records(directory, lambda: NOW)
+    records.create(record())
+    command = [sys.executable, "-c", COUNTING, str(directory.root), FILE_ID]
+    with contextlib.ExitStack() as stack:
+        counting = [
+            stack.enter_context(
+                subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            for _ in range(2)
+        ]
+        for process in counting:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        # Both have started; their input ends, and off they go.
+        for process in counting:
+            assert process.stdin is not None
+            process.stdin.close()
+    assert [process.returncode for process in counting] == [0, 0]
+    assert records.get(FILE_ID).record.download_count == 100

@@ -1,0 +1,236 @@
+"""Records: read strictly, kept whole, and changed exactly once whatever storage answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from shared.errors import DamagedFile, UnknownFile
+from shared.storage.local import LocalStore
+from shared.storage.records import DELETED, UPLOADING, Record, Records, decode, encode, record_key, rfc3339
+from tests.storage.samples import FILE_ID, LAST_ID, NOW, OTHER_ID, downloaded, record
+
+
+@pytest.fixture
+def records(directory: LocalStore) -> Records:
+    return Records(directory, lambda: NOW)
+
+
+# Reading and writing
+
+EVERY_FIELD = dataclasses.replace(
+    record(),
+    state=DELETED,
+    expires_at=NOW + timedelta(days=1),
+    max_downloads=3,
+    download_count=2,
+    used_up_at=NOW + timedelta(hours=1),
+    password_hash="scrypt$…",
+    revision=7,
+    writes=(("a", 1.5), ("b", 2.0)),
+    unknown={"later": {"nested": [1, None, "é"]}},
+)
+
+
+UNFINISHED = dataclasses.replace(record(), state=UPLOADING, sha256=None)
+
+
+@pytest.mark.parametrize("one", [record(), EVERY_FIELD, UNFINISHED], ids=lambda one: one.state)
+def test_a_record_is_read_back_as_it_was_written(one: Record) -> None:
+    assert decode(FILE_ID, encode(one)) == one
+
+
+def test_no_field_is_left_out_above() -> None:
+    plain = record()
+    assert all(
+        getattr(EVERY_FIELD, field.name) != getattr(plain, field.name)
+        for field in dataclasses.fields(Record)
+        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
+
+
+def test_a_record_that_was_created_is_found(records: Records) -> None:
+    created = records.create(record())
+    assert records.get(FILE_ID) == created
+    assert dataclasses.replace(created.record, revision=0, writes=()) == record()
+
+
+def test_a_file_without_a_record_is_unknown(records: Records) -> None:
+    with pytest.raises(UnknownFile) as unknown:
+        records.get(FILE_ID)
+    assert unknown.value.file_id == FILE_ID
+
+
+def test_times_are_stored_in_utc_to_the_millisecond() -> None:
+    east = timezone(timedelta(hours=5, minutes=30))
+    stored = json.loads(encode(dataclasses.replace(record(), created_at=NOW.astimezone(east))))
+    assert (stored["created_at"], stored["expires_at"]) == ("2026-11-25T08:30:00.123Z", None)
+    assert rfc3339(datetime(2026, 1, 2, tzinfo=east)) == "2026-01-01T18:30:00.000Z"
+
+
+def test_what_a_newer_version_has_stored_survives_a_rewrite(directory: LocalStore, records: Records) -> None:
+    newer = json.loads(encode(record())) | {"later": {"nested": [1, None, "é"]}, "also": True}
+    directory.put(record_key(FILE_ID), json.dumps(newer).encode())
+    records.update(FILE_ID, downloaded)
+    rewritten = json.loads(directory.read(record_key(FILE_ID))[0])
+    assert (rewritten["later"], rewritten["also"], rewritten["download_count"]) == (newer["later"], True, 1)
+
+
+def test_ids_are_sorted_and_go_on_behind_any_id(records: Records) -> None:
+    for file_id in (LAST_ID, FILE_ID, OTHER_ID):
+        records.create(record(file_id))
+    assert list(records.ids()) == [FILE_ID, OTHER_ID, LAST_ID]
+    assert list(records.ids(FILE_ID)) == [OTHER_ID, LAST_ID]
+    assert list(records.ids(OTHER_ID.replace("7", "8"))) == [LAST_ID]
+    assert list(records.ids(LAST_ID)) == []
+
+
+def test_many_records_come_in_the_order_asked_for_without_those_that_are_gone(records: Records) -> None:
+    for file_id in (FILE_ID, LAST_ID):
+        records.create(record(file_id))
+    assert [found.file_id for found in records.get_many([LAST_ID, OTHER_ID, FILE_ID])] == [LAST_ID, FILE_ID]
+
+
+# What storage may hold instead of a record (C165, C166)
+
+GOOD = encode(record())
+
+
+def changed(**values: object) -> bytes:
+    return json.dumps(json.loads(GOOD) | values).encode()
+
+
+def without(name: str) -> bytes:
+    return json.dumps({key: value for key, value in json.loads(GOOD).items() if key != name}).encode()
+
+
+def with_text(name: str, text: bytes) -> bytes:
+    """A good record but for one value, which is given as it stands in the file."""
+    return changed(**{name: "placeholder"}).replace(b'"placeholder"', text)
+
+
+HOSTILE = {
+    "empty": b"",
+    "zeros": bytes(100),
+    "brace": b"{",
+    "cut short": GOOD[:-1],
+    "more behind": GOOD + b"{}",
+    "list": b"[]",
+    "null": b"null",
+    "number": b"7",
+    "no fields": b"{}",
+    "a field missing": without("file_size"),
+    "no writes": without("writes"),
+    "another file's": encode(record(OTHER_ID)),
+    "ID not text": changed(file_id=7),
+    "state not ours": changed(state="visible"),
+    "name not text": changed(original_name=None),
+    "size as text": changed(file_size="10"),
+    "size as a fraction": changed(file_size=10.5),
+    "size as a truth": changed(file_size=True),
+    "size below zero": changed(file_size=-1),
+    "cap of zero": changed(max_downloads=0),
+    "count below zero": changed(download_count=-1),
+    "writes not a list": changed(writes={}),
+    "writes not pairs": changed(writes=[["a"]]),
+    "write without a time": changed(writes=[["a", None]]),
+    "write at no number": changed(writes=[["a", "1"]]),
+    "NaN": with_text("file_size", b"NaN"),
+    "NaN in a list": with_text("writes", b'[["a", NaN]]'),
+    "Infinity where it is unknown": with_text("later", b"Infinity"),
+    "a float too large": with_text("later", b"1e999"),
+    "an integer too large for a float": with_text("writes", b'[["a", 1' + b"0" * 400 + b"]]"),
+    "5,000 digits": with_text("file_size", b"9" * 5_000),
+    "a key twice": GOOD[:-1] + b', "file_size": 11}',
+    "a key twice where it is unknown": with_text("later", b'{"a": 1, "a": 2}'),
+    "3,000 nested": b"[" * 3_000,
+    "3,000 nested and closed": b"[" * 3_000 + b"]" * 3_000,
+    "byte order mark": b"\xef\xbb\xbf" + GOOD,
+    "not UTF-8": GOOD.replace("é".encode(), b"\xe9"),
+    "UTF-16": GOOD.decode().encode("utf-16"),
+    "lone surrogate": with_text("original_name", b'"\\ud800.txt"'),
+    "lone surrogate where it is unknown": with_text("later", b'["\\udfff"]'),
+    "time without a zone": changed(created_at="2026-11-25T08:30:00"),
+    "no time": changed(created_at="soon"),
+    "time as a number": changed(created_at=1795595400),
+    "time before all time": changed(created_at="0001-01-01T00:00:00+12:00"),
+    "time after all time": changed(expires_at="9999-12-31T23:59:59-12:00"),
+}
+
+EVERY_HOSTILE = pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+
+
+@EVERY_HOSTILE
+def test_what_is_not_a_record_is_damage(directory: LocalStore, records: Records, data: bytes) -> None:
+    directory.put(record_key(FILE_ID), data)
+    with pytest.raises(DamagedFile) as damage:
+        records.get(FILE_ID)
+    assert damage.value.file_id == FILE_ID
+
+
+@EVERY_HOSTILE
+def test_damage_is_left_out_of_many_with_one_line_in_the_log(
+    directory: LocalStore, records: Records, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    records.create(record(OTHER_ID))
+    records.create(record(LAST_ID))
+    directory.put(record_key(FILE_ID), data)
+    found = list(records.get_many([OTHER_ID, FILE_ID, LAST_ID]))
+    assert [one.file_id for one in found] == [OTHER_ID, LAST_ID]
+    lines = [line.getMessage() for line in caplog.records if line.levelno == logging.ERROR]
+    assert len(lines) == 1
+    assert FILE_ID in lines[0]
+    assert "\n" not in lines[0]
+
+
+def test_a_damaged_record_is_not_overwritten(directory: LocalStore, records: Records) -> None:
+    directory.put(record_key(FILE_ID), b"{")
+    with pytest.raises(DamagedFile):
+        records.update(FILE_ID, downloaded)
+    assert directory.read(record_key(FILE_ID))[0] == b"{"
+
+
+# Changing where nothing goes wrong
+
+
+def test_an_update_stores_the_changed_record(records: Records) -> None:
+    records.create(record())
+    updated = records.update(FILE_ID, downloaded)
+    assert updated.record.download_count == 1
+    assert records.get(FILE_ID) == updated
+
+
+def test_every_write_is_one_revision_more_and_remembered(records: Records) -> None:
+    stored = [records.create(record()), *(records.update(FILE_ID, downloaded) for _ in range(3))]
+    assert [one.record.revision for one in stored] == [1, 2, 3, 4]
+    assert len({write_id for write_id, _ in stored[-1].record.writes}) == 4
+
+
+def test_a_change_that_returns_its_argument_writes_nothing(directory: LocalStore, records: Records) -> None:
+    created = records.create(record())
+    assert records.update(FILE_ID, lambda old: old) == created
+    assert directory.read(record_key(FILE_ID))[1] == created.etag
+
+
+def test_a_change_may_refuse(directory: LocalStore, records: Records) -> None:
+    def refuse(old: Record) -> Record:
+        raise UnknownFile(old.file_id)
+
+    created = records.create(record())
+    with pytest.raises(UnknownFile):
+        records.update(FILE_ID, refuse)
+    assert records.get(FILE_ID) == created
+
+
+@pytest.mark.parametrize("change", [downloaded, lambda old: old], ids=["a change", "no change"])
+def test_a_file_that_was_never_made_is_not_made_by_an_update(
+    directory: LocalStore, records: Records, change: Callable[[Record], Record]
+) -> None:
+    with pytest.raises(UnknownFile):
+        records.update(FILE_ID, change)
+    assert list(directory.list("metadata/")) == []

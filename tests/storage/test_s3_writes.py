@@ -1,0 +1,219 @@
+"""Writing to S3: conditional puts whose answers say little or never come, and objects in parts."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    ProxyConnectionError,
+    SSLError,
+)
+from botocore.httpsession import URLLib3Session
+
+from shared.errors import FileTooLarge, StorageFull, StorageUnavailable
+from shared.storage import s3
+from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound
+from shared.storage.s3 import S3Store, S3Writer, open_s3
+from tests.storage.fake_s3 import Answer, FakeS3, Request, error
+
+KEY = "metadata/ab/one.json"
+MATCH = Matches('"0cc175b9c0f1b6a831c399e269772661"')
+
+
+# What an answer to a conditional put means
+
+REFUSALS: dict[str, tuple[Condition, Answer, type[Exception]]] = {
+    "exists": (ABSENT, error(412, "PreconditionFailed"), AlreadyExists),
+    "other bytes": (MATCH, error(412, "PreconditionFailed"), Changed),
+    "C143 conflict, absent": (ABSENT, error(409, "ConditionalRequestConflict"), Changed),
+    "C143 conflict, match": (MATCH, error(409, "ConditionalRequestConflict"), Changed),
+    "C143 aborted": (MATCH, error(409, "OperationAborted"), Changed),
+    "C144 gone": (MATCH, error(404, "NoSuchKey"), NotFound),
+    "no bucket": (MATCH, error(404, "NoSuchBucket"), StorageUnavailable),
+    "C148 clock": (MATCH, error(403, "RequestTimeTooSkewed"), StorageUnavailable),
+    "C149 permission": (ABSENT, error(403, "AccessDenied"), StorageUnavailable),
+    "full": (MATCH, error(507, "XMinioStorageFull"), StorageFull),
+    "quota": (ABSENT, error(403, "QuotaExceeded"), StorageFull),
+    "internal error": (MATCH, error(500, "InternalError"), Ambiguous),
+    "C147 slow down": (MATCH, error(503, "SlowDown"), Ambiguous),
+    "bad gateway": (ABSENT, Answer(502, b"<html>Bad Gateway</html>"), Ambiguous),
+}
+
+
+@pytest.mark.parametrize(("when", "answer", "raised"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_conditional_put_is_sent_once_and_its_answer_understood(
+    fake: FakeS3, bucket: S3Store, when: Condition, answer: Answer, raised: type[Exception]
+) -> None:
+    fake.one_after_another(answer)
+    with pytest.raises(raised) as refusal:
+        bucket.put(KEY, b"a", when)
+    assert len(fake.requests) == 1
+    assert getattr(refusal.value, "key", KEY) == KEY
+
+
+def test_a_fault_of_ours_names_its_code_for_the_log(fake: FakeS3, bucket: S3Store) -> None:  # C148, C149
+    for code in ("RequestTimeTooSkewed", "AccessDenied"):
+        fake.one_after_another(error(403, code))
+        with pytest.raises(StorageUnavailable, match=code):
+            bucket.read(KEY)
+
+
+@pytest.mark.parametrize("when", [ABSENT, MATCH], ids=["absent", "match"])
+def test_a_connection_that_ends_without_an_answer_leaves_the_outcome_open(
+    fake: FakeS3, bucket: S3Store, when: Condition
+) -> None:
+    fake.one_after_another(None)
+    with pytest.raises(Ambiguous):
+        bucket.put(KEY, b"a", when)
+    assert len(fake.requests) == 1
+
+
+def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_open(
+    fake: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "CONDITIONAL_TIMEOUT", 0.2)
+    impatient = open_s3("bucket", "")
+    fake.script = fake.never
+    with pytest.raises(Ambiguous):
+        impatient.put(KEY, b"a", MATCH)
+    assert len(fake.requests) == 1
+
+
+NOT_SENT = {
+    "connect timeout": ConnectTimeoutError(endpoint_url="http://x"),
+    "refused": EndpointConnectionError(endpoint_url="http://x"),
+    "proxy": ProxyConnectionError(proxy_url="http://x"),
+    "credentials": CredentialRetrievalError(provider="x", error_msg="expired"),
+}
+
+
+@pytest.mark.parametrize("fault", NOT_SENT.values(), ids=NOT_SENT.keys())
+@pytest.mark.parametrize("when", [ABSENT, MATCH], ids=["absent", "match"])
+def test_a_put_that_was_never_sent_has_no_open_outcome(
+    fake: FakeS3, bucket: S3Store, monkeypatch: pytest.MonkeyPatch, when: Condition, fault: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(URLLib3Session, "send", refuse)
+    with pytest.raises(StorageUnavailable):
+        bucket.put(KEY, b"a", when)
+
+
+def test_a_tls_connection_that_breaks_leaves_the_outcome_open(
+    fake: FakeS3, bucket: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SSLError(endpoint_url="https://x", error=OSError("unexpected end"))
+
+    monkeypatch.setattr(URLLib3Session, "send", refuse)
+    with pytest.raises(Ambiguous):
+        bucket.put(KEY, b"a", MATCH)
+
+
+def test_a_put_names_its_condition_to_s3(fake: FakeS3, bucket: S3Store) -> None:
+    bucket.put(KEY, b"a", MATCH)
+    bucket.put(KEY, b"a", ABSENT)
+    bucket.put(KEY, b"a")
+    sent = [(request.headers.get("If-Match"), request.headers.get("If-None-Match")) for request in fake.requests]
+    assert sent == [(MATCH.etag, None), (None, "*"), (None, None)]
+
+
+@pytest.mark.parametrize("etag", ['"e-2"', "e", 'W/"e"'])
+def test_an_etag_goes_back_as_it_came(fake: FakeS3, bucket: S3Store, etag: str) -> None:  # C146
+    fake.script = lambda _: Answer(headers={"ETag": etag})
+    read = bucket.read(KEY)[1]
+    assert bucket.put(KEY, b"a", Matches(read)) == read
+    assert fake.requests[-1].headers["If-Match"] == read
+
+
+# In parts
+
+
+class Multipart:
+    """Just enough of a multipart upload, whose completion is answered by `completion`, and HEAD by `presence`."""
+
+    def __init__(self, fake: FakeS3) -> None:
+        self.completion: list[Answer | None] = [Answer(body=b"<CompleteMultipartUploadResult/>")]
+        self.presence = Answer()
+        self.aborted = False
+        fake.script = self.answer
+
+    def answer(self, request: Request) -> Answer | None:
+        if request.method == "POST" and "uploads" in request.query:
+            return Answer(body=b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+        if request.method == "POST":
+            return self.completion.pop(0)
+        if request.method == "DELETE":
+            self.aborted = True
+        return self.presence if request.method == "HEAD" else Answer()
+
+
+@pytest.fixture
+def multipart(fake: FakeS3, monkeypatch: pytest.MonkeyPatch) -> Multipart:
+    monkeypatch.setattr(s3, "PART_SIZE", 10)
+    return Multipart(fake)
+
+
+def test_a_completion_whose_answer_was_lost_has_succeeded(bucket: S3Store, multipart: Multipart) -> None:
+    multipart.completion = [None, error(404, "NoSuchUpload")]
+    writer = bucket.writer(KEY)
+    writer.write(bytes(25))
+    writer.commit()
+    writer.abort()
+    assert not multipart.aborted
+
+
+def test_a_completion_that_left_no_object_has_failed(bucket: S3Store, multipart: Multipart) -> None:
+    multipart.completion = [error(404, "NoSuchUpload")]
+    multipart.presence = Answer(404)
+    writer = bucket.writer(KEY)
+    writer.write(bytes(25))
+    with pytest.raises(StorageUnavailable):
+        writer.commit()
+    writer.abort()
+    assert multipart.aborted
+
+
+def test_parts_are_whole_but_for_the_last_and_the_first_is_sent_last(
+    fake: FakeS3, bucket: S3Store, multipart: Multipart
+) -> None:
+    writer = bucket.writer(KEY, 2)
+    writer.write(b"34567890ABCDEFGHIJxyz")
+    writer.commit(b"12")
+    parts = [(r.query["partNumber"][0], r.body) for r in fake.requests if r.method == "PUT"]
+    assert parts == [("2", b"ABCDEFGHIJ"), ("3", b"xyz"), ("1", b"1234567890")]
+
+
+def write_on(writer: S3Writer) -> None:
+    """Into the part that follows."""
+    writer.write(b"x")
+    writer.commit(b"12")
+
+
+def test_more_parts_than_s3_has_is_a_file_too_large(
+    bucket: S3Store, multipart: Multipart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "MAX_PARTS", 3)
+    fits = bucket.writer(KEY, 2)
+    fits.write(bytes(28))
+    fits.commit(b"12")
+    writer = bucket.writer(KEY, 2)
+    writer.write(bytes(28))
+    with pytest.raises(FileTooLarge) as refusal:
+        write_on(writer)
+    assert refusal.value.limit == 28
+    writer.abort()
+    assert multipart.aborted
+
+
+def test_an_abort_that_fails_is_noted_and_hides_no_other_error(
+    fake: FakeS3, bucket: S3Store, multipart: Multipart, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = bucket.writer(KEY)
+    writer.write(bytes(25))
+    fake.one_after_another(error(403, "AccessDenied"))
+    writer.abort()
+    assert ["AccessDenied" in line.getMessage() for line in caplog.records] == [True]

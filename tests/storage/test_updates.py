@@ -1,0 +1,324 @@
+"""Records under contention and with answers lost: changed exactly once, or reported as what they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from shared.errors import Contended, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
+from shared.storage import records as module
+from shared.storage.local import LocalStore
+from shared.storage.objects import AlreadyExists, Ambiguous, Changed, NotFound
+from shared.storage.records import (
+    BACKOFF_BASE,
+    BACKOFF_CAP,
+    REMEMBER_WRITES_FOR,
+    RETRY_FOR,
+    Record,
+    Records,
+    Stored,
+    record_key,
+)
+from tests.storage.faults import Fault, FaultyStore, after, before, behind
+from tests.storage.samples import FILE_ID, NOW, downloaded, record
+
+KEY = record_key(FILE_ID)
+MEMORY = 6  # writes
+LOST = Ambiguous(KEY)
+
+
+class Time:
+    """Time that passes only while somebody sleeps; `now`, what the clock on the wall shows, may be set."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return 1_000 + sum(self.pauses)
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += timedelta(seconds=seconds)
+
+
+class Setting:
+    """A record in a directory, storage in front of it that goes wrong, and others that come directly."""
+
+    def __init__(self, directory: LocalStore) -> None:
+        self.time = Time()
+        self.faulty = FaultyStore(directory)
+        self.records = self._records(self.faulty)
+        self.directly = self._records(directory)
+        self.others = 0
+
+    def _records(self, store: FaultyStore | LocalStore) -> Records:
+        return Records(
+            store,
+            lambda: self.time.now,
+            sleep=self.time.sleep,
+            monotonic=self.time.monotonic,
+            jitter=lambda: 1.0,
+        )
+
+    def update(self) -> Stored:
+        return self.records.update(FILE_ID, downloaded)
+
+    def by_others(self, times: int = 1, apart: float = 0) -> Callable[[], None]:
+        """Others count so many downloads, the first one now and each further one so many seconds later."""
+
+        def count() -> None:
+            for number in range(times):
+                self.time.now += timedelta(seconds=apart if number else 0)
+                self.directly.update(FILE_ID, downloaded)
+                self.others += 1
+
+        return count
+
+    @property
+    def count(self) -> int:
+        return self.directly.get(FILE_ID).record.download_count
+
+
+@pytest.fixture(autouse=True)
+def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it does not take hundreds of writes to be forgotten."""
+    monkeypatch.setattr(module, "REMEMBER_WRITES", MEMORY)
+
+
+@pytest.fixture
+def setting(directory: LocalStore) -> Setting:
+    """A file that nobody has downloaded yet."""
+    setting = Setting(directory)
+    setting.directly.create(record())
+    return setting
+
+
+@pytest.fixture
+def nothing_yet(directory: LocalStore) -> Setting:
+    return Setting(directory)
+
+
+# Losing to others
+
+
+def test_what_others_wrote_is_kept(setting: Setting) -> None:
+    setting.faulty.script = {1: behind(setting.by_others()), 2: behind(setting.by_others(2))}
+    assert setting.update().record.download_count == setting.count == 4
+    assert setting.faulty.puts == 3
+
+
+def test_a_record_that_was_read_before_saves_a_read(setting: Setting) -> None:
+    seen = setting.records.get(FILE_ID)
+    setting.faulty.reads = 0
+    setting.records.update(FILE_ID, downloaded, seen)
+    assert (setting.count, setting.faulty.reads) == (1, 0)
+
+
+def test_a_record_that_was_read_too_long_ago_is_read_again(setting: Setting) -> None:
+    seen = setting.records.get(FILE_ID)
+    setting.by_others()()
+    assert setting.records.update(FILE_ID, downloaded, seen).record.download_count == setting.count == 2
+
+
+def test_a_conflict_that_changed_nothing_is_tried_again(setting: Setting) -> None:  # C143
+    setting.faulty.script = {1: before(Changed(KEY)), 2: before(Changed(KEY))}
+    setting.update()
+    assert (setting.count, setting.faulty.puts) == (1, 3)
+
+
+def test_a_change_that_others_make_needless_is_not_written(setting: Setting) -> None:
+    def once(old: Record) -> Record:
+        return old if old.download_count else downloaded(old)
+
+    setting.faulty.script = {1: behind(setting.by_others())}
+    assert setting.records.update(FILE_ID, once).record.download_count == setting.count == 1
+    assert setting.faulty.puts == 1
+
+
+def test_who_always_loses_gives_up_in_time_and_changed_nothing(setting: Setting) -> None:
+    setting.faulty.otherwise = behind(setting.by_others())
+    with pytest.raises(Contended) as contended:
+        setting.update()
+    assert contended.value.file_id == FILE_ID
+    assert RETRY_FOR - BACKOFF_CAP <= sum(setting.time.pauses) < RETRY_FOR
+    assert setting.count == setting.others
+
+
+def test_waits_double_up_to_a_cap_and_are_spread_at_random(directory: LocalStore) -> None:
+    time = Time()
+    jitter = iter([0.0, 0.25, 0.5] + [1.0] * 100)
+    store = FaultyStore(directory, otherwise=before(Changed(KEY)))
+    Records(directory, lambda: NOW).create(record())
+    records = Records(
+        store,
+        lambda: NOW,
+        sleep=time.sleep,
+        monotonic=time.monotonic,
+        jitter=lambda: next(jitter),
+    )
+    with pytest.raises(Contended):
+        records.update(FILE_ID, downloaded)
+    base = BACKOFF_BASE
+    assert time.pauses[:5] == pytest.approx([0, base * 2 * 0.25, base * 4 * 0.5, base * 8, base * 16])
+    assert max(time.pauses) == BACKOFF_CAP
+
+
+# What a server says of a match with a key that is gone.
+GONE = [NotFound, Changed]
+
+
+@pytest.mark.parametrize("answer", GONE)
+@pytest.mark.parametrize("uncertain", [False, True], ids=["at once", "after a lost answer"])
+def test_a_file_deleted_meanwhile_is_not_made_again(  # C117, C144
+    setting: Setting, directory: LocalStore, answer: type[NotFound | Changed], uncertain: bool
+) -> None:
+    def delete() -> None:
+        directory.delete(KEY)
+
+    last = 2 if uncertain else 1
+    setting.faulty.script = {1: before(LOST), last: before(answer(KEY), delete)}
+    with pytest.raises(UnknownFile):
+        setting.update()
+    assert setting.faulty.puts == last
+    assert list(directory.list("metadata/")) == []
+
+
+@pytest.mark.parametrize("error", [StorageFull(), StorageUnavailable("no")], ids=["full", "unavailable"])
+def test_a_fault_of_storage_is_not_tried_again(setting: Setting, error: Exception) -> None:
+    setting.faulty.script = {1: before(error)}
+    with pytest.raises(type(error)):
+        setting.update()
+    assert (setting.count, setting.faulty.puts) == (0, 1)
+
+
+# Answers that are lost (C142)
+
+
+def test_a_write_that_is_in_is_not_repeated(setting: Setting) -> None:
+    setting.faulty.script = {1: after(LOST)}
+    assert setting.update() == setting.directly.get(FILE_ID)
+    assert setting.count == 1
+
+
+def test_a_write_that_is_not_in_is_repeated(setting: Setting) -> None:
+    setting.faulty.script = {1: before(LOST), 2: before(LOST)}
+    setting.update()
+    assert (setting.count, setting.faulty.puts) == (1, 3)
+
+
+@pytest.mark.parametrize("times", [1, 2, MEMORY - 1])
+def test_a_write_is_recognised_below_those_of_others(setting: Setting, times: int) -> None:
+    setting.faulty.script = {1: after(LOST, setting.by_others(times))}
+    assert setting.update().record.download_count == setting.count == times + 1
+
+
+@pytest.mark.parametrize("times", [1, 2, MEMORY])
+def test_a_write_that_is_not_among_those_of_others_is_repeated(setting: Setting, times: int) -> None:
+    setting.faulty.script = {1: before(LOST, setting.by_others(times))}
+    assert setting.update().record.download_count == setting.count == times + 1
+
+
+def test_a_lost_answer_to_the_second_try_is_recognised_too(setting: Setting) -> None:
+    setting.faulty.script = {1: behind(setting.by_others()), 2: after(LOST, setting.by_others())}
+    assert setting.update().record.download_count == setting.count == 3
+
+
+# Others' writes after which nobody can tell: how many, and how many seconds apart.
+FORGOTTEN = {
+    "too many": (MEMORY + 1, 0),
+    "too slow": (3, REMEMBER_WRITES_FOR),
+}
+
+
+@pytest.mark.parametrize("fault", [before, after], ids=["not in", "in"])
+@pytest.mark.parametrize(("times", "apart"), FORGOTTEN.values(), ids=FORGOTTEN.keys())
+def test_a_write_that_may_be_forgotten_has_an_unknown_outcome(
+    setting: Setting, caplog: pytest.LogCaptureFixture, fault: Callable[..., Fault], times: int, apart: float
+) -> None:
+    setting.faulty.script = {1: fault(LOST, setting.by_others(times, apart))}
+    with pytest.raises(OutcomeUnknown) as unknown:
+        setting.update()
+    assert unknown.value.file_id == FILE_ID
+    assert setting.faulty.puts == 2
+    assert [line.levelno for line in caplog.records] == [logging.ERROR]
+    assert FILE_ID in caplog.text
+
+
+def test_a_write_is_recognised_though_its_clock_is_slow(setting: Setting) -> None:
+    """To others it looks old at once, and they must not forget it while they remember what was before it."""
+    slow = timedelta(minutes=5)
+
+    def others() -> None:
+        setting.time.now += slow
+        setting.by_others()()
+
+    setting.by_others(2)()
+    setting.time.now -= slow
+    setting.faulty.script = {1: after(LOST, others)}
+    setting.update()
+    assert setting.count == 4
+
+
+def test_who_never_gets_an_answer_does_not_know_the_outcome(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    setting.faulty.otherwise = before(LOST)
+    with pytest.raises(OutcomeUnknown):
+        setting.update()
+    assert setting.count == 0
+    assert [line.levelno for line in caplog.records] == [logging.ERROR]
+    assert sum(setting.time.pauses) < RETRY_FOR
+
+
+def test_only_recent_writes_are_remembered_and_not_too_many(setting: Setting) -> None:
+    setting.by_others(MEMORY + 3)()
+    assert len(setting.update().record.writes) == MEMORY
+    setting.time.now += timedelta(seconds=REMEMBER_WRITES_FOR + 1)
+    assert len(setting.update().record.writes) == 1
+
+
+# Creating
+
+
+def test_a_record_is_created_once_though_the_answer_is_lost(nothing_yet: Setting) -> None:
+    nothing_yet.faulty.script = {1: after(LOST)}
+    created = nothing_yet.records.create(record())
+    assert created == nothing_yet.directly.get(FILE_ID)
+    assert created.record.revision == 1
+
+
+def test_a_record_that_others_changed_since_is_recognised(nothing_yet: Setting) -> None:
+    nothing_yet.faulty.script = {1: after(LOST, nothing_yet.by_others(3))}
+    created = nothing_yet.records.create(record())
+    assert created.record.download_count == nothing_yet.count == 3
+
+
+@pytest.mark.parametrize("error", [LOST, Changed(KEY)], ids=["lost", "conflict"])
+def test_a_record_that_is_not_in_is_created_again(nothing_yet: Setting, error: Exception) -> None:
+    nothing_yet.faulty.script = {1: before(error), 2: before(error)}
+    created = nothing_yet.records.create(record())
+    assert created == nothing_yet.directly.get(FILE_ID)
+    assert nothing_yet.faulty.puts == 3
+
+
+def test_a_record_that_somebody_else_made_stays_theirs(nothing_yet: Setting) -> None:
+    theirs = nothing_yet.directly.create(dataclasses.replace(record(), original_name="theirs"))
+    with pytest.raises(AlreadyExists):
+        nothing_yet.records.create(record())
+    assert nothing_yet.directly.get(FILE_ID) == theirs
+
+
+@pytest.mark.parametrize(
+    ("error", "reported"), [(Changed(KEY), Contended), (LOST, OutcomeUnknown)], ids=["conflicts", "no answers"]
+)
+def test_creating_is_given_up_in_time(
+    nothing_yet: Setting, directory: LocalStore, error: Exception, reported: type[Exception]
+) -> None:
+    nothing_yet.faulty.otherwise = before(error)
+    with pytest.raises(reported):
+        nothing_yet.records.create(record())
+    assert RETRY_FOR - BACKOFF_CAP <= sum(nothing_yet.time.pauses) < RETRY_FOR
+    assert list(directory.list("metadata/")) == []
