@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from shared import bootstrap
-from shared.errors import InvalidSetting
+from shared.errors import InvalidSetting, StorageUnavailable
 from shared.sweeping import Sweep
 from shared.telemetry import Handler, Observe, lazily
 
@@ -26,17 +26,16 @@ def _build(observe: Observe) -> Handler:
 
 
 def main() -> int:
-    """Sweep once and print what was done."""
+    """Sweep once and print what was done; the exit status, 2 if storage cannot be used."""
     try:
-        shares = bootstrap.shares()
-    except InvalidSetting as error:
+        print(json.dumps(dataclasses.asdict(Sweep(bootstrap.shares()).run())))
+    except (InvalidSetting, StorageUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(dataclasses.asdict(Sweep(shares).run())))
     return 0
 
 
-handler = lazily(_build)
+handler = lazily(_build, cold_starts=False)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from shared import bootstrap
-from shared.errors import InvalidSetting, ShareError, UnknownFile
+from shared.errors import InvalidSetting, ShareError, StorageUnavailable, UnknownFile
 from shared.sharing import Shares
 from shared.storage.records import READY
 
@@ -33,11 +33,10 @@ def scrub(shares: Shares, report: Callable[[str], None]) -> bool:
 def main() -> int:
     """The exit status: 0 if every file is whole, 1 if not, 2 if nothing could be checked."""
     try:
-        shares = bootstrap.shares()
-    except InvalidSetting as error:
+        return 0 if scrub(bootstrap.shares(), print) else 1
+    except (InvalidSetting, StorageUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0 if scrub(shares, print) else 1
 
 
 if __name__ == "__main__":

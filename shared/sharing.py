@@ -257,10 +257,13 @@ class Shares:
         return blob_ids(self.store)
 
     def verify(self, record: Record) -> None:
-        """Read the whole blob of a file. Raises `DamagedFile` unless it is what the record says."""
+        """Read the whole blob of a file. Raises `UnknownFile`, and `DamagedFile` unless it is what the record says."""
         try:
             sha256 = hash_blob(self.store, record.file_id, record.file_size)
         except NotFound as error:
+            # It may have been deleted since its record was read; only if not, the blob is missing.
+            if self.records.get(record.file_id).record.state != READY:
+                raise UnknownFile(record.file_id) from error
             raise DamagedFile(record.file_id, "the blob is missing") from error
         if record.sha256 not in (None, sha256):
             raise DamagedFile(record.file_id, "the SHA-256 of the blob is not that of its record")

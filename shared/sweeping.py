@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 MERGE_EVERY = timedelta(days=1)
 MERGE_KEY = PREFIX + "merge"
-ORPHANS_WAIT = timedelta(days=1)
+# Less than MERGE_EVERY with the hour that an entry waits for, so that an orphan is gone before it is found again.
+ORPHANS_WAIT = timedelta(hours=23)
 UNFINISHED_FOR = timedelta(days=2)
 
 
@@ -103,6 +104,9 @@ class Sweep:
         if self._shares.expiries.is_orphan(entry):
             self._shares.remove(entry.file_id)
             self._swept.leftovers += 1
+        else:
+            # Its upload may be about to make the record, and has filed no other entry.
+            self._shares.expiries.add_orphan(entry.file_id, self._now + ORPHANS_WAIT)
 
     def _claim_merge(self) -> bool:
         """Whether the daily look is due and this run is the one that takes it."""
@@ -113,7 +117,9 @@ class Sweep:
         except NotFound:
             pass
         else:
-            if self._now - datetime.fromisoformat(json.loads(data)["at"]) < MERGE_EVERY:
+            at = _taken_at(data)
+            # A mark that is damaged, or far ahead since a clock was wrong, must not keep it from ever being taken.
+            if at is not None and abs(self._now - at) < MERGE_EVERY:
                 return False
             condition = Matches(etag)
         try:
@@ -145,3 +151,12 @@ class Sweep:
         if record.state == DELETED:
             self._shares.remove(file_id)
             self._swept.removed += 1
+
+
+def _taken_at(data: bytes) -> datetime | None:
+    """When the daily look was taken last, if the mark says so."""
+    try:
+        at = datetime.fromisoformat(json.loads(data)["at"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return at if at.tzinfo is not None else None

@@ -17,15 +17,18 @@ Handler = Callable[[dict[str, Any], Any], Any]
 Observe = Callable[[str, float], None]
 
 
-def lazily(build: Callable[[Observe], Handler], correlation_id_path: str | None = None) -> Handler:
+def lazily(
+    build: Callable[[Observe], Handler], correlation_id_path: str | None = None, *, cold_starts: bool = True
+) -> Handler:
     """A handler that is put together on its first event, so that importing its module elsewhere costs nothing.
 
     `build` is given a function that adds to a metric; `correlation_id_path` (JMESPath) says where events carry theirs.
+    `cold_starts` says whether to count those, which costs money where almost every start is one.
     """
 
     @functools.cache
     def built() -> Handler:
-        return _instrumented(build, correlation_id_path)
+        return _instrumented(build, correlation_id_path, cold_starts)
 
     def handler(event: dict[str, Any], context: Any) -> Any:
         return built()(event, context)
@@ -33,7 +36,7 @@ def lazily(build: Callable[[Observe], Handler], correlation_id_path: str | None 
     return handler
 
 
-def _instrumented(build: Callable[[Observe], Handler], correlation_id_path: str | None) -> Handler:
+def _instrumented(build: Callable[[Observe], Handler], correlation_id_path: str | None, cold_starts: bool) -> Handler:
     from aws_lambda_powertools import Logger, Metrics
     from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
     from aws_lambda_powertools.metrics import MetricUnit
@@ -55,7 +58,7 @@ def _instrumented(build: Callable[[Observe], Handler], correlation_id_path: str 
     # Mangum's line for each request has the path in it, and a PUT's path a file name.
     logging.getLogger("mangum").setLevel(logging.WARNING)
     handler = logger.inject_lambda_context(correlation_id_path=correlation_id_path)(handler)
-    handler = metrics.log_metrics(capture_cold_start_metric=True)(handler)
+    handler = metrics.log_metrics(capture_cold_start_metric=cold_starts)(handler)
     if bootstrap.settings().tracing:
         from aws_lambda_powertools import Tracer
 

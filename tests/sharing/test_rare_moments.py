@@ -1,0 +1,88 @@
+"""Rare moments of housekeeping: damaged marks, hours that turn, files deleted while they are looked at."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.scrub import scrub
+from shared.sharing import Shares, Stored
+from shared.sweeping import MERGE_KEY
+from tests.sharing.conftest import (
+    DAY,
+    HOUR,
+    START,
+    Clock,
+    WatchedStore,
+    contents,
+    once_after,
+    shares_over,
+    upload,
+)
+from tests.sharing.test_sweeping import blob_alone, sweep
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"at": 5}',
+        b'{"at": "2030-05-01T12:00:00"}',
+        b"\xff",
+        b'{"at": "2099-01-01T00:00:00+00:00"}',
+    ],
+)
+def test_a_damaged_mark_of_the_daily_look_does_not_end_it(shares: Shares, store: WatchedStore, mark: bytes) -> None:
+    blob_alone(shares, store)
+    store.put(MERGE_KEY, mark)
+    assert sweep(shares).orphans == 1
+    assert sweep(shares).orphans == 0
+
+
+def test_an_entry_met_before_its_record_was_made_is_not_lost(
+    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+) -> None:
+    sweep(shares)
+    clock.now = START.replace(minute=59, second=58)
+
+    def meanwhile() -> None:
+        clock.forward(timedelta(seconds=3))
+        sweep(shares_over(store.store, clock))
+
+    store.before = once_after(len(store.changes) + 2, meanwhile)  # between the entry and the record
+    upload(shares, expires_in=1)
+    for _ in range(5):
+        clock.forward(DAY)
+        sweep(shares)
+    assert list(contents(root)) == [MERGE_KEY]
+
+
+def test_a_file_deleted_while_it_is_checked_is_no_damage(
+    shares: Shares, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(shares)
+    get = shares.records.get
+
+    def get_and_delete(file_id: str) -> Stored:
+        monkeypatch.undo()
+        found = get(file_id)
+        shares.delete(file_id)
+        return found
+
+    monkeypatch.setattr(shares.records, "get", get_and_delete)
+    lines: list[str] = []
+    assert scrub(shares, lines.append), lines
+
+
+def test_an_orphan_is_marked_once(shares: Shares, store: WatchedStore, clock: Clock, root: Path) -> None:
+    sweep(shares)
+    blob_alone(shares, store)
+    for _ in range(72):
+        clock.forward(HOUR)
+        sweep(shares)
+    assert list(contents(root)) == [MERGE_KEY]
