@@ -3,6 +3,11 @@ HOST = 127.0.0.1
 PORT = 8080
 WORKERS = 1
 ARGS =
+FUNCTION = DownloadFunction
+EVENT = events/download.json
+
+# The processor that functions are built for, as the template's Architecture says.
+ARCH = arm64
 
 # Tried in this order, the first usable one wins; "make PYTHON=/path/to/python" leaves only that one.
 PYTHON ?= python3.13 python3.12 python3.11 python3
@@ -10,10 +15,15 @@ PYTHON ?= python3.13 python3.12 python3.11 python3
 BIN = .venv/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+SAM_BIN = .venv-sam/bin
+# SAM looks for an interpreter of the functions' version on PATH, and its environment has one.
+SAM = PATH="$(CURDIR)/$(SAM_BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(SAM_BIN)/sam
+PACKAGES = .aws-sam/packages-$(ARCH)
+
 .DEFAULT_GOAL := help
 # Two installations at once in one environment would break each other.
 .NOTPARALLEL:
-.PHONY: help run test lint format clean
+.PHONY: help run emulate invoke test lint format build deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,21 +31,38 @@ help: ## Show this list
 run: .venv/.installed ## Start the API (HOST=127.0.0.1 PORT=8080 WORKERS=1)
 	@exec $(BIN)/python -m local.serve --host '$(HOST)' --port '$(PORT)' --workers '$(WORKERS)'
 
+emulate: PORT = 8081
+emulate: .venv/.installed-local ## Run the deployment on this machine: the build if it fits, else the source (PORT=8081)
+	@exec $(BIN)/python -m local.emulate --port '$(PORT)' $(ARGS)
+
+invoke: .venv/.installed-local ## Run one function with one event (FUNCTION=DownloadFunction EVENT=events/download.json)
+	@$(BIN)/python -m local.invoke --function '$(FUNCTION)' --event '$(EVENT)' $(ARGS)
+
 test: .venv/.installed-tests ## Run the tests (ARGS="..." goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: .venv/.installed-tests ## Check style, types and the layers
+lint: .venv/.installed-tests ## Check style, types, the layers and the template
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/cfn-lint template.yaml
 
 format: .venv/.installed-tests ## Rewrite the code in the project's style
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
-clean: ## Remove the environment and every cache; uploaded files stay
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+build: .venv-sam/.installed $(PACKAGES)/.installed ## Build the Lambda functions (ARCH=arm64, or x86_64)
+	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) build --build-in-source \
+	    --parameter-overrides Architecture=$(ARCH)
+	@cd .aws-sam/build/UploadFunction && echo "Every function for $(ARCH), all alike:" \
+	    "$$(($$(du -sk . | cut -f 1) / 1024)) MiB, $$(($$(tar -cz . | wc -c) / 1024 / 1024)) MiB packed"
+
+deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64)
+	@$(SAM) deploy --guided $(if $(filter-out arm64,$(ARCH)),--parameter-overrides Architecture=$(ARCH))
+
+clean: ## Remove the environments, the build and every cache; uploaded files stay
+	@rm -rf .venv .venv-sam .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find shared functions local tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.txt functions/requirements.txt .venv/.created
@@ -43,10 +70,15 @@ clean: ## Remove the environment and every cache; uploaded files stay
 	@$(PIP_INSTALL) -r requirements.txt
 	@touch $@
 
-.venv/.installed-tests: tests/requirements.txt requirements.txt functions/requirements.txt .venv/.created
+.venv/.installed-local: local/requirements.txt requirements.txt functions/requirements.txt .venv/.created
+	@echo 'Installing what the API and its emulation need ...'
+	@$(PIP_INSTALL) -r local/requirements.txt
+	@touch .venv/.installed $@
+
+.venv/.installed-tests: tests/requirements.txt local/requirements.txt requirements.txt functions/requirements.txt .venv/.created
 	@echo 'Installing what the API and its tests need ...'
 	@$(PIP_INSTALL) -r tests/requirements.txt
-	@touch .venv/.installed $@
+	@touch .venv/.installed .venv/.installed-local $@
 
 # A candidate is run rather than looked up: a version manager's shim may be on PATH with no Python behind it, and
 # Debian ships a venv module which fails for want of ensurepip. --clear starts over after an interrupted attempt.
@@ -66,5 +98,42 @@ clean: ## Remove the environment and every cache; uploaded files stay
 	    echo "Python $$bare lacks its venv module (on Debian or Ubuntu: apt install python$$bare-venv)." >&2; \
 	else \
 	    echo "Python 3.11 or newer is needed, found $${old:-none} (on Debian or Ubuntu: apt install python3 python3-venv)." >&2; \
+	fi; \
+	exit 1
+
+# What SAM calls for each function of the template (BuildMethod: makefile), with the folder to fill in ARTIFACTS_DIR.
+# All get the same, so that it is uploaded once. Compiled code is found by a hash of its source, since unpacking on
+# Lambda does not keep times.
+build-%: $(PACKAGES)/.installed
+	@cp -Rp $(PACKAGES)/. functions shared '$(ARTIFACTS_DIR)'
+	@cd '$(ARTIFACTS_DIR)' && rm .installed functions/requirements.txt && \
+	    find functions shared -name __pycache__ -type d -prune -exec rm -rf {} + && \
+	    '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash functions shared
+
+# The tracer brings botocore, which the Lambda runtime has, as it has boto3 and all that both need.
+$(PACKAGES)/.installed: functions/requirements.txt .venv-sam/.created
+	@echo 'Installing what the functions need on $(ARCH) ...'
+	@rm -rf $(PACKAGES)
+	@$(SAM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --no-compile \
+	    -r functions/requirements.txt --target $(PACKAGES) --implementation cp --python-version 3.13 \
+	    --platform manylinux2014_$(ARCH:arm64=aarch64) --only-binary=:all:
+	@cd $(PACKAGES) && rm -rf bin boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
+	@find $(PACKAGES) -depth -type d \( -name tests -o -name test -o -name __pycache__ \) -exec rm -rf {} +
+	@cd $(PACKAGES) && '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash .
+	@touch $@
+
+.venv-sam/.installed: local/sam-requirements.txt .venv-sam/.created
+	@echo 'Installing the AWS SAM CLI ...'
+	@$(SAM_BIN)/python -m pip install --quiet --disable-pip-version-check -r local/sam-requirements.txt
+	@touch $@
+
+# The functions' own version, which compiles them.
+.venv-sam/.created:
+	@if ! python3.13 -c '' 2>/dev/null; then \
+	    echo 'Python 3.13, which the functions run on, is needed as python3.13 on PATH.' >&2; \
+	elif ! python3.13 -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo 'Python 3.13 lacks its venv module (on Debian or Ubuntu: apt install python3.13-venv).' >&2; \
+	else \
+	    python3.13 -m venv --clear .venv-sam && touch $@; exit; \
 	fi; \
 	exit 1

@@ -6,7 +6,6 @@ them goes to the fallback function, as the gateway's `$default` route sends it.
 
 from __future__ import annotations
 
-import base64
 import importlib
 import itertools
 import json
@@ -15,25 +14,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 import functions
+import local.template
 from functions import fallback
+from local.payloads import Request, event_of, response_to
+from local.worker import PAYLOAD_LIMIT
 from shared.telemetry import Handler
 
 DOMAIN = "files.example.com"
-
-# Of an event, and of a result, as JSON (AWS Lambda quotas).
-PAYLOAD_LIMIT = 6 * 1024 * 1024
-
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
-
-# What the gateway hands over as it is; every other body travels in base64.
-_TEXT = re.compile(r"text/|application/(?:json|javascript|xml)\b")
 
 
 @dataclass(frozen=True)
@@ -102,18 +95,25 @@ class Gateway(httpx.BaseTransport):
         self._routes = [] if only else routes()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        path = unquote(request.url.raw_path.partition(b"?")[0].decode())
-        key, parameters, handler = self._find(request.method, path)
-        event = _transported(_event(request, path, key, parameters))
-        result = _transported(handler(event, LambdaContext()))
-        return _response(request, result)
+        given = Request(
+            request.method,
+            request.url.raw_path.decode(),
+            request.headers.multi_items(),
+            request.read(),
+            source_ip="203.0.113.7",
+            id="UXkFjZ8liAEMJgQ=",
+        )
+        route, parameters, handler = self._find(given.method, given.path)
+        event = _transported(event_of(given, route, parameters, DOMAIN))
+        answer = response_to(given, json.dumps(_transported(handler(event, LambdaContext()))).encode())
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
-    def _find(self, method: str, path: str) -> tuple[str, dict[str, str], Handler]:
+    def _find(self, method: str, path: str) -> tuple[local.template.Route, dict[str, str], Handler]:
         for route in self._routes:
             parameters = route.parameters(method, path)
             if parameters is not None:
-                return route.key, parameters, route.handler
-        return "$default", {}, self._default
+                return local.template.Route(route.method, route.path, route.function), parameters, route.handler
+        return local.template.Route("ANY", local.template.DEFAULT_ROUTE, "fallback"), {}, self._default
 
 
 def _transported(payload: dict[str, Any]) -> dict[str, Any]:
@@ -122,56 +122,3 @@ def _transported(payload: dict[str, Any]) -> dict[str, Any]:
     assert len(text.encode()) <= PAYLOAD_LIMIT, "Lambda takes no payload of this size"
     transported: dict[str, Any] = json.loads(text)
     return transported
-
-
-def _event(request: httpx.Request, path: str, key: str, parameters: dict[str, str]) -> dict[str, Any]:
-    """Payload format 2.0: names in lower case, repeated headers joined, the path decoded, the query as it came."""
-    headers = {name: ",".join(request.headers.get_list(name)) for name in request.headers if name not in _HOP_BY_HOP}
-    headers |= {"x-forwarded-for": "203.0.113.7", "x-forwarded-port": "443", "x-forwarded-proto": "https"}
-    event: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": key,
-        "rawPath": path,
-        "rawQueryString": request.url.query.decode(),
-        "headers": headers,
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "a1b2c3d4e5",
-            "domainName": DOMAIN,
-            "domainPrefix": DOMAIN.partition(".")[0],
-            "http": {
-                "method": request.method,
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": "203.0.113.7",
-                "userAgent": headers.get("user-agent", ""),
-            },
-            "requestId": "UXkFjZ8liAEMJgQ=",
-            "routeKey": key,
-            "stage": "$default",
-            "time": "25/Nov/2026:08:30:00 +0000",
-            "timeEpoch": 1795595400000,
-        },
-        "isBase64Encoded": False,
-    }
-    if parameters:
-        event["pathParameters"] = parameters
-    if request.url.params:
-        event["queryStringParameters"] = {
-            name: ",".join(request.url.params.get_list(name)) for name in request.url.params
-        }
-    body = request.read()
-    if body:
-        encoded = not _TEXT.match(headers.get("content-type", ""))
-        event |= {
-            "body": base64.b64encode(body).decode() if encoded else body.decode(errors="replace"),
-            "isBase64Encoded": encoded,
-        }
-    return event
-
-
-def _response(request: httpx.Request, result: dict[str, Any]) -> httpx.Response:
-    body = result.get("body", "")
-    content = base64.b64decode(body, validate=True) if result.get("isBase64Encoded") else body.encode()
-    headers = list(result.get("headers", {}).items()) + [("set-cookie", cookie) for cookie in result.get("cookies", ())]
-    return httpx.Response(result["statusCode"], headers=headers, content=b"" if request.method == "HEAD" else content)

@@ -1,0 +1,134 @@
+"""The AWS services that the emulated functions find: moto, or the ones that the environment points to.
+
+Beside `shared.settings` the only reader of the environment, for the variables that boto3 reads; the emulated functions
+get nothing of it but these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+
+import boto3.session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.intrinsics import REGION
+from local.processes import kill_group, tethered
+from local.template import Template
+
+HOST = "127.0.0.1"
+START_WITHIN = 60.0  # seconds
+ATTEMPTS = 3
+
+ENDPOINT = "AWS_ENDPOINT_URL"
+S3_ENDPOINT = "AWS_ENDPOINT_URL_S3"
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+class Unusable(Exception):
+    """The services cannot be started or used; the message says why."""
+
+
+@contextlib.contextmanager
+def services(s3: str | None = None, environment: Mapping[str, str] = os.environ) -> Iterator[dict[str, str]]:
+    """What a process has to find in its environment to use the services, which are there until the block ends.
+
+    Those at AWS_ENDPOINT_URL where it is set, else moto's; S3 may be another, at the address `s3`.
+    """
+    given = environment.get(ENDPOINT)
+    found = {
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # A profile of the machine's user has no place in an emulation.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    # moto takes any credentials, so it is not shown real ones, which presigned links would carry in part.
+    real = given is not None or s3 is not None
+    found |= {name: environment.get(name, "testing") if real else "testing" for name in _CREDENTIALS}
+    if s3 is not None:
+        found[S3_ENDPOINT] = s3
+    if given is not None:
+        yield found | {ENDPOINT: given}
+        return
+    with _moto() as url:
+        yield found | {ENDPOINT: url}
+
+
+def provide(template: Template, token: str, found: Mapping[str, str]) -> None:
+    """Make the buckets of the template, and its secrets with the API token in them. Raises `Unusable`."""
+    key, secret = (found[name] for name in _CREDENTIALS)
+    session = boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
+    secrets_url = found[ENDPOINT]
+    try:
+        s3 = session.client("s3", endpoint_url=found.get(S3_ENDPOINT, secrets_url))
+        for bucket in template.buckets:
+            with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
+                s3.create_bucket(Bucket=bucket)
+        secrets = session.client("secretsmanager", endpoint_url=secrets_url)
+        for name in template.secrets:
+            try:
+                secrets.create_secret(Name=name, SecretString=token)
+            except secrets.exceptions.ResourceExistsException:
+                secrets.put_secret_value(SecretId=name, SecretString=token)
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise Unusable(str(error)) from error
+
+
+@contextlib.contextmanager
+def _moto() -> Iterator[str]:
+    """The address of a moto server in a process of its own, whose memory holds all that is stored."""
+    for _ in range(ATTEMPTS):
+        port = _free_port()
+        with tempfile.TemporaryFile() as log:
+            process = subprocess.Popen(
+                tethered([sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+            try:
+                if _answers(process, port):
+                    yield f"http://{HOST}:{port}"
+                    return
+                # Somebody else may have taken the port since it was free.
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip()
+            finally:
+                kill_group(process.pid)
+                process.wait()
+    raise Unusable(f"moto did not start: {said}")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server answers; False if it ends, or takes too long."""
+    deadline = time.monotonic() + START_WITHIN
+    while process.poll() is None and time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(HOST, port, timeout=5)
+        try:
+            connection.request("HEAD", "/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.05)
+        else:
+            # Had another server answered on this port, ours could not live.
+            return process.poll() is None
+        finally:
+            connection.close()
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,165 @@
+"""The deployment on this machine, without Docker and without AWS: `python -m local.emulate`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+
+from local import artifact, aws
+from local.gateway import Gateway, Receive, Send
+from local.intrinsics import InvalidTemplate
+from local.runtime import DEFAULT_CONCURRENCY, Runtime
+from local.template import Function, Template
+
+HOST = "127.0.0.1"
+
+
+class Emulation:
+    """The gateway, whose functions end when the server stops."""
+
+    def __init__(self, gateway: Gateway, runtime: Runtime) -> None:
+        self._gateway = gateway
+        self._runtime = runtime
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._gateway(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._runtime.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path,
+    template: Template,
+    *,
+    token: str,
+    url: str | None = None,
+    s3: str | None = None,
+    concurrency: int = DEFAULT_CONCURRENCY,
+) -> Iterator[tuple[Runtime, dict[str, str]]]:
+    """The functions of a template over fresh services, and the environment that these are found by.
+
+    The links that the functions hand out begin with `url`, unless the template says otherwise: on AWS it would be the
+    gateway's own domain by HTTPS. Raises `aws.Unusable`.
+    """
+    with aws.services(s3) as found, tempfile.TemporaryDirectory(prefix="provided-") as provided:
+        aws.provide(template, token, found)
+        environment, interpreter = dict(found), [sys.executable]
+        if artifact.is_built(folder, template):
+            # What the functions need and did not ship is to be missed here, not on AWS.
+            artifact.link_provided(Path(provided))
+            environment["PYTHONPATH"] = provided
+            interpreter.append("-S")
+        functions = {name: _reachable(function, url) for name, function in template.functions.items()}
+        runtime = Runtime(functions, environment, concurrency=concurrency, interpreter=interpreter)
+        try:
+            yield runtime, found
+        finally:
+            # They have ended already where the server stopped in good order.
+            runtime.kill()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop; the exit status."""
+    chosen = _parse(arguments)
+    # What ends us is to end in order what we have started.
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        folder, template, which = chosen_template(chosen.artifact)
+        # First of all, since nothing is to be started for a port that is taken.
+        listener = socket.create_server((HOST, chosen.port))
+        url = f"http://{HOST}:{listener.getsockname()[1]}"
+        with (
+            listener,
+            running(folder, template, token=chosen.token, url=url, s3=chosen.s3, concurrency=chosen.concurrency) as (
+                runtime,
+                found,
+            ),
+        ):
+            gateway = Gateway(template.routes, runtime.invoke, domain=HOST)
+            print(f"Simple File Sharing API on {url}, as it is on AWS")
+            print(f"Functions: {len(template.functions)}, {which}")
+            print(f"API token: {chosen.token}")
+            print(f"Bucket: {', '.join(template.buckets)} on {found.get(aws.S3_ENDPOINT, found[aws.ENDPOINT])}")
+            print("Stop with Ctrl-C.", flush=True)
+            return _serve(Emulation(gateway, runtime), listener)
+    except (OSError, InvalidTemplate, artifact.Unfit, aws.Unusable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+def _serve(app: Emulation, listener: socket.socket) -> int:
+    config = uvicorn.Config(
+        app,
+        # The functions' processes are asyncio's to watch.
+        loop="asyncio",
+        lifespan="on",
+        # What a client says of itself is passed on, not believed.
+        proxy_headers=False,
+        ws="none",
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    # Uvicorn has shut down in order by the time it raises this.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    return 0 if server.started else STARTUP_FAILURE
+
+
+def chosen_template(folder: Path | None) -> tuple[Path, Template, str]:
+    if folder is None:
+        return artifact.choose()
+    return folder, artifact.load(folder), f"as in {folder}"
+
+
+def _reachable(function: Function, url: str | None) -> Function:
+    if url is None or function.environment.get("SHARE_PUBLIC_URL"):
+        return function
+    return dataclasses.replace(function, environment={**function.environment, "SHARE_PUBLIC_URL": url})
+
+
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.emulate",
+        description="Run the functions of template.yaml behind an emulated HTTP API, over moto or other AWS services.",
+    )
+    parser.add_argument("--port", type=int, default=8081, help="(default: %(default)s)")
+    parser.add_argument(
+        "--artifact", type=Path, help="folder of a template.yaml (default: .aws-sam/build if it fits, else the source)"
+    )
+    parser.add_argument("--s3", metavar="URL", help="another S3 server, with AWS_ACCESS_KEY_ID and the like for it")
+    parser.add_argument("--token", default=secrets.token_urlsafe(24), help="API token (default: a random one)")
+    parser.add_argument(
+        "--concurrency", type=int, default=DEFAULT_CONCURRENCY, help="processes of a function (default: %(default)s)"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

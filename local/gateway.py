@@ -1,0 +1,170 @@
+"""An API Gateway HTTP API in front of functions, as an ASGI application.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+
+Where this differs from the real one: it speaks plain HTTP/1.1, and leaves throttling, access logs and CORS alone (the
+template leaves CORS to the functions, too).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+from local.payloads import MalformedResult, Request, Response, event_of, response_to
+from local.runtime import EventTooLarge, FunctionFailed
+from local.template import DEFAULT_ROUTE, Route
+
+log = logging.getLogger("local.gateway")
+
+BODY_LIMIT = 10 * 1024 * 1024
+TIMEOUT = 30.0  # seconds
+
+Invoke = Callable[[str, bytes], Awaitable[bytes]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class _Cut(Exception):
+    """The client went away before its request was whole."""
+
+
+class Router:
+    """Chooses the most specific route: a full match, then a greedy one, then the default route."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        found = list(routes)
+        self._default = next((route for route in found if route.path == DEFAULT_ROUTE), None)
+        explicit = [route for route in found if route.path != DEFAULT_ROUTE]
+        self._routes = [(route, _pattern(route.path)) for route in sorted(explicit, key=_specificity)]
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        """The route of a request, and its path parameters; None where nothing is for it."""
+        for route, pattern in self._routes:
+            match = pattern.fullmatch(path)
+            if match is not None and route.method in (method, "ANY"):
+                return route, match.groupdict()
+        return None if self._default is None else (self._default, {})
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """`{name}` takes any one segment, `{name+}` any number of them, and neither takes nothing."""
+    parts = re.split(r"(\{\w+\+?\})", path)
+    wild = [re.fullmatch(r"\{(\w+)(\+?)\}", part) for part in parts]
+    return re.compile(
+        "".join(
+            re.escape(part) if name is None else f"(?P<{name[1]}>{'.+' if name[2] else '[^/]+'})"
+            for part, name in zip(parts, wild, strict=True)
+        ),
+        re.DOTALL,
+    )
+
+
+def _specificity(route: Route) -> tuple[bool, list[int], bool]:
+    """Sorts the most specific first: not greedy, literal segments before parameters, a method before ANY."""
+    segments = route.path.split("/")
+    kinds = [2 if segment.endswith("+}") else 1 if segment.startswith("{") else 0 for segment in segments]
+    return 2 in kinds, kinds, route.method == "ANY"
+
+
+class Gateway:
+    """Answers requests by `invoke`, which is given the name of a function and an event."""
+
+    def __init__(self, routes: Iterable[Route], invoke: Invoke, domain: str, timeout: float = TIMEOUT) -> None:
+        self._router = Router(routes)
+        self._invoke = invoke
+        self._domain = domain
+        self._timeout = timeout
+        # Functions go on when the gateway gives up, and asyncio forgets a task that nobody holds.
+        self._running: set[asyncio.Task[bytes]] = set()
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        try:
+            response = await self._respond(scope, receive)
+        except _Cut:
+            return
+        headers = [(name.encode("latin-1"), value.encode("utf-8")) for name, value in response.headers]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _respond(self, scope: Mapping[str, Any], receive: Receive) -> Response:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        if sum(name == "host" for name, _ in headers) != 1:
+            return _message(HTTPStatus.BAD_REQUEST, "Bad Request")
+        body = await _body(headers, receive)
+        if body is None:
+            return _message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Too Long")
+        query = scope["query_string"].decode("latin-1")
+        request = Request(
+            method=scope["method"],
+            target=scope["raw_path"].decode("latin-1") + (f"?{query}" if query else ""),
+            headers=headers,
+            body=body,
+            protocol=f"HTTP/{scope['http_version']}",
+            scheme=scope["scheme"],
+            source_ip=scope["client"][0] if scope.get("client") else "127.0.0.1",
+            port=scope["server"][1] if scope.get("server") else 443,
+        )
+        return await self.answer(request)
+
+    async def answer(self, request: Request) -> Response:
+        """What a client gets for a request whose body is not too long."""
+        found = self._router.find(request.method, request.path)
+        if found is None:
+            return _message(HTTPStatus.NOT_FOUND, "Not Found")
+        route, parameters = found
+        event = json.dumps(event_of(request, route, parameters, self._domain), ensure_ascii=False)
+        task = asyncio.ensure_future(self._invoke(route.function, event.encode("utf-8", errors="replace")))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        done, _ = await asyncio.wait([task], timeout=self._timeout)
+        if not done:
+            log.error("%s did not answer within %.0f s", route.function, self._timeout)
+            task.add_done_callback(_forget)
+            return _message(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
+        try:
+            return response_to(request, task.result())
+        except EventTooLarge:
+            return _message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Too Long")
+        except FunctionFailed as error:
+            log.error("%s failed: %s", route.function, error)
+        except MalformedResult as error:
+            log.error("%s returned what is no response: %s", route.function, error)
+        return _message(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+
+
+def _forget(task: asyncio.Task[bytes]) -> None:
+    """Look at how it ended, or asyncio would complain that nobody did."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _body(headers: list[tuple[str, str]], receive: Receive) -> bytes | None:
+    """The whole body, or None where it is longer than the gateway takes."""
+    length = next((value for name, value in headers if name == "content-length"), "0")
+    if length.isdigit() and int(length) > BODY_LIMIT:
+        return None
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Cut
+        body += message.get("body", b"")
+        if len(body) > BODY_LIMIT:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _message(status: HTTPStatus, message: str) -> Response:
+    """The gateway's own answer."""
+    body = json.dumps({"message": message}, separators=(",", ":")).encode()
+    return Response(status, [("content-type", "application/json"), ("content-length", str(len(body)))], body)

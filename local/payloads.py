@@ -1,0 +1,197 @@
+"""Payload format 2.0 of an API Gateway HTTP API: requests as events, and results as responses.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from local.intrinsics import ACCOUNT
+from local.template import Route
+
+API_ID = "a1b2c3d4e5"
+
+# They concern one connection only, so the gateway keeps them to itself, in both directions.
+_HOP_BY_HOP = frozenset(
+    {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+# What the gateway hands over as it is; every other body travels in base64.
+_TEXT = re.compile(r"text/|application/(?:json|javascript|xml)\b", re.IGNORECASE)
+
+
+class MalformedResult(Exception):
+    """The gateway cannot make a response of what a function returned."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came to the gateway. `target` is path and query as they were sent, still encoded."""
+
+    method: str
+    target: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes = b""
+    protocol: str = "HTTP/1.1"
+    scheme: str = "https"
+    source_ip: str = "127.0.0.1"
+    port: int = 443
+    id: str = field(default_factory=lambda: base64.b64encode(uuid.uuid4().bytes[:11]).decode())
+    time: float = field(default_factory=time.time)
+
+    @property
+    def path(self) -> str:
+        """The path as functions see it: decoded, an encoded slash as well."""
+        return unquote(self.target.partition("?")[0], errors="replace")
+
+    @property
+    def query(self) -> str:
+        return self.target.partition("?")[2]
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes = b""
+
+
+def event_of(request: Request, route: Route, parameters: Mapping[str, str], domain: str) -> dict[str, Any]:
+    """The event that a function is given for a request that came by a route, to a gateway at a domain name."""
+    headers, cookies = _headers(request, domain)
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": route.key,
+        "rawPath": request.path,
+        "rawQueryString": request.query,
+        "headers": headers,
+        "requestContext": {
+            "accountId": ACCOUNT,
+            "apiId": API_ID,
+            "domainName": domain,
+            "domainPrefix": domain.partition(".")[0],
+            "http": {
+                "method": request.method,
+                "path": request.path,
+                "protocol": request.protocol,
+                "sourceIp": request.source_ip,
+                "userAgent": headers.get("user-agent", ""),
+            },
+            "requestId": request.id,
+            "routeKey": route.key,
+            "stage": "$default",
+            "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(request.time)),
+            "timeEpoch": int(request.time * 1000),
+        },
+        "isBase64Encoded": False,
+    }
+    if cookies:
+        event["cookies"] = cookies
+    if parameters:
+        event["pathParameters"] = dict(parameters)
+    query = _joined(parse_qsl(request.query, keep_blank_values=True))
+    if query:
+        event["queryStringParameters"] = query
+    if request.body:
+        encoded = not _TEXT.match(headers.get("content-type", ""))
+        event["isBase64Encoded"] = encoded
+        event["body"] = (
+            base64.b64encode(request.body).decode() if encoded else request.body.decode("utf-8", errors="replace")
+        )
+    return event
+
+
+def _headers(request: Request, domain: str) -> tuple[dict[str, str], list[str]]:
+    """Names in lower case and repeated ones joined; cookies have a list of their own."""
+    given = [(name.lower(), value) for name, value in request.headers]
+    cookies = [
+        cookie.strip() for name, value in given if name == "cookie" for cookie in value.split(";") if cookie.strip()
+    ]
+    headers = _joined((name, value) for name, value in given if name != "cookie" and name not in _HOP_BY_HOP)
+    # Whoever forwarded the request before is believed by nobody, but named all the same.
+    forwarded = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
+    headers |= {
+        "content-length": str(len(request.body)),
+        "x-amzn-trace-id": f"Root=1-{int(request.time):08x}-{uuid.uuid4().hex[:24]}",
+        "x-forwarded-for": ", ".join([*forwarded, request.source_ip]),
+        "x-forwarded-port": str(request.port),
+        "x-forwarded-proto": request.scheme,
+    }
+    headers.setdefault("host", domain)
+    return headers, cookies
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in pairs:
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return joined
+
+
+def response_to(request: Request, result: bytes) -> Response:
+    """The response that a function's result, as JSON, stands for. Raises `MalformedResult`."""
+    try:
+        returned = json.loads(result)
+    except ValueError as error:
+        raise MalformedResult("not JSON") from error
+    if not (isinstance(returned, dict) and "statusCode" in returned):
+        # Without a status it is taken for the body of a good answer, in JSON.
+        body = returned.encode() if isinstance(returned, str) else result
+        return _answer(request, 200, [("content-type", "application/json")], body)
+    status = returned["statusCode"]
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise MalformedResult(f"statusCode is {status!r}")
+    headers = _returned_headers(returned.get("headers"))
+    headers += [("set-cookie", str(cookie)) for cookie in returned.get("cookies") or ()]
+    return _answer(request, status, headers, _returned_body(returned))
+
+
+def _returned_headers(headers: Any) -> list[tuple[str, str]]:
+    if headers is None:
+        return []
+    if not isinstance(headers, dict):
+        raise MalformedResult(f"headers are {type(headers).__name__}")
+    found = []
+    for name, value in headers.items():
+        if not isinstance(value, str | int | float):
+            raise MalformedResult(f"the header {name} is {type(value).__name__}")
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if name.lower() not in _HOP_BY_HOP:
+            found.append((name.lower(), text))
+    return found
+
+
+def _returned_body(returned: Mapping[str, Any]) -> bytes:
+    body = returned.get("body")
+    if body is None:
+        return b""
+    if not isinstance(body, str):
+        raise MalformedResult(f"body is {type(body).__name__}")
+    if not returned.get("isBase64Encoded"):
+        return body.encode("utf-8", errors="replace")
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise MalformedResult("body is no base64") from error
+
+
+def _answer(request: Request, status: int, headers: list[tuple[str, str]], body: bytes) -> Response:
+    """With the length of what is sent; only an answer to HEAD keeps the length of what is not."""
+    bodiless = request.method == "HEAD" or status in (204, 304)
+    claimed = [value for name, value in headers if name == "content-length"]
+    kept = [(name, value) for name, value in headers if name != "content-length"]
+    if not bodiless:
+        kept.append(("content-length", str(len(body))))
+    elif claimed and request.method == "HEAD":
+        kept.append(("content-length", claimed[0]))
+    return Response(status, [*kept, ("apigw-requestid", request.id)], b"" if bodiless else body)

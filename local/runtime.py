@@ -1,0 +1,119 @@
+"""Functions in processes of their own, under AWS's runtime client and against an emulated Runtime API.
+
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
+
+Where this differs from Lambda: memory is not limited, a start may take longer, and an event for which no process is
+free waits instead of being throttled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+
+from local.template import Function
+from local.worker import PAYLOAD_LIMIT, FunctionFailed, Worker
+
+__all__ = ["DEFAULT_CONCURRENCY", "PAYLOAD_LIMIT", "EventTooLarge", "FunctionFailed", "Runtime"]
+
+DEFAULT_CONCURRENCY = 4
+
+
+class EventTooLarge(Exception):
+    """Lambda takes no event of this size."""
+
+
+class Runtime:
+    """Some functions, ready to be invoked from one event loop until they are closed.
+
+    Processes find `environment` beside what the template gives their function, which wins, and what Lambda sets.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, Function],
+        environment: Mapping[str, str],
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        interpreter: Sequence[str] = (sys.executable,),
+    ) -> None:
+        self._pools = {
+            name: _Pool(function, environment, interpreter, concurrency) for name, function in functions.items()
+        }
+
+    async def invoke(self, function: str, event: bytes) -> bytes:
+        """The result of a function for an event, both JSON. Raises `EventTooLarge` and `FunctionFailed`."""
+        if len(event) > PAYLOAD_LIMIT:
+            raise EventTooLarge(f"{len(event)} bytes")
+        return await self._pools[function].invoke(event)
+
+    def processes(self, function: str) -> list[int]:
+        """The process IDs that a function has now."""
+        return [worker.pid for worker in self._pools[function].workers if worker.pid is not None]
+
+    def kill(self) -> None:
+        """End every process at once, wherever the event loop may be."""
+        for pool in self._pools.values():
+            pool.kill()
+
+    async def close(self) -> None:
+        """End every process, and wait until they have ended."""
+        self.kill()
+        await asyncio.gather(*(worker.ended() for pool in self._pools.values() for worker in list(pool.workers)))
+
+
+class _Pool:
+    """The processes of one function: started on demand, kept for the next event, never more than `limit`."""
+
+    def __init__(
+        self, function: Function, environment: Mapping[str, str], interpreter: Sequence[str], limit: int
+    ) -> None:
+        self._function = function
+        self._environment = environment
+        self._interpreter = interpreter
+        self._free = asyncio.Semaphore(limit)
+        self._idle: list[Worker] = []
+        self._closed = False
+        self.workers: set[Worker] = set()
+
+    async def invoke(self, event: bytes) -> bytes:
+        async with self._free:
+            worker = await self._take()
+            try:
+                return await worker.invoke(event)
+            finally:
+                if worker.usable:
+                    self._idle.append(worker)
+                else:
+                    await self._end(worker)
+
+    async def _take(self) -> Worker:
+        while self._idle:
+            # The one used last is the warmest.
+            worker = self._idle.pop()
+            if worker.usable:
+                return worker
+            await self._end(worker)
+        worker = Worker(self._function)
+        self.workers.add(worker)
+        try:
+            await worker.start(self._environment, self._interpreter)
+        except BaseException:
+            await self._end(worker)
+            raise
+        if self._closed:
+            # Closed meanwhile, when there was nothing to kill yet.
+            worker.kill()
+        return worker
+
+    async def _end(self, worker: Worker) -> None:
+        worker.kill()
+        await worker.ended()
+        self.workers.discard(worker)
+
+    def kill(self) -> None:
+        self._closed = True
+        for worker in self.workers:
+            worker.kill()

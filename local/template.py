@@ -1,0 +1,137 @@
+"""What the emulator needs to know of `template.yaml`: the functions, their routes, the bucket and the secret.
+
+https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
+https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-httpapi.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.intrinsics import NO_VALUE, InvalidTemplate, Loader, Values, as_text
+
+DEFAULT_ROUTE = "$default"
+
+# SAM's defaults for what a function leaves out: seconds, and MB.
+_TIMEOUT = 3
+_MEMORY = 128
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function as it would be deployed. `timeout` is in seconds, `memory` in MB."""
+
+    name: str
+    handler: str
+    code: Path
+    timeout: int
+    memory: int
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Requests that go to a function: of a method (or ANY) and path, or all others where the path is `$default`."""
+
+    method: str
+    path: str
+    function: str
+
+    @property
+    def key(self) -> str:
+        return DEFAULT_ROUTE if self.path == DEFAULT_ROUTE else f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Template:
+    functions: Mapping[str, Function]
+    routes: tuple[Route, ...]
+    buckets: tuple[str, ...]
+    secrets: tuple[str, ...]
+
+
+def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
+    """The template in a file, with the parameters' defaults unless others are given. Raises `InvalidTemplate`."""
+    try:
+        document = yaml.load(path.read_bytes(), Loader)
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidTemplate(f"{path}: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
+        raise InvalidTemplate(f"{path}: no Resources")
+    return _Reader(document, path.parent, Values(document, parameters or {})).template()
+
+
+class _Reader:
+    """One reading of a document."""
+
+    def __init__(self, document: dict[str, Any], folder: Path, values: Values) -> None:
+        self._folder = folder
+        self._resources: dict[str, Any] = document["Resources"]
+        self._globals: dict[str, Any] = (document.get("Globals") or {}).get("Function") or {}
+        self._values = values
+
+    def template(self) -> Template:
+        functions = {name: self._function(name) for name in self._of_type("AWS::Serverless::Function")}
+        return Template(
+            functions,
+            tuple(route for name in functions for route in self._routes(name)),
+            tuple(self._values.name(name, name) for name in self._of_type("AWS::S3::Bucket")),
+            tuple(self._values.name(name, name) for name in self._of_type("AWS::SecretsManager::Secret")),
+        )
+
+    def _of_type(self, kind: str) -> list[str]:
+        """Logical IDs of the resources that would be made."""
+        found = [name for name, resource in self._resources.items() if resource.get("Type") == kind]
+        return [
+            name
+            for name in found
+            if "Condition" not in self._resources[name] or self._values.holds(self._resources[name]["Condition"], name)
+        ]
+
+    def _properties(self, name: str) -> dict[str, Any]:
+        return self._resources[name].get("Properties") or {}
+
+    def _function(self, name: str) -> Function:
+        properties = {**self._globals, **self._properties(name)}
+        # Environments are merged variable by variable; everything else of the function replaces what Globals say.
+        variables: dict[str, Any] = {}
+        for source in (self._globals, self._properties(name)):
+            variables |= (source.get("Environment") or {}).get("Variables") or {}
+        resolved = {key: self._values.value(value, f"{name}.Environment.{key}") for key, value in variables.items()}
+        try:
+            return Function(
+                name=name,
+                handler=self._values.text(properties["Handler"], f"{name}.Handler"),
+                code=(self._folder / self._values.text(properties.get("CodeUri", "."), f"{name}.CodeUri")).resolve(),
+                timeout=int(self._values.text(properties.get("Timeout", _TIMEOUT), f"{name}.Timeout")),
+                memory=int(self._values.text(properties.get("MemorySize", _MEMORY), f"{name}.MemorySize")),
+                environment={
+                    key: as_text(value, f"{name}.Environment.{key}")
+                    for key, value in resolved.items()
+                    if value is not NO_VALUE
+                },
+            )
+        except KeyError as error:
+            raise InvalidTemplate(f"{name}: no {error.args[0]}") from error
+        except ValueError as error:
+            raise InvalidTemplate(f"{name}: {error}") from error
+
+    def _routes(self, function: str) -> list[Route]:
+        routes = []
+        for name, event in (self._properties(function).get("Events") or {}).items():
+            if event.get("Type") != "HttpApi":
+                continue
+            where = f"{function}.Events.{name}"
+            properties = event.get("Properties") or {}
+            # SAM makes the default route of an event that names neither method nor path.
+            path = self._values.text(properties.get("Path", DEFAULT_ROUTE), f"{where}.Path")
+            method = self._values.text(properties.get("Method", "ANY"), f"{where}.Method").upper()
+            if path in (DEFAULT_ROUTE, f"/{DEFAULT_ROUTE}"):
+                method, path = "ANY", DEFAULT_ROUTE
+            routes.append(Route("ANY" if method == "*" else method, path, function))
+        return routes

@@ -1,0 +1,340 @@
+"""The emulator as a whole: real processes under AWS's runtime client, behind the gateway, over moto."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+# What is emulated: the source tree, or a build where CI says so.
+ARTIFACT = Path(os.environ.get("EMULATED_ARTIFACT", ROOT))
+TOKEN = "token-of-the-tests"
+OWNER = {"Authorization": f"Bearer {TOKEN}"}
+START_WITHIN = 90.0  # seconds
+
+pytestmark = [
+    # One emulator for the whole module, so in one process of pytest.
+    pytest.mark.xdist_group("emulator"),
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc"),
+]
+
+
+@dataclass
+class Emulator:
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60)
+
+    def processes(self, text: str = "") -> list[int]:
+        """Everything that it started and that still runs, or what has the text in its command line."""
+        return [pid for pid in descendants(self.process.pid) if text in command_line(pid)]
+
+    def stop(self, how: signal.Signals) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+
+def descendants(parent: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        # A process may end while the list is read.
+        with contextlib.suppress(OSError):
+            state, above = path.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(above), []).append(int(path.parent.name))
+    found, waiting = [], [parent]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def command_line(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those that still run; the end of a killed process may take the system a moment."""
+    deadline = time.monotonic() + 10
+    while (left := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@contextlib.contextmanager
+def emulating(folder: Path, artifact: Path, *arguments: str) -> Iterator[Emulator]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "local.emulate",
+        "--port",
+        str(port),
+        "--token",
+        TOKEN,
+        "--artifact",
+        str(artifact),
+    ]
+    log = folder / "log"
+    # The shell that runs the tests may point boto3 anywhere.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SHARE_"))}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, *arguments], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    emulator = Emulator(process, f"http://127.0.0.1:{port}", log)
+    try:
+        wait_for(emulator)
+        yield emulator
+    finally:
+        started = emulator.processes()
+        if process.poll() is None:
+            emulator.stop(signal.SIGTERM)
+        assert alive(started) == []
+
+
+def wait_for(emulator: Emulator) -> None:
+    deadline = time.monotonic() + START_WITHIN
+    while time.monotonic() < deadline and emulator.process.poll() is None:
+        with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=emulator.url, timeout=60) as client:
+            client.get("/health")
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the emulator did not start:\n{emulator.log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulating(tmp_path_factory.mktemp("emulator"), ARTIFACT) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Iterator[httpx.Client]:
+    with emulator.client() as client:
+        yield client
+
+
+def upload(client: httpx.Client, data: bytes) -> dict[str, Any]:
+    response = client.post("/file/upload/", files={"file": ("é.bin", data, "application/x-own")}, headers=OWNER)
+    assert response.status_code == 201, response.text
+    uploaded: dict[str, Any] = response.json()
+    return uploaded
+
+
+def test_a_file_goes_through_its_whole_life(client: httpx.Client) -> None:
+    data = bytes(range(256)) * 4096
+    uploaded = upload(client, data)
+    file_id = uploaded["file_id"]
+    assert uploaded["download_link"] == f"{client.base_url}/file/download/{file_id}"
+
+    assert client.get("/file/metadata/").status_code == 401
+    assert client.get("/file/metadata/", headers=OWNER).json()[file_id]["original_name"] == "é.bin"
+
+    head = client.head(f"/file/download/{file_id}/")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(data)), b"")
+    response = client.get(uploaded["download_link"])
+    assert response.content == data
+    assert response.headers["content-type"] == "application/x-own"
+    assert client.get(f"/file/download/{file_id}", headers={"Range": "bytes=3-5"}).content == data[3:6]
+
+    metadata = client.get(f"/file/metadata/{file_id}").json()
+    assert (metadata["file_size"], metadata["download_count"]) == (len(data), 1)
+    assert client.patch(f"/file/{file_id}", json={"max_downloads": 1}, headers=OWNER).status_code == 200
+    assert client.get(f"/file/download/{file_id}").status_code == 410
+    assert client.delete(f"/file/{file_id}", headers=OWNER).status_code == 204
+    assert client.get(f"/file/metadata/{file_id}").status_code == 404
+
+
+def test_what_no_route_is_for_goes_to_the_fallback(client: httpx.Client) -> None:
+    for path in ("/no/such/page", "/file/download/%ff", "/100%25"):
+        response = client.get(path)
+        assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+    assert client.get("/openapi.json").status_code == 200
+    assert client.put("/health").status_code == 405
+
+
+def test_more_than_lambda_takes_is_refused_by_the_gateway(client: httpx.Client) -> None:
+    response = client.put("/file/upload/big.bin", content=bytes(5_000_000), headers=OWNER)
+    assert (response.status_code, response.json()) == (413, {"message": "Request Too Long"})
+
+
+def test_parallel_downloads_by_several_processes_are_counted_exactly(emulator: Emulator, client: httpx.Client) -> None:
+    uploaded = upload(client, b"hot")
+    path = f"/file/download/{uploaded['file_id']}"
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(lambda _: httpx.get(f"{emulator.url}{path}", timeout=60), range(50)))
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"hot")] * 50
+    assert len(emulator.processes("functions.download.handler")) > 1
+    assert client.get(f"/file/metadata/{uploaded['file_id']}").json()["download_count"] == 50
+
+
+FAULTY = """
+import os, time
+
+def handler(event, context):
+    match event["rawPath"]:
+        case "/exit":
+            os._exit(3)
+        case "/raise":
+            raise RuntimeError("on purpose")
+        case "/sleep":
+            time.sleep(60)
+        case "/big":
+            return {"statusCode": 200, "body": "x" * 6_300_000}
+        case "/environment":
+            return dict(os.environ)
+    return {"statusCode": 200, "body": str(os.getpid())}
+"""
+FAULTY_TEMPLATE = """
+Resources:
+  FaultyFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: faulty.handler
+      Timeout: 1
+      MemorySize: 256
+      Environment: {Variables: {OWN: !Ref AWS::StackName}}
+      Events: {Default: {Type: HttpApi}}
+  BrokenFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: missing.handler
+      Events: {Get: {Type: HttpApi, Properties: {Method: GET, Path: /broken}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def faulty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faulty")
+    (folder / "template.yaml").write_text(FAULTY_TEMPLATE)
+    (folder / "faulty.py").write_text(FAULTY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def faulty(faulty_folder: Path) -> Iterator[Emulator]:
+    with emulating(faulty_folder, faulty_folder, "--concurrency", "1") as emulator:
+        yield emulator
+
+
+@pytest.mark.parametrize("fault", ["/exit", "/raise", "/sleep", "/big", "/broken"])
+def test_after_a_function_failed_the_next_request_is_answered(faulty: Emulator, fault: str) -> None:
+    with faulty.client() as client:
+        for _ in range(2):
+            response = client.get(fault)
+            assert (response.status_code, response.json()) == (500, {"message": "Internal Server Error"})
+            assert client.get("/").status_code == 200
+
+
+def test_a_process_is_kept_for_the_next_event(faulty: Emulator) -> None:
+    with faulty.client() as client:
+        pids = {client.get("/").text for _ in range(3)}
+    assert len(pids) == 1
+    assert [str(pid) for pid in faulty.processes("faulty.handler")] == list(pids)
+
+
+def test_a_function_finds_what_lambda_sets_and_nothing_of_the_machine(faulty: Emulator, faulty_folder: Path) -> None:
+    with faulty.client() as client:
+        environment = client.get("/environment").json()
+    assert environment["AWS_LAMBDA_FUNCTION_NAME"] == "FaultyFunction"
+    assert environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "256"
+    assert environment["LAMBDA_TASK_ROOT"] == str(faulty_folder)
+    assert environment["_HANDLER"] == "faulty.handler"
+    assert environment["OWN"] == "share-emulated"
+    assert not {"HOME", "USER", "VIRTUAL_ENV", "PYTEST_CURRENT_TEST"} & environment.keys()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_running(faulty_folder: Path, tmp_path: Path, how: signal.Signals) -> None:
+    with emulating(tmp_path, faulty_folder) as emulator, ThreadPoolExecutor(1) as threads, emulator.client() as client:
+        client.get("/")
+        # One that is busy when the end comes.
+        busy = threads.submit(client.get, "/sleep")
+        started = emulator.processes()
+        assert [pid for pid in started if "moto" in command_line(pid)]
+        assert [pid for pid in started if "awslambdaric" in command_line(pid)]
+        status = emulator.stop(how)
+        assert alive(started) == []
+        with contextlib.suppress(httpx.TransportError):
+            busy.result()
+    assert status == (0 if how != signal.SIGKILL else -signal.SIGKILL)
+
+
+def test_a_port_that_is_taken_stops_the_start(faulty: Emulator, faulty_folder: Path) -> None:
+    port = faulty.url.rpartition(":")[2]
+    run = local("emulate", "--port", port, "--artifact", str(faulty_folder))
+    assert run.returncode == 2
+    assert "in use" in run.stderr
+
+
+def local(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"local.{module}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, faulty_folder: Path) -> Callable[[dict[str, Any]], subprocess.CompletedProcess[str]]:
+    def run(event: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "event.json"
+        path.write_text(json.dumps(event))
+        return local("invoke", "--function", "FaultyFunction", "--event", str(path), "--artifact", str(faulty_folder))
+
+    return run
+
+
+def test_one_function_can_be_invoked_with_one_event(
+    invoke: Callable[[dict[str, Any]], subprocess.CompletedProcess[str]],
+) -> None:
+    run = invoke({"rawPath": "/"})
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["statusCode"] == 200
+
+
+def test_invoking_a_function_that_fails_fails(
+    invoke: Callable[[dict[str, Any]], subprocess.CompletedProcess[str]],
+) -> None:
+    run = invoke({"rawPath": "/raise"})
+    assert run.returncode == 1, run.stderr
+    assert json.loads(run.stdout)["errorMessage"] == "on purpose"
+
+
+def test_a_function_that_is_not_there_is_named() -> None:
+    run = local("invoke", "--function", "NoFunction", "--event", "events/download.json", "--artifact", str(ROOT))
+    assert run.returncode == 2
+    assert "NoFunction" in run.stderr
+    assert "DownloadFunction" in run.stderr

@@ -1,0 +1,395 @@
+"""The emulated HTTP API: events of payload format 2.0, responses, routes and limits as of the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.gateway import BODY_LIMIT, Gateway, Router
+from local.payloads import MalformedResult, Request, event_of, response_to
+from local.runtime import PAYLOAD_LIMIT, EventTooLarge, FunctionFailed
+from local.template import Route
+
+DOMAIN = "files.example.com"
+EVENTS = Path(__file__).parent.parent.parent / "events"
+EVERY_BYTE = bytes(range(256))
+DEFAULT = Route("ANY", "$default", "Fallback")
+
+
+def event(method: str = "GET", target: str = "/", *headers: tuple[str, str], body: bytes = b"") -> dict[str, Any]:
+    request = Request(method, target, [("Host", DOMAIN), *headers], body, source_ip="203.0.113.7")
+    return event_of(request, DEFAULT, {}, DOMAIN)
+
+
+@pytest.mark.parametrize("name", ["download", "upload", "change", "list_metadata", "fallback"])
+def test_a_sample_event_is_what_the_gateway_makes_of_its_request(name: str) -> None:
+    sample = json.loads((EVENTS / f"{name}.json").read_text())
+    http = sample["requestContext"]["http"]
+    key = sample["routeKey"]
+    method, _, path = key.partition(" ")
+    route = Route(method, path, "Function") if path else DEFAULT
+    query = sample["rawQueryString"]
+    body = sample.get("body", "")
+    request = Request(
+        http["method"],
+        sample["rawPath"] + (f"?{query}" if query else ""),
+        list(sample["headers"].items()),
+        base64.b64decode(body) if sample["isBase64Encoded"] else body.encode(),
+        source_ip=http["sourceIp"],
+        id=sample["requestContext"]["requestId"],
+        time=sample["requestContext"]["timeEpoch"] / 1000,
+    )
+    made = event_of(request, route, sample.get("pathParameters", {}), DOMAIN)
+    # What names the hop is made anew, and the account is of the emulation.
+    for one in (made, sample):
+        for header in ("x-amzn-trace-id", "x-forwarded-for", "content-length"):
+            one["headers"].pop(header, None)
+    assert made == sample
+
+
+# C128: decoded once, by the gateway, and never again.
+PATHS = [
+    ("/file/metadata/", "/file/metadata/"),
+    ("/100%25", "/100%"),
+    ("/a%252fb", "/a%2fb"),
+    ("/a%2fb", "/a/b"),
+    ("/a%3Fb", "/a?b"),
+    ("/%C3%A9%F0%9F%98%80", "/é😀"),
+    ("/a%0Ab", "/a\nb"),
+    ("/%FF", "/\N{REPLACEMENT CHARACTER}"),
+    ("/%zz", "/%zz"),
+    ("/a+b", "/a+b"),
+    ("//a/../b", "//a/../b"),
+]
+
+
+@pytest.mark.parametrize(("target", "path"), PATHS)
+def test_the_path_arrives_decoded(target: str, path: str) -> None:
+    made = event("GET", target)
+    assert made["rawPath"] == path
+    assert made["requestContext"]["http"]["path"] == path
+
+
+# C129: the raw query as it came, the parameters decoded once.
+QUERIES = [
+    ("", None),
+    ("a=1", {"a": "1"}),
+    ("name=a%2Bb+c%20d&x=%zz", {"name": "a+b c d", "x": "%zz"}),
+    ("a=1&b=2&a=3", {"a": "1,3", "b": "2"}),
+    ("a&b=", {"a": "", "b": ""}),
+]
+
+
+@pytest.mark.parametrize(("query", "parameters"), QUERIES)
+def test_the_query_arrives_raw_and_decoded(query: str, parameters: dict[str, str] | None) -> None:
+    made = event("GET", f"/x?{query}" if query else "/x")
+    assert made["rawQueryString"] == query
+    assert made.get("queryStringParameters") == parameters
+
+
+def test_headers_have_lower_case_names_and_repeated_ones_are_joined() -> None:
+    # C130.
+    headers = event("GET", "/", ("Range", "bytes=0-1"), ("RANGE", "bytes=2-3"), ("X-Forwarded-For", "1.1.1.1"))[
+        "headers"
+    ]
+    assert headers["range"] == "bytes=0-1,bytes=2-3"
+    assert headers["x-forwarded-for"] == "1.1.1.1, 203.0.113.7"
+
+
+def test_headers_of_the_connection_stay_with_the_gateway() -> None:
+    headers = event("GET", "/", ("Connection", "close"), ("Transfer-Encoding", "chunked"), ("TE", "trailers"))[
+        "headers"
+    ]
+    assert not {"connection", "transfer-encoding", "te"} & headers.keys()
+
+
+def test_a_client_cannot_choose_protocol_or_domain() -> None:
+    made = event("GET", "/", ("X-Forwarded-Proto", "javascript"), ("X-Forwarded-Host", "evil.example"))
+    assert made["headers"]["x-forwarded-proto"] == "https"
+    assert made["requestContext"]["domainName"] == DOMAIN
+
+
+def test_cookies_have_a_list_of_their_own() -> None:
+    made = event("GET", "/", ("Cookie", "a=1; b=2"), ("cookie", "c=3"))
+    assert made["cookies"] == ["a=1", "b=2", "c=3"]
+    assert "cookie" not in made["headers"]
+
+
+BODIES = [
+    ("application/octet-stream", EVERY_BYTE, True),
+    ("multipart/form-data; boundary=x", b"--x--", True),
+    ("", b"plain", True),
+    ("text/plain", b"plain", False),
+    ("Text/CSV; charset=utf-8", "é".encode(), False),
+    ("application/json", b"{}", False),
+    ("application/jsonl", b"{}", True),
+]
+
+
+@pytest.mark.parametrize(("content_type", "body", "encoded"), BODIES)
+def test_only_text_is_handed_over_as_it_is(content_type: str, body: bytes, encoded: bool) -> None:
+    # C121.
+    made = event("POST", "/", ("Content-Type", content_type), body=body)
+    assert made["isBase64Encoded"] is encoded
+    assert (base64.b64decode(made["body"]) if encoded else made["body"].encode()) == body
+
+
+def test_bytes_that_are_not_the_text_they_claim_to_be_are_lost() -> None:
+    # C122: what a function is given is what it can store.
+    assert event("POST", "/", ("Content-Type", "text/plain"), body=b"\xff")["body"] == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_without_a_body_the_event_has_none() -> None:
+    made = event("POST", "/")
+    assert "body" not in made
+    assert made["isBase64Encoded"] is False
+
+
+def answer(result: Any, method: str = "GET") -> tuple[int, list[tuple[str, str]], bytes]:
+    response = response_to(Request(method, "/", [], id="id"), json.dumps(result).encode())
+    assert ("apigw-requestid", "id") in response.headers
+    return response.status, [header for header in response.headers if header[0] != "apigw-requestid"], response.body
+
+
+def test_a_binary_body_comes_back_whole() -> None:
+    # C119.
+    result = {"statusCode": 200, "body": base64.b64encode(EVERY_BYTE).decode(), "isBase64Encoded": True}
+    assert answer(result) == (200, [("content-length", "256")], EVERY_BYTE)
+
+
+def test_no_cookie_is_lost() -> None:
+    # C131.
+    result = {"statusCode": 303, "headers": {"Vary": "a, b"}, "cookies": ["a=1", "b=2"]}
+    headers = [("vary", "a, b"), ("set-cookie", "a=1"), ("set-cookie", "b=2"), ("content-length", "0")]
+    assert answer(result) == (303, headers, b"")
+
+
+def test_the_length_is_that_of_the_body() -> None:
+    assert answer({"statusCode": 200, "headers": {"Content-Length": "9"}, "body": "é"})[1] == [("content-length", "2")]
+
+
+def test_an_answer_to_head_keeps_its_length_and_has_no_body() -> None:
+    result = {"statusCode": 200, "headers": {"content-length": "9"}, "body": ""}
+    assert answer(result, "HEAD") == (200, [("content-length", "9")], b"")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_content_has_no_length(status: int) -> None:
+    assert answer({"statusCode": status, "headers": {"content-length": "0"}, "body": ""}) == (status, [], b"")
+
+
+@pytest.mark.parametrize(("result", "body"), [({"a": 1}, b'{"a": 1}'), ("text", b"text"), ([1], b"[1]")])
+def test_a_result_without_status_is_a_good_answer(result: Any, body: bytes) -> None:
+    headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+    assert answer(result) == (200, headers, body)
+
+
+MALFORMED: list[dict[str, Any]] = [
+    {"statusCode": "200"},
+    {"statusCode": 1000},
+    {"statusCode": 200, "body": {}},
+    {"statusCode": 200, "headers": []},
+    {"statusCode": 200, "headers": {"a": ["b"]}},
+    {"statusCode": 200, "body": "%", "isBase64Encoded": True},
+]
+
+
+@pytest.mark.parametrize("result", MALFORMED)
+def test_what_is_no_response_is_refused(result: dict[str, Any]) -> None:
+    with pytest.raises(MalformedResult):
+        answer(result)
+
+
+ROUTES = [
+    DEFAULT,
+    Route("ANY", "/{proxy+}", "Greedy"),
+    Route("GET", "/pets/{id}", "Pet"),
+    Route("GET", "/pets/{rest+}", "Pets"),
+    Route("GET", "/pets/dog", "Dog"),
+    Route("ANY", "/pets/dog", "AnyDog"),
+    Route("GET", "/pets/{id}/", "PetSlash"),
+    Route("GET", "/a.c", "Literal"),
+]
+# The examples of https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html, and more.
+CHOSEN = [
+    ("GET", "/pets/dog", "Dog", {}),
+    ("POST", "/pets/dog", "AnyDog", {}),
+    ("GET", "/pets/cat", "Pet", {"id": "cat"}),
+    ("GET", "/pets/cat/", "PetSlash", {"id": "cat"}),
+    ("GET", "/pets/cat/1", "Pets", {"rest": "cat/1"}),
+    ("GET", "/pets/a\nb", "Pet", {"id": "a\nb"}),
+    ("POST", "/pets/cat", "Greedy", {"proxy": "pets/cat"}),
+    ("GET", "/pets/", "Greedy", {"proxy": "pets/"}),
+    ("GET", "/abc", "Greedy", {"proxy": "abc"}),
+    ("GET", "/a.c", "Literal", {}),
+    ("GET", "/", "Fallback", {}),
+]
+
+
+@pytest.mark.parametrize("routes", [ROUTES, ROUTES[::-1]], ids=["in order", "reversed"])
+@pytest.mark.parametrize(("method", "path", "function", "parameters"), CHOSEN)
+def test_the_most_specific_route_wins(
+    routes: list[Route], method: str, path: str, function: str, parameters: dict[str, str]
+) -> None:
+    found = Router(routes).find(method, path)
+    assert found is not None
+    assert (found[0].function, found[1]) == (function, parameters)
+
+
+def test_without_a_default_route_the_gateway_knows_nothing() -> None:
+    assert Router(ROUTES[2:]).find("GET", "/elsewhere") is None
+
+
+Invoke = Callable[[str, bytes], Awaitable[bytes]]
+
+
+def ask(
+    invoke: Invoke, *, timeout: float = 30, routes: tuple[Route, ...] = (DEFAULT,), **request: Any
+) -> httpx.Response:
+    """The answer of a gateway, as an ASGI application, to one request."""
+
+    async def asking() -> httpx.Response:
+        transport = httpx.ASGITransport(Gateway(routes, invoke, DOMAIN, timeout=timeout))
+        async with httpx.AsyncClient(transport=transport, base_url=f"https://{DOMAIN}") as client:
+            return await client.request(request.pop("method", "GET"), request.pop("path", "/"), **request)
+
+    return asyncio.run(asking())
+
+
+def returning(result: Any) -> Invoke:
+    async def invoke(_function: str, _event: bytes) -> bytes:
+        return json.dumps(result).encode()
+
+    return invoke
+
+
+def raising(error: Exception) -> Invoke:
+    async def invoke(_function: str, _event: bytes) -> bytes:
+        raise error
+
+    return invoke
+
+
+def said(response: httpx.Response) -> tuple[int, Any]:
+    assert response.headers["content-type"] == "application/json"
+    return response.status_code, response.json()
+
+
+async def chunks(size: int) -> AsyncIterator[bytes]:
+    for _ in range(size // 65536):
+        yield bytes(65536)
+    yield bytes(size % 65536)
+
+
+def test_a_request_goes_to_the_function_of_its_route_and_back() -> None:
+    async def invoke(function: str, event: bytes) -> bytes:
+        given = json.loads(event)
+        return json.dumps(
+            {"statusCode": 201, "body": f"{function} {given['rawPath']} {given['pathParameters']}"}
+        ).encode()
+
+    response = ask(invoke, routes=(DEFAULT, Route("GET", "/file/{id}", "One")), path="/file/%C3%A9?x=1")
+    assert (response.status_code, response.text) == (201, "One /file/é {'id': 'é'}")
+
+
+def test_a_body_as_long_as_the_gateway_takes_reaches_the_function() -> None:
+    lengths = []
+
+    async def invoke(_function: str, event: bytes) -> bytes:
+        lengths.append(len(base64.b64decode(json.loads(event)["body"])))
+        return b'{"statusCode": 204}'
+
+    assert ask(invoke, method="PUT", content=bytes(BODY_LIMIT)).status_code == 204
+    assert lengths == [BODY_LIMIT]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_longer_body_is_refused_whether_announced_or_not(announced: bool) -> None:
+    # C125.
+    content: Any = bytes(BODY_LIMIT + 1) if announced else chunks(BODY_LIMIT + 1)
+    response = ask(raising(AssertionError("invoked")), method="PUT", content=content)
+    assert said(response) == (413, {"message": "Request Too Long"})
+
+
+FAILURES = [
+    (EventTooLarge("much"), 413, "Request Too Long"),
+    (FunctionFailed(b'{"errorType":"Runtime.ExitError"}'), 500, "Internal Server Error"),
+    (FunctionFailed(b'{"errorType":"Function.ResponseSizeTooLarge"}'), 500, "Internal Server Error"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "message"), FAILURES)
+def test_a_function_that_fails_is_the_gateways_to_report(error: Exception, status: int, message: str) -> None:
+    assert said(ask(raising(error))) == (status, {"message": message})
+
+
+def test_a_result_that_is_no_response_is_an_error() -> None:
+    assert said(ask(returning({"statusCode": "many"}))) == (500, {"message": "Internal Server Error"})
+
+
+def test_without_a_route_nothing_is_found() -> None:
+    assert said(ask(returning({}), routes=())) == (404, {"message": "Not Found"})
+
+
+def test_the_gateway_does_not_wait_for_ever_and_the_function_goes_on() -> None:
+    # C134.
+    ended = []
+
+    async def invoke(_function: str, _event: bytes) -> bytes:
+        await asyncio.sleep(0.2)
+        ended.append(True)
+        return b"{}"
+
+    async def asking() -> int:
+        gateway = Gateway([DEFAULT], invoke, DOMAIN, timeout=0.05)
+        status = (await gateway.answer(Request("GET", "/", [("host", DOMAIN)]))).status
+        assert not ended
+        await asyncio.sleep(0.3)
+        return status
+
+    assert asyncio.run(asking()) == 503
+    assert ended
+
+
+@pytest.mark.parametrize("hosts", [0, 2])
+def test_a_request_has_one_host(hosts: int) -> None:
+    # C138.
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", b"a.example")] * hosts}
+    asyncio.run(Gateway([DEFAULT], returning({}), DOMAIN)(scope, receive, send))
+    assert sent[0]["status"] == 400
+
+
+def test_a_request_that_breaks_off_reaches_no_function() -> None:
+    # C072: half a body is no body.
+    half: dict[str, Any] = {"type": "http.request", "body": b"ha", "more_body": True}
+    messages: Iterator[dict[str, Any]] = iter([half, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", b"a.example")]}
+    asyncio.run(Gateway([DEFAULT], raising(AssertionError("invoked")), DOMAIN)(scope, receive, send))
+    assert sent == []
+
+
+def test_the_payload_limit_is_lambdas() -> None:
+    assert PAYLOAD_LIMIT == 6_291_456

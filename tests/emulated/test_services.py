@@ -1,0 +1,123 @@
+"""What the emulated functions are given: a build that fits, the packages that Lambda provides, and services to use."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3.session
+import pytest
+
+from local import artifact, aws
+from local.intrinsics import REGION
+from local.template import Template
+
+ROOT = Path(__file__).parent.parent.parent
+BUILT = """
+Resources:
+  OneFunction:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: one.handler, CodeUri: OneFunction}
+"""
+HERE = importlib.machinery.EXTENSION_SUFFIXES[0]
+ELSEWHERE = ".cpython-39-m68k-linux-gnu.so"
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    (tmp_path / "template.yaml").write_text(BUILT)
+    (tmp_path / "OneFunction" / "package").mkdir(parents=True)
+    return tmp_path
+
+
+def test_a_build_has_its_functions_in_folders_of_their_own(build: Path) -> None:
+    assert artifact.is_built(build, artifact.load(build))
+    assert not artifact.is_built(ROOT, artifact.load(ROOT))
+
+
+def test_a_build_for_this_machine_fits(build: Path) -> None:
+    (build / "OneFunction" / "package" / f"fast{HERE}").touch()
+    assert artifact.load(build).functions.keys() == {"OneFunction"}
+
+
+def test_a_build_for_another_machine_does_not_fit(build: Path) -> None:
+    (build / "OneFunction" / "package" / f"fast{ELSEWHERE}").touch()
+    with pytest.raises(artifact.Unfit, match="cpython-39-m68k-linux-gnu"):
+        artifact.load(build)
+
+
+def test_a_function_without_its_folder_does_not_fit(build: Path) -> None:
+    (build / "template.yaml").write_text(BUILT.replace("CodeUri: OneFunction", "CodeUri: Elsewhere"))
+    with pytest.raises(artifact.Unfit, match="OneFunction has no folder"):
+        artifact.load(build)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_build_that_fits_goes_before_the_source(build: Path, monkeypatch: pytest.MonkeyPatch, fits: bool) -> None:
+    monkeypatch.setattr(artifact, "BUILD", build)
+    (build / "OneFunction" / "package" / f"fast{HERE if fits else ELSEWHERE}").touch()
+    folder, _, why = artifact.choose()
+    assert folder == (build if fits else artifact.ROOT)
+    assert ("m68k" in why) is not fits
+
+
+def test_what_lambda_provides_is_there_and_nothing_else(tmp_path: Path) -> None:
+    artifact.link_provided(tmp_path)
+    source = """
+import importlib.util, json
+import awslambdaric.bootstrap, boto3.session
+print(*[name for name in ("boto3", "fastapi", "moto", "mangum") if importlib.util.find_spec(name)])
+"""
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", source],
+        env={"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.stdout, run.stderr) == ("boto3\n", "")
+
+
+REAL = {"AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real", "HOME": "/home/somebody"}
+
+
+def test_given_services_are_used_with_the_credentials_for_them() -> None:
+    with aws.services(environment=REAL | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}) as found:
+        assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
+        assert found["AWS_ACCESS_KEY_ID"] == "AKIAREAL"
+        assert found["AWS_CONFIG_FILE"] == os.devnull
+        assert "HOME" not in found
+
+
+def test_moto_holds_the_bucket_and_the_token_and_no_real_credentials() -> None:
+    template = Template({}, (), ("files-of-a-test",), ("token-of-a-test",))
+    with aws.services(environment=REAL) as found:
+        assert "AKIAREAL" not in found.values()
+        # Twice, as over services that outlive an emulation.
+        for token in ("first", "second"):
+            aws.provide(template, token, found)
+        session = boto3.session.Session("testing", "testing", region_name=REGION)
+        url = found["AWS_ENDPOINT_URL"]
+        buckets = session.client("s3", endpoint_url=url).list_buckets()["Buckets"]
+        secrets = session.client("secretsmanager", endpoint_url=url)
+        assert [bucket["Name"] for bucket in buckets] == ["files-of-a-test"]
+        assert secrets.get_secret_value(SecretId="token-of-a-test")["SecretString"] == "second"
+
+
+def test_s3_may_be_another_server() -> None:
+    with aws.services("http://127.0.0.1:9", environment=REAL) as found:
+        assert found["AWS_ENDPOINT_URL_S3"] == "http://127.0.0.1:9"
+        assert found["AWS_ENDPOINT_URL"] != "http://127.0.0.1:9"
+
+
+def test_services_that_do_not_answer_are_unusable() -> None:
+    with (
+        aws.services(environment={"AWS_ENDPOINT_URL": "nowhere"}) as found,
+        pytest.raises(aws.Unusable, match="nowhere"),
+    ):
+        aws.provide(Template({}, (), ("files",), ()), "token", found)

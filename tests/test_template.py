@@ -1,0 +1,340 @@
+"""The template: agrees with the code, allows no more than is needed, and is sound once SAM has translated it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3.session
+import pytest
+from cfnlint.api import lint  # type: ignore[import-untyped]
+from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
+from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from shared.settings import Settings
+from tests.gateway import routes
+from tests.test_readme import Questions
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Properties = dict[str, Any]
+
+
+def parse() -> Properties:
+    template: Properties = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    return template
+
+
+TEMPLATE = parse()
+GLOBALS: Properties = TEMPLATE["Globals"]["Function"]
+
+
+def resources(kind: str) -> dict[str, Properties]:
+    return {name: resource for name, resource in TEMPLATE["Resources"].items() if resource["Type"] == kind}
+
+
+def only(kind: str) -> Properties:
+    (resource,) = resources(kind).values()
+    return resource
+
+
+def module_of(properties: Properties) -> str:
+    package, module, handler = properties["Handler"].split(".")
+    assert (package, handler) == ("functions", "handler")
+    return str(module)
+
+
+# By the name of their file in functions/.
+FUNCTIONS = {
+    module_of(resource["Properties"]): resource for resource in resources("AWS::Serverless::Function").values()
+}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(module: str) -> list[Properties]:
+    policies = FUNCTIONS[module]["Properties"].get("Policies", [])
+    return [statement for policy in policies for statement in policy["Statement"]]
+
+
+def allowed(module: str) -> set[tuple[str, str]]:
+    """Each action with what it is allowed on, as it begins in the bucket: `files/*`, or the name of a resource."""
+    found = set()
+    for statement in statements(module):
+        assert statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"]):
+            for resource in as_list(statement["Resource"]):
+                found.add((action, target(resource)))
+    return found
+
+
+def target(resource: Properties) -> str:
+    match resource:
+        case {"Fn::Sub": str(text)} if text.startswith("${Bucket.Arn}/"):
+            return text.removeprefix("${Bucket.Arn}/")
+        case {"Fn::GetAtt": ["Bucket", "Arn"]} | {"Fn::GetAtt": "Bucket.Arn"}:
+            return "Bucket"
+        case {"Ref": str(name)}:
+            return name
+    raise AssertionError(f"not one of our own resources: {resource}")
+
+
+def variables(module: str) -> Properties:
+    own = FUNCTIONS[module]["Properties"].get("Environment", {}).get("Variables", {})
+    return {**GLOBALS["Environment"]["Variables"], **own}
+
+
+# --- the code ---
+
+
+def test_every_handler_has_a_function_and_every_function_a_handler() -> None:
+    sources = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__"}
+    # `app` holds one handler for everything; `fallback` is deployed in its place.
+    assert set(FUNCTIONS) == sources - {"app"}
+    assert len(FUNCTIONS) == len(resources("AWS::Serverless::Function"))
+    for module in FUNCTIONS:
+        assert callable(importlib.import_module(f"functions.{module}").handler)
+
+
+def test_a_function_is_named_after_its_file() -> None:
+    for name, resource in resources("AWS::Serverless::Function").items():
+        assert name == module_of(resource["Properties"]).title().replace("_", "") + "Function"
+
+
+def test_every_sample_event_has_a_function() -> None:
+    assert {path.stem for path in (ROOT / "events").glob("*.json")} <= set(FUNCTIONS)
+
+
+def test_the_routes_are_those_of_the_routers() -> None:
+    deployed = []
+    for module, resource in FUNCTIONS.items():
+        for event in resource["Properties"].get("Events", {}).values():
+            if event["Type"] == "HttpApi":
+                properties = event["Properties"]
+                assert properties["ApiId"] == {"Ref": "Api"}
+                deployed.append((properties.get("Method"), properties.get("Path", "$default"), module))
+    assert len(deployed) == len(set(deployed))
+    expected = {(route.method, route.path, route.function) for route in routes()}
+    assert set(deployed) == expected | {(None, "$default", "fallback")}
+
+
+def test_only_the_sweep_has_a_schedule() -> None:
+    kinds = {
+        module: {event["Type"] for event in resource["Properties"]["Events"].values()}
+        for module, resource in FUNCTIONS.items()
+    }
+    assert kinds.pop("sweep") == {"Schedule"}
+    assert set(map(frozenset, kinds.values())) == {frozenset({"HttpApi"})}
+
+
+def test_every_variable_is_one_that_the_settings_read() -> None:
+    environment = Questions()
+    Settings.from_environment(environment)
+    for module in FUNCTIONS:
+        assert set(variables(module)) <= environment.asked
+
+
+def test_the_defaults_are_settings_that_the_functions_start_with() -> None:
+    defaults = {name: parameter["Default"] for name, parameter in TEMPLATE["Parameters"].items()}
+    settings = Settings.from_environment(
+        {
+            "AWS_LAMBDA_FUNCTION_NAME": "share",
+            "SHARE_STORAGE": f"s3://{defaults['BucketPrefix']}-123456789012-eu-central-1",
+            "SHARE_PUBLIC_URL": defaults["PublicUrl"],
+            "SHARE_CORS_ORIGINS": defaults["CorsOrigins"],
+            "SHARE_MAX_FILE_SIZE": defaults["MaxFileSize"],
+            "POWERTOOLS_TRACE_DISABLED": "true",
+        }
+    )
+    # Whatever can be uploaded can be downloaded in one answer.
+    assert settings.inline_limit is not None
+    assert settings.max_file_size <= settings.inline_limit
+
+
+def test_files_are_kept_in_the_bucket() -> None:
+    name = only("AWS::S3::Bucket")["Properties"]["BucketName"]["Fn::Sub"]
+    assert GLOBALS["Environment"]["Variables"]["SHARE_STORAGE"] == {"Fn::Sub": f"s3://{name}"}
+
+
+def test_the_gateway_gives_up_after_the_function() -> None:
+    assert GLOBALS["Timeout"] < 30
+
+
+# --- permissions ---
+
+
+def test_every_action_is_written_out_and_on_resources_of_the_stack() -> None:
+    for module in FUNCTIONS:
+        for action, resource in allowed(module):
+            assert "*" not in action
+            assert resource in ("Bucket", "ApiToken", "secret") or resource.endswith("/*")
+
+
+@pytest.mark.parametrize("module", FUNCTIONS)
+def test_the_token_is_known_only_where_it_is_checked(module: str) -> None:
+    checks = module in ("upload", "list_metadata", "change", "delete")
+    assert ("SHARE_API_TOKEN_SECRET" in variables(module)) == checks
+    assert (("secretsmanager:GetSecretValue", "ApiToken") in allowed(module)) == checks
+
+
+@pytest.mark.parametrize("module", FUNCTIONS)
+def test_who_reads_may_list_lest_a_missing_key_be_forbidden(module: str) -> None:
+    reads = any(action == "s3:GetObject" for action, _ in allowed(module))
+    conditions = [
+        statement.get("Condition")
+        for statement in statements(module)
+        if "s3:ListBucket" in as_list(statement["Action"])
+    ]
+    assert not reads or conditions == [None]
+
+
+MAY_CHANGE = {
+    "upload": {
+        ("s3:PutObject", "files/*"),
+        ("s3:AbortMultipartUpload", "files/*"),
+        ("s3:DeleteObject", "files/*"),
+        ("s3:PutObject", "metadata/*"),
+        ("s3:PutObject", "expiries/*"),
+        ("s3:PutObject", "secret"),
+    },
+    "download": {("s3:PutObject", "metadata/*"), ("s3:PutObject", "expiries/*"), ("s3:PutObject", "secret")},
+    "change": {("s3:PutObject", "metadata/*"), ("s3:PutObject", "expiries/*"), ("s3:PutObject", "secret")},
+    "delete": {
+        ("s3:DeleteObject", "files/*"),
+        ("s3:PutObject", "metadata/*"),
+        ("s3:DeleteObject", "metadata/*"),
+        ("s3:PutObject", "expiries/*"),
+        ("s3:DeleteObject", "expiries/*"),
+        ("s3:PutObject", "secret"),
+    },
+    "sweep": {
+        ("s3:DeleteObject", "files/*"),
+        ("s3:AbortMultipartUpload", "files/*"),
+        ("s3:PutObject", "metadata/*"),
+        ("s3:DeleteObject", "metadata/*"),
+        ("s3:PutObject", "expiries/*"),
+        ("s3:DeleteObject", "expiries/*"),
+    },
+}
+READING = ("s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads", "secretsmanager:GetSecretValue")
+
+
+@pytest.mark.parametrize("module", FUNCTIONS)
+def test_a_function_may_change_what_it_has_to_and_no_more(module: str) -> None:
+    changes = {(action, resource) for action, resource in allowed(module) if action not in READING}
+    assert changes == MAY_CHANGE.get(module, set())
+
+
+def test_only_a_download_may_read_files() -> None:
+    assert [module for module in FUNCTIONS if ("s3:GetObject", "files/*") in allowed(module)] == ["download"]
+
+
+def test_the_fallback_may_touch_nothing() -> None:
+    assert statements("fallback") == []
+
+
+def test_the_signing_key_may_be_made_but_not_replaced() -> None:
+    for module in FUNCTIONS:
+        for statement in statements(module):
+            on_key = "secret" in map(target, as_list(statement["Resource"]))
+            if on_key and "s3:PutObject" in as_list(statement["Action"]):
+                assert statement["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+
+
+# --- resources ---
+
+
+def test_the_bucket_outlives_the_stack() -> None:
+    for kind in ("AWS::S3::Bucket", "AWS::S3::BucketPolicy"):
+        assert (only(kind)["DeletionPolicy"], only(kind)["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_the_bucket_is_private() -> None:
+    properties = only("AWS::S3::Bucket")["Properties"]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    (statement,) = only("AWS::S3::BucketPolicy")["Properties"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_unfinished_uploads_do_not_stay() -> None:
+    (rule,) = only("AWS::S3::Bucket")["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    # Nothing else may ever go by age: files stay until they expire.
+    assert set(rule) == {"Id", "Status", "AbortIncompleteMultipartUpload"}
+
+
+def test_every_log_is_kept_for_a_limited_time() -> None:
+    groups = resources("AWS::Logs::LogGroup")
+    assert all(group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
+    assert GLOBALS["LoggingConfig"]["LogGroup"]["Ref"] in groups
+
+
+def test_the_access_log_holds_no_path_and_no_query() -> None:
+    entry = json.loads(only("AWS::Serverless::HttpApi")["Properties"]["AccessLogSettings"]["Format"])
+    told = {"requestId", "requestTime", "routeKey", "status", "responseLength", "responseLatency"}
+    assert set(entry.values()) == {f"$context.{name}" for name in (*told, "integrationErrorMessage")}
+
+
+def test_what_costs_money_while_idle_is_off() -> None:
+    defaults = {name: parameter["Default"] for name, parameter in TEMPLATE["Parameters"].items()}
+    assert (defaults["Tracing"], defaults["AlarmTopicArn"]) == ("Disabled", "")
+    assert all(alarm["Condition"] == "AlarmsOn" for alarm in resources("AWS::CloudWatch::Alarm").values())
+    assert resources("AWS::CloudWatch::Dashboard") == {}
+    for resource in FUNCTIONS.values():
+        properties = {**GLOBALS, **resource["Properties"]}
+        assert not properties.keys() & {"SnapStart", "ProvisionedConcurrencyConfig", "AutoPublishAlias"}
+        assert properties["Tracing"] == {"Ref": "Tracing"}
+
+
+# --- the translation ---
+
+
+def translated(**parameters: str) -> Properties:
+    """What CloudFormation is given, as if the functions had been built and uploaded."""
+    template = parse()
+    for name, value in parameters.items():
+        # For the linter, which tries every value that a parameter may have.
+        template["Parameters"][name]["Default"] = value
+        template["Parameters"][name].pop("AllowedValues", None)
+    template["Globals"]["Function"]["CodeUri"] = "s3://artefacts/functions"
+    session = boto3.session.Session(region_name="us-east-1")
+    result: Properties = Translator({}, Parser(), boto_session=session).translate(template, parameters)
+    return result
+
+
+# Linters miss cycles, wrong runtimes and more in what SAM has yet to translate.
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {
+            "Architecture": "x86_64",
+            "CorsOrigins": "https://a.example,https://b.example",
+            "Tracing": "Active",
+            "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
+        },
+    ],
+    ids=["defaults", "everything"],
+)
+def test_the_translation_is_sound(parameters: dict[str, str]) -> None:
+    # Errors and warnings, without mere information.
+    matches = lint(json.dumps(translated(**parameters)), config={"ignore_checks": ["I"]})
+    assert [str(match) for match in matches] == []
+
+
+def test_traces_are_sent_only_where_asked_for() -> None:
+    for tracing, expected in (("Disabled", False), ("Active", True)):
+        template = translated(Tracing=tracing)["Resources"]
+        lambdas = [each["Properties"] for each in template.values() if each["Type"] == "AWS::Lambda::Function"]
+        roles = [each["Properties"] for each in template.values() if each["Type"] == "AWS::IAM::Role"]
+        assert {"TracingConfig" in each for each in lambdas} == {expected}
+        assert {any("xray" in arn.lower() for arn in each["ManagedPolicyArns"]) for each in roles} == {expected}
