@@ -197,7 +197,13 @@ class LocalStore:
     def _publish(self, staged: str, path: str) -> None:
         """Rename a synced file into place and make the new name durable."""
         try:
-            os.replace(staged, path)
+            try:
+                os.replace(staged, path)
+            except FileNotFoundError:
+                # Somebody has tidied away a directory that was empty, and that we remember as made.
+                self._durable_directories.clear()
+                self._make_directory(os.path.dirname(path))
+                os.replace(staged, path)
         except BaseException:
             os.unlink(staged)
             raise

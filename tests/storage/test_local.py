@@ -183,6 +183,14 @@ def test_a_full_disk_that_shows_after_the_rename_does_not_pass_for_nothing_writt
     assert directory.read(KEY)[0] == b"new"
 
 
+def test_a_directory_that_somebody_tidied_away_is_made_again(directory: LocalStore) -> None:
+    directory.put(KEY, b"old")
+    directory.delete(KEY)
+    (directory.root / KEY).parent.rmdir()
+    directory.put(KEY, b"new")
+    assert directory.read(KEY)[0] == b"new"
+
+
 def test_short_writes_are_continued(directory: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:3]))
