@@ -28,23 +28,28 @@ router = APIRouter()
 async def upload(request: Request) -> Response:
     """Store the file in the form field `file`; the other fields may come before or after it.
 
-    Its bytes are written as they arrive. Once this is answered, the file survives a crash.
+    Options may also be sent as the query parameters and headers of PUT. The bytes are written as they arrive. Once this
+    is answered, the file survives a crash.
     """
     shares = shares_of(request)
     _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
+    # What is wrong in the head is refused before the body comes.
+    options.from_request(request, shares.lifetimes.limit)
     async with Incoming(shares, request.app.state.threads) as incoming:
         content_type = request.headers.get("content-type", "")
         form = await receive_form(content_type, request.stream(), incoming.write, known=options.FORM_FIELDS)
-        chosen, sha256 = options.from_form(form.fields, shares.lifetimes.limit)
+        chosen = options.from_request(request, shares.lifetimes.limit, form.fields)
+        sha256 = options.form_sha256(form.fields)
         record = await incoming.finish(form.file_name, media_type(form.content_type), chosen, sha256)
     return await _created(request, shares, record)
 
 
-async def upload_raw(request: Request, filename: str = "") -> Response:
+async def upload_raw(request: Request) -> Response:
     """Store the request's body under the name that ends the path, as `curl -T` sends it."""
     shares = shares_of(request)
-    name = clean_name(filename.removesuffix("/"))
-    chosen, sha256 = options.from_request(request, shares.lifetimes.limit)
+    name = clean_name(request.path_params.get("filename", "").removesuffix("/"))
+    chosen = options.from_request(request, shares.lifetimes.limit)
+    sha256 = options.announced_sha256(request)
     shares.lifetimes.expiry(shares.now(), chosen.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
     async with Incoming(shares, request.app.state.threads) as incoming:
@@ -98,6 +103,7 @@ _FORM = {
     },
 }
 _PUT_PARAMETERS = [
+    {"name": "filename", "in": "path", "required": True, "schema": {"type": "string"}},
     *({"name": name, "in": "query", "schema": schema} for name, schema in _OPTION_FIELDS.items()),
     *(
         {"name": name, "in": "header", "schema": {"type": kind}}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import unicodedata
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 
 from shared.errors import TooManyAttempts
 
@@ -17,38 +20,65 @@ _MEMORY = 64 * 1024 * 1024
 AT_ONCE = 2
 WAITING = 8
 
+_COST = r"ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9]{1,2})"
+_BASE64 = r"([A-Za-z0-9+/]+)"
+_PHC = re.compile(rf"\$scrypt\${_COST}\${_BASE64}\${_BASE64}", re.ASCII)
+
 
 class Passwords:
-    """Makes and checks hashes, `AT_ONCE` at a time, while at most `WAITING` others wait.
+    """Makes and checks hashes, each a few at a time, while at most `WAITING` others wait.
 
-    Both bounds keep a guesser from taking the memory and the threads that downloads need.
+    The bounds keep a guesser from taking the memory and the threads that downloads need, and the two kinds are apart so
+    that guessing keeps nobody from setting a password.
     """
 
     def __init__(self) -> None:
-        self._slots = threading.Semaphore(AT_ONCE)
-        self._places = threading.Semaphore(AT_ONCE + WAITING)
+        self._checking = _Gate(AT_ONCE)
+        self._making = _Gate(1)
 
     def hash(self, password: str) -> str:
         """A salted hash with its parameters, in PHC string form. Raises `TooManyAttempts`."""
         salt = secrets.token_bytes(16)
-        return f"$scrypt$ln={_LOG_N},r={_R},p={_P}${_text(salt)}${_text(self._derive(password, salt))}"
+        with self._making.passed():
+            derived = _derive(password, salt, _LOG_N, _R, _P)
+        return f"$scrypt$ln={_LOG_N},r={_R},p={_P}${_text(salt)}${_text(derived)}"
 
     def matches(self, password: str, password_hash: str) -> bool:
-        """Whether this is the password, in time that does not tell how nearly. Raises `TooManyAttempts`."""
-        _, _, parameters, salt, expected = password_hash.split("$")
-        cost = [int(parameter.partition("=")[2]) for parameter in parameters.split(",")]
-        return hmac.compare_digest(_bytes(expected), self._derive(password, _bytes(salt), *cost))
+        """Whether this is the password, in time that does not tell how nearly.
 
-    def _derive(self, password: str, salt: bytes, log_n: int = _LOG_N, r: int = _R, p: int = _P) -> bytes:
+        Raises `TooManyAttempts`, and `ValueError` for what `hash` cannot have made.
+        """
+        parsed = _PHC.fullmatch(password_hash)
+        if parsed is None:
+            raise ValueError("not a password hash")
+        log_n, r, p, salt, expected = parsed.groups()
+        with self._checking.passed():
+            derived = _derive(password, _bytes(salt), int(log_n), int(r), int(p))
+        return hmac.compare_digest(_bytes(expected), derived)
+
+
+class _Gate:
+    """Lets a few pass at once and some wait, and refuses the rest."""
+
+    def __init__(self, at_once: int) -> None:
+        self._slots = threading.Semaphore(at_once)
+        self._places = threading.Semaphore(at_once + WAITING)
+
+    @contextlib.contextmanager
+    def passed(self) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
             raise TooManyAttempts
         try:
             with self._slots:
-                # One password typed on two keyboards may differ in its normal form (RFC 8265 §4.2).
-                data = unicodedata.normalize("NFC", password).encode()
-                return hashlib.scrypt(data, salt=salt, n=1 << log_n, r=r, p=p, maxmem=_MEMORY, dklen=32)
+                yield
         finally:
             self._places.release()
+
+
+def _derive(password: str, salt: bytes, log_n: int, r: int, p: int) -> bytes:
+    # One password typed on two keyboards may differ in its normal form (RFC 8265 §4.2).
+    data = unicodedata.normalize("NFC", password).encode()
+    return hashlib.scrypt(data, salt=salt, n=1 << log_n, r=r, p=p, maxmem=_MEMORY, dklen=32)
 
 
 def _text(data: bytes) -> str:

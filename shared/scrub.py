@@ -23,6 +23,8 @@ def scrub(shares: Shares, report: Callable[[str], None]) -> bool:
         except UnknownFile:
             # Deleted since it was listed.
             continue
+        except StorageUnavailable:
+            raise
         except ShareError as error:
             damaged += 1
             report(str(error))

@@ -156,10 +156,15 @@ class Shares:
         return stored
 
     def authorise(self, found: Stored, password: str | None) -> None:
-        """Raises `WrongPassword` if the file has another password, and `TooManyAttempts`."""
+        """Raises `WrongPassword` if the file has another password, `TooManyAttempts` and `DamagedFile`."""
         expected = found.record.password_hash
-        if expected is not None and (password is None or not self.passwords.matches(password, expected)):
-            raise WrongPassword
+        if expected is None:
+            return
+        try:
+            if password is None or not self.passwords.matches(password, expected):
+                raise WrongPassword
+        except ValueError as error:
+            raise DamagedFile(found.record.file_id, "the hash of its password cannot be read") from error
 
     def open(self, found: Stored, start: int, stop: int) -> Payload:
         """The bytes `[start, stop)` of a file, not counted. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
@@ -212,7 +217,7 @@ class Shares:
         now = self.now()
         values: dict[str, object] = {}
         if "expires_in" in given:
-            values["expires_at"] = self._new_expiry(now, options.expires_in)
+            values["expires_at"] = self._new_expiry(found.record, now, options.expires_in)
         if "max_downloads" in given:
             values["max_downloads"] = options.max_downloads
         if "password" in given:
@@ -272,10 +277,14 @@ class Shares:
         """Raise `StorageUnavailable` unless storage answers."""
         self.store.check()
 
-    def _new_expiry(self, now: datetime, expires_in: int | None) -> datetime | None:
+    def _new_expiry(self, record: Record, now: datetime, expires_in: int | None) -> datetime | None:
         if expires_in is None and self.lifetimes.longest is not None:
             raise InvalidValue("expires_in", "cannot be removed, since files may not be kept for ever here")
-        return None if expires_in is None else self.lifetimes.expiry(now, expires_in)
+        expires_at = None if expires_in is None else self.lifetimes.expiry(now, expires_in)
+        if expires_at is None or self.lifetimes.longest is None:
+            return expires_at
+        # Counted from the upload, or a change now and then would keep it for ever.
+        return min(expires_at, record.created_at + timedelta(seconds=self.lifetimes.longest))
 
     def _note_used_up(self, record: Record) -> None:
         self.expiries.add(record.file_id, self.now() + KEEP_USED_UP_FOR)

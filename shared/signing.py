@@ -12,6 +12,7 @@ from datetime import datetime
 from itsdangerous import BadSignature, Signer, TimestampSigner
 
 from shared.errors import StorageUnavailable
+from shared.settings import MIN_SECRET_LENGTH
 from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, NotFound, ObjectStore
 
 SECRET_KEY = "secret"
@@ -78,9 +79,14 @@ def stored_secret(store: ObjectStore) -> str:
     """The signing key kept in storage, made by whoever comes first. Raises `StorageUnavailable`."""
     for _ in range(_TRIES):
         try:
-            return store.read(SECRET_KEY)[0].decode()
+            found = store.read(SECRET_KEY)[0]
         except NotFound:
             # Whatever becomes of this write, the next read shows the one that won.
             with contextlib.suppress(AlreadyExists, Changed, Ambiguous):
                 store.put(SECRET_KEY, secrets.token_urlsafe(32).encode(), ABSENT)
+            continue
+        if len(found) < MIN_SECRET_LENGTH or not found.isascii():
+            # With a key that was cut short, anybody could sign.
+            raise StorageUnavailable("the stored signing key is damaged")
+        return found.decode()
     raise StorageUnavailable("the signing key can be neither read nor made")

@@ -55,8 +55,13 @@ class Sweep:
         for entry in list(self._shares.expiries.due(self._now)):
             self._attempt(entry)
         if self._claim_merge():
-            self._merge()
-            self._swept.leftovers += self._shares.store.discard_unfinished(self._now - UNFINISHED_FOR)
+            try:
+                self._merge()
+                self._swept.leftovers += self._shares.store.discard_unfinished(self._now - UNFINISHED_FOR)
+            except ShareError:
+                # The next run is to take it again, not the next day's.
+                self._shares.store.delete(MERGE_KEY)
+                raise
         return self._swept
 
     def _attempt(self, entry: Entry) -> None:

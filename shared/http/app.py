@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -63,14 +64,14 @@ def build_app(
     return app
 
 
-def lambda_handler(*routers: APIRouter) -> telemetry.Handler:
+def lambda_handler(*routers: APIRouter, shares: Callable[[], Shares] = bootstrap.shares) -> telemetry.Handler:
     """A Lambda handler for the API Gateway HTTP API (payload format 2.0) that serves these routers and nothing else."""
 
     def build(observe: telemetry.Observe) -> telemetry.Handler:
         from mangum import Mangum
         from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
-        app = build_app(*routers)
+        app = build_app(*routers, shares=shares)
         app.state.observe = observe
         # Text as text: else a problem document would travel in base64.
         adapter = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE])
@@ -121,22 +122,27 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # A wrong setting or a storage that cannot be used is to stop the start, not the first request.
     await in_thread(app.state.threads, app.state.shares)
     app.state.tokens()
-    sweeping = asyncio.create_task(_sweep_hourly(app))
+    sweeping = asyncio.create_task(_sweep_hourly(app.state.shares))
     yield
     sweeping.cancel()
     app.state.threads.shutdown(wait=False)
 
 
-async def _sweep_hourly(app: FastAPI) -> None:
+async def _sweep_hourly(shares: Callable[[], Shares]) -> None:
     """What a schedule does on AWS. Several workers may do it at once, so they at least begin apart."""
     pause = random.uniform(0, 60)
     while True:
         await asyncio.sleep(pause)
         pause = SWEEP_EVERY
-        try:
-            await in_thread(app.state.threads, lambda: Sweep(app.state.shares()).run())
-        except Exception:
-            log.exception("the sweep failed and will be tried again in an hour")
+        # A daemon, since a sweep may be cut off anywhere and a process that is to end must not wait for it.
+        threading.Thread(target=_sweep, args=(shares,), name="sweep", daemon=True).start()
+
+
+def _sweep(shares: Callable[[], Shares]) -> None:
+    try:
+        Sweep(shares()).run()
+    except Exception:
+        log.exception("the sweep failed and will be tried again in an hour")
 
 
 class _Cors:

@@ -18,37 +18,36 @@ FORM_FIELDS = frozenset({"expires_in", "max_downloads", "password", "sha256"})
 CHANGEABLE = frozenset({"expires_in", "max_downloads", "password"})
 MAX_JSON_BYTES = 16 * 1024
 
+_NO_FIELDS: Mapping[str, str] = {}
 _DAY = 24 * 3600
 _MAX_DAYS = 36_600
 _MAX_DIGITS = 20
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
-def from_form(fields: Mapping[str, str], longest: int) -> tuple[Options, str | None]:
-    """Options, and the SHA-256 (hex) that the bytes are to have. Raises `InvalidValue`."""
+def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO_FIELDS) -> Options:
+    """Options from query parameters, transfer.sh's headers, `X-Password` and the fields of a form, each given once.
+
+    `longest` bounds the lifetime. Raises `InvalidValue`.
+    """
+    _require_no_password(request)
+    days = _header(request, "Max-Days")
+    by_days = None if days is None else str(whole_number("Max-Days", days, _MAX_DAYS) * _DAY)
+    max_downloads = _header(request, "Max-Downloads")
+    return parse_options(
+        _only("expires_in", fields.get("expires_in"), *_queried(request, "expires_in"), by_days),
+        _only("max_downloads", fields.get("max_downloads"), *_queried(request, "max_downloads"), max_downloads),
+        _only("password", fields.get("password"), _utf8(_header(request, "X-Password"))),
+        longest,
+    )
+
+
+def form_sha256(fields: Mapping[str, str]) -> str | None:
+    """The SHA-256 (hex) that a form says its file has. Raises `InvalidValue`."""
     sha256 = fields.get("sha256")
     if sha256 is not None and not _SHA256_HEX.fullmatch(sha256):
         raise InvalidValue("sha256", "must be 64 hexadecimal digits")
-    chosen = parse_options(fields.get("expires_in"), fields.get("max_downloads"), fields.get("password"), longest)
-    return chosen, sha256
-
-
-def from_request(request: Request, longest: int) -> tuple[Options, str | None]:
-    """As `from_form`, from a PUT: query parameters, transfer.sh's headers, `X-Password` and `Repr-Digest` (RFC 9530).
-
-    Raises `InvalidValue`, and `HTTPException` 400 for a malformed digest.
-    """
-    if "password" in request.query_params:
-        raise InvalidValue("password", "must not be sent in a URL, which ends up in logs: use the header X-Password")
-    days = _header(request, "Max-Days")
-    by_days = None if days is None else str(whole_number("Max-Days", days, _MAX_DAYS) * _DAY)
-    options = parse_options(
-        _only("expires_in", *_queried(request, "expires_in"), by_days),
-        _only("max_downloads", *_queried(request, "max_downloads"), _header(request, "Max-Downloads")),
-        _utf8(_header(request, "X-Password")),
-        longest,
-    )
-    return options, _announced_digest(request)
+    return sha256
 
 
 async def from_json(request: Request, longest: int) -> tuple[Options, frozenset[str]]:
@@ -56,6 +55,7 @@ async def from_json(request: Request, longest: int) -> tuple[Options, frozenset[
 
     Raises `InvalidValue`, and `HTTPException` 400, 413 and 415.
     """
+    _require_no_password(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in ("application/json", "application/merge-patch+json"):
         raise HTTPException(415, "The body must be application/json.")
@@ -73,6 +73,11 @@ async def from_json(request: Request, longest: int) -> tuple[Options, frozenset[
     for name, value in values.items():
         _require_type(name, value)
     return checked(Options(**values), longest), frozenset(values)
+
+
+def _require_no_password(request: Request) -> None:
+    if "password" in request.query_params:
+        raise InvalidValue("password", "must not be sent in a URL, which ends up in logs: use the header X-Password")
 
 
 def _require_type(name: str, value: Any) -> None:
@@ -130,8 +135,11 @@ def _require_encodable(name: str, value: str) -> None:
         raise InvalidValue(name, "must be Unicode text") from error
 
 
-def _announced_digest(request: Request) -> str | None:
-    """The SHA-256 of `Repr-Digest` in hex; other algorithms are ignored, as RFC 9530 §2 allows."""
+def announced_sha256(request: Request) -> str | None:
+    """The SHA-256 of `Repr-Digest` in hex; other algorithms are ignored, as RFC 9530 §2 allows.
+
+    Raises `HTTPException` 400 if it is malformed.
+    """
     values = request.headers.getlist("repr-digest")
     if not values:
         return None

@@ -178,7 +178,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # The framework names only the methods of the first route that has this path.
-        headers["Allow"] = ", ".join(allowed_methods(request.app.state.routes, request.scope["path"], headers))
+        headers["Allow"] = ", ".join(allowed_methods(request.app.state.routes, request.scope, headers))
     return Problem(error.status_code, detail, headers=headers)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from shared.sharing import FILE_ID
 
@@ -15,7 +16,8 @@ from shared.sharing import FILE_ID
 class _FileId(Convertor[str]):
     """The path parameter `{file_id:file_id}`: a random UUID in lower case. Anything else is no route, hence a 404."""
 
-    regex = FILE_ID.pattern
+    # Starlette ends its patterns with "$", which matches before a last line break, too.
+    regex = FILE_ID.pattern + r"(?!\n)"
 
     def convert(self, value: str) -> str:
         return value
@@ -54,10 +56,10 @@ def add_endpoint(router: APIRouter, method: str, path: str, endpoint: Callable[.
             router.add_api_route(variant, endpoint, methods=["HEAD"], include_in_schema=False, **options)
 
 
-def allowed_methods(routes: Iterable[BaseRoute], path: str, headers: Mapping[str, str]) -> list[str]:
-    """The methods that any of the routes, or an `Allow` already in the headers, offers at this path."""
+def allowed_methods(routes: Iterable[BaseRoute], scope: Scope, headers: Mapping[str, str]) -> list[str]:
+    """The methods that any of the routes, or an `Allow` already in the headers, offers at a request's path."""
     given = {method.strip() for method in headers.get("Allow", "").split(",") if method.strip()}
     for route in routes:
-        if isinstance(route, Route) and route.path_regex.match(path):
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
             given |= route.methods or set()
     return sorted(given)

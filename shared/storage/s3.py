@@ -96,6 +96,8 @@ class S3Store:
         self._conditional = conditional
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        # One for all who read many, whose threads start when needed.
+        self._readers = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="s3-read")
 
     def read(self, key: str) -> tuple[bytes, str]:
         with _translated(key):
@@ -110,8 +112,7 @@ class S3Store:
             except NotFound:
                 return None
 
-        with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            yield from (found for found in pool.map(read, keys) if found is not None)
+        yield from (found for found in self._readers.map(read, keys) if found is not None)
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         name = self._prefix + key

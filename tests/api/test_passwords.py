@@ -264,9 +264,13 @@ class Gate:
         return bytes(dklen)
 
 
-def crowd(passwords: Passwords, pool: ThreadPoolExecutor) -> list[Future[str]]:
+# As `hash` makes them; what `Gate` answers is all zeros.
+HASH = f"$scrypt$ln=14,r=8,p=5${'A' * 22}${'A' * 43}"
+
+
+def crowd(passwords: Passwords, pool: ThreadPoolExecutor) -> list[Future[bool]]:
     """One attempt more than there are places, of which one is refused by now, so that all the others have theirs."""
-    attempts = [pool.submit(passwords.hash, "guess") for _ in range(PLACES + 1)]
+    attempts = [pool.submit(passwords.matches, "guess", HASH) for _ in range(PLACES + 1)]
     (refused,) = wait(attempts, WITHIN, FIRST_EXCEPTION).done
     assert isinstance(refused.exception(), TooManyAttempts)
     return attempts
@@ -281,7 +285,24 @@ def test_few_passwords_are_checked_at_once_and_few_wait(monkeypatch: pytest.Monk
             assert gate.entered.acquire(timeout=WITHIN)
     assert sum(attempt.exception() is None for attempt in attempts) == PLACES
     assert gate.most_at_once == AT_ONCE
-    assert passwords.hash("guess").startswith("$scrypt$")
+    assert passwords.matches("guess", HASH)
+
+
+def test_guessing_keeps_nobody_from_setting_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords, gate = Passwords(), Gate()
+    monkeypatch.setattr(hashlib, "scrypt", gate)
+    with ThreadPoolExecutor(PLACES + 2) as pool, gate:
+        crowd(passwords, pool)
+        setting = pool.submit(passwords.hash, "mine")
+        for _ in range(AT_ONCE + 1):
+            assert gate.entered.acquire(timeout=WITHIN)
+    assert setting.result().startswith("$scrypt$")
+
+
+@pytest.mark.parametrize("text", ["", "bogus", "$scrypt$ln=14$a$b", HASH + "$", HASH.replace("14", "9" * 9)])
+def test_what_is_no_hash_of_ours_is_not_computed(text: str) -> None:
+    with pytest.raises(ValueError, match="not a password hash"):
+        Passwords().matches("guess", text)
 
 
 def test_a_check_that_fails_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,10 +322,9 @@ def test_while_too_many_passwords_are_checked_a_client_is_sent_away(quick_api: A
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(PLACES + 1) as pool, Gate() as gate:
         patch.setattr(hashlib, "scrypt", gate)
         crowd(bootstrap.shares().passwords, pool)
-        upload = api.post(form(text_part("password", b"p"), file_part(DIGITS)))
-        for response in (api.download(file_id, **basic(PASSWORD)), upload):
-            assert problem(response, 429)["type"].endswith("too-many-attempts")
-            assert int(response.headers["retry-after"]) > 0
+        response = api.download(file_id, **basic(PASSWORD))
+        assert problem(response, 429)["type"].endswith("too-many-attempts")
+        assert int(response.headers["retry-after"]) > 0
         assert api.download(unprotected).status_code == 200
         assert_asked(api.download(file_id))
     assert api.count(file_id) == 0

@@ -159,3 +159,8 @@ def test_one_byte_over_the_limit_is_refused_with_the_limit(api: Api, length: str
     members = problem(api.request("PUT", "/file/upload/digits.txt", {"content-length": length}, DIGITS + b"x"), 413)
     assert members["limit"] == len(DIGITS)
     assert api.objects.keys() == []
+
+
+def test_a_name_in_the_query_is_no_name(api: Api) -> None:
+    for path in ("/file/upload", "/file/upload/"):
+        problem(api.request("PUT", path, content=b"x", params={"filename": "a.txt"}), 422)

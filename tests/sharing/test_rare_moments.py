@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from shared.errors import DamagedFile, StorageUnavailable
 from shared.scrub import scrub
 from shared.sharing import Shares, Stored
-from shared.sweeping import MERGE_KEY
+from shared.sweeping import MERGE_KEY, Sweep
 from tests.sharing.conftest import (
     DAY,
     HOUR,
@@ -86,3 +88,37 @@ def test_an_orphan_is_marked_once(shares: Shares, store: WatchedStore, clock: Cl
         clock.forward(HOUR)
         sweep(shares)
     assert list(contents(root)) == [MERGE_KEY]
+
+
+def test_a_password_hash_that_is_none_is_damage(shares: Shares) -> None:
+    file_id = upload(shares, password="swordfish").file_id
+    damaged = shares.records.update(file_id, lambda record: dataclasses.replace(record, password_hash="bogus"))
+    with pytest.raises(DamagedFile):
+        shares.authorise(damaged, "swordfish")
+
+
+def test_an_outage_is_not_reported_as_damage(shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(shares)
+
+    def unavailable(*_arguments: object) -> None:
+        raise StorageUnavailable("it does not answer")
+
+    monkeypatch.setattr(shares, "verify", unavailable)
+    reported: list[str] = []
+    with pytest.raises(StorageUnavailable):
+        scrub(shares, reported.append)
+    assert reported == []
+
+
+def test_a_daily_look_that_failed_is_taken_again_by_the_next_sweep(
+    shares: Shares, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_arguments: object) -> int:
+        raise StorageUnavailable("it does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shares.store, "discard_unfinished", unavailable)
+        with pytest.raises(StorageUnavailable):
+            Sweep(shares).run()
+    blob_alone(shares, store)
+    assert Sweep(shares).run().orphans == 1

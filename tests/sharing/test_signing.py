@@ -116,6 +116,14 @@ def test_the_stored_secret_is_long_and_for_its_owner_only(root: Path) -> None:
     assert stat.S_IMODE((root / SECRET_KEY).stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("found", [b"", b"short", b"\xff" * 40])
+def test_a_damaged_secret_signs_nothing(store: WatchedStore, found: bytes) -> None:
+    """With an empty key, anybody could make delete tokens."""
+    store.put(SECRET_KEY, found)
+    with pytest.raises(StorageUnavailable, match="damaged"):
+        stored_secret(store)
+
+
 def test_each_storage_gets_a_secret_of_its_own(tmp_path: Path) -> None:
     assert stored_secret(LocalStore(tmp_path / "one")) != stored_secret(LocalStore(tmp_path / "two"))
 

@@ -1,0 +1,50 @@
+"""The whole application under a prefix, as behind a proxy that passes one on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from functions.app import ROUTERS
+from shared.http.app import build_app
+from shared.settings import Settings
+from shared.sharing import Shares
+from shared.storage.local import LocalStore
+from shared.tokens import Tokens
+
+PREFIX = "/share"
+
+
+def ask(tmp_path: Path, method: str, path: str, **headers: str) -> httpx.Response:
+    shares = Shares(LocalStore(tmp_path), max_file_size=100)
+    app = build_app(*ROUTERS, shares=lambda: shares, settings=Settings, tokens=lambda: Tokens(("right",)))
+
+    async def request() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, root_path=PREFIX)
+        async with httpx.AsyncClient(transport=transport, base_url="http://share.test") as client:
+            return await client.request(method, PREFIX + path, headers=headers)
+
+    return asyncio.run(request())
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/file/metadata/"),
+        ("HEAD", "/file/metadata"),
+        ("PUT", "/file/upload/x.txt"),
+        ("PUT", "/file/upload"),
+        ("POST", "/file/upload/"),
+    ],
+)
+def test_a_token_is_asked_for_under_a_prefix_too(tmp_path: Path, method: str, path: str) -> None:
+    assert ask(tmp_path, method, path).status_code == 401
+    assert ask(tmp_path, method, path, authorization="Bearer right").status_code != 401
+
+
+def test_a_wrong_method_is_told_the_right_ones_under_a_prefix(tmp_path: Path) -> None:
+    answer = ask(tmp_path, "DELETE", "/file/metadata/")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
