@@ -37,10 +37,6 @@ class Swept:
     orphans: int = 0
     failed: int = 0
 
-    @property
-    def anything(self) -> bool:
-        return any((self.removed, self.leftovers, self.orphans, self.failed))
-
 
 class Sweep:
     """One run over the files of `shares`."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from shared.errors import DamagedFile
 from shared.storage.objects import ObjectStore, RangeNotSatisfiable, Reader
@@ -29,14 +28,6 @@ STOP = b"."
 HEAD_SIZE = 11
 FRAME_SIZE = HEAD_SIZE + len(STOP)
 CHUNK_SIZE = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What went into a blob: size in bytes, SHA-256 in hex."""
-
-    file_size: int
-    sha256: str
 
 
 def blob_key(file_id: str) -> str:
@@ -74,11 +65,10 @@ class BlobWriter:
         """SHA-256 in hex of what was written so far."""
         return self._hash.hexdigest()
 
-    def commit(self) -> Written:
+    def commit(self) -> None:
         """Make the blob durable."""
         self._writer.write(STOP)
         self._writer.commit(head(self.file_size))
-        return Written(self.file_size, self.sha256)
 
     def abort(self) -> None:
         self._writer.abort()

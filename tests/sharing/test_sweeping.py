@@ -90,7 +90,7 @@ def test_a_file_without_options_is_never_removed(shares: Shares, clock: Clock) -
     file_id = upload(shares).file_id
     for _ in range(4):
         clock.forward(365 * DAY)
-        assert not sweep(shares).anything
+        assert sweep(shares) == Swept()
     assert download(shares, file_id) == b"hello"
 
 
@@ -124,7 +124,7 @@ def test_an_entry_of_an_earlier_expiry_is_filed_again(shares: Shares, clock: Clo
     # As if the entry that the change made had been lost.
     (root / f"expiries/2030-05-01T17/{file_id}").unlink()
     clock.forward(HOUR)
-    assert not sweep(shares).anything
+    assert sweep(shares) == Swept()
     assert [key for key in contents(root) if file_id in key and "expiries" in key] == [
         f"expiries/2030-05-01T17/{file_id}"
     ]
@@ -255,7 +255,7 @@ def test_a_record_whose_blob_is_missing_is_left_alone(
     (root / record_key(damaged)).write_bytes(b"[]")
     for file_id in (ready, damaged):
         (root / blob_key(file_id)).unlink()
-    assert not sweep(shares).anything
+    assert sweep(shares) == Swept()
     assert {record_key(ready), record_key(damaged)} < set(contents(root))
     assert damaged in caplog.text
 

@@ -80,8 +80,8 @@ def test_size_and_hash_are_of_the_file_and_not_of_its_frame(directory: LocalStor
     writer.write(DATA[:4])
     assert (writer.file_size, writer.sha256) == (4, hashlib.sha256(DATA[:4]).hexdigest())
     writer.write(DATA[4:])
-    written = writer.commit()
-    assert (written.file_size, written.sha256) == (10, hashlib.sha256(DATA).hexdigest())
+    writer.commit()
+    assert (writer.file_size, writer.sha256) == (10, hashlib.sha256(DATA).hexdigest())
 
 
 def test_an_aborted_blob_was_never_there(directory: LocalStore) -> None:
