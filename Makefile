@@ -23,7 +23,7 @@ PACKAGES = .aws-sam/packages-$(ARCH)
 .DEFAULT_GOAL := help
 # Two installations at once in one environment would break each other.
 .NOTPARALLEL:
-.PHONY: help run emulate invoke test lint format build deploy clean
+.PHONY: help run emulate invoke test lint bench format build deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ lint: .venv/.installed-tests ## Check style, types, the layers and the template
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/cfn-lint template.yaml
 
+bench: .venv/.installed-local ## Measure how long each function takes to start (ARGS="--rounds 11")
+	@$(BIN)/python -m benchmarks.starts $(ARGS)
+
 format: .venv/.installed-tests ## Rewrite the code in the project's style
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
@@ -63,7 +66,7 @@ deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64
 
 clean: ## Remove the environments, the build and every cache; uploaded files stay
 	@rm -rf .venv .venv-sam .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find shared functions local tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.txt functions/requirements.txt .venv/.created
 	@echo 'Installing what the API needs ...'

@@ -1,0 +1,133 @@
+"""How long a function takes to start: from the start of its process until it is ready to answer.
+
+`python -m benchmarks.starts` runs each case in fresh interpreters, all cases once per round, so that a machine which is
+busy for a while is busy for all of them. An HTTP function is ready once it has answered an event that needs no storage
+and has made its S3 client; the sweep once it has made that client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FUNCTIONS = ("upload", "download", "list_metadata", "get_metadata", "change", "delete", "health", "fallback")
+ENVIRONMENT = {
+    "SHARE_STORAGE": "s3://benchmark",
+    "SHARE_API_TOKEN": "benchmark",
+    "AWS_LAMBDA_FUNCTION_NAME": "benchmark",
+    "AWS_ACCESS_KEY_ID": "benchmark",
+    "AWS_SECRET_ACCESS_KEY": "benchmark",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+# What the others are held against. A client is made as boto3 makes it by default.
+CLIENT = "import boto3; boto3.client('s3')"
+FRAMEWORK = f"{CLIENT}; from fastapi import FastAPI; from mangum import Mangum; Mangum(FastAPI(), lifespan='off')"
+POWERTOOLS = (
+    "from aws_lambda_powertools import Logger, Metrics, Tracer; "
+    "Logger(service='x'), Metrics(namespace='x', service='x'), Tracer(service='x')"
+)
+PEERS = {
+    "python alone": "pass",
+    "import fastapi": "import fastapi",
+    "boto3 with an S3 client": CLIENT,
+    "FastAPI, Mangum and the S3 client": FRAMEWORK,
+    "these and all of Powertools": f"{FRAMEWORK}; {POWERTOOLS}",
+}
+
+_HTTP = """
+from types import SimpleNamespace
+from functions.{name} import handler
+from shared import bootstrap
+context = SimpleNamespace(
+    function_name="benchmark", function_version="1", memory_limit_in_mb=1024, aws_request_id="1",
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:benchmark",
+)
+event = {{
+    "version": "2.0", "routeKey": "$default", "rawPath": "/nothing", "rawQueryString": "",
+    "headers": {{"host": "files.example.com"}},
+    "requestContext": {{
+        "requestId": "1", "domainName": "files.example.com", "stage": "$default",
+        "http": {{"method": "GET", "path": "/nothing", "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7"}},
+    }},
+}}
+assert handler(event, context)["statusCode"] == 404
+{client}
+"""
+_SWEEP = "from functions.sweep import handler; from shared import bootstrap; bootstrap.shares()"
+
+
+def cases() -> dict[str, str]:
+    """The code that each case runs in an interpreter of its own, by name."""
+    handlers = {
+        f"functions.{name}": _HTTP.format(name=name, client="" if name == "fallback" else "bootstrap.shares()")
+        for name in FUNCTIONS
+    }
+    return {**PEERS, **handlers, "functions.sweep": _SWEEP}
+
+
+def measure(rounds: int) -> dict[str, list[float]]:
+    """Seconds from process start to ready of each case, one for each round. Raises `CalledProcessError`."""
+    environment = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/"), **ENVIRONMENT}
+    times: dict[str, list[float]] = {name: [] for name in cases()}
+    for number in range(-1, rounds):
+        for name, code in cases().items():
+            seconds = _start(code, environment)
+            # The first round compiles and fills the file cache.
+            if number >= 0:
+                times[name].append(seconds)
+    return times
+
+
+def _start(code: str, environment: Mapping[str, str]) -> float:
+    # The monotonic clock is one for all processes of a machine.
+    ready = f"{code}\nimport sys, time\nsys.stderr.write(f'ready {{time.monotonic()}}')"
+    began = time.monotonic()
+    process = subprocess.run(
+        [sys.executable, "-c", ready], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return float(process.stderr.rpartition("ready ")[2]) - began
+
+
+def report(times: Mapping[str, Sequence[float]]) -> str:
+    """A Markdown table of medians, their spread, and the ratios to two of the peers."""
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    client, framework = medians["boto3 with an S3 client"], medians["FastAPI, Mangum and the S3 client"]
+    lines = [
+        "| start of | median (min to max), ms | times boto3 client | times FastAPI, Mangum, client |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, values in times.items():
+        spread = f"{medians[name] * 1000:.0f} ({min(values) * 1000:.0f} to {max(values) * 1000:.0f})"
+        lines.append(f"| {name} | {spread} | {medians[name] / client:.2f} | {medians[name] / framework:.2f} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table, and write the single times if asked to; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.starts", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=11, help="(default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the single times, in seconds")
+    chosen = parser.parse_args(arguments)
+    versions = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "mangum", "boto3", "aws-lambda-powertools"))
+    print(f"Python {sys.version.split()[0]}, {versions}, {chosen.rounds} rounds\n")
+    times = measure(chosen.rounds)
+    print(report(times))
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps(times, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""No function loads what it has no use for, since each import is time that every cold start takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.starts import ENVIRONMENT, PEERS, ROOT, cases
+
+FUNCTIONS = {name: code for name, code in cases().items() if name not in PEERS}
+WEB = {"fastapi", "starlette", "pydantic", "mangum"}
+# Packages that not every function needs, and the functions that do.
+NEEDED: dict[str, set[str]] = {
+    **dict.fromkeys(WEB, FUNCTIONS.keys() - {"functions.sweep"}),
+    # What traces and signing keys for AWS are made with.
+    "aws_xray_sdk": set(),
+    "awscrt": set(),
+    # For development, or for a local run.
+    "uvicorn": set(),
+    "moto": set(),
+    "pytest": set(),
+}
+
+
+def loaded(name: str, storage: str) -> set[str]:
+    """Top-level packages that a process has loaded once the function is ready."""
+    environment = {**ENVIRONMENT, "SHARE_STORAGE": storage, "PYTHONDONTWRITEBYTECODE": "1"}
+    code = f"{FUNCTIONS[name]}\nimport sys; sys.stderr.write('loaded ' + ' '.join(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    return {module.partition(".")[0] for module in run.stderr.rpartition("loaded ")[2].split()}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_on_s3_loads_only_what_it_uses(name: str) -> None:
+    found = loaded(name, "s3://benchmark")
+    assert found & NEEDED.keys() == {package for package, users in NEEDED.items() if name in users}
+    # The fallback has no right to storage and makes no client.
+    assert ("boto3" in found) is (name != "functions.fallback")
+
+
+@pytest.mark.parametrize("name", ["functions.download", "functions.upload", "functions.sweep"])
+def test_nothing_of_aws_is_loaded_where_storage_is_a_directory(name: str, tmp_path: Path) -> None:
+    # Powertools names itself to botocore, but makes no client.
+    assert not loaded(name, str(tmp_path)) & {"boto3", "s3transfer", "urllib3"}
