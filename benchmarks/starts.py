@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTIONS = ("upload", "download", "list_metadata", "get_metadata", "change", "delete", "health", "fallback")
+FUNCTIONS = ("upload", "download", "list_metadata", "get_metadata", "change", "delete", "health", "page", "fallback")
 ENVIRONMENT = {
     "SHARE_STORAGE": "s3://benchmark",
     "SHARE_API_TOKEN": "benchmark",

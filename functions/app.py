@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions import change, delete, download, get_metadata, health, list_metadata, upload
+from functions import change, delete, download, get_metadata, health, list_metadata, page, upload
 from shared.http.app import build_app, lambda_handler
 
 ROUTERS = (
@@ -13,6 +13,7 @@ ROUTERS = (
     change.router,
     delete.router,
     health.router,
+    page.router,
 )
 
 app = build_app(*ROUTERS)

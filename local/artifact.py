@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import importlib.metadata
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from local.intrinsics import InvalidTemplate
@@ -18,6 +23,23 @@ BUILD = ROOT / ".aws-sam" / "build"
 # https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
 PROVIDED = ("awslambdaric", "boto3")
 
+# The Python that `make build` compiles for, with those packages.
+BUILDER = ROOT / ".venv-sam" / "bin" / "python"
+_DESCRIBE = """
+import importlib.machinery, json, sys
+print(json.dumps([importlib.machinery.EXTENSION_SUFFIXES[0], "%d.%d" % sys.version_info[:2], sys.path[1:]]))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python to run functions with: the ending of the compiled modules that it loads, and where it finds packages."""
+
+    command: str
+    suffix: str
+    version: str
+    path: tuple[str, ...]
+
 
 class Unfit(Exception):
     """The functions cannot run here; the message says why."""
@@ -29,7 +51,7 @@ def load(folder: Path) -> Template:
     for function in template.functions.values():
         if not function.code.is_dir():
             raise Unfit(f"{function.name} has no folder {function.code}")
-        _require_fitting(function.code)
+    interpreter_for(template)
     return template
 
 
@@ -49,19 +71,46 @@ def is_built(folder: Path, template: Template) -> bool:
     return all(function.code != folder.resolve() for function in template.functions.values())
 
 
-def _require_fitting(code: Path) -> None:
-    ours = importlib.machinery.EXTENSION_SUFFIXES[0]
-    for library in code.glob("*/*.cpython-*.so"):
-        if not library.name.endswith(ours):
-            built_for = library.name.partition(".")[2].removesuffix(".so")
-            here = ours.strip(".").removesuffix(".so")
-            raise Unfit(f"the build is for {built_for}, and this is {here}")
+def interpreter_for(template: Template) -> Interpreter:
+    """The Python that loads what is compiled in the functions: this one, or else the one of `make build`.
+
+    Raises `Unfit` where neither does.
+    """
+    codes = {function.code for function in template.functions.values()}
+    # Of an extension module's name, what follows the first dot.
+    built_for = {path.name.partition(".")[2] for code in codes for path in code.glob("*/*.cpython-*.so")}
+    ours = Interpreter(
+        sys.executable,
+        importlib.machinery.EXTENSION_SUFFIXES[0],
+        f"{sys.version_info.major}.{sys.version_info.minor}",
+        tuple(sys.path),
+    )
+    candidates = [ours, *builder()]
+    for candidate in candidates:
+        if built_for <= {candidate.suffix.strip(".")}:
+            return candidate
+    wanted, here = (
+        ", ".join(sorted(suffix.strip(".").removesuffix(".so") for suffix in suffixes))
+        for suffixes in (built_for, {candidate.suffix for candidate in candidates})
+    )
+    raise Unfit(f"the build is for {wanted}, and here is {here}")
 
 
-def link_provided(folder: Path) -> None:
-    """Fill a folder with links to the packages that Lambda provides, as this environment has them."""
-    for name in _with_requirements(PROVIDED):
-        distribution = importlib.metadata.distribution(name)
+@functools.cache
+def builder() -> tuple[Interpreter, ...]:
+    """The Python of `make build`, if there has been one."""
+    if not BUILDER.exists():
+        return ()
+    described = subprocess.run([BUILDER, "-c", _DESCRIBE], capture_output=True, text=True, timeout=60, check=False)
+    if described.returncode:
+        return ()
+    suffix, version, path = json.loads(described.stdout)
+    return (Interpreter(str(BUILDER), suffix, version, tuple(path)),)
+
+
+def link_provided(folder: Path, interpreter: Interpreter) -> None:
+    """Fill a folder with links to the packages that Lambda provides, as the interpreter has them. Raises `Unfit`."""
+    for distribution in _with_requirements(PROVIDED, interpreter):
         tops = {file.parts[0] for file in distribution.files or () if not file.parts[0].startswith("..")}
         for top in tops - {"__pycache__"}:
             link = folder / top
@@ -69,12 +118,15 @@ def link_provided(folder: Path) -> None:
                 link.symlink_to(Path(str(distribution.locate_file(top))))
 
 
-def _with_requirements(names: tuple[str, ...]) -> Iterator[str]:
+def _with_requirements(names: tuple[str, ...], interpreter: Interpreter) -> Iterator[importlib.metadata.Distribution]:
     waiting, seen = list(names), set(names)
     while waiting:
         name = waiting.pop()
-        yield name
-        for requirement in importlib.metadata.requires(name) or ():
+        distribution = next(iter(importlib.metadata.distributions(name=name, path=list(interpreter.path))), None)
+        if distribution is None:
+            raise Unfit(f"{interpreter.command} has no {name}")
+        yield distribution
+        for requirement in distribution.requires or ():
             needed = re.match(r"[\w.-]+", requirement)
             if needed is None or "extra ==" in requirement or needed[0] in seen:
                 continue

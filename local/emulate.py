@@ -58,14 +58,16 @@ def running(
     """The functions of a template over fresh services, and the environment that these are found by.
 
     The links that the functions hand out begin with `url`, unless the template says otherwise: on AWS it would be the
-    gateway's own domain by HTTPS. Raises `aws.Unusable`.
+    gateway's own domain by HTTPS. Raises `aws.Unusable` and `artifact.Unfit`.
     """
     with aws.services(s3) as found, tempfile.TemporaryDirectory(prefix="provided-") as provided:
         aws.provide(template, token, found)
-        environment, interpreter = dict(found), [sys.executable]
+        python = artifact.interpreter_for(template)
+        environment, interpreter = dict(found), [python.command]
+        environment["AWS_EXECUTION_ENV"] = f"AWS_Lambda_python{python.version}"
         if artifact.is_built(folder, template):
             # What the functions need and did not ship is to be missed here, not on AWS.
-            artifact.link_provided(Path(provided))
+            artifact.link_provided(Path(provided), python)
             environment["PYTHONPATH"] = provided
             interpreter.append("-S")
         functions = {name: _reachable(function, url) for name, function in template.functions.items()}

@@ -111,7 +111,8 @@ class Gateway:
             protocol=f"HTTP/{scope['http_version']}",
             scheme=scope["scheme"],
             source_ip=scope["client"][0] if scope.get("client") else "127.0.0.1",
-            port=scope["server"][1] if scope.get("server") else 443,
+            # No port is known of a scheme's own one, nor of a Unix socket.
+            port=(scope.get("server") or (None, None))[1] or 443,
         )
         return await self.answer(request)
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from shared.errors import (
     Contended,
@@ -119,7 +120,10 @@ class Page:
 
 
 class Shares:
-    """Every shared file of one store. `secret` signs; without one it is kept in the store itself."""
+    """Every shared file of one store. `secret` signs; without one it is kept in the store itself.
+
+    `on_conflict` and `on_retry` are those of `Records`.
+    """
 
     def __init__(
         self,
@@ -129,11 +133,13 @@ class Shares:
         lifetimes: Lifetimes | None = None,
         secret: str | None = None,
         clock: Callable[[], datetime] = utc_now,
+        on_conflict: Callable[[], None] = lambda: None,
+        on_retry: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self.max_file_size = max_file_size
         self.lifetimes = lifetimes or Lifetimes()
-        self.records = Records(store, clock)
+        self.records = Records(store, clock, on_conflict=on_conflict, on_retry=on_retry)
         self.expiries = Expiries(store)
         self.passwords = Passwords()
         self.signing = Signing(lambda: secret or stored_secret(store), clock)
@@ -272,6 +278,13 @@ class Shares:
             raise DamagedFile(record.file_id, "the blob is missing") from error
         if record.sha256 not in (None, sha256):
             raise DamagedFile(record.file_id, "the SHA-256 of the blob is not that of its record")
+
+    def storage_origin(self) -> str | None:
+        """Scheme and host of signed URLs; None where bytes pass only through us. Raises `StorageUnavailable`."""
+        if not self.store.signs:
+            return None
+        url = urlsplit(self.store.signed_url("raw/", 60, disposition="attachment", content_type="text/plain"))
+        return f"{url.scheme}://{url.netloc}"
 
     def check(self) -> None:
         """Raise `StorageUnavailable` unless storage answers."""

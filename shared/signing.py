@@ -1,4 +1,4 @@
-"""What the service signs: the delete token of a file, and the tickets that resume a counted download."""
+"""What the service signs: a file's delete token, tickets that resume a counted download, and password passes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, No
 
 SECRET_KEY = "secret"
 TICKET_LIFETIME = 24 * 3600  # seconds
+PASS_LIFETIME = 60  # seconds
 
 _TRIES = 5
 
@@ -39,23 +40,33 @@ class Signing:
 
     def ticket(self, file_id: str) -> str:
         """A ticket, beginning with the ID and made of ETag characters, that resumes a counted download of this file."""
-        return self._ticket_signer().sign(file_id).decode()
+        return self._clocked_signer("ticket").sign(file_id).decode()
 
     def is_ticket(self, file_id: str, ticket: str) -> bool:
         """Whether it is a ticket for this file and no older than a day."""
+        return self._is_signed("ticket", file_id, ticket, TICKET_LIFETIME)
+
+    def password_pass(self, file_id: str, password_hash: str) -> str:
+        """What stands for the password of this file for a minute, as long as the password stays the same."""
+        return self._clocked_signer(_pass_salt(password_hash)).sign(file_id).decode()
+
+    def is_password_pass(self, file_id: str, password_hash: str, value: str) -> bool:
+        return self._is_signed(_pass_salt(password_hash), file_id, value, PASS_LIFETIME)
+
+    def _is_signed(self, salt: str, file_id: str, value: str, lifetime: int) -> bool:
         try:
-            signed, made_at = self._ticket_signer().unsign(ticket.encode(errors="replace"), return_timestamp=True)
+            signed, made_at = self._clocked_signer(salt).unsign(value.encode(errors="replace"), return_timestamp=True)
         except BadSignature:
             return False
-        # By our own count, since to itsdangerous a ticket of a machine whose clock is ahead has a bad age.
+        # By our own count, since to itsdangerous a value of a machine whose clock is ahead has a bad age.
         age = int(self._clock().timestamp()) - int(made_at.timestamp())
-        return signed == file_id.encode() and age <= TICKET_LIFETIME
+        return signed == file_id.encode() and age <= lifetime
 
     def _delete_signer(self) -> Signer:
         return Signer(self._key(), salt="delete", key_derivation="hmac", digest_method=hashlib.sha256)
 
-    def _ticket_signer(self) -> _ClockedSigner:
-        return _ClockedSigner(self._key(), self._clock)
+    def _clocked_signer(self, salt: str) -> _ClockedSigner:
+        return _ClockedSigner(self._key(), salt, self._clock)
 
     def _key(self) -> str:
         with self._guard:
@@ -67,12 +78,17 @@ class Signing:
 class _ClockedSigner(TimestampSigner):
     """A `TimestampSigner` by a clock of ours."""
 
-    def __init__(self, key: str, clock: Callable[[], datetime]) -> None:
-        super().__init__(key, salt="ticket", key_derivation="hmac", digest_method=hashlib.sha256)
+    def __init__(self, key: str, salt: str, clock: Callable[[], datetime]) -> None:
+        super().__init__(key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
         self._clock = clock
 
     def get_timestamp(self) -> int:
         return int(self._clock().timestamp())
+
+
+def _pass_salt(password_hash: str) -> str:
+    # Part of the key and not of the text, so that nothing about the hash can be read off.
+    return f"pass:{password_hash}"
 
 
 def stored_secret(store: ObjectStore) -> str:

@@ -14,21 +14,27 @@ NAME = "simple-file-sharing-api"
 NAMESPACE = "SimpleFileSharing"
 
 Handler = Callable[[dict[str, Any], Any], Any]
-Observe = Callable[[str, float], None]
+Observe = bootstrap.Observe
+LogKeys = Callable[[dict[str, Any]], dict[str, str]]
 
 
 def lazily(
-    build: Callable[[Observe], Handler], correlation_id_path: str | None = None, *, cold_starts: bool = True
+    build: Callable[[Observe], Handler],
+    correlation_id_path: str | None = None,
+    *,
+    log_keys: LogKeys = lambda _event: {},
+    cold_starts: bool = True,
 ) -> Handler:
     """A handler that is put together on its first event, so that importing its module elsewhere costs nothing.
 
-    `build` is given a function that adds to a metric; `correlation_id_path` (JMESPath) says where events carry theirs.
-    `cold_starts` says whether to count those, which costs money where almost every start is one.
+    `build` is given a function that adds to a metric; `correlation_id_path` (JMESPath) says where events carry theirs,
+    and `log_keys` what else of an event every line of its log has. `cold_starts` says whether to count those, which
+    costs money where almost every start is one.
     """
 
     @functools.cache
     def built() -> Handler:
-        return _instrumented(build, correlation_id_path, cold_starts)
+        return _instrumented(build, correlation_id_path, log_keys, cold_starts)
 
     def handler(event: dict[str, Any], context: Any) -> Any:
         return built()(event, context)
@@ -36,7 +42,9 @@ def lazily(
     return handler
 
 
-def _instrumented(build: Callable[[Observe], Handler], correlation_id_path: str | None, cold_starts: bool) -> Handler:
+def _instrumented(
+    build: Callable[[Observe], Handler], correlation_id_path: str | None, log_keys: LogKeys, cold_starts: bool
+) -> Handler:
     from aws_lambda_powertools import Logger, Metrics
     from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
     from aws_lambda_powertools.metrics import MetricUnit
@@ -51,16 +59,25 @@ def _instrumented(build: Callable[[Observe], Handler], correlation_id_path: str 
         metrics.add_metric(name=name, unit=unit, value=value)
 
     logging.getLogger("shared").setLevel(logging.INFO)
-    handler = build(observe)
+    built = build(observe)
+
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        logger.append_keys(**log_keys(event))
+        with bootstrap.observer().listening(observe):
+            return built(event, context)
+
     # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID. Only
     # loggers that exist by now are taken over.
     copy_config_to_registered_loggers(logger, include={"shared", "mangum"})
     # Mangum's line for each request has the path in it, and a PUT's path a file name.
     logging.getLogger("mangum").setLevel(logging.WARNING)
-    handler = logger.inject_lambda_context(correlation_id_path=correlation_id_path)(handler)
-    handler = metrics.log_metrics(capture_cold_start_metric=cold_starts)(handler)
+    # Its keys are of one event only.
+    instrumented = logger.inject_lambda_context(correlation_id_path=correlation_id_path, clear_state=True)(handler)
+    instrumented = metrics.log_metrics(capture_cold_start_metric=cold_starts)(instrumented)
     if bootstrap.settings().tracing:
         from aws_lambda_powertools import Tracer
 
-        handler = Tracer(service=NAME).capture_lambda_handler(handler, capture_response=False)
-    return handler
+        # Storage traces its calls itself. What the SDK patches into boto3 would write down bucket and key, too.
+        tracer = Tracer(service=NAME, auto_patch=False)
+        instrumented = tracer.capture_lambda_handler(instrumented, capture_response=False)
+    return instrumented

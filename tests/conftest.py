@@ -1,4 +1,4 @@
-"""The three ways of running the API, each over fresh storage and put together as in production."""
+"""The four ways of running the API, each over fresh storage and put together as in production."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from functions import fallback
 from functions.app import ROUTERS
 from shared import bootstrap
 from shared.http.app import build_app
-from tests.api.client import Api, BucketObjects, DirectoryObjects, Objects, WholeApp
+from tests.api.client import EMULATED, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
+from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
 from tests.gateway import DOMAIN, Gateway, LambdaContext, routes
 from tests.servers import S3Server, moto_server
 
@@ -167,9 +168,33 @@ def _set_loggers(states: dict[str, LoggerState]) -> None:
         logger.handlers = list(handlers)
 
 
-@pytest.fixture(params=["directory", "s3", "functions"])
+@pytest.fixture(scope="session")
+def deployment(s3_server: S3Server) -> Iterator[Deployment]:
+    with Deployment(s3_server.environment()) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def emulated_api(request: pytest.FixtureRequest, deployment: Deployment, s3_client: S3Client) -> Iterator[Api]:
+    """The API behind an emulated gateway. What a test cannot ask of another process is said by its mark."""
+    for mark in request.node.iter_markers("not_emulated"):
+        pytest.skip(mark.args[0])
+    objects = EmulatedObjects(s3_client, deployment.bucket)
+    transport = Emulated(deployment)
+    yield Api(transport, f"https://{DOMAIN}", objects, transport.configure)
+    objects.clear()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "not_emulated(reason): a test that processes of their own cannot be put to")
+
+
+@pytest.fixture(params=["directory", "s3", "functions", EMULATED])
 def api(request: pytest.FixtureRequest, configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop) -> Api:
-    """The API: the whole application over a directory, or over S3, or each function on its own over S3."""
+    """The API: the whole application over a directory, or over S3, or each function on its own over S3, or emulated."""
+    if request.param == "emulated":
+        emulated: Api = request.getfixturevalue("emulated_api")
+        return emulated
     objects: Objects = request.getfixturevalue("in_directory" if request.param == "directory" else "in_bucket")
     if request.param == "functions":
         request.getfixturevalue("on_lambda")

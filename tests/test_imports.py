@@ -18,6 +18,9 @@ NEEDED: dict[str, set[str]] = {
     # What traces and signing keys for AWS are made with.
     "aws_xray_sdk": set(),
     "awscrt": set(),
+    # What a page is made with, once one is asked for.
+    "jinja2": set(),
+    "segno": set(),
     # For development, or for a local run.
     "uvicorn": set(),
     "moto": set(),
@@ -25,14 +28,19 @@ NEEDED: dict[str, set[str]] = {
 }
 
 
-def loaded(name: str, storage: str) -> set[str]:
-    """Top-level packages that a process has loaded once the function is ready."""
+def modules(name: str, storage: str) -> set[str]:
+    """What a process has loaded once the function is ready."""
     environment = {**ENVIRONMENT, "SHARE_STORAGE": storage, "PYTHONDONTWRITEBYTECODE": "1"}
     code = f"{FUNCTIONS[name]}\nimport sys; sys.stderr.write('loaded ' + ' '.join(sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
     )
-    return {module.partition(".")[0] for module in run.stderr.rpartition("loaded ")[2].split()}
+    return set(run.stderr.rpartition("loaded ")[2].split())
+
+
+def loaded(name: str, storage: str) -> set[str]:
+    """The top-level packages among them."""
+    return {module.partition(".")[0] for module in modules(name, storage)}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -47,3 +55,12 @@ def test_a_function_on_s3_loads_only_what_it_uses(name: str) -> None:
 def test_nothing_of_aws_is_loaded_where_storage_is_a_directory(name: str, tmp_path: Path) -> None:
     # Powertools names itself to botocore, but makes no client.
     assert not loaded(name, str(tmp_path)) & {"boto3", "s3transfer", "urllib3"}
+
+
+# The fallback is the whole application.
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"functions.fallback"}))
+def test_a_function_loads_no_part_of_another(name: str, tmp_path: Path) -> None:
+    found = modules(name, str(tmp_path))
+    assert {module for module in found if module.startswith("functions.")} == {name}
+    assert ("shared.http.forms" in found) is (name == "functions.upload")
+    assert ("shared.http.app" in found) is (name != "functions.sweep")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import importlib
 import io
 import json
 import logging
 import os
 import pkgutil
+import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,11 @@ import pytest
 
 import functions
 from functions.app import ROUTERS
-from shared.http.app import build_app
+from local.emulate import chosen_template, running
+from shared import bootstrap
+from shared.http.app import UnexpectedEvent, build_app
+from shared.storage.local import LocalStore
+from shared.storage.objects import ANYTHING, Changed, Condition
 from shared.telemetry import NAME
 from tests.api.client import Api, Objects, WholeApp, blob_key, record_key
 from tests.gateway import DOMAIN, Gateway, LambdaContext, routes
@@ -90,18 +96,26 @@ def metrics(lines: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
+
+
+def function_of(name: str) -> str:
+    """The function that a sample event is for: `upload_put` is one more for `upload`."""
+    return max((function for function in FUNCTIONS if f"{name}_".startswith(f"{function}_")), key=len)
+
+
 def test_every_function_has_a_sample_event_and_every_event_a_function() -> None:
-    assert sorted(path.stem for path in EVENTS.glob("*.json")) == FUNCTIONS
+    assert {function_of(name) for name in SAMPLES} == set(FUNCTIONS) <= set(SAMPLES)
 
 
-HTTP_FUNCTIONS = [name for name in FUNCTIONS if name != "sweep"]
+HTTP_SAMPLES = [name for name in SAMPLES if name != "sweep"]
 
 
-@pytest.mark.parametrize("name", HTTP_FUNCTIONS)
+@pytest.mark.parametrize("name", HTTP_SAMPLES)
 def test_a_sample_event_comes_by_a_route_of_its_function(name: str) -> None:
     event = sample(name)
     context = event["requestContext"]
-    keys = {route.key for route in routes() if route.function == name}
+    keys = {route.key for route in routes() if route.function == function_of(name)}
     if name == "fallback":
         keys.add("$default")
     assert event["routeKey"] in keys
@@ -112,19 +126,79 @@ def test_a_sample_event_comes_by_a_route_of_its_function(name: str) -> None:
 
 STATUSES = {
     "upload": 201,
+    "upload_put": 201,
+    "upload_refused": 401,
     "download": 200,
     "list_metadata": 200,
     "get_metadata": 200,
     "change": 200,
     "delete": 204,
     "health": 200,
+    "page": 200,
     "fallback": 404,
 }
 
 
-@pytest.mark.parametrize("name", HTTP_FUNCTIONS)
+@pytest.mark.parametrize("name", HTTP_SAMPLES)
 def test_a_sample_event_is_answered(uploaded: Objects, name: str) -> None:
-    assert invoke(name, sample(name))["statusCode"] == STATUSES[name]
+    assert invoke(function_of(name), sample(name))["statusCode"] == STATUSES[name]
+
+
+def test_a_sample_event_has_the_length_of_its_body() -> None:
+    for event in map(sample, HTTP_SAMPLES):
+        body = event.get("body", "")
+        data = base64.b64decode(body, validate=True) if event["isBase64Encoded"] else body.encode()
+        assert event["headers"]["content-length"] == str(len(data))
+
+
+@pytest.fixture(scope="module")
+def invoked() -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
+    """The result of a function of the template, each in a process of its own, as `make invoke` gets it."""
+    folder, template, _ = chosen_template(ROOT)
+    with running(folder, template, token=TOKEN) as (runtime, _environment), asyncio.Runner() as runner:
+
+        def invoke(name: str, event: dict[str, Any]) -> dict[str, Any]:
+            logical_id = f"{function_of(name).title().replace('_', '')}Function"
+            result: dict[str, Any] = json.loads(runner.run(runtime.invoke(logical_id, json.dumps(event).encode())))
+            return result
+
+        yield invoke
+        runner.run(runtime.close())
+
+
+@pytest.mark.xdist_group("invoked")
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_event_can_be_invoked_as_it_is_deployed(
+    invoked: Callable[[str, dict[str, Any]], dict[str, Any]], name: str
+) -> None:
+    result = invoked(name, sample(name))
+    if name == "sweep":
+        assert set(result.values()) == {0}
+    else:
+        # Nobody has uploaded the file that the others are about.
+        unknown = "file_id" in sample(name).get("pathParameters", {})
+        assert result["statusCode"] == (404 if unknown else STATUSES[name])
+
+
+UNEXPECTED: dict[str, Any] = {
+    "warm-up ping": {},
+    # Payload format 1.0, of a REST API: the template asks for 2.0.
+    "format 1.0": {"version": "1.0", "httpMethod": "GET", "path": "/health", "requestContext": {"stage": "prod"}},
+    "schedule": sample("sweep"),
+    "no request": {"version": "2.0", "requestContext": None},
+    "no method": {"version": "2.0", "requestContext": {"http": {"path": "/health", "sourceIp": "203.0.113.7"}}},
+}
+
+
+@pytest.mark.parametrize("event", UNEXPECTED.values(), ids=UNEXPECTED.keys())
+def test_an_event_of_another_kind_is_refused_by_what_is_expected(storage: Objects, event: dict[str, Any]) -> None:
+    # C132. An error and no answer: nobody who speaks HTTP waits for one.
+    with pytest.raises(UnexpectedEvent, match=r"HTTP API in payload format 2\.0.*requestContext\.http") as caught:
+        invoke("health", event)
+    assert all(name in str(caught.value) for name in event)
+    assert "203.0.113.7" not in str(caught.value)
+    # The instance goes on.
+    assert invoke("health", sample("health"))["statusCode"] == 200
 
 
 def test_the_schedule_finds_nothing_to_sweep_among_fresh_files(uploaded: Objects) -> None:
@@ -201,6 +275,32 @@ def test_uploads_and_downloads_are_measured(storage: Objects, printed: Callable[
     assert metrics(printed()) == {}
 
 
+def test_conflicts_and_retries_are_measured(
+    uploaded: Objects, printed: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed()
+    put, faults = LocalStore.put, ["lost", "refused"]
+
+    def meet_others(store: LocalStore, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+        match faults.pop() if faults else None:
+            case "lost":
+                put(store, key, store.read(key)[0] + b" ")
+            case "refused":
+                # S3 may say so (409) though nobody has won.
+                raise Changed(key)
+        return put(store, key, data, when)
+
+    monkeypatch.setattr(LocalStore, "put", meet_others)
+    monkeypatch.setattr("shared.storage.records.BACKOFF_BASE", 0.0)
+    assert invoke("download", sample("download"))["statusCode"] == 200
+    measured = {name: sum(values) for name, values in metrics(printed()).items()}
+    assert measured == {"Downloads": 1, "DownloadedBytes": len(FILE), "CounterConflicts": 1, "Retries": 2}
+    # They are of that invocation only, and of none where nobody listens.
+    bootstrap.observer().count("Retries")
+    invoke("download", sample("download"))
+    assert metrics(printed()).keys() == {"Downloads", "DownloadedBytes"}
+
+
 def asking_for(file_id: str, **headers: str) -> dict[str, Any]:
     """The sample download, of another file and with more headers."""
     event: dict[str, Any] = json.loads(json.dumps(sample("download")).replace(FILE_ID, file_id))
@@ -218,6 +318,52 @@ def test_what_is_logged_carries_the_id_of_its_request(
     assert line["service"] == NAME
     # The cause is for the log, if for nobody else.
     assert "the blob is missing" in line["message"]
+
+
+SECRETS = {
+    "name": "report-2.pdf",
+    "API token": TOKEN,
+    "password": "correct horse",
+    "file password": "battery staple",
+    "what is no ID": "secret-name",
+}
+
+
+def test_what_is_logged_names_file_and_request_and_holds_no_secret(
+    storage: Objects, printed: Callable[[], list[dict[str, Any]]]
+) -> None:
+    upload = json.loads(json.dumps(sample("upload_put")).replace("report 2.pdf", SECRETS["name"]))
+    upload["headers"] |= {"x-password": SECRETS["file password"], "accept": "application/json"}
+    made = json.loads(invoke("upload", upload)["body"])
+    file_id, token = made["file_id"], made["delete_token"]
+
+    download = asking_for(file_id, authorization=basic(SECRETS["file password"]))
+    assert invoke("download", download)["statusCode"] == 200
+    refused = asking_for(file_id, authorization=basic(SECRETS["password"]))
+    assert invoke("download", refused)["statusCode"] == 401
+    unknown = json.loads(json.dumps(sample("download")).replace(FILE_ID, SECRETS["what is no ID"]))
+    assert invoke("download", unknown)["statusCode"] == 404
+    storage.write(record_key(file_id), b"damaged")
+    assert invoke("download", download)["statusCode"] == 500
+
+    lines = [line for line in printed() if "level" in line]
+    of_file = [(line["level"], line["correlation_id"]) for line in lines if line.get("file_id") == file_id]
+    uploading, downloading = (event["requestContext"]["requestId"] for event in (upload, download))
+    assert of_file == [
+        ("INFO", uploading),
+        ("INFO", downloading),
+        ("INFO", downloading),
+        ("ERROR", downloading),
+        ("INFO", downloading),
+    ]
+    (other,) = [line for line in lines if line.get("file_id") != file_id]
+    assert (other["message"], "file_id" in other) == ("GET /file/download/{file_id} 404", False)
+    for secret in (*SECRETS.values(), token, basic(SECRETS["file password"])):
+        assert secret not in json.dumps(lines)
+
+
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"x:{password}".encode()).decode()
 
 
 def test_a_fault_of_ours_is_logged_with_its_cause(
@@ -299,6 +445,32 @@ def test_the_tracer_is_loaded_only_where_tracing_is_on(
     modules = cold("health", **disabled)[-1]["modules"]
     assert ("aws_xray_sdk" in modules) is traced
     assert "boto3" not in modules
+
+
+def test_a_trace_has_a_segment_for_each_storage_call_without_names(cold: Callable[..., list[dict[str, Any]]]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.setblocking(False)
+        lines = cold(
+            "upload",
+            POWERTOOLS_TRACE_DISABLED="false",
+            AWS_XRAY_DAEMON_ADDRESS=f"127.0.0.1:{daemon.getsockname()[1]}",
+            LAMBDA_TASK_ROOT=str(ROOT),
+            _X_AMZN_TRACE_ID="Root=1-69255f81-0f1e2d3c4b5a69788796a5b1;Parent=53995c3f42cd8ad8;Sampled=1",
+        )
+        received = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                received.append(daemon.recv(65536).decode())
+    segments = [json.loads(text.partition("\n")[2]) for text in received]
+    assert {segment["trace_id"] for segment in segments} == {"1-69255f81-0f1e2d3c4b5a69788796a5b1"}
+    names = [segment["name"] for segment in segments]
+    assert {"writer files", "Writer.write files", "Writer.commit files", "put metadata", "read secret"} <= set(names)
+    assert names.count("put metadata") == 2
+    ids = [line["file_id"] for line in lines if "file_id" in line]
+    assert len(ids) == 2
+    for secret in (*ids, "report.pdf", TOKEN):
+        assert secret not in "".join(received)
 
 
 def test_the_app_loads_nothing_that_only_lambda_or_a_bucket_needs() -> None:

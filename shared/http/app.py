@@ -19,11 +19,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import bootstrap, telemetry
 from shared.http import access_log, problems
+from shared.http.deadline import Deadline
 from shared.http.edge import Edge
 from shared.http.guard import Guard
 from shared.http.streams import in_thread
 from shared.settings import Settings
-from shared.sharing import Shares
+from shared.sharing import FILE_ID, Shares
 from shared.sweeping import Sweep
 from shared.tokens import Tokens
 
@@ -36,6 +37,19 @@ THREADS = 128
 SWEEP_EVERY = 3600.0  # seconds
 
 CORRELATION_ID = "requestContext.requestId"
+# Seconds before the end of an invocation, by when there is an answer: enough to hand over one of 6 MB.
+ANSWER_WITHIN = 2.0
+
+
+class UnexpectedEvent(Exception):
+    """A Lambda function was given an event that no HTTP API sends. The message has the names in it, never a value."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        super().__init__(
+            "expected an event of an API Gateway HTTP API in payload format 2.0, with version, rawPath, headers and "
+            "requestContext.http, and got one with "
+            f"{', '.join(sorted(map(str, event))) or 'nothing in it'}. Examples are in events/."
+        )
 
 
 def build_app(
@@ -74,27 +88,43 @@ def lambda_handler(*routers: APIRouter, shares: Callable[[], Shares] = bootstrap
         app = build_app(*routers, shares=shares)
         app.state.observe = observe
         # Text as text: else a problem document would travel in base64.
-        adapter = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE])
+        text_types = [*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE]
+        adapter = Mangum(Deadline(app, _time_left), lifespan="off", text_mime_types=text_types)
 
         def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
             answer = adapter(_complete(event), context)
-            extra = {"file_id": (event.get("pathParameters") or {}).get("file_id")}
-            log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=extra)
+            made = _file_id(answer["headers"].get("location", "").rpartition("/")[2])
+            log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=made)
             return answer
 
         return handle
 
-    return telemetry.lazily(build, CORRELATION_ID)
+    return telemetry.lazily(
+        build,
+        CORRELATION_ID,
+        log_keys=lambda event: _file_id((event.get("pathParameters") or {}).get("file_id") or ""),
+    )
+
+
+def _time_left(scope: Scope) -> float:
+    """Seconds of the invocation in which an answer can still be made."""
+    left: int = scope["aws.context"].get_remaining_time_in_millis()
+    return left / 1000 - ANSWER_WITHIN
+
+
+def _file_id(text: str) -> dict[str, str]:
+    """What a log line says of the file: its ID, and never what a client has put in the place of one."""
+    return {"file_id": text} if FILE_ID.fullmatch(text) else {}
 
 
 def _complete(event: dict[str, Any]) -> dict[str, Any]:
     """An event as Mangum takes it: nothing null, and the path, which the gateway has decoded, encoded again.
 
-    Mangum decodes it, and decoded twice `100%2541` would become another name.
+    Mangum decodes it, and decoded twice `100%2541` would become another name. Raises `UnexpectedEvent`.
     """
-    http = event.get("requestContext", {}).get("http")
-    if http is None:
-        return event
+    http = (event.get("requestContext") or {}).get("http") or {}
+    if event.get("version") != "2.0" or not {"method", "path", "sourceIp"} <= http.keys():
+        raise UnexpectedEvent(event)
     return {
         **event,
         "headers": event.get("headers") or {},

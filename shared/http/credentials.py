@@ -1,4 +1,4 @@
-"""Passwords as clients send them."""
+"""Passwords as clients send them, and the cookie that stands for one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import base64
 import binascii
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from shared.sharing import Record
+from shared.signing import Signing
+
+PASS_COOKIE = "pass"
 
 
 def basic_password(headers: Headers) -> str | None:
@@ -21,3 +27,11 @@ def basic_password(headers: Headers) -> str | None:
     except (binascii.Error, UnicodeDecodeError):
         return None
     return password if separator else None
+
+
+def has_pass(request: Request, signing: Signing, record: Record) -> bool:
+    """Whether the landing page has let this browser pass, a minute ago at most and with the password of now."""
+    value = request.cookies.get(PASS_COOKIE)
+    if value is None or record.password_hash is None:
+        return False
+    return signing.is_password_pass(record.file_id, record.password_hash, value)

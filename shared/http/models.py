@@ -22,6 +22,10 @@ class FileMetadata(BaseModel):
     file_size: int = Field(description="Bytes.", examples=[48213])
     download_count: int = Field(examples=[3])
     download_link: str = Field(examples=[f"http://127.0.0.1:8080/file/download/{EXAMPLE_ID}"])
+    download_page: str = Field(
+        description="A page that shows the file and never counts.",
+        examples=[f"http://127.0.0.1:8080/download/{EXAMPLE_ID}"],
+    )
     sha256: str | None = Field(description="SHA-256 of the bytes, in hex; null where they never passed through us.")
     created_at: datetime
     expires_at: datetime | None
@@ -69,12 +73,18 @@ def metadata(request: Request, record: Record) -> dict[str, Any]:
         "file_size": record.file_size,
         "download_count": record.download_count,
         "download_link": f"{base_url(request)}/file/download/{record.file_id}",
+        "download_page": download_page(request, record.file_id),
         "sha256": record.sha256,
         "created_at": rfc3339(record.created_at),
         "expires_at": rfc3339(record.expires_at),
         "max_downloads": record.max_downloads,
         "password_protected": record.password_hash is not None,
     }
+
+
+def download_page(request: Request, file_id: str) -> str:
+    """The address of a file's landing page, which is what people send one another."""
+    return f"{base_url(request)}/download/{file_id}"
 
 
 def base_url(request: Request) -> str:

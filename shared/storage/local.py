@@ -8,27 +8,34 @@ one of 256 files under `.locks/`; they do not hold across machines that mount th
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import logging
 import os
 import secrets
+import shutil
+import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from shared.errors import StorageFull, StorageUnavailable
+from shared.storage.filesystem import MISSING, copy_range, failure, sync_directory, translated, write_all
 from shared.storage.objects import (
     ABSENT,
     ANYTHING,
     AlreadyExists,
     Changed,
     Condition,
+    Info,
     Matches,
     NotFound,
+    Part,
+    Piece,
     RangeNotSatisfiable,
+    Slice,
+    chosen_parts,
 )
 
 log = logging.getLogger(__name__)
@@ -36,9 +43,8 @@ log = logging.getLogger(__name__)
 STAGING = ".staging"
 LOCKS = ".locks"
 LOCK_COUNT = 256
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+# What is copied between two looks at the space that is left.
+COPY_SIZE = 64 * 1024 * 1024
 
 
 class LocalStore:
@@ -48,17 +54,19 @@ class LocalStore:
     may still be written then, so that files can be counted and deleted on a full disk.
     """
 
+    signs = False
+
     def __init__(self, root: Path, *, min_free_space: int = 0) -> None:
         self.root = root.absolute()
         self._min_free_space = min_free_space
         self._durable_directories: set[str] = set()
-        with _translated():
+        with translated():
             for name in (STAGING, LOCKS):
                 self._make_directory(str(self.root / name))
         self.check()
 
     def read(self, key: str) -> tuple[bytes, str]:
-        with _translated(key), open(self._path(key), "rb", buffering=0) as file:
+        with translated(key), open(self._path(key), "rb", buffering=0) as file:
             data = file.readall()
         return data, _etag(data)
 
@@ -71,7 +79,7 @@ class LocalStore:
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         path = self._path(key)
-        with _translated():
+        with translated():
             self._make_directory(os.path.dirname(path))
             with self._locked(key):
                 self._require(key, when)
@@ -80,10 +88,10 @@ class LocalStore:
         return _etag(data)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> LocalReader:
-        with _translated(key):
+        with translated(key):
             file = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with _translated(key):
+            with translated(key):
                 size = os.fstat(file).st_size
             if start >= size:
                 raise RangeNotSatisfiable(key)
@@ -98,19 +106,19 @@ class LocalStore:
     def delete(self, key: str) -> None:
         # The lock keeps a conditional write, which has compared but not renamed yet, from bringing the object back.
         path = self._path(key)
-        with _translated(), self._locked(key):
+        with translated(), self._locked(key):
             try:
                 os.unlink(path)
-            except _ABSENT:
+            except MISSING:
                 return
-            _sync_directory(os.path.dirname(path))
+            sync_directory(os.path.dirname(path))
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         yield from self._walk(str(self.root / prefix), prefix, after)
 
-    def discard_unfinished(self, before: datetime) -> int:
+    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
         removed = 0
-        with _translated(), os.scandir(self.root / STAGING) as entries:
+        with translated(), os.scandir(self.root / STAGING) as entries:
             for entry in entries:
                 # Two sweeps may meet here, and a writer may finish at any moment.
                 with contextlib.suppress(FileNotFoundError):
@@ -120,9 +128,70 @@ class LocalStore:
         return removed
 
     def check(self) -> None:
-        with _translated():
+        with translated():
             if not os.access(self.root / STAGING, os.W_OK | os.X_OK):
                 raise StorageUnavailable(f"{self.root} cannot be written to")
+
+    def stat(self, key: str) -> Info:
+        with translated(key):
+            found = os.stat(self._path(key))
+        if not stat.S_ISREG(found.st_mode):
+            raise NotFound(key)
+        return _info(found)
+
+    def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
+        writer = LocalWriter(self, key, 0)
+        try:
+            for piece in pieces:
+                if isinstance(piece, Slice):
+                    writer.copy(piece)
+                else:
+                    writer.write(piece)
+            writer.commit()
+        except BaseException:
+            writer.abort()
+            raise
+
+    def start_parts(self, key: str) -> str:
+        return secrets.token_hex(16)
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        parts = []
+        with translated():
+            try:
+                names = [name for name in os.listdir(self._path(_parts(key))) if name.isdecimal()]
+            except MISSING:
+                return []
+        for number in sorted(int(name) for name in names):
+            # The upload may be aborted meanwhile.
+            with contextlib.suppress(NotFound):
+                parts.append(_part(number, self.stat(_part_key(key, number))))
+        return parts
+
+    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+        chosen = chosen_parts(key, parts, self.list_parts(key, upload_id))
+        return [Slice(_part_key(key, part.number), 0, part.size, part.etag) for part in chosen]
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        path = self._path(_parts(key))
+        with translated():
+            self._durable_directories.discard(path)
+            try:
+                shutil.rmtree(path)
+            except MISSING:
+                return
+            sync_directory(os.path.dirname(path))
+
+    def part_writer(self, key: str, upload_id: str, number: int) -> LocalPartWriter:
+        return LocalPartWriter(self, key, number)
+
+    def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
+        raise NotImplementedError("a directory has no URLs")
+
+    def signed_url(
+        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        raise NotImplementedError("a directory has no URLs")
 
     def _path(self, key: str) -> str:
         segments = key.split("/")
@@ -138,10 +207,10 @@ class LocalStore:
                     for entry in entries
                     if entry.name.isascii() and not entry.name.startswith(".")
                 )
-        except _ABSENT:
+        except MISSING:
             return
         except OSError as error:
-            raise _failure(error) from error
+            raise failure(error) from error
         for name in found:
             key = prefix + name
             if name.endswith("/"):
@@ -181,7 +250,7 @@ class LocalStore:
         path, file = self._new_staged()
         try:
             try:
-                _write_all(file, data)
+                write_all(file, data)
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -208,7 +277,7 @@ class LocalStore:
             os.unlink(staged)
             raise
         try:
-            _sync_directory(os.path.dirname(path))
+            sync_directory(os.path.dirname(path))
         except OSError as error:
             # Whatever the reason, the object is there now, so nobody must hear that there was no room for it.
             raise StorageUnavailable(str(error)) from error
@@ -225,7 +294,7 @@ class LocalStore:
             self._make_directory(parent)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o700)
-            _sync_directory(parent)
+            sync_directory(parent)
         else:
             os.makedirs(path, mode=0o700, exist_ok=True)
         self._durable_directories.add(path)
@@ -249,7 +318,7 @@ class LocalReader:
         self._stop = stop
 
     def read(self, size: int) -> bytes:
-        with _translated():
+        with translated():
             data = os.pread(self._file, min(size, self._stop - self._position), self._position)
         self._position += len(data)
         return data
@@ -267,21 +336,49 @@ class LocalWriter:
         self._store = store
         self._key = key
         self._reserve = reserve
-        with _translated():
+        with translated():
             store.require_space()
             self._staged, self._file = store._new_staged()
             os.lseek(self._file, reserve, os.SEEK_SET)
 
     def write(self, data: bytes) -> None:
-        with _translated():
+        with translated():
             self._store.require_space()
-            _write_all(self._file, data)
+            write_all(self._file, data)
+
+    def copy(self, source: Slice) -> None:
+        """Append a range of another object, without its bytes passing through us where the file system can do that.
+
+        Raises like `ObjectStore.compose`.
+        """
+        with translated(source.key):
+            file = os.open(self._store._path(source.key), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with translated():
+                found = _info(os.fstat(file))
+            if source.etag not in (None, found.etag):
+                raise Changed(source.key)
+            if source.stop > found.size:
+                raise RangeNotSatisfiable(source.key)
+            for start in range(source.start, source.stop, COPY_SIZE):
+                with translated():
+                    self._store.require_space()
+                    copied = copy_range(file, self._file, start, min(start + COPY_SIZE, source.stop))
+                if not copied:
+                    raise Changed(source.key)
+        finally:
+            os.close(file)
+
+    def info(self) -> Info:
+        """Size and version of what was written until now."""
+        with translated():
+            return _info(os.fstat(self._file))
 
     def commit(self, head: bytes = b"") -> None:
         if len(head) != self._reserve:
             raise ValueError("the head does not fill the bytes reserved for it")
         path = self._store._path(self._key)
-        with _translated():
+        with translated():
             os.pwrite(self._file, head, 0)
             os.fsync(self._file)
             self._close()
@@ -305,38 +402,37 @@ class LocalWriter:
             self._file = -1
 
 
-@contextlib.contextmanager
-def _translated(key: str | None = None) -> Iterator[None]:
-    """Turn what the operating system says into the contract's errors; a missing file only where `key` is given."""
-    try:
-        yield
-    except _ABSENT as error:
-        if key is None:
-            raise _failure(error) from error
-        raise NotFound(key) from error
-    except OSError as error:
-        raise _failure(error) from error
+class LocalPartWriter:
+    """A `PartWriter` into a staged file."""
+
+    def __init__(self, store: LocalStore, key: str, number: int) -> None:
+        self._number = number
+        self._writer = LocalWriter(store, _part_key(key, number), 0)
+        self.write = self._writer.write
+        self.abort = self._writer.abort
+
+    def commit(self) -> Part:
+        part = _part(self._number, self._writer.info())
+        self._writer.commit()
+        return part
 
 
-def _failure(error: OSError) -> StorageFull | StorageUnavailable:
-    if error.errno in _FULL:
-        return StorageFull(str(error))
-    return StorageUnavailable(str(error))
+def _info(found: os.stat_result) -> Info:
+    # Reads no bytes. Every write makes another file, so a version that shares the number has another time.
+    return Info(found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}")
+
+
+def _parts(key: str) -> str:
+    return key + ".parts"
+
+
+def _part_key(key: str, number: int) -> str:
+    return f"{_parts(key)}/{number}"
+
+
+def _part(number: int, found: Info) -> Part:
+    return Part(number, found.size, found.etag)
 
 
 def _etag(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _sync_directory(path: str) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -7,15 +7,22 @@ than a file system on purpose: an object is written whole or not at all, and the
 Reading is split in two. `read` serves the small documents that are changed by comparing etags, `open` the large ones
 that are streamed by byte range and never change: only the first needs an etag, and only the second must not fill
 memory. Writing is pushed (`writer`) and not pulled from an iterator, so that a slow uploader holds no thread.
+
+What is too large to pass through us is made of parts that clients upload on their own, and of ranges of other objects
+(`compose`), with S3's limits (Amazon S3 User Guide, "Multipart upload limits") on every store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Final, Literal, Protocol
+
+MIN_PART_SIZE = 5 * 1024 * 1024  # bytes, but for the last part of an object
+MAX_PARTS = 10_000
 
 
 class ObjectError(Exception):
@@ -35,7 +42,7 @@ class AlreadyExists(ObjectError):
 
 
 class Changed(ObjectError):
-    """A conditional `put` lost to another writer: read again, then decide."""
+    """A conditional `put` lost to another writer, or a source is not the version that a `compose` asked for."""
 
 
 class RangeNotSatisfiable(ObjectError):
@@ -44,6 +51,14 @@ class RangeNotSatisfiable(ObjectError):
 
 class Ambiguous(ObjectError):
     """A `put` was sent, and no answer says whether it took effect."""
+
+
+class Unfinished(ObjectError):
+    """A `compose` ran out of time; calling it again continues it."""
+
+
+class InvalidParts(ObjectError):
+    """The parts named to `finish_parts` are not those stored, or not in order, or too small."""
 
 
 class Existence(Enum):
@@ -65,6 +80,36 @@ class Matches:
 
 
 Condition = Existence | Matches
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What `stat` says. The etag changes whenever the bytes do; compare it with those of `stat` and in `Slice` only."""
+
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The bytes `[start, stop)` of an object; with an etag, of exactly that version of it."""
+
+    key: str
+    start: int
+    stop: int
+    etag: str | None = None
+
+
+Piece = bytes | Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stored part of a multipart upload: number 1 to 10,000, size in bytes, etag without quotes."""
+
+    number: int
+    size: int
+    etag: str
 
 
 class Reader(Protocol):
@@ -94,6 +139,22 @@ class Writer(Protocol):
 
     def commit(self, head: bytes = b"") -> None:
         """Put `head` into the bytes reserved in front, and make the whole object visible and durable."""
+        ...
+
+    def abort(self) -> None:
+        """Forget everything written. May be called at any time, also twice or after a failed `commit`."""
+        ...
+
+
+class PartWriter(Protocol):
+    """One part of a multipart upload being written; until `commit`, an earlier part of its number stays."""
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises `StorageFull` or `StorageUnavailable`, after which only `abort` may follow."""
+        ...
+
+    def commit(self) -> Part:
+        """Make the part durable, in place of an earlier one of its number."""
         ...
 
     def abort(self) -> None:
@@ -147,13 +208,84 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def discard_unfinished(self, before: datetime) -> int:
+    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
         """Remove what writers left that were neither committed nor aborted, and say how many there were.
 
-        A directory goes by the last write before that time, S3 by when the writer began.
+        A directory goes by the last write before that time, S3 by when the writer began. With `uploads_before`, S3 also
+        aborts the multipart uploads of clients that began before that; a directory's are files that `list` shows.
         """
+        ...
+
+    def stat(self, key: str) -> Info:
+        """Size and version, without reading the object. Raises `NotFound`."""
+        ...
+
+    def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
+        """Make an object out of literal bytes and ranges of other objects, moving no bytes where the store can help it.
+
+        Whole or not at all, durable, in place of what is there. May be called again, or twice at once, with the same
+        pieces: it continues what an earlier call began. Raises `NotFound`, `RangeNotSatisfiable` (a source is gone, or
+        shorter), `Changed` (a source is not the version that its etag names), `StorageFull`, and `Unfinished` where
+        `within` seconds were not enough; a directory, which could not continue, takes the time it needs.
+        """
+        ...
+
+    @property
+    def signs(self) -> bool:
+        """Whether clients reach objects by signed URLs, and not only through us."""
+        ...
+
+    def start_parts(self, key: str) -> str:
+        """Begin a multipart upload of what will be the object `key`, and return its ID, which nobody can guess."""
+        ...
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        """All parts stored, by number. Raises `NotFound` if there is no such upload; a directory then has no parts."""
+        ...
+
+    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+        """Say where the bytes of the whole are from now on: those `parts`, which number and etag name, in their order.
+
+        S3 makes the object `key` of them; a directory moves nothing and answers with a slice of each part. May be
+        called again. Raises `InvalidParts`, and `NotFound` if S3 knows neither the upload nor the object.
+        """
+        ...
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        """Forget the upload, whether or not it is there; on a directory also the parts of a finished one."""
+        ...
+
+    def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
+        """Where a client may PUT one part for so many seconds. Only where the store `signs`."""
+        ...
+
+    def signed_url(
+        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        """Where a client may GET the object for so many seconds, with these headers of the answer.
+
+        With `range`, only a request with exactly that `Range` header is good. Only where the store `signs`.
+        """
+        ...
+
+    def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
+        """Begin a part that a client sends to us. Only where the store does not sign."""
         ...
 
     def check(self) -> None:
         """Raise `StorageUnavailable` unless the store answers now."""
         ...
+
+
+def chosen_parts(key: str, named: Sequence[Part], stored: Sequence[Part]) -> list[Part]:
+    """The stored parts named by number and etag. Raises `InvalidParts` if S3 would make no object of them."""
+    there = {(part.number, part.etag): part for part in stored}
+    chosen = [there[part.number, part.etag] for part in named if (part.number, part.etag) in there]
+    if (
+        not named
+        or len(chosen) < len(named)
+        or any(part.number >= following.number for part, following in itertools.pairwise(chosen))
+        or any(part.size < MIN_PART_SIZE for part in chosen[:-1])
+    ):
+        raise InvalidParts(key)
+    return chosen

@@ -72,7 +72,10 @@ def record_key(file_id: str) -> str:
 
 
 class Records:
-    """Records in an object store. `clock` gives aware UTC times; the rest times the waits between tries."""
+    """Records in an object store. `clock` gives aware UTC times; `sleep` and so on time the waits between tries.
+
+    `on_conflict` is called for each write that lost to another writer, `on_retry` before each further try.
+    """
 
     def __init__(
         self,
@@ -82,12 +85,16 @@ class Records:
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        on_conflict: Callable[[], None] = lambda: None,
+        on_retry: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._sleep = sleep
         self._monotonic = monotonic
         self._jitter = jitter
+        self._on_conflict = on_conflict
+        self._on_retry = on_retry
 
     def get(self, file_id: str) -> Stored:
         """Raises `UnknownFile` and `DamagedFile`."""
@@ -165,6 +172,7 @@ class Records:
                 if attempts.uncertain and _holds(current.record, write_id):
                     return True, current
                 if current.etag != base.etag:
+                    self._on_conflict()
                     if attempts.uncertain:
                         self._require_memory(base.record, current.record)
                         attempts.uncertain = False
@@ -205,6 +213,7 @@ class _Attempts:
                 log.error("outcome unknown of a write for %s", self._file_id)
                 raise OutcomeUnknown(self._file_id)
             raise Contended(self._file_id)
+        records._on_retry()
         records._sleep(pause)
         self._pause = min(self._pause * 2, BACKOFF_CAP)
 

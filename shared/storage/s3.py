@@ -7,12 +7,11 @@ caller can tell whether a conditional write that got no answer took effect.
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import boto3
 from botocore.config import Config
@@ -20,22 +19,25 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     HTTPClientError,
-    IncompleteReadError,
     SSLError,
 )
 
-from shared.errors import FileTooLarge, StorageFull, StorageUnavailable
+from shared.errors import FileTooLarge, StorageUnavailable
 from shared.storage.objects import (
-    ABSENT,
     ANYTHING,
-    AlreadyExists,
+    MAX_PARTS,
     Ambiguous,
-    Changed,
     Condition,
+    Info,
     Matches,
     NotFound,
-    RangeNotSatisfiable,
+    Part,
+    PartWriter,
+    Piece,
+    Slice,
 )
+from shared.storage.s3_errors import MISSING, code, failure, refused_put, translated
+from shared.storage.s3_parts import S3Parts
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -45,17 +47,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PART_SIZE = 16 * 1024 * 1024
-MAX_PARTS = 10_000  # S3's own limit, so one pass can write PART_SIZE * MAX_PARTS bytes and no more.
-# Where our own writers put large objects; multipart uploads elsewhere are not theirs.
+# Where our own writers put large objects, and where clients do; other multipart uploads in the bucket are not ours.
 BLOBS = "files/"
+UPLOADS = "raw/"
 READ_TIMEOUT = 20.0
 CONDITIONAL_TIMEOUT = 3.0
 CONNECTIONS = 64
 PARALLEL_READS = 16
-
-_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
-_CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"})
-_FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded"})
 
 
 def open_s3(bucket: str, prefix: str) -> S3Store:
@@ -91,16 +89,19 @@ def _client(session: boto3.session.Session, settings: dict[str, Any]) -> S3Clien
 class S3Store:
     """An `ObjectStore` in one bucket. `conditional` is a client that never repeats a request by itself."""
 
+    signs = True
+
     def __init__(self, client: S3Client, conditional: S3Client, bucket: str, prefix: str = "") -> None:
         self._client = client
         self._conditional = conditional
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self._parts = S3Parts(client, bucket, self._prefix)
         # One for all who read many, whose threads start when needed.
         self._readers = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="s3-read")
 
     def read(self, key: str) -> tuple[bytes, str]:
-        with _translated(key):
+        with translated(key):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
             with contextlib.closing(answer["Body"]) as body:
                 return body.read(), answer["ETag"]
@@ -117,7 +118,7 @@ class S3Store:
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         name = self._prefix + key
         if when is ANYTHING:
-            with _translated(key):
+            with translated(key):
                 return self._client.put_object(Bucket=self._bucket, Key=name, Body=data)["ETag"]
         put = self._conditional.put_object
         try:
@@ -127,14 +128,14 @@ class S3Store:
         except (HTTPClientError, SSLError) as error:
             raise Ambiguous(key) from error
         except ClientError as error:
-            _refused_put(key, when, error)
+            refused_put(key, when, error)
         except BotoCoreError as error:
             # No connection, no credentials: nothing was sent.
             raise StorageUnavailable(str(error)) from error
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> S3Reader:
         span = f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
-        with _translated(key):
+        with translated(key):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, Range=span)
         body = answer["Body"]
         try:
@@ -148,7 +149,7 @@ class S3Store:
         return S3Writer(self._client, self._bucket, self._prefix + key, reserve)
 
     def delete(self, key: str) -> None:
-        with contextlib.suppress(NotFound), _translated(key):
+        with contextlib.suppress(NotFound), translated(key):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
@@ -156,7 +157,7 @@ class S3Store:
             Bucket=self._bucket, Prefix=self._prefix + prefix, StartAfter=self._prefix + after if after else ""
         )
         last = after
-        with _translated(prefix):
+        with translated(prefix):
             for page in pages:
                 # Inside a page the order is mended; across pages a server that sorts otherwise would make us skip keys.
                 for key in sorted(entry["Key"][len(self._prefix) :] for entry in page.get("Contents", [])):
@@ -165,23 +166,60 @@ class S3Store:
                     last = key
                     yield key
 
-    def discard_unfinished(self, before: datetime) -> int:
-        removed = 0
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + BLOBS
-        )
-        with _translated(BLOBS):
-            for upload in (upload for page in pages for upload in page.get("Uploads", [])):
-                if upload["Initiated"] < before:
-                    with contextlib.suppress(self._client.exceptions.NoSuchUpload):
-                        self._client.abort_multipart_upload(
-                            Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                        )
-                        removed += 1
+    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
+        removed = self._parts.discard(BLOBS, before)
+        if uploads_before is not None:
+            removed += self._parts.discard(UPLOADS, uploads_before)
         return removed
 
+    def stat(self, key: str) -> Info:
+        return self._parts.stat(key)
+
+    def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
+        self._parts.compose(key, pieces, within)
+
+    def start_parts(self, key: str) -> str:
+        return self._parts.start(key)
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        return self._parts.list(key, upload_id)
+
+    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+        return [self._parts.finish(key, upload_id, parts)]
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        self._parts.abort(key, upload_id)
+
+    def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
+        raise NotImplementedError("clients send parts to S3 themselves")
+
+    def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
+        return self._signed("upload_part", key, expires_in, UploadId=upload_id, PartNumber=number)
+
+    def signed_url(
+        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        # Whatever becomes a header of the request is signed with it.
+        headers = {} if range is None else {"Range": range}
+        return self._signed(
+            "get_object",
+            key,
+            expires_in,
+            ResponseContentDisposition=disposition,
+            ResponseContentType=content_type,
+            **headers,
+        )
+
+    def _signed(
+        self, call: Literal["upload_part", "get_object"], key: str, expires_in: int, **arguments: str | int
+    ) -> str:
+        with translated(key):
+            return self._client.generate_presigned_url(
+                call, {"Bucket": self._bucket, "Key": self._prefix + key, **arguments}, expires_in
+            )
+
     def check(self) -> None:
-        with _translated(""):
+        with translated(""):
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + "metadata/", MaxKeys=1)
 
 
@@ -193,7 +231,7 @@ class S3Reader:
         self.object_size = object_size
 
     def read(self, size: int) -> bytes:
-        with _translated(""):
+        with translated(""):
             return self._body.read(size)
 
     def close(self) -> None:
@@ -234,7 +272,7 @@ class S3Writer:
             raise ValueError("the head does not fill the bytes reserved for it")
         if self._first is None:
             self._buffer[: len(head)] = head
-            with _translated(self._key):
+            with translated(self._key):
                 self._client.put_object(Bucket=self._bucket, Key=self._key, Body=_body(self._buffer))
             return
         del self._buffer[self._filled :]
@@ -265,7 +303,7 @@ class S3Writer:
     def _send(self, number: int, data: bytearray) -> None:
         if number > MAX_PARTS:
             raise FileTooLarge(PART_SIZE * MAX_PARTS - self._reserve)
-        with _translated(self._key):
+        with translated(self._key):
             if self._upload_id is None:
                 self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]
             etag = self._client.upload_part(
@@ -283,71 +321,22 @@ class S3Writer:
         except ClientError as error:
             # A repeated completion whose first answer was lost finds the upload gone, and the object there: the key is
             # ours alone, so it can only be this one.
-            if _code(error) != "NoSuchUpload" or not self._exists():
-                raise _failure(error) from error
+            if code(error) != "NoSuchUpload" or not self._exists():
+                raise failure(error) from error
         except BotoCoreError as error:
-            raise _failure(error) from error
+            raise failure(error) from error
         self._upload_id = None
 
     def _exists(self) -> bool:
         try:
             self._client.head_object(Bucket=self._bucket, Key=self._key)
         except ClientError as error:
-            if _code(error) in _MISSING:
+            if code(error) in MISSING:
                 return False
-            raise _failure(error) from error
+            raise failure(error) from error
         return True
-
-
-@contextlib.contextmanager
-def _translated(key: str) -> Iterator[None]:
-    """Turn what S3 and botocore say into the contract's errors."""
-    try:
-        yield
-    except ClientError as error:
-        if _code(error) in _MISSING:
-            raise NotFound(key) from error
-        if _code(error) == "InvalidRange":
-            raise RangeNotSatisfiable(key) from error
-        raise _failure(error) from error
-    except (BotoCoreError, IncompleteReadError, io.UnsupportedOperation) as error:
-        raise _failure(error) from error
-
-
-def _refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
-    """Say what an error answer to a conditional write means.
-
-    S3 answers 412 where the condition fails, 409 where another conditional write is under way, and 404 where a match
-    was asked for and the key is gone.
-    """
-    code = _code(error)
-    if code == "PreconditionFailed" and when is ABSENT:
-        raise AlreadyExists(key) from error
-    if code in _CONFLICTS:
-        raise Changed(key) from error
-    if code in _MISSING:
-        raise NotFound(key) from error
-    if _status(error) >= 500 and code not in _FULL:
-        raise Ambiguous(key) from error
-    raise _failure(error) from error
-
-
-def _failure(error: Exception) -> StorageFull | StorageUnavailable:
-    if isinstance(error, ClientError) and _code(error) in _FULL:
-        return StorageFull(str(error))
-    # botocore names operation and error code, never credentials or signed URLs. A clock that is wrong
-    # (RequestTimeTooSkewed) and a missing permission (AccessDenied) are faults of ours too, not of whoever asks.
-    return StorageUnavailable(str(error))
 
 
 def _body(data: bytearray) -> bytes:
     # botocore takes any buffer, though its types say otherwise; a real `bytes` would be one more copy of a part.
     return cast("bytes", data)
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
-
-
-def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

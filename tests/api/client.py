@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import httpx
+import pytest
 from starlette.types import ASGIApp
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 BOUNDARY = "X-boundary"
 DIGITS = b"0123456789"
 
+# The way of running that costs most to start, so that one process of pytest has all of its tests.
+EMULATED = pytest.param("emulated", marks=pytest.mark.xdist_group("emulated API"))
+
 # What is shown of a file, and nothing else is.
 METADATA = {
     "original_name",
@@ -24,6 +28,7 @@ METADATA = {
     "file_size",
     "download_count",
     "download_link",
+    "download_page",
     "sha256",
     "created_at",
     "expires_at",
@@ -69,12 +74,12 @@ class DirectoryObjects:
 
 
 class BucketObjects:
-    """The objects under one prefix of a bucket."""
+    """The objects under one prefix of a bucket, or all of them where it is empty."""
 
     def __init__(self, client: S3Client, bucket: str, prefix: str) -> None:
         self._client = client
         self._bucket = bucket
-        self._prefix = f"{prefix}/"
+        self._prefix = f"{prefix}/" if prefix else ""
 
     def read(self, key: str) -> bytes:
         return self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()

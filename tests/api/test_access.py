@@ -369,6 +369,7 @@ def test_the_body_of_a_change_is_read_for_its_owner_only(api: Api) -> None:
     assert_token_wanted(response)
 
 
+@pytest.mark.not_emulated("the signing key is kept for all tests, as long as the processes that know it")
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_deleted_file_is_gone_everywhere(api: Api, slash: str) -> None:  # C184
     uploaded = api.upload()
@@ -385,6 +386,7 @@ def test_a_deleted_file_is_gone_everywhere(api: Api, slash: str) -> None:  # C18
     problem(patch(api, file_id, owner(uploaded)), 404)
 
 
+@pytest.mark.not_emulated("the signing key is kept for all tests, as long as the processes that know it")
 def test_a_deleted_file_leaves_no_entry_for_the_sweep(api: Api) -> None:
     sent = form(b'Content-Disposition: form-data; name="expires_in"\r\n\r\n90000', file_part(DIGITS))
     uploaded = api.post(sent).json()

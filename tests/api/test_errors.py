@@ -105,6 +105,7 @@ def test_the_content_of_a_refused_form_is_not_repeated(api: Api) -> None:  # C01
     assert "s3cret" not in response.text
 
 
+@pytest.mark.not_emulated("replaces code in the process of the test")
 def test_a_fault_of_ours_says_nothing_about_its_cause(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object) -> None:
         raise RuntimeError("s3cret cause")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import StorageUnavailable
-from tests.api.client import Api, problem
+from tests.api.client import EMULATED, Api, problem
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/"])
@@ -16,6 +16,7 @@ def test_a_service_whose_storage_answers_is_well(api: Api, path: str) -> None:
     assert api.request("HEAD", path).status_code == 200
 
 
+@pytest.mark.not_emulated("replaces code in the process of the test")
 def test_a_service_whose_storage_does_not_answer_is_unwell(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object) -> None:
         raise StorageUnavailable("s3cret reason")
@@ -27,7 +28,7 @@ def test_a_service_whose_storage_does_not_answer_is_unwell(api: Api, monkeypatch
     assert "s3cret" not in response.text
 
 
-@pytest.mark.parametrize("api", ["s3", "functions"], indirect=True)
+@pytest.mark.parametrize("api", ["s3", "functions", EMULATED], indirect=True)
 def test_a_bucket_that_does_not_exist_is_no_storage(api: Api) -> None:
     api.configure("SHARE_STORAGE", "s3://no-such-bucket")
     problem(api.request("GET", "/health"), 503)

@@ -144,6 +144,7 @@ def test_any_text_can_be_a_password(quick_api: Api, password: str) -> None:
     assert_asked(quick_api.download(file_id, **basic(password + "x")))
 
 
+@pytest.mark.not_emulated("AWS does not document how its gateway decodes such a header")
 def test_a_password_in_the_header_of_a_put_is_utf8(quick_api: Api) -> None:
     headers = httpx.Headers([(b"x-password", "pä😀".encode())])
     response = quick_api.request("PUT", "/file/upload/digits.txt", headers, DIGITS)
@@ -193,6 +194,7 @@ def test_metadata_is_open_and_shows_neither_password_nor_hash(quick_api: Api) ->
         assert not any(part in text for part in kept.split("$") if len(part) > 8)
 
 
+@pytest.mark.not_emulated("the signing key is kept for all tests, as long as the processes that know it")
 def test_a_password_lies_in_no_object_in_clear(quick_api: Api) -> None:
     share(quick_api)
     keys = quick_api.objects.keys()
@@ -316,6 +318,7 @@ def test_a_check_that_fails_gives_its_place_back(monkeypatch: pytest.MonkeyPatch
             passwords.hash("guess")
 
 
+@pytest.mark.not_emulated("replaces code in the process of the test")
 def test_while_too_many_passwords_are_checked_a_client_is_sent_away(quick_api: Api) -> None:  # C183
     api = quick_api
     file_id, unprotected = share(api)["file_id"], api.upload()["file_id"]

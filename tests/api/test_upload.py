@@ -59,6 +59,7 @@ def test_a_file_of_any_size_comes_out_as_it_went_in(api: Api, size: int) -> None
     assert api.count(answer["file_id"]) == 1
 
 
+@pytest.mark.not_emulated("the signing key is kept for all tests, as long as the processes that know it")
 def test_the_stored_object_is_a_pickle_of_the_bytes(api: Api) -> None:
     data = bytes(range(256))
     file_id = api.upload(data)["file_id"]

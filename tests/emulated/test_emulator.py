@@ -19,9 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
-# What is emulated: the source tree, or a build where CI says so.
-ARTIFACT = Path(os.environ.get("EMULATED_ARTIFACT", ROOT))
+from tests.emulated.deployment import ARTIFACT, ROOT
+
 TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
 START_WITHIN = 90.0  # seconds

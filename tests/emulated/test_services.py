@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.machinery
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3.session
@@ -24,6 +26,15 @@ Resources:
 """
 HERE = importlib.machinery.EXTENSION_SUFFIXES[0]
 ELSEWHERE = ".cpython-39-m68k-linux-gnu.so"
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever this machine has built, no Python of `make build` is found."""
+    monkeypatch.setattr(artifact, "BUILDER", tmp_path / "none")
+    artifact.builder.cache_clear()
+    yield
+    artifact.builder.cache_clear()
 
 
 @pytest.fixture
@@ -49,6 +60,21 @@ def test_a_build_for_another_machine_does_not_fit(build: Path) -> None:
         artifact.load(build)
 
 
+def test_a_build_for_another_python_runs_under_the_one_that_built_it(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (build / "OneFunction" / "package" / f"fast{ELSEWHERE}").touch()
+    builder = tmp_path / "python"
+    described = json.dumps([ELSEWHERE, "3.9", ["/none"]])
+    builder.write_text(f"#!/bin/sh\necho '{described}'\n")
+    builder.chmod(0o755)
+    monkeypatch.setattr(artifact, "BUILDER", builder)
+    chosen = artifact.interpreter_for(artifact.load(build))
+    assert (chosen.command, chosen.version) == (str(builder), "3.9")
+    with pytest.raises(artifact.Unfit, match="has no"):
+        artifact.link_provided(tmp_path, chosen)
+
+
 def test_a_function_without_its_folder_does_not_fit(build: Path) -> None:
     (build / "template.yaml").write_text(BUILT.replace("CodeUri: OneFunction", "CodeUri: Elsewhere"))
     with pytest.raises(artifact.Unfit, match="OneFunction has no folder"):
@@ -65,7 +91,7 @@ def test_a_build_that_fits_goes_before_the_source(build: Path, monkeypatch: pyte
 
 
 def test_what_lambda_provides_is_there_and_nothing_else(tmp_path: Path) -> None:
-    artifact.link_provided(tmp_path)
+    artifact.link_provided(tmp_path, artifact.interpreter_for(artifact.load(ROOT)))
     source = """
 import importlib.util, json
 import awslambdaric.bootstrap, boto3.session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.local import LOCKS, LocalStore
-from shared.storage.objects import ANYTHING, Condition, ObjectStore, Writer
+from shared.storage.objects import ANYTHING, Condition, ObjectStore, Part, Piece, Slice, Writer
 from tests.storage.faults import FaultyStore
 
 START = datetime(2030, 5, 1, 12, 20, tzinfo=UTC)
@@ -62,9 +62,25 @@ class WatchedStore(FaultyStore):
         self.note("delete", key)
         self.store.delete(key)
 
-    def discard_unfinished(self, before: datetime) -> int:
+    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
         self.note("discard", "")
-        return self.store.discard_unfinished(before)
+        return self.store.discard_unfinished(before, uploads_before)
+
+    def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
+        self.note("compose", key)
+        self.store.compose(key, pieces, within)
+
+    def start_parts(self, key: str) -> str:
+        self.note("start", key)
+        return self.store.start_parts(key)
+
+    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+        self.note("finish", key)
+        return self.store.finish_parts(key, upload_id, parts)
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        self.note("abort", key)
+        self.store.abort_parts(key, upload_id)
 
 
 class _WatchedWriter:

@@ -190,6 +190,22 @@ def test_a_ticket_holds_for_a_day_by_the_clock_that_was_passed(signing: Signing,
     assert not signing.is_ticket(ONE, ticket)
 
 
+def test_a_password_pass_holds_for_a_minute(signing: Signing, clock: Clock) -> None:
+    value = signing.password_pass(ONE, "a hash")
+    clock.forward(timedelta(seconds=60))
+    assert signing.is_password_pass(ONE, "a hash", value)
+    clock.forward(timedelta(seconds=1))
+    assert not signing.is_password_pass(ONE, "a hash", value)
+
+
+def test_a_password_pass_is_for_one_file_and_one_password(signing: Signing) -> None:
+    value = signing.password_pass(ONE, "a hash")
+    assert not signing.is_password_pass(TWO, "a hash", value)
+    assert not signing.is_password_pass(ONE, "another hash", value)
+    assert not signing.is_ticket(ONE, value)
+    assert not signing.is_password_pass(ONE, "a hash", signing.ticket(ONE))
+
+
 def test_a_ticket_is_for_one_file(signing: Signing) -> None:
     ticket = signing.ticket(ONE)
     assert not signing.is_ticket(TWO, ticket)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from shared.storage.objects import ANYTHING, Condition, ObjectStore, Reader, Writer
+from shared.storage.objects import (
+    ANYTHING,
+    Condition,
+    Info,
+    ObjectStore,
+    Part,
+    PartWriter,
+    Piece,
+    Reader,
+    Slice,
+    Writer,
+)
 
 Put = Callable[[], str]
 Fault = Callable[[Put], str]
@@ -88,8 +99,41 @@ class FaultyStore:
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return self.store.list(prefix, after)
 
-    def discard_unfinished(self, before: datetime) -> int:
-        return self.store.discard_unfinished(before)
+    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
+        return self.store.discard_unfinished(before, uploads_before)
 
     def check(self) -> None:
         self.store.check()
+
+    @property
+    def signs(self) -> bool:
+        return self.store.signs
+
+    def stat(self, key: str) -> Info:
+        return self.store.stat(key)
+
+    def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
+        self.store.compose(key, pieces, within)
+
+    def start_parts(self, key: str) -> str:
+        return self.store.start_parts(key)
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        return self.store.list_parts(key, upload_id)
+
+    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+        return self.store.finish_parts(key, upload_id, parts)
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        self.store.abort_parts(key, upload_id)
+
+    def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
+        return self.store.signed_part_url(key, upload_id, number, expires_in)
+
+    def signed_url(
+        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        return self.store.signed_url(key, expires_in, disposition=disposition, content_type=content_type, range=range)
+
+    def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
+        return self.store.part_writer(key, upload_id, number)

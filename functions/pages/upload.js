@@ -1,0 +1,556 @@
+"use strict";
+
+// What is larger goes up in parts, straight to storage, and can be resumed.
+const WHOLE_UP_TO = 4 * 2 ** 20;
+const MIN_PART = 8 * 2 ** 20;
+const MAX_PARTS = 10000;
+const FILES_AT_ONCE = 2;
+const PARTS_AT_ONCE = 3;
+const TRIES = 4;
+const REFRESH_EVERY = 5000; // milliseconds
+const RATE_OVER = 5000; // milliseconds
+
+const prefix = document.body.dataset.prefix;
+const $ = (id) => document.getElementById(id);
+
+/** What the server refused, in its own words, with its status and the kind of its problem document. */
+class Refused extends Error {
+  constructor(status, text) {
+    let problem = {};
+    try {
+      problem = JSON.parse(text);
+    } catch {
+      // A proxy's page, which says nothing to a person.
+    }
+    super(problem.detail ?? `The server answered ${status}.`);
+    this.status = status;
+    this.kind = String(problem.type ?? "").split(":").pop();
+  }
+}
+
+class Cancelled extends Error {}
+
+// --- requests ---
+
+/** One request. Resolves with the XMLHttpRequest once it was answered 2xx; rejects with Refused, Cancelled or Error. */
+function send(method, url, { headers = {}, body = null, signal, onProgress } = {}) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    if (onProgress) request.upload.onprogress = (event) => onProgress(event.loaded);
+    const abort = () => request.abort();
+    request.onload = () => {
+      if (request.status >= 200 && request.status < 300) resolve(request);
+      else reject(new Refused(request.status, request.responseText));
+    };
+    request.onerror = () => reject(new Error("The connection was lost."));
+    request.onabort = () => reject(new Cancelled());
+    request.onloadend = () => signal?.removeEventListener("abort", abort);
+    if (signal?.aborted) {
+      reject(new Cancelled());
+      return;
+    }
+    signal?.addEventListener("abort", abort);
+    request.send(body);
+  });
+}
+
+/** As `send`, with the API token where the server wants one, for which it asks. */
+async function sendWithToken(method, url, options = {}) {
+  for (;;) {
+    const token = sessionStorage.getItem("token");
+    const headers = token === null ? options.headers : { ...options.headers, Authorization: `Bearer ${token}` };
+    try {
+      return await send(method, url, { ...options, headers });
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status !== 401 || error.kind !== "token-required") throw error;
+      await askForToken(token, options.signal);
+    }
+  }
+}
+
+let asking = null;
+
+/** Wait until there is another token than `refused`. All who wait share one form. */
+async function askForToken(refused, signal) {
+  if (sessionStorage.getItem("token") !== refused) return;
+  asking ??= new Promise((resolve) => {
+    const form = $("token-form");
+    form.hidden = false;
+    $("token-error").textContent = refused === null ? "" : "The server does not accept this token.";
+    $("token").focus();
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      sessionStorage.setItem("token", $("token").value.trim());
+      $("token").value = "";
+      form.hidden = true;
+      asking = null;
+      resolve();
+    };
+  });
+  await Promise.race([asking, whenAborted(signal)]);
+}
+
+function whenAborted(signal) {
+  return new Promise((_, reject) => {
+    if (signal?.aborted) reject(new Cancelled());
+    signal?.addEventListener("abort", () => reject(new Cancelled()), { once: true });
+  });
+}
+
+/** Try again what failed by the network or a busy server, with growing pauses. */
+async function persistently(attempt, signal) {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const passing = !(error instanceof Cancelled) && (!(error instanceof Refused) || error.status === 429 || error.status >= 500);
+      if (!passing || tried === TRIES) throw error;
+      await Promise.race([pause(500 * 2 ** tried), whenAborted(signal)]);
+    }
+  }
+}
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+// --- uploads ---
+
+/** A small file in one request. */
+async function uploadWhole(task) {
+  const query = new URLSearchParams();
+  if (task.options.expires_in) query.set("expires_in", task.options.expires_in);
+  if (task.options.max_downloads) query.set("max_downloads", task.options.max_downloads);
+  const headers = { "Content-Type": task.file.type || "application/octet-stream", Accept: "application/json" };
+  // A header takes bytes, each written as one character.
+  if (task.options.password) headers["X-Password"] = String.fromCharCode(...new TextEncoder().encode(task.options.password));
+  const url = `${prefix}/file/upload/${encodeURIComponent(task.file.name)}?${query}`;
+  const request = await sendWithToken("PUT", url, {
+    headers,
+    body: task.file,
+    signal: task.signal,
+    onProgress: (sent) => task.progress(sent),
+  });
+  return JSON.parse(request.responseText);
+}
+
+/** A large file in parts, going on where an earlier attempt ended. */
+async function uploadInParts(task) {
+  const multipart = `${prefix}/file/s3/multipart`;
+  const { file, signal } = task;
+  const asJson = { "Content-Type": "application/json" };
+  const json = async (method, url, body) =>
+    JSON.parse((await persistently(() => sendWithToken(method, url, { headers: asJson, body, signal }), signal)).responseText);
+
+  let done = new Map();
+  task.begun ??= remembered(task);
+  if (task.begun) {
+    try {
+      const listed = await json("GET", address(task.begun));
+      done = new Map(listed.map((part) => [part.PartNumber, part]));
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status !== 404) throw error;
+      task.begun = null;
+    }
+  }
+  if (!task.begun) {
+    const metadata = Object.fromEntries(Object.entries(task.options).filter(([, value]) => value));
+    const type = file.type || "application/octet-stream";
+    const body = JSON.stringify({ filename: file.name, type, size: file.size, metadata });
+    const { key, uploadId } = await json("POST", multipart, body);
+    const smallest = Math.ceil(file.size / MAX_PARTS / 2 ** 20) * 2 ** 20;
+    task.begun = { key, uploadId, partSize: Math.max(MIN_PART, smallest) };
+    remember(task);
+  }
+  underWay.add(task.begun.uploadId);
+  const { partSize } = task.begun;
+  const count = Math.ceil(file.size / partSize);
+  const lengthOf = (number) => Math.min(partSize, file.size - (number - 1) * partSize);
+  const sent = new Map();
+  for (const [number, part] of done) {
+    if (number <= count && part.Size === lengthOf(number)) sent.set(number, part.Size);
+    else done.delete(number);
+  }
+  const report = () => task.progress([...sent.values()].reduce((sum, size) => sum + size, 0));
+  // What is there already says nothing of the speed.
+  task.samples = [];
+  report();
+
+  const waiting = Array.from({ length: count }, (_, index) => index + 1).filter((number) => !done.has(number));
+  const worker = async () => {
+    for (let number = waiting.shift(); number !== undefined; number = waiting.shift()) {
+      const part = number;
+      const start = (part - 1) * partSize;
+      const ETag = await persistently(async () => {
+        const signed = await sendWithToken("GET", address(task.begun, `/${part}`), { signal });
+        // Without a type of its own a slice is sent as octets; no token, since the address may be another server's.
+        const request = await send("PUT", JSON.parse(signed.responseText).url, {
+          body: file.slice(start, start + lengthOf(part), "application/octet-stream"),
+          signal,
+          onProgress: (bytes) => {
+            sent.set(part, bytes);
+            report();
+          },
+        });
+        return request.getResponseHeader("ETag");
+      }, signal);
+      sent.set(part, lengthOf(part));
+      done.set(part, { PartNumber: part, ETag });
+      report();
+    }
+  };
+  await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
+  const parts = [...done.values()]
+    .sort((a, b) => a.PartNumber - b.PartNumber)
+    .map(({ PartNumber, ETag }) => ({ PartNumber, ETag }));
+  const answer = await json("POST", address(task.begun, "/complete"), JSON.stringify({ parts }));
+  forget(task);
+  return answer;
+}
+
+function address({ key, uploadId }, rest = "") {
+  return `${prefix}/file/s3/multipart/${encodeURIComponent(uploadId)}${rest}?key=${encodeURIComponent(key)}`;
+}
+
+// A file that is chosen twice is two uploads.
+const underWay = new Set();
+
+const memoryKey = ({ file }) => `upload:${JSON.stringify([file.name, file.size, file.lastModified])}`;
+
+/** An upload of this file that was broken off by closing the page, if it had the same options. */
+function remembered(task) {
+  const found = stored(memoryKey(task), null);
+  return found && found.options === JSON.stringify(task.options) && !underWay.has(found.uploadId) ? found : null;
+}
+
+function remember(task) {
+  // A password is not written down, so such an upload resumes only while the page is open.
+  if (task.options.password) return;
+  store(memoryKey(task), { ...task.begun, options: JSON.stringify(task.options) });
+}
+
+function forget(task) {
+  task.begun = null;
+  localStorage.removeItem(memoryKey(task));
+}
+
+/** One file on its way up, and its place on the page. */
+class Task {
+  constructor(file, options) {
+    this.file = file;
+    this.options = options;
+    this.begun = null;
+    this.element = $("upload-item").content.firstElementChild.cloneNode(true);
+    const find = (selector) => this.element.querySelector(selector);
+    this.bar = find("progress");
+    this.state = find(".state");
+    this.failure = find(".failure");
+    this.retry = find(".retry");
+    find("bdi").textContent = file.name;
+    this.bar.setAttribute("aria-label", `Upload of ${file.name}`);
+    label(this.retry, file.name);
+    label(find(".cancel"), file.name);
+    this.retry.onclick = () => enqueue(this);
+    find(".cancel").onclick = () => this.cancel();
+    $("uploads").append(this.element);
+  }
+
+  async run() {
+    this.controller = new AbortController();
+    this.signal = this.controller.signal;
+    this.samples = [];
+    this.progress(0);
+    try {
+      const answer = await (this.file.size <= WHOLE_UP_TO ? uploadWhole(this) : uploadInParts(this));
+      this.remove();
+      shared.add(answer);
+      say(`${this.file.name} is uploaded. Its link is ready.`);
+    } catch (error) {
+      if (error instanceof Cancelled) return;
+      // The other parts of a file stop with the first that fails.
+      this.controller.abort();
+      this.failure.textContent = error.message;
+      this.state.textContent = "Not uploaded";
+      this.retry.hidden = false;
+    }
+  }
+
+  waits() {
+    this.failure.textContent = "";
+    this.retry.hidden = true;
+    this.state.textContent = "Waiting";
+  }
+
+  progress(sent) {
+    const total = this.file.size;
+    this.bar.value = total === 0 ? 1 : Math.min(sent / total, 1);
+    const now = performance.now();
+    this.samples.push([now, sent]);
+    while (this.samples.length > 2 && now - this.samples[0][0] > RATE_OVER) this.samples.shift();
+    const [since, before] = this.samples[0];
+    const rate = now - since < 300 ? 0 : ((sent - before) / (now - since)) * 1000;
+    const words = [`${size(sent)} of ${size(total)}`];
+    if (rate > 0 && sent < total) words.push(`${size(rate)}/s`, `${duration((total - sent) / rate)} left`);
+    if (sent >= total) words.push("finishing");
+    this.state.textContent = words.join(" · ");
+  }
+
+  cancel() {
+    this.cancelled = true;
+    this.controller?.abort();
+    if (this.begun) {
+      // What cannot be cleared away now, the server clears away itself.
+      sendWithToken("DELETE", address(this.begun)).catch((error) => console.warn(error.message));
+      forget(this);
+    }
+    this.remove();
+    say(`The upload of ${this.file.name} is cancelled.`);
+    $("pick").focus();
+  }
+
+  remove() {
+    this.element.remove();
+    $("uploads-section").hidden = $("uploads").childElementCount === 0;
+  }
+}
+
+const queue = [];
+let running = 0;
+
+function enqueue(task) {
+  task.waits();
+  queue.push(task);
+  $("uploads-section").hidden = false;
+  startMore();
+}
+
+async function startMore() {
+  while (running < FILES_AT_ONCE && queue.length > 0) {
+    const task = queue.shift();
+    if (task.cancelled) continue;
+    running++;
+    task.run().finally(() => {
+      running--;
+      startMore();
+    });
+  }
+}
+
+// --- what this browser has shared ---
+
+const shared = {
+  files: stored("files", []),
+  shown: new Map(),
+
+  add(answer) {
+    const { file_id, original_name, file_size, download_page, delete_token } = answer;
+    this.files.unshift({ file_id, original_name, file_size, download_page, delete_token });
+    store("files", this.files);
+    this.show(this.files[0], answer);
+  },
+
+  show(file, metadata) {
+    const element = $("shared-item").content.firstElementChild.cloneNode(true);
+    const find = (selector) => element.querySelector(selector);
+    find("bdi").textContent = file.original_name;
+    const link = find("input");
+    link.value = file.download_page;
+    link.setAttribute("aria-label", `Link to ${file.original_name}`);
+    link.onfocus = () => link.select();
+    for (const button of element.querySelectorAll("button")) label(button, file.original_name);
+    find(".copy").onclick = () => copy(link, find(".copy"));
+    find(".qr").onclick = () => toggleCode(file, find(".qr"), find(".code"));
+    find(".delete").onclick = () => this.delete(file);
+    find(".forget").onclick = () => this.remove(file);
+    this.shown.set(file.file_id, { element, find });
+    $("shared").prepend(element);
+    $("shared-section").hidden = false;
+    if (metadata) this.describe(file, metadata);
+    else find(".state").textContent = size(file.file_size);
+  },
+
+  describe(file, metadata) {
+    const count = metadata.download_count;
+    const cap = metadata.max_downloads;
+    const words = [size(metadata.file_size)];
+    if (cap === null) words.push(`${count} ${count === 1 ? "download" : "downloads"}`);
+    else words.push(`${count} of ${cap} ${cap === 1 ? "download" : "downloads"}${count >= cap ? ", used up" : ""}`);
+    if (metadata.expires_at) words.push(`until ${moment(metadata.expires_at)}`);
+    if (metadata.password_protected) words.push("with a password");
+    const { find } = this.shown.get(file.file_id);
+    if (find(".state").textContent !== words.join(" · ")) find(".state").textContent = words.join(" · ");
+  },
+
+  gone(file, words) {
+    const { find } = this.shown.get(file.file_id);
+    find(".state").textContent = `${size(file.file_size)} · ${words}`;
+    for (const selector of [".link", ".copy", ".qr", ".delete", ".code"]) find(selector).hidden = true;
+    find(".forget").hidden = false;
+    file.gone = true;
+  },
+
+  async refresh() {
+    for (const file of this.files.filter((each) => !each.gone)) {
+      try {
+        const request = await send("GET", `${prefix}/file/metadata/${file.file_id}`);
+        if (this.shown.has(file.file_id)) this.describe(file, JSON.parse(request.responseText));
+      } catch (error) {
+        if (!this.shown.has(file.file_id)) continue;
+        if (error.status === 404) this.gone(file, "deleted");
+        else if (error.status === 410) this.gone(file, "expired");
+        // Anything else passes, and the count shown stays what it was.
+      }
+    }
+  },
+
+  async delete(file) {
+    if (!confirm(`Delete ${file.original_name}? Its link will stop working.`)) return;
+    const { find } = this.shown.get(file.file_id);
+    find(".failure").textContent = "";
+    try {
+      await send("DELETE", `${prefix}/file/${file.file_id}`, { headers: { "X-Delete-Token": file.delete_token } });
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 410) {
+        find(".failure").textContent = `Not deleted. ${error.message}`;
+        return;
+      }
+    }
+    this.remove(file);
+    say(`${file.original_name} is deleted.`);
+  },
+
+  remove(file) {
+    this.files = this.files.filter((each) => each.file_id !== file.file_id);
+    store("files", this.files);
+    this.shown.get(file.file_id).element.remove();
+    this.shown.delete(file.file_id);
+    $("shared-section").hidden = this.files.length === 0;
+    $("pick").focus();
+  },
+};
+
+async function copy(link, button) {
+  try {
+    await navigator.clipboard.writeText(link.value);
+  } catch {
+    // Without TLS there is no clipboard to write to but this one.
+    link.select();
+    document.execCommand("copy");
+  }
+  button.textContent = "Copied";
+  say("The link is copied.");
+  setTimeout(() => (button.textContent = "Copy link"), 2000);
+}
+
+function toggleCode(file, button, place) {
+  place.hidden = !place.hidden;
+  button.setAttribute("aria-expanded", String(!place.hidden));
+  if (place.childElementCount > 0) return;
+  const image = new Image();
+  image.src = `${prefix}/download/${file.file_id}/qr.svg`;
+  image.alt = `QR code of the link to ${file.original_name}`;
+  place.append(image);
+}
+
+// --- words and storage ---
+
+function size(bytes) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
+  const format = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short", maximumFractionDigits: power === 0 ? 0 : 1 };
+  return new Intl.NumberFormat("en", format).format(bytes / 1000 ** power);
+}
+
+function duration(seconds) {
+  if (seconds < 60) return `${Math.max(Math.round(seconds), 1)} s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
+  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+}
+
+const moment = (stamp) => new Date(stamp).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
+
+function label(button, name) {
+  button.setAttribute("aria-label", `${button.textContent}: ${name}`);
+}
+
+function say(words) {
+  $("news").textContent = words;
+}
+
+function stored(key, otherwise) {
+  try {
+    return JSON.parse(localStorage.getItem(key)) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+function store(key, value) {
+  try {
+    localStorage.setItem(key, JSON.stringify(value));
+  } catch (error) {
+    // A full or forbidden storage loses the list when the page is closed, and no file.
+    console.warn(error.message);
+  }
+}
+
+// --- the page ---
+
+/** What is chosen for the next files, or null with the reason shown. */
+function chosenOptions() {
+  const downloads = $("downloads");
+  const password = $("file-password").value;
+  let reason = "";
+  if (!downloads.checkValidity()) reason = "“Downloads allowed” must be a whole number from 1 on, or empty.";
+  else if (password !== password.trim()) reason = "The password must not begin or end with a space.";
+  $("option-error").textContent = reason;
+  if (reason) return null;
+  return {
+    expires_in: $("expires").value && Number($("expires").value),
+    max_downloads: downloads.value && Number(downloads.value),
+    password,
+  };
+}
+
+function take(files) {
+  const options = chosenOptions();
+  if (options === null) return;
+  for (const file of files) enqueue(new Task(file, { ...options }));
+}
+
+$("options").onsubmit = (event) => event.preventDefault();
+$("pick").onclick = () => $("files").click();
+$("files").onchange = () => {
+  take([...$("files").files]);
+  $("files").value = "";
+};
+
+// A file that is dropped beside its place would otherwise replace the page.
+for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
+document.addEventListener("dragover", () => $("drop").classList.add("over"));
+document.addEventListener("dragleave", (event) => {
+  if (event.relatedTarget === null) $("drop").classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  $("drop").classList.remove("over");
+  const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+  const folders = items.filter((item) => item.webkitGetAsEntry()?.isDirectory);
+  const files = items.filter((item) => !folders.includes(item)).map((item) => item.getAsFile());
+  take(files.filter((file) => file !== null));
+  if (folders.length > 0) $("option-error").textContent = "A folder cannot be shared. Pack it into one file first.";
+});
+
+window.addEventListener("beforeunload", (event) => {
+  if (running > 0) event.preventDefault();
+});
+
+for (const file of [...shared.files].reverse()) shared.show(file);
+
+async function refreshForever() {
+  for (;;) {
+    if (!document.hidden) await shared.refresh();
+    await pause(REFRESH_EVERY);
+  }
+}
+
+refreshForever();

@@ -1,0 +1,68 @@
+"""Calls to the file system, in the words of the storage contract."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+from shared.errors import StorageFull, StorageUnavailable
+from shared.storage.objects import NotFound
+
+BUFFER_SIZE = 1024 * 1024
+MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+
+
+@contextlib.contextmanager
+def translated(key: str | None = None) -> Iterator[None]:
+    """Turn what the operating system says into the contract's errors; a missing file only where `key` is given."""
+    try:
+        yield
+    except MISSING as error:
+        if key is None:
+            raise failure(error) from error
+        raise NotFound(key) from error
+    except OSError as error:
+        raise failure(error) from error
+
+
+def failure(error: OSError) -> StorageFull | StorageUnavailable:
+    if error.errno in _FULL:
+        return StorageFull(str(error))
+    return StorageUnavailable(str(error))
+
+
+def write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def copy_range(source: int, target: int, start: int, stop: int) -> bool:
+    """Append the bytes `[start, stop)` of one file to another; False if they are not there."""
+    while start < stop:
+        try:
+            copied = os.copy_file_range(source, target, stop - start, offset_src=start)
+        except (OSError, AttributeError) as error:
+            # Only Linux has it, and not between all file systems.
+            if isinstance(error, OSError) and error.errno not in _CANNOT_COPY:
+                raise
+            data = os.pread(source, min(BUFFER_SIZE, stop - start), start)
+            write_all(target, data)
+            copied = len(data)
+        if copied == 0:
+            return False
+        start += copied
+    return True
+
+
+def sync_directory(path: str) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,357 @@
+"""The web pages: what they show and to whom, that they count nothing, and the cookie that a right password gets."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from http.cookies import Morsel, SimpleCookie
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.sharing import Shares
+from tests.api.client import DIGITS, Api, file_part, form, problem, text_part
+
+PASSWORD = "correct horse: battery & sons"
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+FORM_TYPE = {"content-type": "application/x-www-form-urlencoded"}
+
+scrypt = hashlib.scrypt
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes at the lowest cost."""
+
+    def cheap(data: bytes, *, salt: bytes, n: int, r: int, p: int, maxmem: int, dklen: int) -> bytes:
+        return scrypt(data, salt=salt, n=2, r=1, p=1, maxmem=maxmem, dklen=dklen)
+
+    monkeypatch.setattr(hashlib, "scrypt", cheap)
+
+
+@pytest.fixture
+def quick_api(quick: None, api: Api) -> Api:
+    return api
+
+
+def share(api: Api, **options: str) -> dict[str, Any]:
+    parts = [text_part(name, value.encode()) for name, value in options.items()]
+    answer: dict[str, Any] = api.post(form(*parts, file_part(DIGITS))).json()
+    return answer
+
+
+def page(response: httpx.Response, status: int = 200) -> str:
+    """The text of a page, checked to be one that can run and load nothing but its own."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(entry.split(" ", 1) for entry in response.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert "unsafe" not in response.headers["content-security-policy"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "same-origin"
+    assert response.headers["cache-control"] == "no-store"
+    return response.text
+
+
+def landing(api: Api, file_id: str, status: int = 200) -> str:
+    return page(api.request("GET", f"/download/{file_id}"), status)
+
+
+def enter(api: Api, file_id: str, password: str, **headers: str) -> httpx.Response:
+    sent = {**FORM_TYPE, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    body = httpx.Request("POST", "http://x", data={"password": password}).content
+    return api.request("POST", f"/download/{file_id}", sent, body)
+
+
+def cookie_of(response: httpx.Response) -> Morsel[str]:
+    assert response.status_code == 303, response.text
+    (text,) = response.headers.get_list("set-cookie")
+    (morsel,) = SimpleCookie(text).values()
+    return morsel
+
+
+def passed(response: httpx.Response) -> dict[str, str]:
+    """The header in which a browser sends the cookie back."""
+    morsel = cookie_of(response)
+    return {"cookie": f"{morsel.key}={morsel.value}"}
+
+
+@pytest.mark.parametrize("path", ["/", "/download/{}", "/download/{}/"])
+def test_a_page_has_a_head(api: Api, path: str) -> None:
+    path = path.format(api.upload()["file_id"])
+    head = api.request("HEAD", path)
+    page(api.request("GET", path))
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_what_a_page_loads_is_there_and_never_changes_under_its_address(api: Api) -> None:
+    for text in (page(api.request("GET", "/")), landing(api, api.upload()["file_id"])):
+        addresses = re.findall(r'(?:src|href)="(/static/[^"]+)"', text)
+        assert len(addresses) == 3
+        for address in addresses:
+            response = api.request("GET", address)
+            assert response.status_code == 200
+            assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+            again = api.request("GET", address, {"if-none-match": response.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+            without_version = api.request("GET", address.partition("?")[0])
+            assert without_version.content == response.content
+            assert without_version.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.not_emulated("only the emulation knows where its bucket is")
+def test_a_page_may_reach_the_storage_that_large_files_are_on(quick_api: Api) -> None:
+    api = quick_api
+    elsewhere = os.environ.get("AWS_ENDPOINT_URL") if "s3:" in os.environ["SHARE_STORAGE"] else None
+    expected = "'self'" if elsewhere is None else f"'self' {elsewhere}"
+    file_id = share(api, password=PASSWORD)["file_id"]
+    for path in ("/", f"/download/{file_id}"):
+        policy = api.request("GET", path).headers["content-security-policy"].split("; ")
+        assert f"connect-src {expected}" in policy
+        # A redirect that answers the form's redirect counts as one of the form.
+        assert f"form-action {expected}" in policy
+
+
+def test_no_page_has_anything_inline_or_from_elsewhere(api: Api) -> None:
+    for text in (page(api.request("GET", "/")), landing(api, api.upload()["file_id"])):
+        assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", text)
+        assert all('src="/static/' in tag for tag in re.findall(r"<script[^>]*>", text))
+        assert all(link.startswith("/") for link in re.findall(r'(?:src|href|action)="([^"]*)"', text))
+
+
+@pytest.mark.parametrize("name", ["page.py", "upload.html", "..%2Fpage.py", "%2e%2e"])
+def test_nothing_but_the_listed_files_is_served(api: Api, name: str) -> None:
+    problem(api.request("GET", f"/static/{name}"), 404)
+
+
+def test_the_upload_answer_names_the_page_and_metadata_repeats_it(api: Api) -> None:
+    uploaded = api.upload()
+    assert uploaded["download_page"] == f"{api.base}/download/{uploaded['file_id']}"
+    assert api.metadata(uploaded["file_id"])["download_page"] == uploaded["download_page"]
+    page(api.request("GET", uploaded["download_page"]))
+
+
+def test_the_page_shows_the_file(api: Api) -> None:
+    uploaded = share(api, max_downloads="3", expires_in="3600")
+    api.download(uploaded["file_id"])
+    text = landing(api, uploaded["file_id"])
+    assert "<bdi>digits.txt</bdi>" in text
+    assert "<dd>10 bytes</dd>" in text
+    assert "text/plain" in text
+    assert uploaded["sha256"] in text
+    assert re.search(r"Downloads left</dt><dd>2</dd>", text)
+    assert f'<time datetime="{uploaded["expires_at"]}">' in text
+    assert f'href="/file/download/{uploaded["file_id"]}"' in text
+    assert '<meta property="og:title" content="digits.txt">' in text
+    assert '<meta property="og:description" content="10 bytes">' in text
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1000, "1.0 kB"), (99_960, "100 kB")]
+)
+def test_a_size_is_shown_in_decimal_units(api: Api, size: int, shown: str) -> None:
+    assert f"<dd>{shown}" in landing(api, api.upload(bytes(size))["file_id"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)<!--",
+        "<img src=x onerror=alert(1)>.txt",
+        "'><b>&amp;.txt",
+        "{{ 7 * 7 }}{% raw %}.txt",
+        "עברית מסמך.pdf",
+    ],
+)
+def test_a_name_is_text_whatever_it_holds(api: Api, name: str) -> None:
+    uploaded = api.upload(name=name)
+    text = landing(api, uploaded["file_id"])
+    escaped = html.escape(uploaded["original_name"]).replace("&#x27;", "&#39;")
+    assert f"<bdi>{escaped}</bdi>" in text
+    assert f'<meta property="og:title" content="{escaped}">' in text
+    assert uploaded["original_name"] == escaped or uploaded["original_name"] not in text
+
+
+def test_a_quote_does_not_end_an_attribute(api: Api) -> None:
+    uploaded = api.request("PUT", "/file/upload/%22%20onload=%22x.txt", content=DIGITS).json()
+    assert uploaded["original_name"] == '" onload="x.txt'
+    assert 'content="&#34; onload=&#34;x.txt"' in landing(api, uploaded["file_id"])
+
+
+def test_looking_counts_nothing(quick_api: Api) -> None:
+    api = quick_api
+    file_id = share(api, password=PASSWORD, max_downloads="1")["file_id"]
+    for headers in ({}, {"sec-purpose": "prefetch"}, {"user-agent": "Slackbot-LinkExpanding 1.0"}):
+        page(api.request("GET", f"/download/{file_id}", headers))
+        assert api.request("HEAD", f"/download/{file_id}", headers).status_code == 200
+    assert api.request("GET", f"/download/{file_id}/qr.svg").status_code == 200
+    page(enter(api, file_id, "wrong"), 401)
+    assert enter(api, file_id, PASSWORD).status_code == 303
+    assert api.count(file_id) == 0
+
+
+@pytest.mark.parametrize("file_id", [UNKNOWN, "cut-off", UNKNOWN.replace("4000", "1000")])
+def test_an_unknown_file_is_a_page(api: Api, file_id: str) -> None:
+    assert "No such file" in landing(api, file_id, 404)
+    assert "No such file" in page(enter(api, file_id, "x"), 404)
+
+
+def test_a_deleted_file_is_unknown(api: Api) -> None:
+    uploaded = api.upload()
+    api.request("DELETE", f"/file/{uploaded['file_id']}", {"x-delete-token": uploaded["delete_token"]})
+    assert "No such file" in landing(api, uploaded["file_id"], 404)
+
+
+def test_a_used_up_file_is_a_page(api: Api) -> None:
+    file_id = share(api, max_downloads="1")["file_id"]
+    assert api.download(file_id).content == DIGITS
+    assert "used up" in landing(api, file_id, 410)
+    assert api.request("HEAD", f"/download/{file_id}").status_code == 410
+
+
+@pytest.mark.not_emulated("sets the clock in the process of the test")
+@pytest.mark.not_emulated("another process has its own clock")
+def test_an_expired_file_is_a_page(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    file_id = share(api, expires_in="60")["file_id"]
+    _pass_time(monkeypatch, api, 61)
+    assert "expired" in landing(api, file_id, 410)
+
+
+def test_the_right_password_gets_a_cookie_for_this_download_alone(quick_api: Api) -> None:
+    api = quick_api
+    file_id = share(api, password=PASSWORD)["file_id"]
+    assert '<form method="post"' in landing(api, file_id)
+    response = enter(api, file_id, PASSWORD)
+    assert response.headers["location"] == f"/file/download/{file_id}"
+    morsel = cookie_of(response)
+    assert morsel["path"] == f"/file/download/{file_id}"
+    assert morsel["max-age"] == "60"
+    assert morsel["httponly"] is True
+    assert morsel["samesite"].lower() == "strict"
+    assert bool(morsel["secure"]) == api.base.startswith("https:")
+    assert morsel["domain"] == ""
+    assert PASSWORD not in str(response.headers)
+    assert api.download(file_id, **passed(response)).content == DIGITS
+    assert api.count(file_id) == 1
+
+
+def test_a_wrong_password_gets_the_page_again(quick_api: Api) -> None:
+    api = quick_api
+    file_id = share(api, password=PASSWORD)["file_id"]
+    response = enter(api, file_id, "wrong")
+    assert "not the password" in page(response, 401)
+    assert "set-cookie" not in response.headers
+    # With Basic the browser would ask in a window of its own.
+    assert not response.headers["www-authenticate"].startswith("Basic")
+
+
+@pytest.mark.parametrize("body", [b"", b"pass=x", b"password=a&password=b", b"password=%ff", b"\xff", b"&" * 99])
+def test_a_form_without_one_password_is_a_wrong_password(quick_api: Api, body: bytes) -> None:
+    file_id = share(quick_api, password="b")["file_id"]
+    page(quick_api.request("POST", f"/download/{file_id}", FORM_TYPE, body), 401)
+
+
+def test_a_form_may_be_neither_large_nor_of_another_type(quick_api: Api) -> None:
+    file_id = share(quick_api, password=PASSWORD)["file_id"]
+    problem(quick_api.request("POST", f"/download/{file_id}", FORM_TYPE, b"password=" + bytes(16 * 1024)), 413)
+    problem(quick_api.request("POST", f"/download/{file_id}", {"content-type": "text/plain"}, b"password=x"), 415)
+
+
+def test_without_a_password_the_form_leads_to_the_download(api: Api) -> None:
+    file_id = api.upload()["file_id"]
+    response = enter(api, file_id, "whatever")
+    assert (response.status_code, response.headers["location"]) == (303, f"/file/download/{file_id}")
+    assert "set-cookie" not in response.headers
+
+
+def test_a_cookie_opens_no_other_file(quick_api: Api) -> None:
+    api = quick_api
+    one, other = (share(api, password=PASSWORD)["file_id"] for _ in range(2))
+    problem(api.download(other, **passed(enter(api, one, PASSWORD))), 401)
+
+
+@pytest.mark.parametrize("value", ["", "x", f"{UNKNOWN}.x.y"])
+def test_a_made_up_cookie_opens_nothing(quick_api: Api, value: str) -> None:
+    file_id = share(quick_api, password=PASSWORD)["file_id"]
+    problem(quick_api.request("GET", f"/file/download/{file_id}", {"cookie": f"pass={value}"}), 401)
+
+
+def test_a_cookie_ends_with_the_password_it_stood_for(quick_api: Api) -> None:
+    api = quick_api
+    uploaded = share(api, password=PASSWORD)
+    file_id = uploaded["file_id"]
+    cookie = passed(enter(api, file_id, PASSWORD))
+    # The same password again has another salt, and so is another one.
+    changed = api.request(
+        "PATCH",
+        f"/file/{file_id}",
+        {"x-delete-token": uploaded["delete_token"], "content-type": "application/json"},
+        b'{"password": "%s"}' % PASSWORD.encode(),
+    )
+    assert changed.status_code == 200
+    problem(api.download(file_id, **cookie), 401)
+
+
+@pytest.mark.not_emulated("sets the clock in the process of the test")
+@pytest.mark.not_emulated("another process has its own clock")
+@pytest.mark.parametrize(("seconds", "status"), [(59, 200), (62, 401)])
+def test_a_cookie_is_good_for_a_minute(
+    quick_api: Api, monkeypatch: pytest.MonkeyPatch, seconds: int, status: int
+) -> None:
+    file_id = share(quick_api, password=PASSWORD)["file_id"]
+    cookie = passed(enter(quick_api, file_id, PASSWORD))
+    _pass_time(monkeypatch, quick_api, seconds)
+    assert quick_api.download(file_id, **cookie).status_code == status
+
+
+def test_the_pages_own_form_is_let_through_and_another_sites_is_not(quick_api: Api) -> None:
+    api = quick_api
+    file_id = share(api, password=PASSWORD)["file_id"]
+    assert enter(api, file_id, PASSWORD, origin=api.base, sec_fetch_site="same-origin").status_code == 303
+    refused = enter(api, file_id, PASSWORD, origin="https://evil.example", sec_fetch_site="cross-site")
+    assert problem(refused, 403)["type"].endswith("cross-site")
+
+
+def test_pages_need_no_token(quick_api: Api) -> None:
+    api = quick_api
+    file_id = share(api, password=PASSWORD)["file_id"]
+    api.configure("SHARE_API_TOKEN", "a-token-of-sixteen-characters")
+    page(api.request("GET", "/"))
+    landing(api, file_id)
+    assert enter(api, file_id, PASSWORD).status_code == 303
+
+
+def test_under_a_public_address_everything_is_under_its_path(quick_api: Api) -> None:
+    api = quick_api
+    file_id = share(api, password=PASSWORD)["file_id"]
+    api.configure("SHARE_PUBLIC_URL", "https://files.example.org/share")
+    text = landing(api, file_id)
+    assert f'action="/share/download/{file_id}"' in text
+    assert '<meta property="og:url" content="https://files.example.org/share/download/' in text
+    response = enter(api, file_id, PASSWORD)
+    assert response.headers["location"] == f"/share/file/download/{file_id}"
+    assert cookie_of(response)["path"] == f"/share/file/download/{file_id}"
+    assert cookie_of(response)["secure"] is True
+
+
+def test_the_qr_code_is_an_image_of_the_pages_address(api: Api) -> None:
+    one, other = (api.request("GET", f"/download/{file_id}/qr.svg") for file_id in (UNKNOWN, UNKNOWN[:-1] + "1"))
+    assert one.status_code == 200
+    assert one.headers["content-type"] == "image/svg+xml"
+    assert "<svg" in one.text
+    assert one.content != other.content
+    problem(api.request("GET", "/download/cut-off/qr.svg"), 404)
+
+
+def _pass_time(monkeypatch: pytest.MonkeyPatch, api: Api, seconds: int) -> None:
+    later = datetime.now(UTC) + timedelta(seconds=seconds)
+    defaults = Shares.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "clock", lambda: later)
+    # Storage is put together again with that clock.
+    api.configure("SHARE_MIN_FREE_SPACE", 0)

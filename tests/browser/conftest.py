@@ -1,0 +1,62 @@
+"""A server, a browser, and visitors whose pages must break none of their own rules."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.wire.server import Server
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WITHIN = 20_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("browser") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if CHROMIUM is None and os.environ.get("REQUIRE_CHROMIUM") != "1":
+        pytest.skip("there is no chromium on PATH")
+    assert CHROMIUM is not None, "REQUIRE_CHROMIUM is set, and there is no chromium on PATH"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(chromium: Browser, server: Server) -> Iterator[BrowserContext]:
+    """A browser that has never been here."""
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{server.port}")
+    context.set_default_timeout(WITHIN)
+    faults: list[str] = []
+    context.on("weberror", lambda error: faults.append(str(error.error)))
+    context.on("console", lambda message: faults.append(message.text) if "Security Policy" in message.text else None)
+    context.on("request", lambda request: faults.append(request.url) if "://127.0.0.1:" not in request.url else None)
+    yield context
+    context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    page = context.new_page()
+    page.goto("/")
+    return page

@@ -1,0 +1,217 @@
+"""The web pages in a real browser, against the server as `make run` starts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, Route, expect
+
+from tests.browser.conftest import WITHIN
+from tests.wire.server import Server
+
+# One server and one browser serve all of them.
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def drop(page: Page, *files: tuple[str, str]) -> None:
+    """Drop files of these names and texts on the page."""
+    transfer = page.evaluate_handle(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const [name, text] of files) transfer.items.add(new File([text], name, { type: "text/plain" }));
+            return transfer;
+        }""",
+        [list(file) for file in files],
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+
+
+def choose(page: Page, *files: Path) -> None:
+    page.set_input_files("#files", [str(file) for file in files])
+
+
+def item(page: Page, name: str) -> Locator:
+    return page.locator("#shared > li", has_text=name)
+
+
+def link(page: Page, name: str) -> str:
+    return item(page, name).locator("input").input_value()
+
+
+def hold(page: Page, address: str) -> list[Route]:
+    """Keep requests to such an address waiting, and say which."""
+    held: list[Route] = []
+    page.route(address, lambda route: held.append(route))
+    return held
+
+
+def no_violations(page: Page) -> None:
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_two_files_are_dropped_and_fetched_by_somebody_else(
+    page: Page, context: BrowserContext, chromium: Browser, tmp_path: Path
+) -> None:
+    drop(page, ("one.txt", "first"), ("two <b>.txt", "second"))
+    expect(page.locator("#shared > li")).to_have_count(2)
+    expect(item(page, "two <b>.txt").locator(".state")).to_have_text("6 bytes · 0 downloads")
+    other = chromium.new_context()
+    visitor = other.new_page()
+    visitor.goto(link(page, "two <b>.txt"))
+    expect(visitor.get_by_role("heading")).to_have_text("two <b>.txt")
+    with visitor.expect_download() as started:
+        visitor.get_by_role("link", name="Download").click()
+    started.value.save_as(tmp_path / "fetched")
+    other.close()
+    assert started.value.suggested_filename.startswith("two ")
+    assert (tmp_path / "fetched").read_bytes() == b"second"
+    # The first page sees it without being asked.
+    expect(item(page, "two <b>.txt").locator(".state")).to_have_text("6 bytes · 1 download", timeout=WITHIN)
+    expect(item(page, "one.txt").locator(".state")).to_have_text("5 bytes · 0 downloads")
+
+
+def test_progress_is_shown_and_an_upload_can_be_cancelled(page: Page, server: Server) -> None:
+    before = server.stored()
+    held = hold(page, "**/file/upload/**")
+    with page.expect_request("**/file/upload/**"):
+        drop(page, ("slow.txt", "x" * 1000))
+    upload = page.locator("#uploads > li")
+    expect(upload.locator("progress")).to_have_attribute("aria-label", "Upload of slow.txt")
+    expect(upload.locator(".state")).to_contain_text("of 1 kB")
+    upload.get_by_role("button", name="Cancel").click()
+    expect(upload).to_have_count(0)
+    assert len(held) == 1
+    assert server.stored() == before
+
+
+def test_a_failed_upload_says_why_and_can_be_tried_again(page: Page) -> None:
+    page.route("**/file/upload/**", lambda route: route.abort())
+    drop(page, ("again.txt", "data"))
+    upload = page.locator("#uploads > li")
+    expect(upload.locator(".failure")).to_have_text("The connection was lost.")
+    no_violations(page)
+    page.unroute("**/file/upload/**")
+    upload.get_by_role("button", name="Retry").click()
+    expect(item(page, "again.txt")).to_be_visible()
+
+
+def test_files_are_remembered_until_they_are_deleted(page: Page, context: BrowserContext) -> None:
+    drop(page, ("kept.txt", "data"))
+    address = link(page, "kept.txt")
+    page.reload()
+    expect(item(page, "kept.txt").locator("input")).to_have_value(address)
+    page.on("dialog", lambda dialog: dialog.accept())
+    item(page, "kept.txt").get_by_role("button", name="Delete").click()
+    expect(page.locator("#shared > li")).to_have_count(0)
+    response = page.goto(address)
+    assert response is not None
+    assert response.status == 404
+    expect(page.get_by_role("heading")).to_have_text("No such file")
+
+
+def test_a_password_is_asked_for(page: Page, context: BrowserContext, tmp_path: Path) -> None:
+    page.fill("#file-password", "größe & co")
+    drop(page, ("secret.txt", "hidden"))
+    address = link(page, "secret.txt")
+    visitor = context.new_page()
+    visitor.goto(address)
+    visitor.fill("#password", "wrong")
+    visitor.keyboard.press("Enter")
+    expect(visitor.get_by_role("alert")).to_have_text("This is not the password of the file. Please try again.")
+    no_violations(visitor)
+    visitor.fill("#password", "größe & co")
+    with visitor.expect_download() as started:
+        visitor.get_by_role("button", name="Download").click()
+    started.value.save_as(tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == b"hidden"
+    # The cookie is out of reach of scripts, and of every other address.
+    assert visitor.evaluate("document.cookie") == ""
+    assert "gr" not in visitor.url.partition("/download/")[2]
+
+
+def test_a_link_that_is_used_up_says_so(page: Page, context: BrowserContext) -> None:
+    page.fill("#downloads", "1")
+    drop(page, ("once.txt", "data"))
+    visitor = context.new_page()
+    visitor.goto(link(page, "once.txt"))
+    with visitor.expect_download() as started:
+        visitor.get_by_role("link", name="Download").click()
+    started.value.path()
+    response = visitor.reload()
+    assert response is not None
+    assert response.status == 410
+    expect(visitor.get_by_role("heading")).to_have_text("This link is used up")
+    no_violations(visitor)
+    expect(item(page, "once.txt").locator(".state")).to_have_text("4 bytes · 1 of 1 download, used up")
+
+
+@pytest.mark.parametrize(("downloads", "password"), [("0", ""), ("1.5", ""), ("", " x")])
+def test_options_that_cannot_be_are_refused_in_words(page: Page, downloads: str, password: str) -> None:
+    page.fill("#downloads", downloads)
+    page.fill("#file-password", password)
+    drop(page, ("refused.txt", "data"))
+    expect(page.locator("#option-error")).to_contain_text("must")
+    expect(page.locator("#uploads > li")).to_have_count(0)
+
+
+def test_all_can_be_done_from_the_keyboard(page: Page) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.locator("#file-password").focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+    chooser.value.set_files(FilePayload(name="typed.txt", mimeType="text/plain", buffer=b"data"))
+    item(page, "typed.txt").locator("input").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    code = item(page, "typed.txt").get_by_role("img")
+    expect(code).to_be_visible()
+    expect(code).to_have_js_property("complete", True)
+    assert code.evaluate("(image) => image.naturalWidth") > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_both_pages_are_accessible_and_fit(page: Page, scheme: str, width: int) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 800})
+    page.fill("#file-password", "x")
+    drop(page, ("a-name-" * 30 + ".txt", "data"))
+    item(page, "a-name").get_by_role("button", name="QR code").click()
+    for address in ("", link(page, "a-name")):
+        if address:
+            page.goto(address)
+        no_violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_name_written_from_right_to_left_stays_by_itself(page: Page) -> None:
+    drop(page, ("‮מסמך.pdf", "data"))
+    page.goto(link(page, "מסמך.pdf"))
+    expect(page.locator("h1 bdi")).to_have_text("מסמך.pdf")
+    assert page.locator("h1 bdi").evaluate("(name) => getComputedStyle(name).unicodeBidi") == "isolate"
+
+
+def test_the_token_is_asked_for_where_the_server_wants_one(
+    context: BrowserContext, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    token = "a-token-of-thirty-two-characters"
+    with Server(tmp_path_factory.mktemp("guarded") / "data", SHARE_API_TOKEN=token) as guarded:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{guarded.port}/")
+        expect(page.get_by_label("API token", exact=True)).to_be_hidden()
+        drop(page, ("first.txt", "data"))
+        page.get_by_label("API token", exact=True).fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#token-error")).to_have_text("The server does not accept this token.")
+        no_violations(page)
+        page.get_by_label("API token", exact=True).fill(token)
+        page.keyboard.press("Enter")
+        expect(item(page, "first.txt")).to_be_visible()
+        drop(page, ("second.txt", "data"))
+        expect(item(page, "second.txt")).to_be_visible()
+        assert page.evaluate("JSON.stringify(localStorage)").find(token) == -1
+        page.close()

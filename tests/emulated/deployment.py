@@ -1,0 +1,122 @@
+"""The deployment as the tests of the API meet it: functions in processes of their own, under AWS's runtime client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import httpx
+import pytest
+
+from local import artifact
+from local.emulate import running
+from local.gateway import Gateway
+from local.template import Template
+from local.worker import START_WITHIN
+from shared.signing import SECRET_KEY
+from tests.api.client import BucketObjects, WholeApp
+from tests.gateway import DOMAIN
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+ROOT = Path(__file__).parent.parent.parent
+# What is emulated: the source tree, or a build where CI says so.
+ARTIFACT = Path(os.environ.get("EMULATED_ARTIFACT", ROOT)).resolve()
+
+
+class Deployment:
+    """The functions of the template over the AWS services found in `services`, set up anew for each configuration.
+
+    Starting them is what a test would spend its time on, so those without configuration are kept for all tests, and
+    those of one configuration until another is asked for. It ends all of them with its `with` block.
+    """
+
+    def __init__(self, services: Mapping[str, str]) -> None:
+        self._services = services
+        self._template = artifact.load(ARTIFACT)
+        (self.bucket,) = self._template.buckets
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._loop = stack.enter_context(asyncio.Runner()).get_loop()
+            self._plain = stack.enter_context(self._started({}))
+            self._configured = stack.enter_context(contextlib.ExitStack())
+            self._variables: Mapping[str, str] = {}
+            self._app = self._plain
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._stack.close()
+
+    def configured(self, variables: Mapping[str, str]) -> httpx.BaseTransport:
+        """What answers as the functions do with these in their environment."""
+        if not variables:
+            return self._plain
+        if variables != self._variables:
+            self._configured.close()
+            self._variables = {}
+            self._app = self._configured.enter_context(self._started(variables))
+            self._variables = dict(variables)
+        return self._app
+
+    @contextlib.contextmanager
+    def _started(self, variables: Mapping[str, str]) -> Iterator[WholeApp]:
+        template = _with_variables(self._template, variables)
+        with contextlib.ExitStack() as stack:
+            with pytest.MonkeyPatch.context() as environment:
+                for name, value in self._services.items():
+                    environment.setenv(name, value)
+                runtime, _ = stack.enter_context(running(ARTIFACT, template, token="unused", concurrency=1))
+            stack.callback(lambda: self._loop.run_until_complete(runtime.close()))
+            # A start on a busy machine may take longer than the gateway waits.
+            yield WholeApp(Gateway(template.routes, runtime.invoke, DOMAIN, timeout=START_WITHIN), self._loop)
+
+
+def _with_variables(template: Template, variables: Mapping[str, str]) -> Template:
+    """The template with other settings. Nobody needs a token, unless they say so."""
+    functions = {
+        name: dataclasses.replace(
+            function, environment={**function.environment, "SHARE_API_TOKEN_SECRET": "", **variables}
+        )
+        for name, function in template.functions.items()
+    }
+    return dataclasses.replace(template, functions=functions)
+
+
+class Emulated(httpx.BaseTransport):
+    """The deployment in the configuration of one test."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._variables: dict[str, str] = {}
+
+    def configure(self, variable: str, value: str) -> None:
+        self._variables[variable] = value
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self._deployment.configured(self._variables).handle_request(request)
+        # The gateway's name for this one request, in which any two answers differ.
+        del response.headers["apigw-requestid"]
+        return response
+
+
+class EmulatedObjects(BucketObjects):
+    """The objects of the deployment's bucket, but for the signing key: processes that outlast a test hold on to it."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        super().__init__(client, bucket, "")
+
+    def keys(self) -> list[str]:
+        keys = super().keys()
+        return [key for key in keys if key != SECRET_KEY]
+
+    def clear(self) -> None:
+        for key in self.keys():
+            self.delete(key)

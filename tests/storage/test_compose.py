@@ -1,0 +1,321 @@
+"""Objects made of other objects, on every store: right to the byte, whole or not at all, and continued."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+
+from shared.errors import StorageUnavailable
+from shared.storage import plan, s3_parts
+from shared.storage.objects import (
+    MIN_PART_SIZE,
+    Changed,
+    NotFound,
+    ObjectStore,
+    Piece,
+    RangeNotSatisfiable,
+    Slice,
+    Unfinished,
+)
+from tests.storage.conftest import Backend, Requests
+from tests.storage.samples import MIB, drain, pattern, write
+from tests.storage.test_contract import all_at_once
+
+RAW = "raw/one"
+BLOB = "files/on/one.pickle"
+HEAD = b"hello world"
+STOP = b"."
+
+EDGES = [
+    *(0, 1, 100_000),
+    *(MIN_PART_SIZE + off for off in (-13, -12, -11, -1, 0, 1)),
+    *(2 * MIN_PART_SIZE + off for off in (-13, -12, -11, 0, 1)),
+    16 * MIB + 3,
+]
+LARGE = 16 * MIB + 3  # with COPY_SIZE as below: a part that is sent, two that are copied, and the end
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture(autouse=True)
+def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough parts of a file that is quick to make; split evenly, none is below the minimum."""
+    monkeypatch.setattr(plan, "COPY_SIZE", 2 * MIN_PART_SIZE)
+
+
+def framed(store: ObjectStore, size: int) -> Sequence[Piece]:
+    return [HEAD, Slice(RAW, 0, size, store.stat(RAW).etag), STOP]
+
+
+def content(store: ObjectStore, key: str) -> bytes:
+    return drain(store.open(key)) if store.stat(key).size else b""
+
+
+@pytest.mark.parametrize("size", EDGES)
+def test_a_file_is_framed_and_unframed_without_the_change_of_a_byte(backend: Backend, size: int) -> None:
+    store, data = backend.store, pattern(size)
+    write(store, RAW, data)
+    store.compose(BLOB, framed(store, size))
+    assert store.stat(BLOB).size == len(HEAD) + size + len(STOP)
+    assert content(store, BLOB) == HEAD + data + STOP
+    store.delete(RAW)
+    store.compose(RAW, [Slice(BLOB, len(HEAD), len(HEAD) + size)])
+    assert content(store, RAW) == data
+    assert backend.unfinished() == []
+
+
+def test_an_object_is_made_of_any_pieces_in_their_order(store: ObjectStore) -> None:
+    data = pattern(12 * MIB)
+    write(store, RAW, data)
+    write(store, "raw/two", data[::-1])
+    cuts = [(5, 9), (7 * MIB, 7 * MIB), (3, 6 * MIB + 1), (0, 12 * MIB), (12 * MIB - 1, 12 * MIB)]
+    pieces: list[Piece] = [b"", HEAD, *(Slice(RAW, *cut) for cut in cuts), Slice("raw/two", 1, 6 * MIB), STOP, STOP]
+    store.compose(BLOB, pieces)
+    parts = [data[start:stop] for start, stop in cuts]
+    assert content(store, BLOB) == b"".join([HEAD, *parts, data[::-1][1 : 6 * MIB], STOP, STOP])
+
+
+def test_literal_bytes_alone_make_an_object(store: ObjectStore) -> None:
+    store.compose(BLOB, [HEAD, STOP])
+    assert content(store, BLOB) == HEAD + STOP
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_what_is_there_is_replaced(store: ObjectStore, size: int) -> None:
+    write(store, RAW, pattern(size))
+    store.put(BLOB, b"old")
+    old = store.stat(BLOB)
+    store.compose(BLOB, framed(store, size))
+    assert content(store, BLOB) == HEAD + pattern(size) + STOP
+    assert store.stat(BLOB) != old
+    store.compose(BLOB, framed(store, size))
+    assert content(store, BLOB) == HEAD + pattern(size) + STOP
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_two_may_compose_the_same_at_once(store: ObjectStore, size: int) -> None:
+    write(store, RAW, pattern(size))
+    pieces = framed(store, size)
+    all_at_once([lambda: store.compose(BLOB, pieces)] * 2)
+    assert content(store, BLOB) == HEAD + pattern(size) + STOP
+
+
+# Sources that are not what was asked for
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_a_source_that_is_missing_leaves_nothing(backend: Backend, size: int) -> None:
+    with pytest.raises(NotFound) as missing:
+        backend.store.compose(BLOB, [HEAD, Slice(RAW, 0, size), STOP])
+    assert missing.value.key == RAW
+    require_nothing(backend)
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_a_source_that_is_shorter_leaves_nothing(backend: Backend, size: int) -> None:
+    write(backend.store, RAW, pattern(size))
+    with pytest.raises(RangeNotSatisfiable) as short:
+        backend.store.compose(BLOB, [HEAD, Slice(RAW, 1, size + 1), STOP])
+    assert short.value.key == RAW
+    require_nothing(backend)
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_a_source_of_another_version_leaves_nothing(backend: Backend, size: int) -> None:
+    store = backend.store
+    write(store, RAW, pattern(size))
+    pieces = framed(store, size)
+    write(store, RAW, pattern(size)[::-1])
+    with pytest.raises(Changed) as changed:
+        store.compose(BLOB, pieces)
+    assert changed.value.key == RAW
+    require_nothing(backend)
+
+
+@pytest.mark.only_s3
+def test_a_source_that_changes_while_it_is_copied_is_noticed(backend: Backend, requests: Requests) -> None:
+    store = backend.store
+    write(store, RAW, pattern(LARGE))
+
+    def change(_number: int, request: AWSPreparedRequest) -> None:
+        if "partNumber=" in request.url:
+            requests.before = lambda _number, _request: None
+            other.put(RAW, pattern(LARGE)[::-1])
+
+    other = store
+    pieces = framed(store, LARGE)
+    requests.before = change
+    with pytest.raises(Changed) as changed:
+        store.compose(BLOB, pieces)
+    assert changed.value.key == RAW
+    require_nothing(backend)
+
+
+@pytest.mark.only_s3
+def test_what_was_copied_of_an_earlier_version_is_not_continued(backend: Backend, requests: Requests) -> None:
+    store = backend.store
+    write(store, RAW, pattern(LARGE))
+    pieces = framed(store, LARGE)
+    with pytest.raises(Unfinished):
+        store.compose(BLOB, pieces, within=0)
+    write(store, RAW, pattern(LARGE)[::-1])
+    with pytest.raises(Changed):
+        store.compose(BLOB, pieces)
+    require_nothing(backend)
+
+
+def require_nothing(backend: Backend) -> None:
+    assert backend.unfinished() == []
+    with pytest.raises(NotFound):
+        backend.store.stat(BLOB)
+
+
+# Broken off and continued
+
+
+@pytest.mark.only_s3
+@pytest.mark.parametrize("framing", [True, False], ids=["framed", "unframed"])
+def test_killed_between_any_two_requests_the_next_call_finishes_what_is_missing(
+    backend: Backend, requests: Requests, framing: bool
+) -> None:
+    store, data = backend.store, pattern(LARGE)
+    write(store, RAW, data)
+    pieces = framed(store, LARGE) if framing else [Slice(RAW, 1, LARGE)]
+    expected = HEAD + data + STOP if framing else data[1:]
+    requests.forget()
+    store.compose(BLOB, pieces)
+    steps, parts = len(requests.sent), requests.parts()
+    assert parts == (4 if framing else 2)
+    for step in range(steps):
+        key = f"files/{step:02}/one.pickle"
+        requests.forget()
+        requests.before = dies_at(step)
+        with pytest.raises(Crash):
+            store.compose(key, pieces)
+        requests.before = lambda _number, _request: None
+        with pytest.raises(NotFound):
+            store.stat(key)
+        store.compose(key, pieces)
+        # Nothing that was done is done again.
+        assert requests.parts() == parts
+        assert content(store, key) == expected
+        assert backend.unfinished() == []
+
+
+def dies_at(step: int) -> Callable[[int, AWSPreparedRequest], None]:
+    def die(number: int, _request: AWSPreparedRequest) -> None:
+        if number >= step:
+            raise Crash
+
+    return die
+
+
+@pytest.mark.only_s3
+def test_out_of_time_a_call_leaves_what_is_done_to_the_next_one(
+    backend: Backend, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = backend.store
+    write(store, RAW, pattern(LARGE))
+    pieces = framed(store, LARGE)
+    seconds = itertools.count()
+    monkeypatch.setattr(s3_parts, "PARALLEL_PARTS", 1)
+    monkeypatch.setattr(s3_parts, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    requests.forget()
+    with pytest.raises(Unfinished) as unfinished:
+        store.compose(BLOB, pieces, within=3)
+    assert unfinished.value.key == BLOB
+    assert requests.parts() == 2
+    with pytest.raises(NotFound):
+        store.stat(BLOB)
+    store.compose(BLOB, pieces, within=3)
+    assert requests.parts() == 4
+    assert content(store, BLOB) == HEAD + pattern(LARGE) + STOP
+    assert backend.unfinished() == []
+
+
+@pytest.mark.only_s3
+def test_a_part_of_another_size_is_made_again(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = backend.store
+    write(store, RAW, pattern(LARGE))
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "COPY_SIZE", MIN_PART_SIZE)
+        patch.setattr(s3_parts, "PARALLEL_PARTS", 1)
+        patch.setattr(s3_parts, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+        with pytest.raises(Unfinished):
+            store.compose(BLOB, [Slice(RAW, 0, LARGE)], within=3)
+    store.compose(BLOB, [Slice(RAW, 0, LARGE)])
+    assert content(store, BLOB) == pattern(LARGE)
+    assert backend.unfinished() == []
+
+
+@pytest.mark.only_s3
+def test_who_finds_the_upload_finished_by_another_has_succeeded(backend: Backend, requests: Requests) -> None:
+    store = backend.store
+    write(store, RAW, pattern(LARGE))
+    pieces = framed(store, LARGE)
+
+    def overtake(_number: int, request: AWSPreparedRequest) -> None:
+        if request.method == "GET" and "uploadId=" in request.url:
+            requests.before = lambda _number, _request: None
+            store.compose(BLOB, pieces)
+
+    requests.before = overtake
+    store.compose(BLOB, pieces)
+    assert content(store, BLOB) == HEAD + pattern(LARGE) + STOP
+
+
+@pytest.mark.only_s3
+def test_an_upload_that_is_taken_away_unfinished_is_a_fault(backend: Backend, requests: Requests) -> None:
+    store = backend.store
+    write(store, RAW, pattern(LARGE))
+    pieces = framed(store, LARGE)
+
+    def take_away(_number: int, request: AWSPreparedRequest) -> None:
+        if request.method == "GET" and "uploadId=" in request.url:
+            requests.before = lambda _number, _request: None
+            store.abort_parts(BLOB, parse_qs(urlsplit(request.url).query)["uploadId"][0])
+
+    requests.before = take_away
+    with pytest.raises(StorageUnavailable):
+        store.compose(BLOB, pieces)
+    require_nothing(backend)
+
+
+@pytest.mark.only_s3
+@pytest.mark.parametrize("size", [2 * MIN_PART_SIZE - 12, LARGE])
+def test_few_bytes_pass_through_us(backend: Backend, requests: Requests, size: int) -> None:
+    store = backend.store
+    write(store, RAW, pattern(size))
+    requests.forget()
+    store.compose(BLOB, framed(store, size))
+    up, down = passed(requests)
+    assert up <= 2 * MIN_PART_SIZE + 1000  # for the names of the parts
+    assert down <= 2 * MIN_PART_SIZE
+    requests.forget()
+    store.compose(RAW, [Slice(BLOB, len(HEAD), len(HEAD) + size)])
+    up, down = passed(requests)
+    assert up <= 1000
+    assert down == 0
+
+
+def passed(requests: Requests) -> tuple[int, int]:
+    """Bytes of bodies sent, and of ranges asked for."""
+    up = down = 0
+    for request in requests.sent:
+        up += int(header(request, "Content-Length") or 0)
+        if request.method == "GET" and "?" not in request.url:
+            start, stop = header(request, "Range").removeprefix("bytes=").split("-")
+            down += int(stop) + 1 - int(start)
+    return up, down
+
+
+def header(request: AWSPreparedRequest, name: str) -> str:
+    value = request.headers.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)

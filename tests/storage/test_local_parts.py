@@ -1,0 +1,129 @@
+"""What a directory does when it puts files together: how bytes get across, and what is left when they do not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from shared.errors import StorageFull, StorageUnavailable
+from shared.storage import local
+from shared.storage.local import STAGING, LocalStore
+from shared.storage.objects import Changed, NotFound, Piece, Slice
+from tests.storage.samples import drain, pattern
+
+RAW = "raw/one"
+BLOB = "files/on/one.pickle"
+DATA = pattern(300_000)
+PIECES: list[Piece] = [b"head", Slice(RAW, 1, len(DATA)), b"."]
+COMPOSED = b"head" + DATA[1:] + b"."
+
+
+@pytest.fixture
+def store(directory: LocalStore, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """With one object, which takes several looks at the space that is left to copy."""
+    monkeypatch.setattr(local, "COPY_SIZE", 100_000)
+    directory.put(RAW, DATA)
+    return directory
+
+
+def staged(store: LocalStore) -> list[Path]:
+    return list((store.root / STAGING).iterdir())
+
+
+@pytest.mark.parametrize("refusal", [errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, None])
+def test_where_the_system_copies_no_ranges_they_are_read_and_written(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(refusal, "cannot copy")
+
+    if refusal is None:
+        monkeypatch.delattr(os, "copy_file_range")
+    else:
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+    store.compose(BLOB, PIECES)
+    assert drain(store.open(BLOB)) == COMPOSED
+
+
+def test_a_system_that_copies_less_than_asked_for_is_asked_again(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = os.copy_file_range
+
+    def little(source: int, target: int, count: int, offset_src: int) -> int:
+        return copy(source, target, min(count, 7_001), offset_src=offset_src)
+
+    monkeypatch.setattr(os, "copy_file_range", little)
+    store.compose(BLOB, PIECES)
+    assert drain(store.open(BLOB)) == COMPOSED
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised"), [(errno.ENOSPC, StorageFull), (errno.EDQUOT, StorageFull), (errno.EIO, StorageUnavailable)]
+)
+def test_a_copy_that_fails_leaves_the_old_object_and_nothing_else(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, fault: int, raised: type[Exception]
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(fault, "failed")
+
+    store.put(BLOB, b"old")
+    monkeypatch.setattr(os, "copy_file_range", fail)
+    with pytest.raises(raised):
+        store.compose(BLOB, PIECES)
+    assert store.read(BLOB)[0] == b"old"
+    assert staged(store) == []
+
+
+def test_a_source_cut_off_while_it_is_copied_is_noticed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "copy_file_range", lambda *_, **__: 0)
+    with pytest.raises(Changed):
+        store.compose(BLOB, PIECES)
+    assert staged(store) == []
+
+
+def test_nothing_is_put_together_in_the_space_that_is_to_stay_free(store: LocalStore) -> None:
+    full = LocalStore(store.root, min_free_space=1 << 62)
+    with pytest.raises(StorageFull):
+        full.compose(BLOB, PIECES)
+    with pytest.raises(StorageFull):
+        full.part_writer(RAW, "1", 1)
+    with pytest.raises(NotFound):
+        store.stat(BLOB)
+    assert staged(store) == []
+
+
+def test_parts_are_for_the_owner_only(store: LocalStore) -> None:
+    writer = store.part_writer(RAW, "1", 12)
+    writer.write(b"one")
+    writer.commit()
+    store.compose(BLOB, PIECES)
+    part = store.root / "raw" / "one.parts" / "12"
+    assert stat.S_IMODE(part.stat().st_mode) == 0o600
+    assert stat.S_IMODE(part.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE((store.root / BLOB).stat().st_mode) == 0o600
+
+
+def test_what_is_put_together_is_synced_before_it_gets_its_name(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.compose(BLOB, [])
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(file: int) -> None:
+        steps.append("directory" if stat.S_ISDIR(os.fstat(file).st_mode) else "file")
+        fsync(file)
+
+    def replaced(source: str, target: str) -> None:
+        steps.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    store.compose(BLOB, PIECES)
+    assert steps == ["file", "rename", "directory"]

@@ -1,0 +1,286 @@
+"""Objects that clients send in parts, on every store, and what clients fetch without us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import botocore.auth
+import httpx
+import pytest
+
+from shared.storage import s3
+from shared.storage.local import LocalStore
+from shared.storage.objects import (
+    MIN_PART_SIZE,
+    Changed,
+    InvalidParts,
+    NotFound,
+    ObjectStore,
+    Part,
+    Slice,
+)
+from tests.storage.conftest import Backend
+from tests.storage.samples import MIB, drain, pattern, write
+
+KEY = "raw/one"
+WHOLE = "files/on/whole"
+LIFETIME = 300
+DATA = pattern(2 * MIN_PART_SIZE + 7)
+CHUNKS = [DATA[:MIN_PART_SIZE], DATA[MIN_PART_SIZE : 2 * MIN_PART_SIZE], DATA[2 * MIN_PART_SIZE :]]
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def upload_id(store: ObjectStore) -> str:
+    return store.start_parts(KEY)
+
+
+class Sender:
+    """A client: it sends parts to where it is told to, and knows of them what it is told."""
+
+    def __init__(self, store: ObjectStore, upload_id: str, http: httpx.Client) -> None:
+        self._store = store
+        self._upload_id = upload_id
+        self._http = http
+
+    def send(self, number: int, data: bytes) -> Part:
+        if self._store.signs:
+            url = self._store.signed_part_url(KEY, self._upload_id, number, LIFETIME)
+            answer = self._http.put(url, content=data)
+            assert answer.status_code == 200, answer.text
+            return Part(number, len(data), answer.headers["ETag"].strip('"'))
+        writer = self._store.part_writer(KEY, self._upload_id, number)
+        for start in range(0, len(data), MIB):
+            writer.write(data[start : start + MIB])
+        part = writer.commit()
+        assert part.size == len(data)
+        return part
+
+
+@pytest.fixture
+def sender(store: ObjectStore, upload_id: str, http: httpx.Client) -> Sender:
+    return Sender(store, upload_id, http)
+
+
+def joined(store: ObjectStore, slices: Sequence[Slice]) -> bytes:
+    store.compose(WHOLE, slices)
+    return drain(store.open(WHOLE))
+
+
+def test_parts_in_any_order_make_one_object(
+    backend: Backend, store: ObjectStore, sender: Sender, upload_id: str
+) -> None:
+    parts = {number: sender.send(number, CHUNKS[number - 1]) for number in (3, 1, 2)}
+    assert list(store.list_parts(KEY, upload_id)) == [parts[1], parts[2], parts[3]]
+    slices = store.finish_parts(KEY, upload_id, [parts[1], parts[2], parts[3]])
+    assert sum(piece.stop - piece.start for piece in slices) == len(DATA)
+    assert joined(store, slices) == DATA
+    assert backend.unfinished() == []
+
+
+def test_numbers_may_have_gaps_and_parts_may_be_left_out(store: ObjectStore, sender: Sender, upload_id: str) -> None:
+    parts = [sender.send(number, data) for number, data in zip((2, 700, 10_000), CHUNKS, strict=True)]
+    slices = store.finish_parts(KEY, upload_id, [parts[0], parts[2]])
+    assert joined(store, slices) == CHUNKS[0] + CHUNKS[2]
+
+
+def test_of_a_part_sent_twice_the_later_one_counts(store: ObjectStore, sender: Sender, upload_id: str) -> None:
+    old = sender.send(1, b"old")
+    new = sender.send(1, b"newer")
+    assert list(store.list_parts(KEY, upload_id)) == [new]
+    with pytest.raises(InvalidParts):
+        store.finish_parts(KEY, upload_id, [old])
+    assert joined(store, store.finish_parts(KEY, upload_id, [new])) == b"newer"
+
+
+def test_an_empty_part_alone_makes_an_empty_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:
+    slices = store.finish_parts(KEY, upload_id, [sender.send(1, b"")])
+    store.compose(WHOLE, slices)
+    assert store.stat(WHOLE).size == 0
+
+
+def test_an_upload_may_be_finished_again(store: ObjectStore, sender: Sender, upload_id: str) -> None:
+    parts = [sender.send(number, data) for number, data in enumerate(CHUNKS, 1)]
+    slices = store.finish_parts(KEY, upload_id, parts)
+    assert store.finish_parts(KEY, upload_id, parts) == slices
+    assert joined(store, slices) == DATA
+
+
+def test_a_part_replaced_after_the_end_is_noticed(directory: LocalStore) -> None:
+    def send(data: bytes) -> Part:
+        writer = directory.part_writer(KEY, "1", 1)
+        writer.write(data)
+        return writer.commit()
+
+    slices = directory.finish_parts(KEY, "1", [send(b"one")])
+    send(b"two")
+    with pytest.raises(Changed):
+        directory.compose(WHOLE, slices)
+
+
+def test_parts_that_are_not_those_stored_make_no_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:
+    one, two = sender.send(1, CHUNKS[0]), sender.send(2, CHUNKS[2])
+    small = sender.send(3, b"x")
+    wrong: dict[str, list[Part]] = {
+        "no parts": [],
+        "another etag": [Part(1, one.size, two.etag), two],
+        "never sent": [one, Part(4, 1, one.etag)],
+        "out of order": [two, one],
+        "one twice": [one, one],
+        "too small": [one, two, small],
+    }
+    for reason, parts in wrong.items():
+        with pytest.raises(InvalidParts) as refusal:
+            store.finish_parts(KEY, upload_id, parts)
+        assert refusal.value.key == KEY, reason
+    assert list(store.list_parts(KEY, upload_id)) == [one, two, small]
+    assert joined(store, store.finish_parts(KEY, upload_id, [one, two])) == CHUNKS[0] + CHUNKS[2]
+
+
+def test_an_upload_is_aborted_once_and_for_all(
+    backend: Backend, store: ObjectStore, sender: Sender, upload_id: str
+) -> None:
+    part = sender.send(1, b"one")
+    for _ in range(2):
+        store.abort_parts(KEY, upload_id)
+    with pytest.raises((NotFound, InvalidParts)):
+        store.finish_parts(KEY, upload_id, [part])
+    with pytest.raises(NotFound):
+        store.stat(KEY)
+    assert list(store.list("raw/")) == []
+    assert backend.unfinished() == []
+
+
+@pytest.mark.only_s3
+def test_nobody_has_parts_in_an_upload_that_never_began(store: ObjectStore, upload_id: str) -> None:
+    store.abort_parts(KEY, upload_id)
+    with pytest.raises(NotFound) as missing:
+        store.list_parts(KEY, upload_id)
+    assert missing.value.key == KEY
+    store.abort_parts(KEY, "0" * 32)
+
+
+def test_an_upload_without_parts_has_none(store: ObjectStore, upload_id: str) -> None:
+    assert list(store.list_parts(KEY, upload_id)) == []
+
+
+def test_the_parts_of_a_directory_go_after_the_end_too(directory: LocalStore) -> None:
+    upload_id = directory.start_parts(KEY)
+    writer = directory.part_writer(KEY, upload_id, 1)
+    writer.write(b"one")
+    slices = directory.finish_parts(KEY, upload_id, [writer.commit()])
+    directory.compose(WHOLE, slices)
+    directory.abort_parts(KEY, upload_id)
+    assert list(directory.list("raw/")) == []
+    assert list((directory.root / "raw").iterdir()) == []
+    # The directory that went is made again.
+    writer = directory.part_writer(KEY, upload_id, 1)
+    writer.write(b"two")
+    assert list(directory.list_parts(KEY, upload_id)) == []
+    assert [writer.commit()] == directory.list_parts(KEY, upload_id)
+
+
+def test_a_part_given_up_leaves_the_one_before(directory: LocalStore) -> None:
+    upload_id = directory.start_parts(KEY)
+    writer = directory.part_writer(KEY, upload_id, 1)
+    writer.write(b"one")
+    part = writer.commit()
+    writer = directory.part_writer(KEY, upload_id, 1)
+    writer.write(b"two")
+    writer.abort()
+    writer.abort()
+    assert directory.list_parts(KEY, upload_id) == [part]
+
+
+@pytest.mark.only_s3
+def test_uploads_of_clients_are_removed_by_an_age_of_their_own(
+    backend: Backend, upload_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "PART_SIZE", MIN_PART_SIZE)
+    store = backend.store
+    writer = store.writer("files/on/one.pickle")
+    writer.write(bytes(2 * MIN_PART_SIZE + 1))  # enough to have sent a part
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    assert store.discard_unfinished(soon - timedelta(hours=1), soon - timedelta(hours=1)) == 0
+    assert store.discard_unfinished(soon) == 1
+    assert list(store.list_parts(KEY, upload_id)) == []
+    assert store.discard_unfinished(soon - timedelta(hours=1), soon) == 1
+    assert backend.unfinished() == []
+
+
+# What `stat` says
+
+
+def test_an_object_is_described_without_being_read(store: ObjectStore) -> None:
+    store.put(KEY, b"12345")
+    first = store.stat(KEY)
+    assert first.size == 5
+    assert store.stat(KEY) == first
+    store.put(KEY, b"54321")
+    assert store.stat(KEY).etag != first.etag
+
+
+def test_what_is_not_there_has_no_description(store: ObjectStore) -> None:
+    store.put(KEY, b"1")
+    for key in ("raw/two", "raw"):
+        with pytest.raises(NotFound) as missing:
+            store.stat(key)
+        assert missing.value.key == key
+
+
+# Signed URLs
+
+
+@pytest.fixture
+def url(store: ObjectStore) -> str:
+    write(store, KEY, b"0123456789")
+    return store.signed_url(
+        KEY, LIFETIME, disposition="attachment; filename*=UTF-8''%C3%A9.txt", content_type="text/plain; charset=utf-8"
+    )
+
+
+@pytest.mark.only_s3
+def test_a_signed_url_gives_the_object_the_headers_asked_for(url: str, http: httpx.Client) -> None:
+    answer = http.get(url)
+    assert (answer.status_code, answer.content) == (200, b"0123456789")
+    assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''%C3%A9.txt"
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert http.get(url, headers={"Range": "bytes=3-5"}).content == b"345"
+
+
+@pytest.mark.only_s3
+def test_a_signed_range_is_given(url: str, store: ObjectStore, http: httpx.Client) -> None:
+    ranged = store.signed_url(KEY, LIFETIME, disposition="inline", content_type="text/plain", range="bytes=3-5")
+    answer = http.get(ranged, headers={"Range": "bytes=3-5"})
+    assert (answer.status_code, answer.content) == (206, b"345")
+
+
+@pytest.mark.only_s3
+def test_a_signed_url_is_good_for_what_was_signed_only(url: str, store: ObjectStore, http: httpx.Client) -> None:
+    ranged = store.signed_url(KEY, LIFETIME, disposition="inline", content_type="text/plain", range="bytes=3-5")
+    assert http.get(ranged, headers={"Range": "bytes=0-5"}).status_code == 403
+    assert http.get(ranged).status_code == 403
+    assert http.put(url, content=b"x").status_code == 403
+    assert http.get(url.replace("filename", "fliename")).status_code == 403
+
+
+@pytest.mark.only_s3
+def test_a_signed_url_expires(
+    store: ObjectStore, upload_id: str, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store, KEY, b"0123456789")
+    signed_at = datetime.now(UTC) - timedelta(seconds=LIFETIME + 60)
+    with monkeypatch.context() as patch:
+        patch.setattr(botocore.auth, "get_current_datetime", lambda *_args, **_options: signed_at.replace(tzinfo=None))
+        fetch = store.signed_url(KEY, LIFETIME, disposition="inline", content_type="text/plain")
+        send = store.signed_part_url(KEY, upload_id, 1, LIFETIME)
+        longer = store.signed_url(KEY, LIFETIME + 600, disposition="inline", content_type="text/plain")
+    assert http.get(fetch).status_code == 403
+    assert http.put(send, content=b"x").status_code == 403
+    assert http.get(longer).status_code == 200

@@ -1,0 +1,78 @@
+"""Multipart uploads on an S3 that answers late, twice or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import StorageUnavailable
+from shared.storage.objects import InvalidParts, NotFound, Part, Slice
+from shared.storage.s3 import S3Store
+from tests.storage.fake_s3 import Answer, FakeS3, Request, error
+
+KEY = "raw/one"
+PARTS = [Part(1, 10, "e")]
+LISTING = Answer(
+    body=b"<ListPartsResult><Part><PartNumber>1</PartNumber><ETag>&quot;e&quot;</ETag><Size>10</Size></Part></ListPartsResult>"
+)
+COMPLETED = Answer(body=b"<CompleteMultipartUploadResult/>")
+PRESENT = Answer(body=bytes(10), headers={"ETag": '"e-1"'}, cut=0)
+ABSENT = Answer(404)
+
+
+def answering(fake: FakeS3, listing: Answer, completion: list[Answer | None], presence: Answer) -> None:
+    """Answer what `finish_parts` asks; the last completion for ever."""
+
+    def script(request: Request) -> Answer | None:
+        if request.method == "HEAD":
+            return presence
+        if request.method == "GET":
+            return listing
+        return completion.pop(0) if len(completion) > 1 else completion[0]
+
+    fake.script = script
+
+
+LOST = error(404, "NoSuchUpload")
+
+FINISHED: dict[str, tuple[Answer, list[Answer | None]]] = {
+    "at once": (LISTING, [COMPLETED]),
+    "the first answer lost": (LISTING, [None, LOST]),
+    "every answer lost": (LISTING, [None]),
+    "an error in a 200": (LISTING, [Answer(body=error(200, "InternalError").body), LOST]),
+    "before": (LOST, [LOST]),
+}
+
+
+@pytest.mark.parametrize(("listing", "completion"), FINISHED.values(), ids=FINISHED.keys())
+def test_an_object_that_is_there_in_the_end_was_finished(
+    fake: FakeS3, bucket: S3Store, listing: Answer, completion: list[Answer | None]
+) -> None:
+    answering(fake, listing, list(completion), PRESENT)
+    assert bucket.finish_parts(KEY, "1", PARTS) == [Slice(KEY, 0, 10, '"e-1"')]
+
+
+UNFINISHED: dict[str, tuple[Answer, Answer | None, type[Exception]]] = {
+    "aborted before": (LOST, LOST, NotFound),
+    "aborted meanwhile": (LISTING, LOST, NotFound),
+    "no answer": (LISTING, None, StorageUnavailable),
+    "C149 permission": (LISTING, error(403, "AccessDenied"), StorageUnavailable),
+    "a part replaced meanwhile": (LISTING, error(400, "InvalidPart"), InvalidParts),
+    "too small after all": (LISTING, error(400, "EntityTooSmall"), InvalidParts),
+}
+
+
+@pytest.mark.parametrize(("listing", "completion", "raised"), UNFINISHED.values(), ids=UNFINISHED.keys())
+def test_an_object_that_is_not_there_was_not_finished(
+    fake: FakeS3, bucket: S3Store, listing: Answer, completion: Answer | None, raised: type[Exception]
+) -> None:
+    answering(fake, listing, [completion], ABSENT)
+    with pytest.raises(raised):
+        bucket.finish_parts(KEY, "1", PARTS)
+
+
+def test_a_url_names_bucket_key_and_what_is_signed(bucket: S3Store) -> None:
+    url = bucket.signed_url(KEY, 60, disposition="inline", content_type="text/plain", range="bytes=0-1")
+    assert "/bucket/some/prefix/raw/one?" in url
+    assert "X-Amz-SignedHeaders=host%3Brange" in url
+    assert "X-Amz-Expires=60" in url
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url

@@ -1,0 +1,297 @@
+"""Odd requests and events as gateways, proxies and Lambda pass them on, and what the API makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import dataclasses
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions import download, get_metadata, list_metadata, upload
+from shared.http import app as http_app
+from shared.http.app import lambda_handler
+from shared.storage.local import LocalStore
+from tests.api.client import Objects
+from tests.gateway import LambdaContext
+from tests.wire.server import FORM_HEAD, FORM_TAIL, FORM_TYPE, Server, everything, request
+
+MIB = 1024 * 1024
+EVENTS = Path(__file__).parent.parent / "events"
+EVERY_BYTE = bytes(range(256))
+HOST = "Host: share.test"
+
+pytestmark = pytest.mark.usefixtures("lambda_logging")
+
+
+def event(name: str, **changes: Any) -> dict[str, Any]:
+    """A sample event with changes."""
+    made: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return made | changes
+
+
+def put_event(data: bytes, content_type: str = "application/octet-stream") -> dict[str, Any]:
+    made = event("upload_put", body=base64.b64encode(data).decode(), rawQueryString="", queryStringParameters={})
+    made["headers"] |= {"accept": "application/json", "content-length": str(len(data)), "content-type": content_type}
+    return made
+
+
+def about(name: str, file_id: str, **headers: str) -> dict[str, Any]:
+    """A sample event about another file, with more headers."""
+    sample = event(name)
+    made: dict[str, Any] = json.loads(json.dumps(sample).replace(sample["pathParameters"]["file_id"], file_id))
+    made["headers"] |= headers
+    return made
+
+
+def stored(sent: dict[str, Any]) -> dict[str, Any]:
+    result = upload.handler(sent, LambdaContext())
+    assert result["statusCode"] == 201, result["body"]
+    answer: dict[str, Any] = json.loads(result["body"])
+    return answer
+
+
+def downloaded(file_id: str, **headers: str) -> bytes:
+    result = download.handler(about("download", file_id, **headers), LambdaContext())
+    assert result["statusCode"] == 200
+    return base64.b64decode(result["body"]) if result["isBase64Encoded"] else result["body"].encode()
+
+
+@pytest.fixture
+def storage(in_directory: Objects, on_lambda: None) -> Objects:
+    return in_directory
+
+
+# --- the gateway ---
+
+
+def test_a_body_in_base64_is_stored_as_the_bytes_it_stands_for(storage: Objects) -> None:  # C121
+    made = stored(put_event(EVERY_BYTE))
+    assert (made["file_size"], downloaded(made["file_id"])) == (256, EVERY_BYTE)
+
+
+def test_what_the_gateway_replaced_is_described_as_it_is_stored(storage: Objects) -> None:
+    # C122. A gateway that takes binary for text puts U+FFFD for what is not UTF-8. Nobody can tell that from a file
+    # that has U+FFFD, but size and bytes must agree.
+    sent = put_event(b"", "text/plain") | {"body": "caf\N{REPLACEMENT CHARACTER}", "isBase64Encoded": False}
+    sent["headers"].pop("content-length")
+    made = stored(sent)
+    assert made["file_size"] == 6
+    assert downloaded(made["file_id"]) == b"caf\xef\xbf\xbd"
+
+
+def test_below_a_named_stage_nothing_is_found_rather_than_linked_wrongly(storage: Objects) -> None:
+    # C126. The path of a named stage begins with its name; the template has the stage $default, whose paths do not.
+    sent = event("get_metadata")
+    sent["rawPath"] = f"/prod{sent['rawPath']}"
+    sent["requestContext"]["http"]["path"] = sent["rawPath"]
+    sent["requestContext"]["stage"] = "prod"
+    result = get_metadata.handler(sent, LambdaContext())
+    assert (result["statusCode"], json.loads(result["body"])["title"]) == (404, "Not Found")
+
+
+QUERIES = [
+    ("limit=%31", 200),
+    ("limit=1&x=%zz&y=%", 200),
+    ("limit=%2531", 422),
+    ("limit=%zz", 422),
+    ("after=%2B+%20&limit=1", 422),
+]
+
+
+@pytest.mark.parametrize(("query", "status"), QUERIES)
+def test_a_query_is_decoded_once_and_may_be_malformed(storage: Objects, query: str, status: int) -> None:  # C129
+    assert list_metadata.handler(event("list_metadata", rawQueryString=query), LambdaContext())["statusCode"] == status
+
+
+def test_headers_that_the_gateway_has_joined_are_no_mistake(storage: Objects) -> None:
+    # C130. Two Range headers arrive as one; several ranges may be answered by the whole (RFC 9110 §14.2), and a value
+    # that names its unit twice is no range at all.
+    file_id = stored(put_event(EVERY_BYTE))["file_id"]
+    joined = {"range": "bytes=0-1,bytes=2-3", "x-forwarded-for": "1.1.1.1, 2.2.2.2"}
+    assert downloaded(file_id, **joined) == EVERY_BYTE
+
+
+def test_no_cookie_and_no_value_of_a_header_is_lost(on_lambda: None) -> None:  # C131
+    router = APIRouter()
+
+    async def answer(_request: Request) -> Response:
+        response = Response()
+        for name in ("a", "b"):
+            response.set_cookie(name, name)
+            response.headers.append("Vary", name)
+        return response
+
+    router.add_api_route("/", answer)
+    sent = event("health", rawPath="/")
+    sent["requestContext"]["http"]["path"] = "/"
+    result = lambda_handler(router)(sent, LambdaContext())
+    assert [cookie.partition(";")[0] for cookie in result["cookies"]] == ["a=a", "b=b"]
+    assert result["headers"]["vary"].replace(" ", "").split(",") == ["a", "b"]
+
+
+# --- the function ---
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="looks into /proc")
+def test_a_warm_instance_keeps_nothing_of_what_it_has_served(
+    storage: Objects, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # C133. An instance serves thousands of events with one memory and one /tmp (512 MB).
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    sent = put_event(os.urandom(MIB))
+    before: tuple[int, int] = (0, 0)
+    for number in range(50):
+        stored(sent)
+        if number == 9:
+            before = resident(), len(os.listdir("/proc/self/fd"))
+    assert os.listdir(tmp_path / "tmp") == []
+    assert len(os.listdir("/proc/self/fd")) <= before[1]
+    # 40 more bodies would be 40 MiB, or 53 in base64.
+    assert resident() - before[0] < 20 * MIB
+
+
+@dataclasses.dataclass(frozen=True)
+class Hurried(LambdaContext):
+    """An invocation that ends soon."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 300
+
+
+@pytest.fixture
+def stalled(storage: Objects, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Has a method of the store not answer before the test ends."""
+    answered = threading.Event()
+
+    def stall(method: str) -> None:
+        original = getattr(LocalStore, method)
+
+        def wait(*arguments: Any, **named: Any) -> Any:
+            answered.wait(30)
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(LocalStore, method, wait)
+
+    yield stall
+    answered.set()
+
+
+@pytest.mark.parametrize("method", ["writer", "read"])
+def test_a_function_answers_before_its_time_is_over(
+    storage: Objects,
+    stalled: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    loop: asyncio.AbstractEventLoop,
+    method: str,
+) -> None:
+    # C134. The gateway waits for 30 s, and says no more than "Internal Server Error" of a function that Lambda ended.
+    monkeypatch.setattr(http_app, "ANSWER_WITHIN", 0.1)
+    stalled(method)
+    if method == "writer":
+        result = upload.handler(put_event(EVERY_BYTE), Hurried())
+    else:
+        result = get_metadata.handler(event("get_metadata"), Hurried())
+    assert result["statusCode"] == 503
+    assert result["headers"]["retry-after"] == "5"
+    assert json.loads(result["body"])["type"].endswith("storage-unavailable")
+    assert storage.keys() == []
+
+
+# --- proxies ---
+
+
+@pytest.fixture(scope="module", params=["h11", "httptools"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("cases") / "data", "--http", request.param) as server:
+        yield server
+
+
+def answer_to(server: Server, data: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer to these bytes, after which the connection closes."""
+    with server.connect() as connection:
+        connection.sendall(data)
+        head, _, body = everything(connection).partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def link_of_upload(server: Server, *headers: str) -> str:
+    body = FORM_HEAD + b"hello" + FORM_TAIL
+    length = f"Content-Length: {len(body)}"
+    sent = request(
+        "POST", "/file/upload/", HOST, f"Content-Type: {FORM_TYPE}", length, "Connection: close", *headers, body=body
+    )
+    status, answer = answer_to(server, sent)
+    assert status == 201
+    made = json.loads(answer)
+    # Whatever else a header said, all five bytes are there.
+    assert made["file_size"] == 5
+    return str(made["download_link"])
+
+
+SCHEMES = [
+    ("X-Forwarded-Proto: https", "https"),
+    ("X-Forwarded-Proto: javascript", "http"),
+    # With underscores they are other headers (RFC 9110 §5.1), though CGI gives both one name.
+    ("X_Forwarded_Proto: https", "http"),
+    ("Content_Length: 3", "http"),
+]
+
+
+@pytest.mark.parametrize(("header", "scheme"), SCHEMES)
+def test_a_proxy_on_this_machine_says_what_scheme_links_have(server: Server, header: str, scheme: str) -> None:
+    # C137, C139.
+    assert link_of_upload(server, header).startswith(f"{scheme}://share.test/file/download/")
+
+
+def test_a_proxy_that_is_not_trusted_says_nothing(tmp_path: Path) -> None:  # C137
+    with Server(tmp_path / "data", FORWARDED_ALLOW_IPS="192.0.2.1") as server:
+        assert link_of_upload(server, "X-Forwarded-Proto: https").startswith("http://share.test/")
+
+
+TARGETS = {
+    # No form that RFC 9112 §3.2 knows.
+    "@evil.example": {400, 404},
+    # The absolute form, which a server may be asked in (RFC 9112 §3.2.2); of our parsers one takes its path.
+    "http://evil.example/file/metadata/": {200, 404},
+}
+
+
+@pytest.mark.parametrize(("target", "statuses"), TARGETS.items())
+def test_a_target_cannot_name_the_host_of_links(server: Server, target: str, statuses: set[int]) -> None:  # C138
+    link_of_upload(server)
+    status, body = answer_to(server, request("GET", target, HOST, "Connection: close"))
+    assert status in statuses
+    assert b"evil" not in body
+
+
+MALFORMED_FIELDS = {
+    # A proxy may have read it as another field, so it has to be refused (RFC 9112 §5.1).
+    "space before the colon": ("Authorization : Bearer x", {400}),
+    "NUL in the value": ("X-Test: 1\x00", {400}),
+    # Refused, or read as one line with a space (RFC 9112 §5.2), as h11 does.
+    "folded line": ("X-Folded: a\r\n b", {400, 200}),
+}
+
+
+@pytest.mark.parametrize(("field", "statuses"), MALFORMED_FIELDS.values(), ids=MALFORMED_FIELDS.keys())
+def test_a_header_that_may_be_read_in_two_ways_is_no_second_header(
+    server: Server, field: str, statuses: set[int]
+) -> None:  # C140
+    assert answer_to(server, request("GET", "/health", HOST, field, "Connection: close"))[0] in statuses
