@@ -53,6 +53,7 @@ from shared import bootstrap
 context = SimpleNamespace(
     function_name="benchmark", function_version="1", memory_limit_in_mb=1024, aws_request_id="1",
     invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:benchmark",
+    get_remaining_time_in_millis=lambda: 28000,
 )
 event = {{
     "version": "2.0", "routeKey": "$default", "rawPath": "/nothing", "rawQueryString": "",
