@@ -45,6 +45,7 @@ PEERS = {
     "FastAPI, Mangum and the S3 client": FRAMEWORK,
     "these and all of Powertools": f"{FRAMEWORK}; {POWERTOOLS}",
 }
+COMPARED = ("import fastapi", "boto3 with an S3 client", "FastAPI, Mangum and the S3 client")
 
 _HTTP = """
 from types import SimpleNamespace
@@ -78,12 +79,12 @@ def cases() -> dict[str, str]:
     return {**PEERS, **handlers, "functions.sweep": _SWEEP}
 
 
-def measure(rounds: int) -> dict[str, list[float]]:
+def measure(codes: Mapping[str, str], rounds: int) -> dict[str, list[float]]:
     """Seconds from process start to ready of each case, one for each round. Raises `CalledProcessError`."""
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/"), **ENVIRONMENT}
-    times: dict[str, list[float]] = {name: [] for name in cases()}
+    times: dict[str, list[float]] = {name: [] for name in codes}
     for number in range(-1, rounds):
-        for name, code in cases().items():
+        for name, code in codes.items():
             seconds = _start(code, environment)
             # The first round compiles and fills the file cache.
             if number >= 0:
@@ -102,16 +103,16 @@ def _start(code: str, environment: Mapping[str, str]) -> float:
 
 
 def report(times: Mapping[str, Sequence[float]]) -> str:
-    """A Markdown table of medians, their spread, and the ratios to two of the peers."""
+    """A Markdown table of medians, their spread, and the ratios to three of the peers."""
     medians = {name: statistics.median(values) for name, values in times.items()}
-    client, framework = medians["boto3 with an S3 client"], medians["FastAPI, Mangum and the S3 client"]
     lines = [
-        "| start of | median (min to max), ms | times boto3 client | times FastAPI, Mangum, client |",
-        "| --- | --- | --- | --- |",
+        "| start of | median (min to max), ms | times fastapi | times boto3 client | times FastAPI, Mangum, client |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, values in times.items():
         spread = f"{medians[name] * 1000:.0f} ({min(values) * 1000:.0f} to {max(values) * 1000:.0f})"
-        lines.append(f"| {name} | {spread} | {medians[name] / client:.2f} | {medians[name] / framework:.2f} |")
+        ratios = " | ".join(f"{medians[name] / medians[peer]:.2f}" for peer in COMPARED)
+        lines.append(f"| {name} | {spread} | {ratios} |")
     return "\n".join(lines)
 
 
@@ -121,9 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=11, help="(default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the single times, in seconds")
     chosen = parser.parse_args(arguments)
+    if chosen.rounds < 1:
+        parser.error("--rounds must be at least 1")
     versions = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "mangum", "boto3", "aws-lambda-powertools"))
     print(f"Python {sys.version.split()[0]}, {versions}, {chosen.rounds} rounds\n")
-    times = measure(chosen.rounds)
+    times = measure(cases(), chosen.rounds)
     print(report(times))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps(times, indent=2))

@@ -90,7 +90,7 @@ def _moto() -> Iterator[str]:
         port = _free_port()
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
-                tethered([sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]),
+                tethered([sys.executable, "-m", "local.moto_server", str(port)]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

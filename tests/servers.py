@@ -85,7 +85,7 @@ def moto_server() -> Iterator[S3Server]:
     """
 
     def command(ports: Sequence[int]) -> list[str]:
-        return [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(ports[0])]
+        return [sys.executable, "-m", "local.moto_server", str(ports[0])]
 
     with _running(command, 1, HTTPStatus.OK, {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE)}) as ports:
         yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)

@@ -15,6 +15,8 @@ WEB = {"fastapi", "starlette", "pydantic", "mangum"}
 # Packages that not every function needs, and the functions that do.
 NEEDED: dict[str, set[str]] = {
     **dict.fromkeys(WEB, FUNCTIONS.keys() - {"functions.sweep"}),
+    # The parser of Repr-Digest, which few uploads announce.
+    "http_sf": set(),
     # What traces and signing keys for AWS are made with.
     "aws_xray_sdk": set(),
     "awscrt": set(),

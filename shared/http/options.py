@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import http_sf
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -143,6 +142,9 @@ def announced_sha256(request: Request) -> str | None:
     values = request.headers.getlist("repr-digest")
     if not values:
         return None
+    # Only here, since every function that reads options would start later for it.
+    import http_sf
+
     try:
         digests: Any = http_sf.parse(", ".join(values).encode("latin-1"), tltype="dictionary")
     except ValueError as error:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib.machinery
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import boto3.session
 import pytest
 
 from local import artifact, aws
 from local.intrinsics import REGION
+from local.moto_server import OneAtATime
 from local.template import Template
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +31,7 @@ Resources:
 """
 HERE = importlib.machinery.EXTENSION_SUFFIXES[0]
 ELSEWHERE = ".cpython-39-m68k-linux-gnu.so"
+WRITERS = 8
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +153,45 @@ def test_services_that_do_not_answer_are_unusable() -> None:
         pytest.raises(aws.Unusable, match="nowhere"),
     ):
         aws.provide(Template({}, (), ("files",), ()), "token", found)
+
+
+def test_moto_never_compares_for_one_writer_while_it_writes_for_another() -> None:
+    inside, alone, release = threading.Semaphore(1), [], threading.Event()
+
+    def app(environ: dict[str, Any], _start: Callable[..., Any]) -> Iterable[bytes]:
+        # The first stays until all others have come.
+        alone.append(inside.acquire(blocking=False))
+        release.wait(timeout=30)
+        inside.release()
+        yield environ["wsgi.input"].read()
+
+    one_at_a_time = OneAtATime(app)
+
+    def send(number: int) -> bytes:
+        if number == WRITERS - 1:
+            release.set()
+        body = b"%d" % number
+        return b"".join(one_at_a_time({"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}, print))
+
+    with ThreadPoolExecutor(WRITERS) as threads:
+        answers = list(threads.map(send, range(WRITERS)))
+    assert answers == [b"%d" % number for number in range(WRITERS)]
+    assert alone == [True] * WRITERS
+
+
+def test_a_slow_sender_keeps_nobody_waiting() -> None:
+    reading, arrives = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            reading.set()
+            assert arrives.wait(timeout=30)
+            return super().read(size)
+
+    one_at_a_time = OneAtATime(lambda environ, _start: [environ["wsgi.input"].read()])
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(one_at_a_time, {"CONTENT_LENGTH": "4", "wsgi.input": Slow(b"slow")}, print)
+        assert reading.wait(timeout=30)
+        assert one_at_a_time({"CONTENT_LENGTH": "5", "wsgi.input": io.BytesIO(b"quick")}, print) == [b"quick"]
+        arrives.set()
+        assert slow.result() == [b"slow"]

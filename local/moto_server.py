@@ -1,0 +1,42 @@
+"""moto as a server that writes one object after another: `python -m local.moto_server PORT`.
+
+moto compares and then writes, in a thread for each connection. Two writers on one condition could both be told that
+theirs holds, which S3 never does, and a read that meets a write could fail.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
+
+HOST = "127.0.0.1"
+
+
+class OneAtATime:
+    """A WSGI application that answers requests one after another, each once its body has come."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self._app = app
+        self._turn = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH")
+        if length:
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(length)))
+        with self._turn:
+            return list(self._app(environ, start_response))
+
+
+def main() -> None:
+    app = OneAtATime(DomainDispatcherApplication(create_backend_app))
+    run_simple(HOST, int(sys.argv[1]), app, threaded=True, request_handler=MotoRequestHandler)
+
+
+if __name__ == "__main__":
+    main()
