@@ -102,6 +102,14 @@ def test_a_file_is_gone_everywhere_from_the_instant_on(timed: Api, clock: Clock,
     assert timed.listing() == {}
 
 
+def test_an_expired_files_page_says_so(timed: Api, clock: Clock) -> None:
+    file_id = share(timed, expires_in=HOUR)["file_id"]
+    clock.now = NOON + timedelta(seconds=HOUR)
+    response = timed.request("GET", f"/download/{file_id}")
+    assert (response.status_code, response.headers["content-type"]) == (410, "text/html; charset=utf-8")
+    assert "expired" in response.text
+
+
 def test_an_expired_file_hides_its_password(timed: Api, clock: Clock) -> None:
     response = timed.post(form(text_part("password", b"p"), text_part("expires_in", b"60"), file_part(DIGITS)))
     clock.now = NOON + timedelta(seconds=60)

@@ -6,14 +6,12 @@ import hashlib
 import html
 import os
 import re
-from datetime import UTC, datetime, timedelta
 from http.cookies import Morsel, SimpleCookie
 from typing import Any
 
 import httpx
 import pytest
 
-from shared.sharing import Shares
 from tests.api.client import DIGITS, Api, file_part, form, problem, text_part
 
 PASSWORD = "correct horse: battery & sons"
@@ -214,14 +212,6 @@ def test_a_used_up_file_is_a_page(api: Api) -> None:
     assert api.request("HEAD", f"/download/{file_id}").status_code == 410
 
 
-@pytest.mark.not_emulated("sets the clock in the process of the test")
-@pytest.mark.not_emulated("another process has its own clock")
-def test_an_expired_file_is_a_page(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    file_id = share(api, expires_in="60")["file_id"]
-    _pass_time(monkeypatch, api, 61)
-    assert "expired" in landing(api, file_id, 410)
-
-
 def test_the_right_password_gets_a_cookie_for_this_download_alone(quick_api: Api) -> None:
     api = quick_api
     file_id = share(api, password=PASSWORD)["file_id"]
@@ -297,18 +287,6 @@ def test_a_cookie_ends_with_the_password_it_stood_for(quick_api: Api) -> None:
     problem(api.download(file_id, **cookie), 401)
 
 
-@pytest.mark.not_emulated("sets the clock in the process of the test")
-@pytest.mark.not_emulated("another process has its own clock")
-@pytest.mark.parametrize(("seconds", "status"), [(59, 200), (62, 401)])
-def test_a_cookie_is_good_for_a_minute(
-    quick_api: Api, monkeypatch: pytest.MonkeyPatch, seconds: int, status: int
-) -> None:
-    file_id = share(quick_api, password=PASSWORD)["file_id"]
-    cookie = passed(enter(quick_api, file_id, PASSWORD))
-    _pass_time(monkeypatch, quick_api, seconds)
-    assert quick_api.download(file_id, **cookie).status_code == status
-
-
 def test_the_pages_own_form_is_let_through_and_another_sites_is_not(quick_api: Api) -> None:
     api = quick_api
     file_id = share(api, password=PASSWORD)["file_id"]
@@ -346,12 +324,3 @@ def test_the_qr_code_is_an_image_of_the_pages_address(api: Api) -> None:
     assert "<svg" in one.text
     assert one.content != other.content
     problem(api.request("GET", "/download/cut-off/qr.svg"), 404)
-
-
-def _pass_time(monkeypatch: pytest.MonkeyPatch, api: Api, seconds: int) -> None:
-    later = datetime.now(UTC) + timedelta(seconds=seconds)
-    defaults = Shares.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "clock", lambda: later)
-    # Storage is put together again with that clock.
-    api.configure("SHARE_MIN_FREE_SPACE", 0)

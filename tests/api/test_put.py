@@ -43,7 +43,7 @@ def test_a_form_sent_by_put_is_kept_as_it_is(api: Api) -> None:
 
 def test_the_answer_is_that_of_a_form(api: Api) -> None:
     by_form, by_put = api.upload(), put(api, content_type="text/plain")
-    own = {"file_id", "download_link", "created_at", "delete_token"}
+    own = {"file_id", "download_link", "download_page", "created_at", "delete_token"}
     assert set(by_put) == set(by_form)
     assert {key: by_put[key] for key in set(by_put) - own} == {key: by_form[key] for key in set(by_form) - own}
 
