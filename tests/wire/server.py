@@ -32,7 +32,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 class Server:
-    """`python -m local.serve` over the directory `data`, for as long as its context lasts, started by way of `before`."""
+    """`python -m local.serve` over the directory `data`, by way of the command `before`, while its context lasts."""
 
     def __init__(self, data: Path, *arguments: str, before: Sequence[str] = (), **environment: str) -> None:
         self.data = data
