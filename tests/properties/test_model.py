@@ -273,11 +273,11 @@ def prove(make_store: Callable[[], ObjectStore], effort: settings) -> None:
 
 
 def test_a_directory_behaves_as_the_model(tmp_path: Path) -> None:
-    prove(lambda: LocalStore(tmp_path / str(uuid.uuid4())), examples(80, steps=40))
+    prove(lambda: LocalStore(tmp_path / str(uuid.uuid4())), examples(40, steps=30))
 
 
 def test_a_bucket_behaves_as_the_model(in_bucket: Objects) -> None:
-    prove(lambda: open_s3(BUCKET, f"model/{uuid.uuid4()}"), examples(5, steps=25))
+    prove(lambda: open_s3(BUCKET, f"model/{uuid.uuid4()}"), examples(4, steps=20))
 
 
 def test_what_differs_from_the_model_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
