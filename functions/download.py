@@ -148,8 +148,8 @@ add_endpoint(
     download,
     response_class=Response,
     responses={
-        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-        206: {"description": "The part of it that `Range` asks for."},
+        200: {"description": "The file.", "content": {"*/*": {}}},
+        206: {"description": "The part of it that `Range` asks for.", "content": {"*/*": {}}},
         304: {"description": "The client has it already."},
         **problems(401, 404, 410, 412, 413, 416, 429, 503),
     },
