@@ -13,6 +13,7 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
+from schemathesis import Case as AnyCase
 from schemathesis.checks import CheckFunction
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection
@@ -21,6 +22,8 @@ from functions.app import app
 from shared.http.openapi import EVERYWHERE, WITH_BODY
 from tests.api.client import Api
 from tests.properties.effort import examples
+
+Case = AnyCase[Any]
 
 TOKEN = "the-token"
 BODY_METHODS = {"post", "put", "patch"}
@@ -46,9 +49,13 @@ class Adapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *_arguments: Any, **_named: Any) -> requests.Response:
         assert request.url is not None
-        body = request.body or b""
-        content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else b"".join(body)
-        headers = {name: value for name, value in request.headers.items() if name.lower() != "transfer-encoding"}
+        content = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        assert isinstance(content, bytes)
+        headers = {
+            name: value if isinstance(value, str) else value.decode("latin-1")
+            for name, value in request.headers.items()
+            if name.lower() != "transfer-encoding"
+        }
         answer = self._api.request(request.method or "", request.url, headers, content)
         raw = urllib3.HTTPResponse(
             io.BytesIO(answer.content),
@@ -99,17 +106,17 @@ def test_an_operation_is_as_it_is_described(
 
     @examples(EXAMPLES[way])
     @given(case=operation.as_strategy(GenerationMode.POSITIVE), known=st.booleans())
-    def accepts(case: schemathesis.Case, known: bool) -> None:
+    def accepts(case: Case, known: bool) -> None:
         _leave_out_what_cannot_be_said(case)
         ask(case, known)
 
     @examples(EXAMPLES[way])
     @given(case=operation.as_strategy(GenerationMode.NEGATIVE), known=st.booleans())
-    def copes_with(case: schemathesis.Case, known: bool) -> None:
+    def copes_with(case: Case, known: bool) -> None:
         # Parameters and parts that nobody asked for are ignored, so that not all that breaks the schema is refused.
         ask(case, known, negative_data_rejection)
 
-    def ask(case: schemathesis.Case, known: bool, *excluded: CheckFunction) -> None:
+    def ask(case: Case, known: bool, *excluded: CheckFunction) -> None:
         if known and "file_id" in case.path_parameters:
             case.path_parameters["file_id"] = upload() if method == "delete" else kept
         authorised = {"Authorization": f"Bearer {TOKEN}"}
@@ -120,7 +127,7 @@ def test_an_operation_is_as_it_is_described(
         copes_with()
 
 
-def _leave_out_what_cannot_be_said(case: schemathesis.Case) -> None:
+def _leave_out_what_cannot_be_said(case: Case) -> None:
     """What a schema does not tell: one option may be given in one way only, and a digest has to be that of the bytes.
 
     A name may not consist of invisible characters, and 1.0 is no whole number here. Names of form fields which end in a
