@@ -15,6 +15,7 @@ from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.local import LocalStore
 from shared.storage.objects import ObjectStore
+from shared.storage.records import Records
 from shared.sweeping import Sweep
 from shared.tokens import Tokens
 from tests.api.client import Api, DirectoryObjects, Objects, WholeApp
@@ -70,7 +71,7 @@ def _ids(store: ObjectStore, folder: str) -> set[str]:
 
 @pytest.fixture
 def faulty(tmp_path: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    """Over a directory that nobody pulls the plug of, with short waits between tries."""
+    """Over a directory that nobody pulls the plug of."""
     monkeypatch.setattr("os.fsync", lambda _file: None)
     clock = Clock()
     store = InterposedStore(LocalStore(tmp_path / "data"))
@@ -87,7 +88,17 @@ def over(
     def never(_name: str, _value: str) -> NoReturn:
         raise AssertionError("these settings are fixed")
 
-    monkeypatch.setattr("shared.storage.records.RETRY_FOR", 0.05)
+    passed = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    # What waits between tries does so by this clock, and gives up at the same try each time.
+    defaults = Records.__init__.__kwdefaults__
+    assert defaults is not None
+    for name, value in {"sleep": sleep, "monotonic": lambda: passed, "jitter": lambda: 1.0}.items():
+        monkeypatch.setitem(defaults, name, value)
     shares = Shares(store, max_file_size=10**8, clock=clock, secret=SECRET)
     settings, tokens = Settings(), Tokens()
     app = build_app(*ROUTERS, shares=lambda: shares, settings=lambda: settings, tokens=lambda: tokens)
