@@ -65,7 +65,8 @@ fuzz: .venv/.installed-tests ## Try many more random requests, states, faults an
 soak: .venv/.installed-tests ## Have many clients at it for some minutes (SECONDS=180 CLIENTS=256)
 	@$(BIN)/python -m tests.load.soak '$(SECONDS)' '$(CLIENTS)'
 
-audit: .venv-audit/.installed ## Ask the PyPI advisory database about every locked package
+audit: .venv-audit/.installed ## Check the template by checkov, and every locked package against the PyPI advisories
+	@.venv-audit/bin/checkov --config-file .checkov.yaml
 	@for lock in $(LOCKS); do .venv-audit/bin/pip-audit --require-hashes --disable-pip -r "$$lock" || exit; done
 
 lock: .venv-audit/.installed ## Lock what requirements.txt and its like ask for, with the hashes of every file
