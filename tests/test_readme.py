@@ -44,7 +44,7 @@ VOLATILE = {
 def table(*header: str) -> list[list[str]]:
     """The cells of the one table of README that has this header."""
     lines = README.splitlines()
-    (start,) = [number for number, line in enumerate(lines) if line == f"| {' | '.join(header)} |"]
+    (start,) = [number for number, line in enumerate(lines) if line == f"| {' | '.join(header)} |".replace("|  |", "| |")]
     rows = []
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
@@ -169,6 +169,14 @@ def test_problems() -> None:
     assert len(documented) == len(set(documented))
     assert set(documented) == {(status, kind or "about:blank") for status, kind in answered_problems()}
     assert f"`{TYPE_PREFIX}`" in README
+
+
+def test_the_costs_add_up() -> None:
+    (*rows, total) = table("", "price", "100 KB", "100 MB")
+    columns = [[float(row[column].strip("*").replace(",", "")) for row in (*rows, total)] for column in (2, 3)]
+    assert len(rows) > 5
+    for *parts, told in columns:
+        assert sum(parts) == pytest.approx(told)
 
 
 def test_layout() -> None:
