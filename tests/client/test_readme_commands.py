@@ -110,7 +110,7 @@ def test_the_script_and_the_package_need_the_same() -> None:
     assert head == {name: project[name] for name in ("requires-python", "dependencies")}
 
 
-@pytest.mark.parametrize("columns", ["40", "120"])
+@pytest.mark.parametrize("columns", ["40", "60", "120"])
 def test_a_list_shows_whole_ids_however_narrow_the_terminal_is(tmp_path: Path, columns: str) -> None:
     with Server(tmp_path / "data") as server:
         client = make_client(tmp_path, f"http://127.0.0.1:{server.port}")
@@ -120,7 +120,7 @@ def test_a_list_shows_whole_ids_however_narrow_the_terminal_is(tmp_path: Path, c
             try:
                 subprocess.run(
                     [sys.executable, str(CLIENT), "ls"],
-                    env=client.environment(COLUMNS=columns, TERM="dumb"),
+                    env=client.environment(COLUMNS=columns, TERM="xterm"),
                     stdout=terminal,
                     timeout=WITHIN,
                     check=True,
