@@ -44,7 +44,9 @@ VOLATILE = {
 def table(*header: str) -> list[list[str]]:
     """The cells of the one table of README that has this header."""
     lines = README.splitlines()
-    (start,) = [number for number, line in enumerate(lines) if line == f"| {' | '.join(header)} |".replace("|  |", "| |")]
+    (start,) = [
+        number for number, line in enumerate(lines) if line == f"| {' | '.join(header)} |".replace("|  |", "| |")
+    ]
     rows = []
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
@@ -169,6 +171,19 @@ def test_problems() -> None:
     assert len(documented) == len(set(documented))
     assert set(documented) == {(status, kind or "about:blank") for status, kind in answered_problems()}
     assert f"`{TYPE_PREFIX}`" in README
+
+
+def test_what_the_readme_leads_to_is_there() -> None:
+    """Files of this repository and headings of the README itself."""
+    targets = re.findall(r"\]\((?!https?:)([^)]+)\)|<img src=\"([^\"]+)\"", README)
+    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    # As GitHub makes them.
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    assert targets
+    for target in map("".join, targets):
+        path, _, anchor = target.partition("#")
+        assert not path or (ROOT / path).exists(), target
+        assert not anchor or anchor in anchors, target
 
 
 def test_the_costs_add_up() -> None:

@@ -112,6 +112,20 @@ def test_files_are_remembered_until_they_are_deleted(page: Page, context: Browse
     expect(page.get_by_role("heading")).to_have_text("No such file")
 
 
+def test_both_pages_tell_the_same_size(page: Page) -> None:
+    for count, size in (
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (99_940, "99.9 kB"),
+        (481_500, "482 kB"),
+        (999_600, "1 MB"),
+    ):
+        drop(page, (f"{count}.txt", "x" * count))
+        expect(item(page, f"{count}.txt").locator(".state")).to_have_text(f"{size} · 0 downloads")
+        address = link(page, f"{count}.txt")
+        assert f"<dd>{size}" in page.request.get(address).text()
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_the_address_with_the_delete_token_offers_to_delete(page: Page, server: Server, *, right: bool) -> None:
     sent = server.upload([b"data"], 4)
