@@ -39,18 +39,24 @@ def test_our_own_code_is_in_it_whole(folder: Path) -> None:
         assert (folder / path).read_bytes() == (ROOT / path).read_bytes()
 
 
+def normal(name: str) -> str:
+    """The name of a package as all ways to write it are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def test_beside_it_is_what_the_functions_require_and_nothing_else(folder: Path) -> None:
-    installed = {
-        distribution.name.lower(): distribution for distribution in importlib.metadata.distributions(path=[str(folder)])
-    }
-    required = set(re.findall(r"^([\w-]+)", (ROOT / "functions" / "requirements.txt").read_text(), re.MULTILINE))
-    waiting, needed = list(required), set[str]()
+    found = importlib.metadata.distributions(path=[str(folder)])
+    installed = {normal(distribution.name): distribution for distribution in found}
+    requirements = (ROOT / "functions" / "requirements.txt").read_text()
+    required = set(map(normal, re.findall(r"^([\w-]+)", requirements, re.MULTILINE)))
+    needed: set[str] = set()
+    waiting = list(required)
     while waiting:
-        name = waiting.pop().lower().replace("_", "-")
-        if name in needed or name not in installed:
-            continue
-        needed.add(name)
-        waiting += [re.match(r"[\w.-]+", text)[0] for text in installed[name].requires or ()]  # type: ignore[index]
+        name = waiting.pop()
+        # Not what only another extra or system needs.
+        if name in installed and name not in needed:
+            needed.add(name)
+            waiting += [normal(re.split(r"[^\w.-]", text)[0]) for text in installed[name].requires or ()]
     assert set(installed) == needed
     assert required <= needed
     assert not needed & {"boto3", "botocore", "moto", "uvicorn", "pytest"}
