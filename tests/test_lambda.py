@@ -144,6 +144,13 @@ STATUSES = {
     "upload_put": 201,
     "upload_refused": 401,
     "direct_upload": 200,
+    "direct_upload_params": 200,
+    # Of an upload that nobody has begun.
+    "direct_upload_parts": 404,
+    "direct_upload_part_url": 404,
+    "direct_upload_part": 404,
+    "direct_upload_complete": 404,
+    "direct_upload_abort": 404,
     "download": 200,
     "list_metadata": 200,
     "get_metadata": 200,
