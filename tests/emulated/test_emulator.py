@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3.session
 import httpx
 import pytest
 
+from tests.api.client import BucketObjects
 from tests.emulated.deployment import ARTIFACT, ROOT
-from tests.emulated.emulator import Emulator, alive, command_line, emulating
+from tests.emulated.emulator import START_WITHIN, Emulator, alive, command_line, emulating
 
 TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
@@ -235,3 +240,29 @@ def test_a_function_that_is_not_there_is_named() -> None:
     assert run.returncode == 2
     assert "NoFunction" in run.stderr
     assert "DownloadFunction" in run.stderr
+
+
+def test_a_direct_upload_is_sealed_by_the_buckets_event(emulator: Emulator, client: httpx.Client) -> None:
+    address = "/file/s3/multipart"
+    started = client.post(address, headers=OWNER, json={"filename": "big.bin"}).json()
+    address, key = f"{address}/{started['uploadId']}", {"key": started["key"]}
+    url = client.get(f"{address}/1", headers=OWNER, params=key).json()["url"]
+    part = {"PartNumber": 1, "ETag": httpx.put(url, content=b"bytes").headers["etag"]}
+    made = client.post(f"{address}/complete", headers=OWNER, params=key, json={"parts": [part]}).json()
+    storage = found_storage(emulator)
+    deadline = time.monotonic() + START_WITHIN
+    record = f"metadata/{made['file_id'][:2]}/{made['file_id']}.json"
+    while not json.loads(storage.read(record))["sealed"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert json.loads(storage.read(record))["sealed"]
+    assert pickle.loads(storage.read(f"files/{made['file_id'][:2]}/{made['file_id']}.pickle")) == b"bytes"
+    assert client.get(made["location"]).content == b"bytes"
+    assert "Traceback" not in emulator.log.read_text()
+
+
+def found_storage(emulator: Emulator) -> BucketObjects:
+    """The bucket that the emulator says it uses."""
+    said = re.search(r"^Bucket: (\S+) on (\S+)$", emulator.log.read_text(), re.MULTILINE)
+    assert said is not None
+    session = boto3.session.Session("testing", "testing", region_name="us-east-1")
+    return BucketObjects(session.client("s3", endpoint_url=said[2]), said[1], "")
