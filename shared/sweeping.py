@@ -130,17 +130,18 @@ class Sweep:
         return True
 
     def _merge(self) -> None:
-        """Compare the listings of blobs and records, both sorted by ID, in one pass."""
+        """Compare the listings of blobs, counter cells and records, all sorted by ID, in one pass."""
         found = heapq.merge(
             ((file_id, "blob") for file_id in self._shares.blob_ids()),
+            ((file_id, "cell") for file_id in self._shares.counted_ids()),
             ((file_id, "record") for file_id in self._shares.records.ids()),
         )
         for file_id, group in itertools.groupby(found, key=lambda item: item[0]):
             kinds = {kind for _, kind in group}
-            if kinds == {"blob"}:
+            if "record" not in kinds:
                 self._shares.expiries.add_orphan(file_id, self._now + ORPHANS_WAIT)
                 self._swept.orphans += 1
-            elif kinds == {"record"}:
+            elif "blob" not in kinds:
                 self._finish_deletion(file_id)
 
     def _finish_deletion(self, file_id: str) -> None:

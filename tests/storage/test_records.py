@@ -31,6 +31,7 @@ EVERY_FIELD = dataclasses.replace(
     download_count=2,
     used_up_at=NOW + timedelta(hours=1),
     password_hash="scrypt$…",
+    cells=16,
     revision=7,
     writes=(("a", 1.5), ("b", 2.0)),
     unknown={"later": {"nested": [1, None, "é"]}},
