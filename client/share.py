@@ -1111,6 +1111,8 @@ def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
     """Turn what went wrong into words and an exit status. `resumption` says what an interruption leaves behind."""
     try:
         yield
+        # What cannot be written is to show here, and not when Python ends.
+        sys.stdout.flush()
     except Fault as fault:
         _end(screen, fault.code, str(fault), resumption if fault.code is Exit.UNAVAILABLE else "")
     except httpx.TransportError as error:

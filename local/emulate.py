@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import dataclasses
 import secrets
@@ -21,6 +22,7 @@ from uvicorn.config import STARTUP_FAILURE
 from local import artifact, aws
 from local.gateway import Gateway, Receive, Send
 from local.intrinsics import InvalidTemplate
+from local.notifications import Notifier
 from local.runtime import DEFAULT_CONCURRENCY, Runtime
 from local.template import Function, Template
 
@@ -28,10 +30,11 @@ HOST = "127.0.0.1"
 
 
 class Emulation:
-    """The gateway, whose functions end when the server stops."""
+    """The gateway, and the bucket that tells of its objects, whose functions end when the server stops."""
 
-    def __init__(self, gateway: Gateway, runtime: Runtime) -> None:
+    def __init__(self, gateway: Gateway, notifier: Notifier, runtime: Runtime) -> None:
         self._gateway = gateway
+        self._notifier = notifier
         self._runtime = runtime
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -39,8 +42,10 @@ class Emulation:
             await self._gateway(scope, receive, send)
             return
         await receive()
+        notifying = asyncio.create_task(self._notifier.run())
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        notifying.cancel()
         await self._runtime.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -97,12 +102,13 @@ def main(arguments: list[str] | None = None) -> int:
             ),
         ):
             gateway = Gateway(template.routes, runtime.invoke, domain=HOST)
+            notifier = Notifier(template.notifications, aws.s3_client(found), runtime.invoke)
             print(f"Simple File Sharing API on {url}, as it is on AWS")
             print(f"Functions: {len(template.functions)}, {which}")
             print(f"API token: {chosen.token}")
             print(f"Bucket: {', '.join(template.buckets)} on {found.get(aws.S3_ENDPOINT, found[aws.ENDPOINT])}")
             print("Stop with Ctrl-C.", flush=True)
-            return _serve(Emulation(gateway, runtime), listener)
+            return _serve(Emulation(gateway, notifier, runtime), listener)
     except (OSError, InvalidTemplate, artifact.Unfit, aws.Unusable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

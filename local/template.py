@@ -2,6 +2,7 @@
 
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-httpapi.html
+https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-s3.html
 """
 
 from __future__ import annotations
@@ -48,11 +49,22 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Notification:
+    """New objects of a bucket that a function is told of: of these event types, with keys that begin so."""
+
+    bucket: str
+    events: tuple[str, ...]
+    prefix: str
+    function: str
+
+
+@dataclass(frozen=True)
 class Template:
     functions: Mapping[str, Function]
     routes: tuple[Route, ...]
     buckets: tuple[str, ...]
     secrets: tuple[str, ...]
+    notifications: tuple[Notification, ...] = ()
 
 
 def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
@@ -82,6 +94,7 @@ class _Reader:
             tuple(route for name in functions for route in self._routes(name)),
             tuple(self._values.name(name, name) for name in self._of_type("AWS::S3::Bucket")),
             tuple(self._values.name(name, name) for name in self._of_type("AWS::SecretsManager::Secret")),
+            tuple(notification for name in functions for notification in self._notifications(name)),
         )
 
     def _of_type(self, kind: str) -> list[str]:
@@ -135,3 +148,18 @@ class _Reader:
                 method, path = "ANY", DEFAULT_ROUTE
             routes.append(Route("ANY" if method == "*" else method, path, function))
         return routes
+
+    def _notifications(self, function: str) -> list[Notification]:
+        found = []
+        for name, event in (self._properties(function).get("Events") or {}).items():
+            if event.get("Type") != "S3":
+                continue
+            where, properties = f"{function}.Events.{name}", event["Properties"]
+            types = properties["Events"] if isinstance(properties["Events"], list) else [properties["Events"]]
+            rules = ((properties.get("Filter") or {}).get("S3Key") or {}).get("Rules") or []
+            if any(rule["Name"] != "prefix" for rule in rules):
+                raise InvalidTemplate(f"{where}: only a prefix is emulated")
+            prefix = "".join(self._values.text(rule["Value"], where) for rule in rules)
+            bucket = self._values.text(properties["Bucket"], f"{where}.Bucket")
+            found.append(Notification(bucket, tuple(types), prefix, function))
+        return found

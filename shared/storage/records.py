@@ -42,6 +42,10 @@ CLOSED = -1
 class Record:
     """What is stored about one file. Times are aware and in UTC, sizes in bytes, `sha256` in hex.
 
+    A file that its sender uploads in parts has the `upload_id` of that for good, and `announced_size` is what the
+    sender said it would have. Until it is `sealed` its bytes are those of the raw object, which stays afterwards until
+    `raw_until`; a raw copy of any other file is made when it is needed.
+
     `revision` grows by one with each write, and `writes` holds the IDs of recent ones with their time (seconds since
     1970): together they tell whether a write that got no answer is in. `unknown` keeps what a newer version stored.
 
@@ -61,6 +65,10 @@ class Record:
     used_up_at: datetime | None = None
     password_hash: str | None = None
     cells: int = 0
+    upload_id: str | None = None
+    announced_size: int | None = None
+    sealed: bool = True
+    raw_until: datetime | None = None
     revision: int = 0
     writes: tuple[tuple[str, float], ...] = ()
     unknown: dict[str, Any] = field(default_factory=dict)
@@ -303,7 +311,9 @@ def _file_id(key: str) -> str:
     return key.rpartition("/")[2].removesuffix(".json")
 
 
-_TIMES = ("created_at", "expires_at", "used_up_at")
+_TIMES = ("created_at", "expires_at", "used_up_at", "raw_until")
+# What a record has that says nothing about it.
+_DEFAULTS: dict[str, Any] = {"upload_id": None, "announced_size": None, "sealed": True, "raw_until": None}
 
 
 def encode(record: Record) -> bytes:
@@ -373,6 +383,7 @@ def _record(values: Any) -> Record:
             raise ValueError(f"{name} has no time zone")
         return parsed.astimezone(UTC)
 
+    values = {**_DEFAULTS, **values}
     nothing = type(None)
     state = take("state", str)
     if state not in (UPLOADING, READY, DELETED):
@@ -395,6 +406,10 @@ def _record(values: Any) -> Record:
         used_up_at=moment("used_up_at", nothing),
         password_hash=take("password_hash", str, nothing),
         cells=cells,
+        upload_id=take("upload_id", str, nothing),
+        announced_size=number("announced_size", 0, nothing),
+        sealed=take("sealed", bool),
+        raw_until=moment("raw_until", nothing),
         revision=number("revision", 0),
         writes=parse_writes(take("writes", list)),
         unknown=values,
