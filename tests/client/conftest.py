@@ -13,14 +13,10 @@ from typing import Any
 
 import pytest
 
-from functions.app import ROUTERS
 from tests.client.proxy import Proxy
 from tests.wire.server import ROOT, WITHIN, Server
 
 CLIENT = ROOT / "client" / "share.py"
-HAS_DIRECT_UPLOAD = any(
-    getattr(route, "path", "").startswith("/file/s3/") for router in ROUTERS for route in router.routes
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,7 +81,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def proxy(server: Server) -> Iterator[Proxy]:
-    with Proxy(server.port, direct=not HAS_DIRECT_UPLOAD) as running:
+    with Proxy(server.port) as running:
         yield running
 
 
