@@ -6,6 +6,7 @@ import dataclasses
 import http.client
 import threading
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
@@ -16,21 +17,27 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @dataclasses.dataclass(slots=True)
 class Seen:
-    """A request, the bytes of its body, and the bytes of the body it was answered with."""
+    """A request, the bytes of its body, and the status and bytes of the answer from behind the proxy."""
 
     method: str
     target: str
     headers: dict[str, str]
     received: int = 0
+    status: int = 0
     sent: int = 0
 
     @property
     def is_part(self) -> bool:
-        return self.method == "PUT" and self.target.startswith("/file/s3/")
+        return self.method == "PUT" and (self.target.startswith("/file/s3/") or self.is_signed)
 
     @property
     def is_download(self) -> bool:
-        return self.method == "GET" and self.target.startswith("/file/download/")
+        return self.method == "GET" and (self.target.startswith("/file/download/") or self.is_signed)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it was sent to S3 by a client; the server signs its own requests in a header."""
+        return "X-Amz-Signature=" in self.target
 
 
 class Cut(Exception):
@@ -45,9 +52,10 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self.seen: list[Seen] = []
-        self.before: Callable[[Seen], Answer | None] = lambda _seen: None
-        self.through: Callable[[Seen, Iterator[bytes]], Iterator[bytes]] = lambda _seen, chunks: chunks
-        self.alter: Callable[[bytes], bytes] = lambda body: body
+        self.before: Callable[[Seen], Answer | None]
+        self.through: Callable[[Seen, Iterator[bytes]], Iterator[bytes]]
+        self.alter: Callable[[bytes], bytes]
+        self.reset()
         self._port = port
         proxy = self
 
@@ -82,6 +90,16 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def reset(self) -> None:
+        """As it was at first."""
+        self.seen.clear()
+        self.before = lambda _seen: None
+        self.through = lambda _seen, chunks: chunks
+        self.alter = lambda body: body
+
+    def parts_there(self) -> list[Seen]:
+        return [seen for seen in self.seen if seen.is_part and seen.status == HTTPStatus.OK]
 
     def part_bytes(self) -> int:
         return sum(seen.received for seen in self.seen if seen.is_part)
@@ -127,6 +145,7 @@ class Proxy:
         upstream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         upstream.request(seen.method, seen.target, body, {**headers, "connection": "close"})
         with upstream.getresponse() as response:
+            seen.status = response.status
             handler.send_response(response.status)
             for name, value in response.getheaders():
                 if name.lower() not in ("connection", "date", "server"):
@@ -136,3 +155,54 @@ class Proxy:
             for chunk in self.through(seen, chunks):
                 handler.wfile.write(chunk)
                 seen.sent += len(chunk)
+
+
+class HeldUp:
+    """Lets so many parts through, and holds the others until it is told."""
+
+    def __init__(self, passing: int) -> None:
+        self._slots = threading.Semaphore(passing)
+        self._released = threading.Event()
+        self.passed = 0
+        self.held = 0
+
+    def __call__(self, seen: Seen) -> None:
+        if not seen.is_part:
+            return
+        if self._slots.acquire(blocking=False):
+            self.passed += 1
+            return
+        self.held += 1
+        self._released.wait(30)
+        raise Cut
+
+    def release(self) -> None:
+        self._released.set()
+
+
+class FirstBytes:
+    """Downloads stop after so many bytes: held until released, or cut at once."""
+
+    def __init__(self, count: int, *, hold: bool) -> None:
+        self._count = count
+        self._hold = hold
+        self.reached = threading.Event()
+        self._released = threading.Event()
+
+    def __call__(self, seen: Seen, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        if not seen.is_download or self.reached.is_set():
+            yield from chunks
+            return
+        left = self._count
+        for chunk in chunks:
+            yield chunk[:left]
+            left -= min(left, len(chunk))
+            if not left:
+                break
+        self.reached.set()
+        if self._hold:
+            self._released.wait(30)
+        raise Cut
+
+    def release(self) -> None:
+        self._released.set()
