@@ -56,6 +56,7 @@ format: .venv/.installed-tests ## Rewrite the code in the project's style
 	@$(BIN)/python -m ruff format .
 
 build: .venv-sam/.installed $(PACKAGES)/.installed ## Build the Lambda functions (ARCH=arm64, or x86_64)
+	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) validate --lint
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) build --build-in-source \
 	    --parameter-overrides Architecture=$(ARCH)
 	@cd .aws-sam/build/UploadFunction && echo "Every function for $(ARCH), all alike:" \
@@ -120,7 +121,7 @@ $(PACKAGES)/.installed: functions/requirements.txt .venv-sam/.created
 	@$(SAM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --no-compile \
 	    -r functions/requirements.txt --target $(PACKAGES) --implementation cp --python-version 3.13 \
 	    --platform manylinux2014_$(ARCH:arm64=aarch64) --only-binary=:all:
-	@cd $(PACKAGES) && rm -rf bin boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
+	@cd $(PACKAGES) && rm -rf bin share boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
 	@find $(PACKAGES) -depth -type d \( -name tests -o -name test -o -name __pycache__ \) -exec rm -rf {} +
 	@cd $(PACKAGES) && '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash .
 	@touch $@
