@@ -2,7 +2,7 @@
 
 `python -m benchmarks.starts` runs each case in fresh interpreters, all cases once per round, so that a machine which is
 busy for a while is busy for all of them. An HTTP function is ready once it has answered an event that needs no storage
-and has made its S3 client; the sweep once it has made that client.
+and has made its S3 client; seal and sweep once they have made that client.
 """
 
 from __future__ import annotations
@@ -19,7 +19,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTIONS = ("upload", "download", "list_metadata", "get_metadata", "change", "delete", "health", "page", "fallback")
+FUNCTIONS = (
+    "upload",
+    "direct_upload",
+    "download",
+    "list_metadata",
+    "get_metadata",
+    "change",
+    "delete",
+    "health",
+    "page",
+    "fallback",
+)
+# Those without HTTP.
+PLAIN = ("seal", "sweep")
 ENVIRONMENT = {
     "SHARE_STORAGE": "s3://benchmark",
     "SHARE_API_TOKEN": "benchmark",
@@ -67,7 +80,7 @@ event = {{
 assert handler(event, context)["statusCode"] == 404
 {client}
 """
-_SWEEP = "from functions.sweep import handler; from shared import bootstrap; bootstrap.shares()"
+_PLAIN = "from functions.{name} import handler; from shared import bootstrap; bootstrap.shares()"
 
 
 def cases() -> dict[str, str]:
@@ -76,7 +89,7 @@ def cases() -> dict[str, str]:
         f"functions.{name}": _HTTP.format(name=name, client="" if name == "fallback" else "bootstrap.shares()")
         for name in FUNCTIONS
     }
-    return {**PEERS, **handlers, "functions.sweep": _SWEEP}
+    return {**PEERS, **handlers, **{f"functions.{name}": _PLAIN.format(name=name) for name in PLAIN}}
 
 
 def measure(codes: Mapping[str, str], rounds: int) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hmac
 import itertools
+import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from shared.errors import (
     FileTooLarge,
     InvalidValue,
     Preparing,
+    ShareError,
     StorageFull,
     StorageUnavailable,
     UnknownFile,
@@ -46,6 +48,8 @@ from shared.storage.counts import Counter
 from shared.storage.expiries import Expiries
 from shared.storage.objects import Changed, NotFound, ObjectStore, RangeNotSatisfiable, Unfinished
 from shared.storage.records import DELETED, READY, Record, Records, Stored, record_key, rfc3339
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "FILE_ID",
@@ -182,6 +186,10 @@ class Shares:
         self._require_visible(stored.record)
         return stored
 
+    def describe(self, file_id: str) -> Record:
+        """The visible file with this ID, with all its downloads. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
+        return self._total(self.find(file_id).record)
+
     def authorise(self, found: Stored, password: str | None) -> None:
         """Raises `WrongPassword` if the file has another password, `TooManyAttempts` and `DamagedFile`."""
         expected = found.record.password_hash
@@ -253,7 +261,8 @@ class Shares:
         while True:
             # One more than asked for, to know whether there is more.
             batch = list(itertools.islice(ids, limit + 1 - len(files)))
-            files += [record for record in self.records.get_many(batch) if _is_visible(record, now)]
+            visible = [record for record in self.records.get_many(batch) if _is_visible(record, now)]
+            files += self._totals(visible)
             if len(files) > limit or not batch:
                 return Page(files[:limit], len(files) > limit)
 
@@ -273,8 +282,15 @@ class Shares:
         if "password" in given:
             values["password_hash"] = None if options.password is None else self.passwords.hash(options.password)
 
+        caps = options.max_downloads is not None
+        if caps:
+            found = self._counter.fold(found)
+
         def apply(record: Record) -> Record:
             self._require_visible(record)
+            if caps and record.cells > 0:
+                # It has widened meanwhile, and what was read of it says too little to set a cap by.
+                return record
             changed = dataclasses.replace(record, **values)  # type: ignore[arg-type]
             used_up_at = (record.used_up_at or now) if is_used_up(changed) else None
             return dataclasses.replace(changed, used_up_at=used_up_at)
@@ -283,9 +299,13 @@ class Shares:
         expected = apply(found.record)
         if expected.expires_at is not None:
             self.expiries.add(file_id, expected.expires_at)
-        if options.max_downloads is not None:
+        if caps:
             self._note_used_up(expected)
-        return self.records.update(file_id, apply, found).record
+        while True:
+            stored = self.records.update(file_id, apply, found)
+            if not caps or stored.record.cells <= 0:
+                return self._total(stored.record)
+            found = self._counter.fold(stored)
 
     def delete(self, file_id: str) -> None:
         """Delete a file. Raises `UnknownFile`, `Expired`, `DamagedFile`, `Contended` and `OutcomeUnknown`.
@@ -307,6 +327,7 @@ class Shares:
         if record is None or record.upload_id is not None or record.raw_until is not None:
             self.remove_raw(file_id)
         self.store.delete(blob_key(file_id))
+        self._counter.remove(file_id)
         self.store.delete(record_key(file_id))
 
     def remove_raw(self, file_id: str) -> None:
@@ -317,6 +338,10 @@ class Shares:
     def blob_ids(self) -> Iterator[str]:
         """IDs that have a blob, sorted."""
         return blob_ids(self.store)
+
+    def counted_ids(self) -> Iterator[str]:
+        """IDs that have counter cells, sorted, some repeatedly."""
+        return (file_id for file_id in self._counter.file_ids() if FILE_ID.fullmatch(file_id))
 
     def raw_ids(self) -> Iterator[str]:
         """IDs that have a raw object or parts of one, sorted."""
@@ -350,6 +375,19 @@ class Shares:
     def check(self) -> None:
         """Raise `StorageUnavailable` unless storage answers."""
         self.store.check()
+
+    def _total(self, record: Record) -> Record:
+        [total] = self._counter.totals([record])
+        if isinstance(total, ShareError):
+            raise total
+        return total
+
+    def _totals(self, records: Sequence[Record]) -> Iterator[Record]:
+        for total in self._counter.totals(records):
+            if isinstance(total, DamagedFile):
+                log.error("%s", total)
+            elif not isinstance(total, ShareError):
+                yield total
 
     def _require_left(self, record: Record) -> None:
         if is_used_up(record):

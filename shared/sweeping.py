@@ -149,10 +149,11 @@ class Sweep:
         return True
 
     def _merge(self) -> None:
-        """Compare the listings of blobs, raw objects and records, all sorted by ID, in one pass."""
+        """Compare the listings of blobs, raw objects, counter cells and records, all sorted by ID, in one pass."""
         found = heapq.merge(
             ((file_id, "blob") for file_id in self._shares.blob_ids()),
             ((file_id, "raw") for file_id in self._shares.raw_ids()),
+            ((file_id, "cell") for file_id in self._shares.counted_ids()),
             ((file_id, "record") for file_id in self._shares.records.ids()),
         )
         for file_id, group in itertools.groupby(found, key=lambda item: item[0]):
@@ -163,7 +164,7 @@ class Sweep:
             elif "raw" in kinds:
                 # Perhaps left behind, which the record tells.
                 self._shares.expiries.add(file_id, self._now)
-            elif kinds == {"record"}:
+            elif "blob" not in kinds:
                 self._finish_deletion(file_id)
 
     def _finish_deletion(self, file_id: str) -> None:

@@ -31,6 +31,7 @@ EVERY_FIELD = dataclasses.replace(
     download_count=2,
     used_up_at=NOW + timedelta(hours=1),
     password_hash="scrypt$…",
+    cells=16,
     upload_id="2~an-upload",
     announced_size=5,
     sealed=False,
