@@ -3,6 +3,7 @@ HOST = 127.0.0.1
 PORT = 8080
 WORKERS = 1
 ARGS =
+QUICK =
 FUNCTION = DownloadFunction
 EVENT = events/download.json
 
@@ -48,8 +49,10 @@ lint: .venv/.installed-tests ## Check style, types, the layers and the template
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/cfn-lint template.yaml
 
-bench: .venv/.installed-local ## Measure how long each function takes to start (ARGS="--rounds 11")
-	@$(BIN)/python -m benchmarks.starts $(ARGS)
+bench: .venv/.installed-tests .venv-bench/.installed ## Measure beside the peers (QUICK=1 a fifth of it, ARGS="p1 p4")
+	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y --no-install-recommends nginx-light; } \
+	    || { echo 'nginx is needed (on Debian or Ubuntu: apt install nginx-light).' >&2; exit 1; }
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 format: .venv/.installed-tests ## Rewrite the code in the project's style
 	@$(BIN)/python -m ruff check --fix .
@@ -65,7 +68,7 @@ deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64
 	@$(SAM) deploy --guided $(if $(filter-out arm64,$(ARCH)),--parameter-overrides Architecture=$(ARCH))
 
 clean: ## Remove the environments, the build and every cache; uploaded files stay
-	@rm -rf .venv .venv-sam .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-bench .venv-sam .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.txt functions/requirements.txt .venv/.created
@@ -123,6 +126,12 @@ $(PACKAGES)/.installed: functions/requirements.txt .venv-sam/.created
 	@cd $(PACKAGES) && rm -rf bin boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
 	@find $(PACKAGES) -depth -type d \( -name tests -o -name test -o -name __pycache__ \) -exec rm -rf {} +
 	@cd $(PACKAGES) && '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash .
+	@touch $@
+
+.venv-bench/.installed: benchmarks/requirements.txt .venv/.created
+	@echo 'Installing what the benchmarks compare with ...'
+	@$(BIN)/python -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
 .venv-sam/.installed: local/sam-requirements.txt .venv-sam/.created
