@@ -6,6 +6,7 @@ ARGS =
 EFFORT = 20
 SECONDS = 180
 CLIENTS = 256
+QUICK =
 FUNCTION = DownloadFunction
 EVENT = events/download.json
 
@@ -56,8 +57,10 @@ lint: .venv/.installed-tests ## Check style, types, the layers and the template
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/cfn-lint template.yaml
 
-bench: .venv/.installed-local ## Measure how long each function takes to start (ARGS="--rounds 11")
-	@$(BIN)/python -m benchmarks.starts $(ARGS)
+bench: .venv/.installed-tests .venv-bench/.installed ## Measure beside the peers (QUICK=1 a fifth of it, ARGS="p1 p4")
+	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y --no-install-recommends nginx-light; } \
+	    || { echo 'nginx is needed (on Debian or Ubuntu: apt install nginx-light).' >&2; exit 1; }
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 fuzz: .venv/.installed-tests ## Try many more random requests, states, faults and kills (EFFORT=20 times as many)
 	@EFFORT=$(EFFORT) $(BIN)/python -m pytest -n 0 tests/properties tests/faults $(ARGS)
@@ -81,6 +84,7 @@ format: .venv/.installed-tests ## Rewrite the code in the project's style
 	@$(BIN)/python -m ruff format .
 
 build: .venv-sam/.installed $(PACKAGES)/.installed ## Build the Lambda functions (ARCH=arm64, or x86_64)
+	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) validate --lint
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) build --build-in-source \
 	    --parameter-overrides Architecture=$(ARCH)
 	@cd .aws-sam/build/UploadFunction && echo "Every function for $(ARCH), all alike:" \
@@ -90,7 +94,7 @@ deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64
 	@$(SAM) deploy --guided $(if $(filter-out arm64,$(ARCH)),--parameter-overrides Architecture=$(ARCH))
 
 clean: ## Remove the environments, the build and every cache; uploaded files stay
-	@rm -rf .venv .venv-sam .venv-audit .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-sam .venv-audit .venv-bench .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock .venv/.created
@@ -145,9 +149,15 @@ $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@$(SAM_BIN)/python -m pip install $(LOCKED) --no-warn-conflicts --no-compile \
 	    -r functions/requirements.lock --target $(PACKAGES) --implementation cp --python-version 3.13 \
 	    --platform manylinux2014_$(ARCH:arm64=aarch64) --only-binary=:all:
-	@cd $(PACKAGES) && rm -rf bin boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
+	@cd $(PACKAGES) && rm -rf bin share boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
 	@find $(PACKAGES) -depth -type d \( -name tests -o -name test -o -name __pycache__ \) -exec rm -rf {} +
 	@cd $(PACKAGES) && '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash .
+	@touch $@
+
+.venv-bench/.installed: benchmarks/requirements.txt .venv/.created
+	@echo 'Installing what the benchmarks compare with ...'
+	@$(BIN)/python -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
 .venv-sam/.installed: local/sam-requirements.lock .venv-sam/.created

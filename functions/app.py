@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functions import change, delete, download, get_metadata, health, list_metadata, page, upload
+from functions import change, delete, direct_upload, download, get_metadata, health, list_metadata, page, upload
 from shared.http.app import build_app, lambda_handler
 
 ROUTERS = (
     upload.router,
+    direct_upload.router,
     download.router,
     list_metadata.router,
     get_metadata.router,

@@ -29,6 +29,9 @@ async def download(request: Request, file_id: str) -> Response:
     Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, and ranges that
     start later. A GET that announces itself as a prefetch is answered 503.
 
+    Where the bytes are more than one answer can hold, 307 to an address in storage that is good for some minutes; it
+    counts as the answer that it stands for.
+
     Of a file with `max_downloads`, a later range is free only if `If-Range` holds the `ETag` of a counted answer.
     """
     shares = shares_of(request)
@@ -99,12 +102,7 @@ def _send(
         )
     limit = request.app.state.settings().inline_limit
     if limit is not None and len(span) > limit:
-        return Problem(
-            413,
-            f"At most {limit} bytes can be sent in one answer here. Ask for ranges.",
-            limit=limit,
-            kind="too-large-to-send",
-        )
+        return _redirect(request, shares, found, counted, headers)
     payload = shares.download(found, span.start, span.stop) if counted else shares.open(found, span.start, span.stop)
     if counted:
         request.app.state.observe("Downloads", 1)
@@ -118,6 +116,27 @@ def _send(
         payload.close()
         return Response(first, status, headers)
     return OutgoingResponse(Outgoing(payload.read, payload.close, first, request.app.state.threads), status, headers)
+
+
+def _redirect(request: Request, shares: Shares, found: Stored, counted: bool, headers: dict[str, str]) -> Response:
+    """To storage itself, for exactly the range that was asked for unless this is counted as a download."""
+    url = shares.download_url(
+        found,
+        counted=counted,
+        disposition=headers["Content-Disposition"],
+        content_type=headers["Content-Type"],
+        range=None if counted else request.headers["range"],
+    )
+    if counted:
+        request.app.state.observe("Downloads", 1)
+    answer = {
+        "Location": url,
+        # Of the file, so that a client can come back for the rest of it.
+        "ETag": headers["ETag"],
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+    }
+    return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers=answer)
 
 
 def _is_prefetch(request: Request) -> bool:
@@ -150,8 +169,9 @@ add_endpoint(
     responses={
         200: {"description": "The file.", "content": {"*/*": {}}},
         206: {"description": "The part of it that `Range` asks for.", "content": {"*/*": {}}},
+        307: {"description": "To storage, for what one answer cannot hold."},
         304: {"description": "The client has it already."},
-        **problems(401, 404, 410, 412, 413, 416, 429, 503),
+        **problems(401, 404, 410, 412, 416, 429, 503),
     },
 )
 

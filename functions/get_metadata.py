@@ -17,8 +17,8 @@ router = APIRouter()
 async def get_metadata(request: Request, file_id: str) -> JSONResponse:
     """Name, type, size and exact download count of a file. Looking never counts."""
     shares = shares_of(request)
-    found = await in_thread(request.app.state.threads, lambda: shares.find(file_id))
-    return JSONResponse(metadata(request, found.record))
+    record = await in_thread(request.app.state.threads, lambda: shares.describe(file_id))
+    return JSONResponse(metadata(request, record))
 
 
 add_endpoint(

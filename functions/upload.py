@@ -16,7 +16,7 @@ from shared.http.app import lambda_handler, shares_of
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.headers import media_type
-from shared.http.models import UploadedFile, base_url, metadata, problems
+from shared.http.models import UploadedFile, base_url, problems, uploaded
 from shared.http.routing import add_endpoint
 from shared.http.streams import Incoming, in_thread
 from shared.names import clean_name
@@ -38,12 +38,13 @@ async def upload(request: Request) -> Response:
     _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
     # What is wrong in the head is refused before the body comes.
     options.from_request(request, shares.lifetimes.limit)
-    async with Incoming(shares, request.app.state.threads) as incoming:
+    async with Incoming(shares.begin_upload, request.app.state.threads) as incoming:
         content_type = request.headers.get("content-type", "")
         form = await receive_form(content_type, request.stream(), incoming.write, known=options.FORM_FIELDS)
         chosen = options.from_request(request, shares.lifetimes.limit, form.fields)
         sha256 = options.form_sha256(form.fields)
-        record = await incoming.finish(form.file_name, media_type(form.content_type), chosen, sha256)
+        name, kind = form.file_name, media_type(form.content_type)
+        record = await incoming.finish(lambda upload: upload.finish(name, kind, chosen, sha256))
     return await _created(request, shares, record)
 
 
@@ -55,10 +56,11 @@ async def upload_raw(request: Request) -> Response:
     sha256 = options.announced_sha256(request)
     shares.lifetimes.expiry(shares.now(), chosen.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
-    async with Incoming(shares, request.app.state.threads) as incoming:
+    async with Incoming(shares.begin_upload, request.app.state.threads) as incoming:
         async for chunk in request.stream():
             await incoming.write(chunk)
-        record = await incoming.finish(name, media_type(request.headers.get("content-type")), chosen, sha256)
+        kind = media_type(request.headers.get("content-type"))
+        record = await incoming.finish(lambda upload: upload.finish(name, kind, chosen, sha256))
     return await _created(request, shares, record)
 
 
@@ -75,12 +77,10 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
 async def _created(request: Request, shares: Shares, record: Record) -> Response:
     request.app.state.observe("Uploads", 1)
     request.app.state.observe("UploadedBytes", record.file_size)
-    # The first use of the signing key in a process may read it from storage.
-    token = await in_thread(request.app.state.threads, lambda: shares.signing.delete_token(record.file_id))
-    body = {"file_id": record.file_id, **metadata(request, record), "delete_token": token}
+    body = await in_thread(request.app.state.threads, lambda: uploaded(request, shares, record))
     headers = {
         "Location": body["download_link"],
-        "X-Url-Delete": f"{base_url(request)}/file/{record.file_id}?token={token}",
+        "X-Url-Delete": f"{base_url(request)}/file/{record.file_id}?token={body['delete_token']}",
     }
     if _wants_text(request):
         return PlainTextResponse(body["download_link"] + "\n", HTTPStatus.CREATED, headers)

@@ -15,13 +15,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import boto3.session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.intrinsics import REGION
 from local.processes import kill_group, tethered
-from local.template import Template
+from local.template import CorsRule, Template
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import CORSRuleTypeDef
 
 HOST = "127.0.0.1"
 START_WITHIN = 60.0  # seconds
@@ -64,16 +69,19 @@ def services(s3: str | None = None, environment: Mapping[str, str] = os.environ)
 
 
 def provide(template: Template, token: str, found: Mapping[str, str]) -> None:
-    """Make the buckets of the template, and its secrets with the API token in them. Raises `Unusable`."""
-    key, secret = (found[name] for name in _CREDENTIALS)
-    session = boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
-    secrets_url = found[ENDPOINT]
+    """Make the buckets of the template with their CORS rules, and its secrets with the API token in them.
+
+    Raises `Unusable`.
+    """
     try:
-        s3 = session.client("s3", endpoint_url=found.get(S3_ENDPOINT, secrets_url))
+        s3 = s3_client(found)
         for bucket in template.buckets:
             with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
                 s3.create_bucket(Bucket=bucket)
-        secrets = session.client("secretsmanager", endpoint_url=secrets_url)
+            if bucket in template.cors:
+                rules = [_cors_rule(rule) for rule in template.cors[bucket]]
+                s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
+        secrets = _session(found).client("secretsmanager", endpoint_url=found[ENDPOINT])
         for name in template.secrets:
             try:
                 secrets.create_secret(Name=name, SecretString=token)
@@ -81,6 +89,26 @@ def provide(template: Template, token: str, found: Mapping[str, str]) -> None:
                 secrets.put_secret_value(SecretId=name, SecretString=token)
     except (BotoCoreError, ClientError, ValueError) as error:
         raise Unusable(str(error)) from error
+
+
+def _cors_rule(rule: CorsRule) -> CORSRuleTypeDef:
+    return {
+        "AllowedMethods": rule.methods,
+        "AllowedOrigins": rule.origins,
+        "AllowedHeaders": rule.headers,
+        "ExposeHeaders": rule.exposed,
+        "MaxAgeSeconds": rule.max_age,
+    }
+
+
+def s3_client(found: Mapping[str, str]) -> S3Client:
+    """A client of the S3 that a process with this environment uses."""
+    return _session(found).client("s3", endpoint_url=found.get(S3_ENDPOINT, found[ENDPOINT]))
+
+
+def _session(found: Mapping[str, str]) -> boto3.session.Session:
+    key, secret = (found[name] for name in _CREDENTIALS)
+    return boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-httpapi.html
+https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-s3.html
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,36 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Notification:
+    """New objects of a bucket that a function is told of: of these event types, with keys that begin so."""
+
+    bucket: str
+    events: tuple[str, ...]
+    prefix: str
+    function: str
+
+
+@dataclass(frozen=True)
+class CorsRule:
+    """What pages of other origins may do with a bucket, for `max_age` seconds without asking again."""
+
+    methods: tuple[str, ...]
+    origins: tuple[str, ...]
+    headers: tuple[str, ...]
+    exposed: tuple[str, ...]
+    max_age: int
+
+
+@dataclass(frozen=True)
 class Template:
+    """A template. `cors` has the rules of the buckets that have any, by their names."""
+
     functions: Mapping[str, Function]
     routes: tuple[Route, ...]
     buckets: tuple[str, ...]
     secrets: tuple[str, ...]
+    notifications: tuple[Notification, ...] = ()
+    cors: Mapping[str, tuple[CorsRule, ...]] = field(default_factory=dict)
 
 
 def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
@@ -82,6 +108,12 @@ class _Reader:
             tuple(route for name in functions for route in self._routes(name)),
             tuple(self._values.name(name, name) for name in self._of_type("AWS::S3::Bucket")),
             tuple(self._values.name(name, name) for name in self._of_type("AWS::SecretsManager::Secret")),
+            tuple(notification for name in functions for notification in self._notifications(name)),
+            {
+                self._values.name(name, name): rules
+                for name in self._of_type("AWS::S3::Bucket")
+                if (rules := self._cors_rules(name))
+            },
         )
 
     def _of_type(self, kind: str) -> list[str]:
@@ -135,3 +167,38 @@ class _Reader:
                 method, path = "ANY", DEFAULT_ROUTE
             routes.append(Route("ANY" if method == "*" else method, path, function))
         return routes
+
+    def _notifications(self, function: str) -> list[Notification]:
+        found = []
+        for name, event in (self._properties(function).get("Events") or {}).items():
+            if event.get("Type") != "S3":
+                continue
+            where, properties = f"{function}.Events.{name}", event["Properties"]
+            types = properties["Events"] if isinstance(properties["Events"], list) else [properties["Events"]]
+            rules = ((properties.get("Filter") or {}).get("S3Key") or {}).get("Rules") or []
+            if any(rule["Name"] != "prefix" for rule in rules):
+                raise InvalidTemplate(f"{where}: only a prefix is emulated")
+            prefix = "".join(self._values.text(rule["Value"], where) for rule in rules)
+            bucket = self._values.text(properties["Bucket"], f"{where}.Bucket")
+            found.append(Notification(bucket, tuple(types), prefix, function))
+        return found
+
+    def _cors_rules(self, bucket: str) -> tuple[CorsRule, ...]:
+        where = f"{bucket}.CorsConfiguration"
+        rules = (self._properties(bucket).get("CorsConfiguration") or {}).get("CorsRules") or []
+        return tuple(
+            CorsRule(
+                methods=self._texts(rule["AllowedMethods"], f"{where}.AllowedMethods"),
+                origins=self._texts(rule["AllowedOrigins"], f"{where}.AllowedOrigins"),
+                headers=self._texts(rule.get("AllowedHeaders", []), f"{where}.AllowedHeaders"),
+                exposed=self._texts(rule.get("ExposedHeaders", []), f"{where}.ExposedHeaders"),
+                max_age=int(self._values.text(rule.get("MaxAge", 0), f"{where}.MaxAge")),
+            )
+            for rule in rules
+        )
+
+    def _texts(self, value: Any, where: str) -> tuple[str, ...]:
+        listed = self._values.value(value, where)
+        if not isinstance(listed, list):
+            raise InvalidTemplate(f"{where}: {listed!r} is no list")
+        return tuple(self._values.text(each, where) for each in listed)

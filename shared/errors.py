@@ -97,6 +97,14 @@ class UsedUp(ShareError):
         self.file_id = file_id
 
 
+class Preparing(ShareError):
+    """The copy that the file can be downloaded from is being made; nothing was counted."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"the raw object of {file_id} is not ready yet")
+        self.file_id = file_id
+
+
 class DigestMismatch(ShareError):
     """The bytes received do not have the SHA-256 that the caller announced."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hmac
 import itertools
+import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from shared.errors import (
     Expired,
     FileTooLarge,
     InvalidValue,
+    Preparing,
+    ShareError,
     StorageFull,
     StorageUnavailable,
     UnknownFile,
@@ -28,11 +31,25 @@ from shared.errors import (
 from shared.options import Lifetimes, Options
 from shared.passwords import Passwords
 from shared.signing import Signing, stored_secret
-from shared.storage.blobs import BlobWriter, Payload, blob_ids, blob_key, hash_blob, open_payload
+from shared.storage.blobs import (
+    BlobWriter,
+    Payload,
+    blob_ids,
+    blob_key,
+    extract,
+    hash_blob,
+    open_payload,
+    open_raw,
+    raw_ids,
+    raw_key,
+    require_raw,
+)
 from shared.storage.counts import Counter
 from shared.storage.expiries import Expiries
-from shared.storage.objects import NotFound, ObjectStore
+from shared.storage.objects import Changed, NotFound, ObjectStore, RangeNotSatisfiable, Unfinished
 from shared.storage.records import DELETED, READY, Record, Records, Stored, record_key, rfc3339
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "FILE_ID",
@@ -53,6 +70,14 @@ KEEP_USED_UP_FOR = timedelta(days=1)
 # A blob without a record is left alone for a day (see the sweep). A process that slept between the two must not
 # make a record for what may be gone.
 RECORD_WITHIN = timedelta(hours=1)
+
+KEEP_RAW_FOR = timedelta(days=1)
+# Longer than any signed URL is good for, and a copy is made.
+KEEP_RAW_MARGIN = timedelta(minutes=10)
+EXTRACT_WITHIN = 20.0  # seconds
+URL_LIFETIME = 300  # seconds
+# Whoever has the URL can use it again, uncounted.
+CAPPED_URL_LIFETIME = 60  # seconds
 
 
 def utc_now() -> datetime:
@@ -161,6 +186,10 @@ class Shares:
         self._require_visible(stored.record)
         return stored
 
+    def describe(self, file_id: str) -> Record:
+        """The visible file with this ID, with all its downloads. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
+        return self._total(self.find(file_id).record)
+
     def authorise(self, found: Stored, password: str | None) -> None:
         """Raises `WrongPassword` if the file has another password, `TooManyAttempts` and `DamagedFile`."""
         expected = found.record.password_hash
@@ -175,28 +204,51 @@ class Shares:
     def open(self, found: Stored, start: int, stop: int) -> Payload:
         """The bytes `[start, stop)` of a file, not counted. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
         record = found.record
+        read = open_payload if record.sealed else open_raw
         try:
-            return open_payload(self.store, record.file_id, record.file_size, start, stop)
+            return read(self.store, record.file_id, record.file_size, start, stop)
         except NotFound as error:
-            # It may have been deleted since its record was read; only if not, the blob is missing.
-            self.find(record.file_id)
-            raise DamagedFile(record.file_id, "the blob is missing") from error
+            # It may have been deleted since its record was read, or sealed; only if not, the bytes are missing.
+            current = self.find(record.file_id)
+            if current.record.sealed and not record.sealed:
+                return self.open(current, start, stop)
+            raise DamagedFile(record.file_id, "its bytes are missing") from error
 
     def download(self, found: Stored, start: int, stop: int) -> Payload:
         """As `open`, and counted as one download before it returns; a blob that cannot be read counts nothing.
 
         Raises also `UsedUp`, `Contended` and `OutcomeUnknown`, and then hands out nothing.
         """
-        if is_used_up(found.record):
-            raise UsedUp(found.record.file_id)
+        self._require_left(found.record)
         payload = self.open(found, start, stop)
         try:
-            if self._counter.count(found, self._require_visible) is None:
-                raise UsedUp(found.record.file_id)
+            self._count(found)
         except BaseException:
             payload.close()
             raise
         return payload
+
+    def download_url(
+        self, found: Stored, *, counted: bool, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        """Where storage itself hands out the bytes of a file for some minutes, as one download if `counted`.
+
+        The headers of its answer are `disposition` and `content_type`; with `range`, the URL is good for exactly that
+        `Range` header. Only where the store signs. Raises what `download` raises, and `Preparing`.
+        """
+        if counted:
+            self._require_left(found.record)
+        found = self._with_raw(found)
+        if counted:
+            self._count(found)
+        record = found.record
+        lifetime = URL_LIFETIME if record.max_downloads is None else CAPPED_URL_LIFETIME
+        if record.expires_at is not None:
+            lifetime = min(lifetime, int((record.expires_at - self.now()).total_seconds()))
+            if lifetime < 1:
+                raise Expired(record.file_id)
+        key = raw_key(record.file_id)
+        return self.store.signed_url(key, lifetime, disposition=disposition, content_type=content_type, range=range)
 
     def page(self, after: str, limit: int) -> Page:
         """At most `limit` visible files whose IDs sort behind `after`.
@@ -209,7 +261,8 @@ class Shares:
         while True:
             # One more than asked for, to know whether there is more.
             batch = list(itertools.islice(ids, limit + 1 - len(files)))
-            files += [record for record in self.records.get_many(batch) if _is_visible(record, now)]
+            visible = [record for record in self.records.get_many(batch) if _is_visible(record, now)]
+            files += self._totals(visible)
             if len(files) > limit or not batch:
                 return Page(files[:limit], len(files) > limit)
 
@@ -229,8 +282,15 @@ class Shares:
         if "password" in given:
             values["password_hash"] = None if options.password is None else self.passwords.hash(options.password)
 
+        caps = options.max_downloads is not None
+        if caps:
+            found = self._counter.fold(found)
+
         def apply(record: Record) -> Record:
             self._require_visible(record)
+            if caps and record.cells > 0:
+                # It has widened meanwhile, and what was read of it says too little to set a cap by.
+                return record
             changed = dataclasses.replace(record, **values)  # type: ignore[arg-type]
             used_up_at = (record.used_up_at or now) if is_used_up(changed) else None
             return dataclasses.replace(changed, used_up_at=used_up_at)
@@ -239,9 +299,13 @@ class Shares:
         expected = apply(found.record)
         if expected.expires_at is not None:
             self.expiries.add(file_id, expected.expires_at)
-        if options.max_downloads is not None:
+        if caps:
             self._note_used_up(expected)
-        return self.records.update(file_id, apply, found).record
+        while True:
+            stored = self.records.update(file_id, apply, found)
+            if not caps or stored.record.cells <= 0:
+                return self._total(stored.record)
+            found = self._counter.fold(stored)
 
     def delete(self, file_id: str) -> None:
         """Delete a file. Raises `UnknownFile`, `Expired`, `DamagedFile`, `Contended` and `OutcomeUnknown`.
@@ -253,23 +317,45 @@ class Shares:
         # Found again by the sweep should this process end before it has done all.
         self.expiries.add(file_id, now)
         record = self.records.update(file_id, _mark_deleted, found).record
-        self.remove(file_id)
+        self.remove(file_id, record)
         for due in (now, record.expires_at, record.used_up_at and record.used_up_at + KEEP_USED_UP_FOR):
             if due is not None:
                 self.expiries.withdraw(file_id, due)
 
-    def remove(self, file_id: str) -> None:
+    def remove(self, file_id: str, record: Record | None = None) -> None:
         """Remove all that is stored under an ID, the record last. For files marked as deleted, and for leftovers."""
+        if record is None or record.upload_id is not None or record.raw_until is not None:
+            self.remove_raw(file_id)
         self.store.delete(blob_key(file_id))
+        self._counter.remove(file_id)
         self.store.delete(record_key(file_id))
+
+    def remove_raw(self, file_id: str) -> None:
+        """Remove the raw object of a file, and what it was to be made of."""
+        self.store.abort_parts(raw_key(file_id))
+        self.store.delete(raw_key(file_id))
 
     def blob_ids(self) -> Iterator[str]:
         """IDs that have a blob, sorted."""
         return blob_ids(self.store)
 
+    def counted_ids(self) -> Iterator[str]:
+        """IDs that have counter cells, sorted, some repeatedly."""
+        return (file_id for file_id in self._counter.file_ids() if FILE_ID.fullmatch(file_id))
+
+    def raw_ids(self) -> Iterator[str]:
+        """IDs that have a raw object or parts of one, sorted."""
+        return (file_id for file_id in raw_ids(self.store) if FILE_ID.fullmatch(file_id))
+
     def verify(self, record: Record) -> None:
-        """Read the whole blob of a file. Raises `UnknownFile`, and `DamagedFile` unless it is what the record says."""
+        """Read the whole blob of a file. Raises `UnknownFile`, and `DamagedFile` unless it is what the record says.
+
+        Of one that is not sealed yet, only the size is known.
+        """
         try:
+            if not record.sealed:
+                require_raw(self.store, record.file_id, record.file_size)
+                return
             sha256 = hash_blob(self.store, record.file_id, record.file_size)
         except NotFound as error:
             # It may have been deleted since its record was read; only if not, the blob is missing.
@@ -289,6 +375,65 @@ class Shares:
     def check(self) -> None:
         """Raise `StorageUnavailable` unless storage answers."""
         self.store.check()
+
+    def _total(self, record: Record) -> Record:
+        [total] = self._counter.totals([record])
+        if isinstance(total, ShareError):
+            raise total
+        return total
+
+    def _totals(self, records: Sequence[Record]) -> Iterator[Record]:
+        for total in self._counter.totals(records):
+            if isinstance(total, DamagedFile):
+                log.error("%s", total)
+            elif not isinstance(total, ShareError):
+                yield total
+
+    def _require_left(self, record: Record) -> None:
+        if is_used_up(record):
+            raise UsedUp(record.file_id)
+
+    def _count(self, found: Stored) -> None:
+        if self._counter.count(found, self._require_visible) is None:
+            raise UsedUp(found.record.file_id)
+
+    def _with_raw(self, found: Stored) -> Stored:
+        """Have a raw object, and have it stay for longer than a URL. Raises `Preparing` and what `open` raises."""
+        found = self._keep_raw(found)
+        record = found.record
+        try:
+            require_raw(self.store, record.file_id, record.file_size)
+            return found
+        except NotFound as error:
+            if not record.sealed and not self.find(record.file_id).record.sealed:
+                raise DamagedFile(record.file_id, "its bytes are missing") from error
+        try:
+            extract(self.store, record.file_id, record.file_size, EXTRACT_WITHIN)
+        except Unfinished as error:
+            raise Preparing(record.file_id) from error
+        except (NotFound, RangeNotSatisfiable, Changed) as error:
+            self.find(record.file_id)
+            raise DamagedFile(record.file_id, "its bytes are missing") from error
+        try:
+            self.find(record.file_id)
+        except UnknownFile:
+            # Its deletion was over before the copy was there.
+            self.store.delete(raw_key(record.file_id))
+            raise
+        return found
+
+    def _keep_raw(self, found: Stored) -> Stored:
+        file_id, now = found.record.file_id, self.now()
+        if found.record.raw_until is not None and found.record.raw_until - now > KEEP_RAW_MARGIN:
+            return found
+        until = now + KEEP_RAW_FOR
+        self.expiries.add(file_id, until)
+
+        def keep(record: Record) -> Record:
+            self._require_visible(record)
+            return dataclasses.replace(record, raw_until=until)
+
+        return self.records.update(file_id, keep, found)
 
     def _new_expiry(self, record: Record, now: datetime, expires_in: int | None) -> datetime | None:
         if expires_in is None and self.lifetimes.longest is not None:

@@ -13,11 +13,12 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads
 from shared.errors import DamagedFile, ShareError, UnknownFile
 from shared.sharing import FILE_ID, KEEP_USED_UP_FOR, Shares
 from shared.storage.expiries import PREFIX, Entry
 from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound
-from shared.storage.records import DELETED, READY, Record
+from shared.storage.records import DELETED, READY, UPLOADING, Record
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,14 @@ UNFINISHED_FOR = timedelta(days=2)
 
 @dataclass(slots=True)
 class Swept:
-    """What one run did. `removed` counts files that were over, `leftovers` what had no record or was never finished."""
+    """What one run did.
+
+    `removed` counts files that were over, `sealed` those whose blob was not made in time, `leftovers` what had no
+    record or was never finished.
+    """
 
     removed: int = 0
+    sealed: int = 0
     leftovers: int = 0
     orphans: int = 0
     failed: int = 0
@@ -43,6 +49,7 @@ class Sweep:
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
+        self._uploads = DirectUploads(shares)
         self._now = shares.now()
         self._swept = Swept()
 
@@ -83,6 +90,8 @@ class Sweep:
         return dataclasses.replace(record, state=DELETED) if self._is_over(record) else record
 
     def _is_over(self, record: Record) -> bool:
+        if record.state == UPLOADING:
+            return record.created_at + UPLOAD_WITHIN <= self._now
         if record.state != READY:
             return False
         if record.expires_at is not None and record.expires_at <= self._now:
@@ -90,15 +99,25 @@ class Sweep:
         return record.used_up_at is not None and record.used_up_at + KEEP_USED_UP_FOR <= self._now
 
     def _follow(self, record: Record) -> None:
+        file_id, expiries = record.file_id, self._shares.expiries
         if record.state == DELETED:
-            self._shares.remove(record.file_id)
+            self._shares.remove(file_id, record)
             self._swept.removed += 1
             return
+        if record.state == UPLOADING:
+            expiries.add(file_id, record.created_at + UPLOAD_WITHIN)
+            return
+        if not record.sealed:
+            self._swept.sealed += self._uploads.seal(file_id)
+        if record.raw_until is not None and record.raw_until > self._now:
+            expiries.add(file_id, record.raw_until)
+        else:
+            self._shares.remove_raw(file_id)
         # The entry was too early: the options were changed since, or the file was used up again.
         if record.expires_at is not None:
-            self._shares.expiries.add(record.file_id, record.expires_at)
+            expiries.add(file_id, record.expires_at)
         if record.used_up_at is not None:
-            self._shares.expiries.add(record.file_id, record.used_up_at + KEEP_USED_UP_FOR)
+            expiries.add(file_id, record.used_up_at + KEEP_USED_UP_FOR)
 
     def _remove_orphan(self, entry: Entry) -> None:
         # Only what was found without a record a day ago, and still has none: an upload makes its blob first.
@@ -130,17 +149,22 @@ class Sweep:
         return True
 
     def _merge(self) -> None:
-        """Compare the listings of blobs and records, both sorted by ID, in one pass."""
+        """Compare the listings of blobs, raw objects, counter cells and records, all sorted by ID, in one pass."""
         found = heapq.merge(
             ((file_id, "blob") for file_id in self._shares.blob_ids()),
+            ((file_id, "raw") for file_id in self._shares.raw_ids()),
+            ((file_id, "cell") for file_id in self._shares.counted_ids()),
             ((file_id, "record") for file_id in self._shares.records.ids()),
         )
         for file_id, group in itertools.groupby(found, key=lambda item: item[0]):
             kinds = {kind for _, kind in group}
-            if kinds == {"blob"}:
+            if "record" not in kinds:
                 self._shares.expiries.add_orphan(file_id, self._now + ORPHANS_WAIT)
                 self._swept.orphans += 1
-            elif kinds == {"record"}:
+            elif "raw" in kinds:
+                # Perhaps left behind, which the record tells.
+                self._shares.expiries.add(file_id, self._now)
+            elif "blob" not in kinds:
                 self._finish_deletion(file_id)
 
     def _finish_deletion(self, file_id: str) -> None:

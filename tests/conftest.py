@@ -14,6 +14,7 @@ import boto3.session
 import httpx
 import pytest
 from botocore.config import Config
+from hypothesis import settings
 
 from functions import fallback
 from functions.app import ROUTERS
@@ -32,6 +33,10 @@ SERVER = "http://share.test:8080"
 
 # The loggers that the first event of a Lambda function takes over for the whole process.
 LAMBDA_LOGGERS = ("shared", "mangum")
+
+# The same examples each time, and as long for each as a busy machine needs.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
 
 LoggerState = tuple[int, bool, list[logging.Handler]]
 

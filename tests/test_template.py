@@ -16,6 +16,7 @@ from samtranslator.translator.translator import Translator  # type: ignore[impor
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from shared.settings import Settings
+from shared.storage.blobs import raw_key
 from shared.sweeping import Swept
 from shared.telemetry import NAME, NAMESPACE
 from tests.gateway import routes
@@ -76,8 +77,16 @@ def allowed(module: str) -> set[tuple[str, str]]:
     return found
 
 
+# As whoever is notified of its objects refers to it, since it refers to them.
+BY_NAME = "arn:${AWS::Partition}:s3:::${BucketPrefix}-${AWS::AccountId}-${AWS::Region}"
+
+
 def target(resource: Properties) -> str:
     match resource:
+        case {"Fn::Sub": str(text)} if text == BY_NAME:
+            return "Bucket"
+        case {"Fn::Sub": str(text)} if text.startswith(f"{BY_NAME}/"):
+            return text.removeprefix(f"{BY_NAME}/")
         case {"Fn::Sub": str(text)} if text.startswith("${Bucket.Arn}/"):
             return text.removeprefix("${Bucket.Arn}/")
         case {"Fn::GetAtt": ["Bucket", "Arn"]} | {"Fn::GetAtt": "Bucket.Arn"}:
@@ -122,12 +131,13 @@ def test_the_routes_are_those_of_the_routers() -> None:
     assert set(deployed) == expected | {(None, "$default", "fallback")}
 
 
-def test_only_the_sweep_has_a_schedule() -> None:
+def test_only_the_sweep_has_a_schedule_and_only_the_seal_is_notified() -> None:
     kinds = {
         module: {event["Type"] for event in resource["Properties"]["Events"].values()}
         for module, resource in FUNCTIONS.items()
     }
     assert kinds.pop("sweep") == {"Schedule"}
+    assert kinds.pop("seal") == {"S3"}
     assert set(map(frozenset, kinds.values())) == {frozenset({"HttpApi"})}
 
 
@@ -150,9 +160,26 @@ def test_the_defaults_are_settings_that_the_functions_start_with() -> None:
             "POWERTOOLS_TRACE_DISABLED": "true",
         }
     )
-    # Whatever can be uploaded can be downloaded in one answer.
+    assert settings.max_file_size == Settings.max_file_size
     assert settings.inline_limit is not None
-    assert settings.max_file_size <= settings.inline_limit
+
+
+def test_the_seal_is_told_of_what_direct_uploads_make() -> None:
+    (event,) = FUNCTIONS["seal"]["Properties"]["Events"].values()
+    # `compose` makes small raw objects by PutObject, and those are no uploads.
+    assert event["Properties"] == {
+        "Bucket": {"Ref": "Bucket"},
+        "Events": "s3:ObjectCreated:CompleteMultipartUpload",
+        "Filter": {"S3Key": {"Rules": [{"Name": "prefix", "Value": raw_key("")}]}},
+    }
+
+
+def test_pages_of_any_site_that_may_use_the_api_may_send_parts() -> None:
+    (rule,) = only("AWS::S3::Bucket")["Properties"]["CorsConfiguration"]["CorsRules"]
+    # Without the etags of its parts nobody can complete an upload.
+    assert ("PUT" in rule["AllowedMethods"], rule["ExposedHeaders"]) == (True, ["ETag"])
+    # The upload page is at the gateway's own address, which nothing in the template can name.
+    assert rule["AllowedOrigins"] == ["*"]
 
 
 def test_files_are_kept_in_the_bucket() -> None:
@@ -176,7 +203,7 @@ def test_every_action_is_written_out_and_on_resources_of_the_stack() -> None:
 
 @pytest.mark.parametrize("module", FUNCTIONS)
 def test_the_token_is_known_only_where_it_is_checked(module: str) -> None:
-    checks = module in ("upload", "list_metadata", "change", "delete")
+    checks = module in ("upload", "direct_upload", "list_metadata", "change", "delete")
     assert ("SHARE_API_TOKEN_SECRET" in variables(module)) == checks
     assert (("secretsmanager:GetSecretValue", "ApiToken") in allowed(module)) == checks
 
@@ -201,10 +228,10 @@ MAY_CHANGE = {
         ("s3:PutObject", "expiries/*"),
         ("s3:PutObject", "secret"),
     },
-    "download": {("s3:PutObject", "metadata/*"), ("s3:PutObject", "expiries/*"), ("s3:PutObject", "secret")},
-    "page": {("s3:PutObject", "secret")},
-    "change": {("s3:PutObject", "metadata/*"), ("s3:PutObject", "expiries/*"), ("s3:PutObject", "secret")},
-    "delete": {
+    "direct_upload": {
+        ("s3:PutObject", "raw/*"),
+        ("s3:DeleteObject", "raw/*"),
+        ("s3:AbortMultipartUpload", "raw/*"),
         ("s3:DeleteObject", "files/*"),
         ("s3:PutObject", "metadata/*"),
         ("s3:DeleteObject", "metadata/*"),
@@ -212,16 +239,61 @@ MAY_CHANGE = {
         ("s3:DeleteObject", "expiries/*"),
         ("s3:PutObject", "secret"),
     },
+    "download": {
+        ("s3:PutObject", "raw/*"),
+        ("s3:DeleteObject", "raw/*"),
+        ("s3:AbortMultipartUpload", "raw/*"),
+        ("s3:PutObject", "metadata/*"),
+        ("s3:PutObject", "counts/*"),
+        ("s3:DeleteObject", "counts/*"),
+        ("s3:PutObject", "expiries/*"),
+        ("s3:PutObject", "secret"),
+    },
+    "seal": {
+        ("s3:PutObject", "files/*"),
+        ("s3:DeleteObject", "files/*"),
+        ("s3:AbortMultipartUpload", "files/*"),
+        ("s3:PutObject", "metadata/*"),
+    },
+    "page": {("s3:PutObject", "secret")},
+    "change": {
+        ("s3:PutObject", "metadata/*"),
+        ("s3:PutObject", "counts/*"),
+        ("s3:DeleteObject", "counts/*"),
+        ("s3:PutObject", "expiries/*"),
+        ("s3:PutObject", "secret"),
+    },
+    "delete": {
+        ("s3:DeleteObject", "files/*"),
+        ("s3:DeleteObject", "raw/*"),
+        ("s3:AbortMultipartUpload", "raw/*"),
+        ("s3:PutObject", "metadata/*"),
+        ("s3:DeleteObject", "metadata/*"),
+        ("s3:DeleteObject", "counts/*"),
+        ("s3:PutObject", "expiries/*"),
+        ("s3:DeleteObject", "expiries/*"),
+        ("s3:PutObject", "secret"),
+    },
     "sweep": {
+        ("s3:PutObject", "files/*"),
+        ("s3:DeleteObject", "raw/*"),
+        ("s3:AbortMultipartUpload", "raw/*"),
         ("s3:DeleteObject", "files/*"),
         ("s3:AbortMultipartUpload", "files/*"),
         ("s3:PutObject", "metadata/*"),
         ("s3:DeleteObject", "metadata/*"),
+        ("s3:DeleteObject", "counts/*"),
         ("s3:PutObject", "expiries/*"),
         ("s3:DeleteObject", "expiries/*"),
     },
 }
-READING = ("s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads", "secretsmanager:GetSecretValue")
+READING = (
+    "s3:GetObject",
+    "s3:ListBucket",
+    "s3:ListBucketMultipartUploads",
+    "s3:ListMultipartUploadParts",
+    "secretsmanager:GetSecretValue",
+)
 
 
 @pytest.mark.parametrize("module", FUNCTIONS)
@@ -332,7 +404,16 @@ def test_the_translation_is_sound(parameters: dict[str, str]) -> None:
     assert [str(match) for match in matches] == []
 
 
-METRICS = {"Uploads", "UploadedBytes", "Downloads", "DownloadedBytes", "CounterConflicts", "Retries", "ColdStart"}
+METRICS = {
+    "Uploads",
+    "UploadedBytes",
+    "Downloads",
+    "DownloadedBytes",
+    "Sealed",
+    "CounterConflicts",
+    "Retries",
+    "ColdStart",
+}
 
 
 def test_the_dashboard_shows_every_metric_of_the_functions() -> None:

@@ -104,7 +104,7 @@ def lambda_handler(*routers: APIRouter, shares: Callable[[], Shares] = bootstrap
     return telemetry.lazily(
         build,
         CORRELATION_ID,
-        log_keys=lambda event: _file_id((event.get("pathParameters") or {}).get("file_id") or ""),
+        log_keys=lambda event: _file_id(_named(event)),
     )
 
 
@@ -112,6 +112,12 @@ def _time_left(scope: Scope) -> float:
     """Seconds of the invocation in which an answer can still be made."""
     left: int = scope["aws.context"].get_remaining_time_in_millis()
     return left / 1000 - ANSWER_WITHIN
+
+
+def _named(event: dict[str, Any]) -> str:
+    """What stands where a request names its file: in its path, or at the end of its key in direct uploads."""
+    parameters = {**(event.get("queryStringParameters") or {}), **(event.get("pathParameters") or {})}
+    return parameters.get("file_id") or (parameters.get("key") or "").rpartition("/")[2]
 
 
 def _file_id(text: str) -> dict[str, str]:

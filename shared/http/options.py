@@ -41,6 +41,21 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
     )
 
 
+def from_metadata(request: Request, longest: int, metadata: Mapping[str, Any]) -> Options:
+    """As `from_request`, with options as JSON has them, texts or numbers; other members are not ours."""
+    fields = {}
+    for name in CHANGEABLE:
+        value = metadata.get(name)
+        if value is None:
+            continue
+        # `type`, since to isinstance True is a number.
+        if type(value) not in (int, str):
+            raise InvalidValue(name, "must be text or a whole number")
+        _require_encodable(name, str(value))
+        fields[name] = str(value)
+    return from_request(request, longest, fields)
+
+
 def form_sha256(fields: Mapping[str, str]) -> str | None:
     """The SHA-256 (hex) that a form says its file has. Raises `InvalidValue`."""
     sha256 = fields.get("sha256")
@@ -55,23 +70,29 @@ async def from_json(request: Request, longest: int) -> tuple[Options, frozenset[
     Raises `InvalidValue`, and `HTTPException` 400, 413 and 415.
     """
     _require_no_password(request)
+    values = await read_json(request, MAX_JSON_BYTES)
+    for name, value in values.items():
+        _require_type(name, value)
+    return checked(Options(**values), longest), frozenset(values)
+
+
+async def read_json(request: Request, most: int) -> dict[str, Any]:
+    """The JSON object that is the body, of at most so many bytes. Raises `HTTPException` 400, 413 and 415."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in ("application/json", "application/merge-patch+json"):
         raise HTTPException(415, "The body must be application/json.")
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise HTTPException(413, f"The body is larger than {MAX_JSON_BYTES} bytes.")
+        if len(body) > most:
+            raise HTTPException(413, f"The body is larger than {most} bytes.")
     try:
         values = json.loads(body, object_pairs_hook=_no_duplicates, parse_int=_number)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, "The body is not JSON.") from error
     if not isinstance(values, dict):
         raise HTTPException(400, "The body must be a JSON object.")
-    for name, value in values.items():
-        _require_type(name, value)
-    return checked(Options(**values), longest), frozenset(values)
+    return values
 
 
 def _require_no_password(request: Request) -> None:

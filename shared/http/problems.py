@@ -84,6 +84,9 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     errors.DamagedFile: _Row(500, "damaged-file", "Damaged file", "The stored file is damaged."),
     errors.Expired: _Row(410, "expired", "Expired", "The file has expired."),
     errors.UsedUp: _Row(410, "used-up", "Used up", "The file was downloaded as often as it may be."),
+    errors.Preparing: _Row(
+        503, "preparing", "Preparing", "The file is being made ready. Try again.", headers={"Retry-After": "5"}
+    ),
     errors.DigestMismatch: _Row(
         400, "digest-mismatch", "Digest mismatch", "The bytes received do not have the digest announced."
     ),

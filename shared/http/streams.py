@@ -9,13 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future, wait
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
-
-from shared.options import Options
-from shared.sharing import Record, Shares, Upload
 
 BATCH_SIZE = 1024 * 1024
 CHUNK_SIZE = 512 * 1024
@@ -28,13 +25,24 @@ async def in_thread(threads: Executor, work: Callable[[], T]) -> T:
     return await asyncio.wrap_future(threads.submit(work))
 
 
-class Incoming:
-    """A file being uploaded. Leaving the context without `finish` leaves nothing of it."""
+class Sink(Protocol):
+    """What a body is written into: a file, or one part of a file."""
 
-    def __init__(self, shares: Shares, threads: Executor) -> None:
-        self._shares = shares
+    def write(self, data: bytes) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+S = TypeVar("S", bound=Sink)
+
+
+class Incoming(Generic[S]):
+    """A body on its way into what `begin` makes. Leaving the context without `finish` leaves nothing of it."""
+
+    def __init__(self, begin: Callable[[], S], threads: Executor) -> None:
+        self._begin = begin
         self._threads = threads
-        self._upload: Upload | None = None
+        self._sink: S | None = None
         self._batch: list[bytes] = []
         self._size = 0
         self._pending: Future[Any] | None = None
@@ -49,38 +57,35 @@ class Incoming:
             await asyncio.shield(asyncio.wrap_future(self._threads.submit(self._abort)))
 
     async def write(self, data: bytes) -> None:
-        """Append. Raises what `Upload.write` raises, here or at a later call."""
+        """Append. Raises what writing into the sink raises, here or at a later call."""
         self._batch.append(data)
         self._size += len(data)
         if self._size >= BATCH_SIZE:
             await self._settle()
             self._pending = self._threads.submit(self._store, self._take())
 
-    async def finish(
-        self, original_name: str, content_type: str, options: Options, sha256: str | None = None
-    ) -> Record:
-        """Store what is left and make the file visible. Raises what `Upload.finish` raises."""
+    async def finish(self, finish: Callable[[S], T]) -> T:
+        """Store what is left, and finish the sink with the function given. Raises what that raises."""
         await self._settle()
         batch = self._take()
 
-        def finish() -> Record:
-            self._store(batch)
-            assert self._upload is not None
-            record = self._upload.finish(original_name, content_type, options, sha256)
+        def work() -> T:
+            result = finish(self._store(batch))
             self._finished = True
-            return record
+            return result
 
-        self._pending = finishing = self._threads.submit(finish)
+        self._pending = finishing = self._threads.submit(work)
         return await asyncio.wrap_future(finishing)
 
     def _take(self) -> bytes:
         batch, self._batch, self._size = b"".join(self._batch), [], 0
         return batch
 
-    def _store(self, batch: bytes) -> None:
-        if self._upload is None:
-            self._upload = self._shares.begin_upload()
-        self._upload.write(batch)
+    def _store(self, batch: bytes) -> S:
+        if self._sink is None:
+            self._sink = self._begin()
+        self._sink.write(batch)
+        return self._sink
 
     async def _settle(self) -> None:
         if self._pending is not None:
@@ -89,8 +94,8 @@ class Incoming:
     def _abort(self) -> None:
         if self._pending is not None:
             wait([self._pending])
-        if self._upload is not None and not self._finished:
-            self._upload.abort()
+        if self._sink is not None and not self._finished:
+            self._sink.abort()
 
 
 class Outgoing:

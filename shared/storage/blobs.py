@@ -11,18 +11,23 @@ A blob is the pickle of one `bytes` object, written by hand so that its offsets 
 `pickle.load` gives the file back to anyone, but nothing here unpickles. The three opening bytes, and a length that
 fills the object to the last byte but one, leave no room for another opcode; a blob that claims less than it holds could
 hide some behind the payload, so the size is checked every time.
+
+Beside its blob a file may have a raw object, its bytes alone: where it landed if its sender uploaded it straight to
+storage, and what those are sent to who download it straight from there. Storage makes the one out of the other itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 from shared.errors import DamagedFile
-from shared.storage.objects import ObjectStore, RangeNotSatisfiable, Reader
+from shared.storage.objects import ObjectStore, RangeNotSatisfiable, Reader, Slice
 
 PREFIX = "files/"
+RAW_PREFIX = "raw/"
 PROLOGUE = b"\x80\x04\x8e"
 STOP = b"."
 HEAD_SIZE = 11
@@ -40,6 +45,17 @@ def blob_ids(store: ObjectStore) -> Iterator[str]:
         file_id = key.rpartition("/")[2].removesuffix(".pickle")
         if key == blob_key(file_id):
             yield file_id
+
+
+def raw_key(file_id: str) -> str:
+    return f"{RAW_PREFIX}{file_id}"
+
+
+def raw_ids(store: ObjectStore) -> Iterator[str]:
+    """IDs that have a raw object, or parts of one, sorted."""
+    keys = (key.removeprefix(RAW_PREFIX).partition("/")[0].removesuffix(".parts") for key in store.list(RAW_PREFIX))
+    for file_id, _ in itertools.groupby(keys):
+        yield file_id
 
 
 def head(file_size: int) -> bytes:
@@ -77,14 +93,14 @@ class BlobWriter:
 class Payload:
     """Bytes `[start, stop)` of a file, being read. Close it when done."""
 
-    def __init__(self, file_id: str, reader: Reader, length: int) -> None:
+    def __init__(self, file_id: str, reader: Reader | None, length: int) -> None:
         self._file_id = file_id
         self._reader = reader
         self._left = length
 
     def read(self, size: int) -> bytes:
         """At most `size` next bytes; empty at the end and only there. Raises `DamagedFile`, `StorageUnavailable`."""
-        if self._left == 0:
+        if self._left == 0 or self._reader is None:
             return b""
         data = self._reader.read(min(size, self._left))
         if not data:
@@ -93,7 +109,8 @@ class Payload:
         return data
 
     def close(self) -> None:
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
 
 
 def open_payload(store: ObjectStore, file_id: str, file_size: int, start: int, stop: int) -> Payload:
@@ -115,6 +132,45 @@ def open_payload(store: ObjectStore, file_id: str, file_size: int, start: int, s
         reader.close()
         raise
     return Payload(file_id, reader, stop - start)
+
+
+def open_raw(store: ObjectStore, file_id: str, file_size: int, start: int, stop: int) -> Payload:
+    """As `open_payload`, of the raw object of a file."""
+    if start == stop:
+        # An empty object has no range that could be read.
+        require_raw(store, file_id, file_size)
+        return Payload(file_id, None, 0)
+    try:
+        reader = store.open(raw_key(file_id), start, stop)
+    except RangeNotSatisfiable as error:
+        raise DamagedFile(file_id, "the raw object is shorter than its record says") from error
+    if reader.object_size != file_size:
+        reader.close()
+        raise DamagedFile(file_id, f"the raw object has {reader.object_size} bytes instead of {file_size}")
+    return Payload(file_id, reader, stop - start)
+
+
+def require_raw(store: ObjectStore, file_id: str, file_size: int) -> Slice:
+    """The whole raw object of a file, in its version of now. Raises `NotFound` and `DamagedFile`."""
+    info = store.stat(raw_key(file_id))
+    if info.size != file_size:
+        raise DamagedFile(file_id, f"the raw object has {info.size} bytes instead of {file_size}")
+    return Slice(raw_key(file_id), 0, info.size, info.etag)
+
+
+def seal(store: ObjectStore, file_id: str, sources: Sequence[Slice]) -> None:
+    """Make the blob of a file out of objects that hold its bytes, in their order. Raises as `ObjectStore.compose`."""
+    file_size = sum(source.stop - source.start for source in sources)
+    store.compose(blob_key(file_id), [head(file_size), *sources, STOP])
+
+
+def extract(store: ObjectStore, file_id: str, file_size: int, within: float) -> None:
+    """Make the raw object of a file out of its blob. Raises as `ObjectStore.compose`, and `DamagedFile`."""
+    info = store.stat(blob_key(file_id))
+    if info.size != file_size + FRAME_SIZE:
+        raise DamagedFile(file_id, f"the blob has {info.size} bytes instead of {file_size + FRAME_SIZE}")
+    payload = Slice(blob_key(file_id), HEAD_SIZE, HEAD_SIZE + file_size, info.etag)
+    store.compose(raw_key(file_id), [payload], within)
 
 
 def hash_blob(store: ObjectStore, file_id: str, file_size: int) -> str:

@@ -8,8 +8,10 @@ one of 256 files under `.locks/`; they do not hold across machines that mount th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import secrets
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 STAGING = ".staging"
 LOCKS = ".locks"
 LOCK_COUNT = 256
+# Beside the parts of a multipart upload: those that the object is made of.
+CHOICE = "chosen"
 # What is copied between two looks at the space that is left.
 COPY_SIZE = 64 * 1024 * 1024
 
@@ -116,7 +120,7 @@ class LocalStore:
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         yield from self._walk(str(self.root / prefix), prefix, after)
 
-    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
+    def discard_unfinished(self, before: datetime) -> int:
         removed = 0
         with translated(), os.scandir(self.root / STAGING) as entries:
             for entry in entries:
@@ -170,9 +174,15 @@ class LocalStore:
 
     def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
         chosen = chosen_parts(key, parts, self.list_parts(key, upload_id))
+        # As on S3, the first to finish decides, or two who do it at once could make two objects of one upload.
+        choice = f"{_parts(key)}/{CHOICE}"
+        try:
+            self.put(choice, json.dumps([dataclasses.astuple(part) for part in chosen]).encode(), ABSENT)
+        except AlreadyExists:
+            chosen = [Part(*values) for values in json.loads(self.read(choice)[0])]
         return [Slice(_part_key(key, part.number), 0, part.size, part.etag) for part in chosen]
 
-    def abort_parts(self, key: str, upload_id: str) -> None:
+    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         path = self._path(_parts(key))
         with translated():
             self._durable_directories.discard(path)

@@ -208,11 +208,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
+    def discard_unfinished(self, before: datetime) -> int:
         """Remove what writers left that were neither committed nor aborted, and say how many there were.
 
-        A directory goes by the last write before that time, S3 by when the writer began. With `uploads_before`, S3 also
-        aborts the multipart uploads of clients that began before that; a directory's are files that `list` shows.
+        A directory goes by the last write before that time, S3 by when the writer began. The multipart uploads of
+        clients are not among them.
         """
         ...
 
@@ -247,12 +247,16 @@ class ObjectStore(Protocol):
         """Say where the bytes of the whole are from now on: those `parts`, which number and etag name, in their order.
 
         S3 makes the object `key` of them; a directory moves nothing and answers with a slice of each part. May be
-        called again. Raises `InvalidParts`, and `NotFound` if S3 knows neither the upload nor the object.
+        called again, also with other parts, and then tells of those that were finished first. Raises `InvalidParts`,
+        and `NotFound` if S3 knows neither the upload nor the object.
         """
         ...
 
-    def abort_parts(self, key: str, upload_id: str) -> None:
-        """Forget the upload, whether or not it is there; on a directory also the parts of a finished one."""
+    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
+        """Forget the upload, or all to this key, and what a `compose` of it began, whether or not it is there.
+
+        On a directory also the parts of a finished one.
+        """
         ...
 
     def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:

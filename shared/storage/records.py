@@ -1,4 +1,4 @@
-"""The JSON record of each file, and the one loop that changes it by conditional write.
+"""The JSON record of each file, and the one loop that changes it, and other documents, by conditional write.
 
 A record is the truth about its file: visible if and only if it says *ready*. Records are read strictly, so that one
 that was damaged is reported as such and never half believed.
@@ -15,9 +15,9 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from shared.errors import Contended, DamagedFile, OutcomeUnknown, UnknownFile
 from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Matches, NotFound, ObjectStore
@@ -33,13 +33,23 @@ BACKOFF_CAP = 0.5
 REMEMBER_WRITES_FOR = 60.0  # seconds
 REMEMBER_WRITES = 256
 
+# How many counter cells a record may speak of; CLOSED once they take no more, and the record counts what they hold.
+CELLS = (0, 16, 64)
+CLOSED = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is stored about one file. Times are aware and in UTC, sizes in bytes, `sha256` in hex.
 
+    A file that its sender uploads in parts has the `upload_id` of that for good, and `announced_size` is what the
+    sender said it would have. Until it is `sealed` its bytes are those of the raw object, which stays afterwards until
+    `raw_until`; a raw copy of any other file is made when it is needed.
+
     `revision` grows by one with each write, and `writes` holds the IDs of recent ones with their time (seconds since
     1970): together they tell whether a write that got no answer is in. `unknown` keeps what a newer version stored.
+
+    Downloads are counted in `download_count` and in so many `cells`; a file with a cap has no cells, or closed ones.
     """
 
     file_id: str
@@ -54,25 +64,59 @@ class Record:
     download_count: int = 0
     used_up_at: datetime | None = None
     password_hash: str | None = None
+    cells: int = 0
+    upload_id: str | None = None
+    announced_size: int | None = None
+    sealed: bool = True
+    raw_until: datetime | None = None
     revision: int = 0
     writes: tuple[tuple[str, float], ...] = ()
     unknown: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A record as it was read or written, with the etag that stands for exactly that."""
+class Document(Protocol):
+    """What the loop needs of the data classes that it changes."""
 
-    record: Record
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def file_id(self) -> str: ...
+
+    @property
+    def revision(self) -> int: ...
+
+    @property
+    def writes(self) -> tuple[tuple[str, float], ...]: ...
+
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class Versioned(Generic[D]):
+    """A document as it was read or written, with the etag that stands for exactly that; an empty one for no object."""
+
+    record: D
     etag: str
+
+
+Stored = Versioned[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[D]):
+    """How documents of one class are stored. `decode` is given the file's ID and raises `DamagedFile`."""
+
+    encode: Callable[[D], bytes]
+    decode: Callable[[str, bytes], D]
 
 
 def record_key(file_id: str) -> str:
     return f"{PREFIX}{file_id[:2]}/{file_id}.json"
 
 
-class Records:
-    """Records in an object store. `clock` gives aware UTC times; `sleep` and so on time the waits between tries.
+class ConditionalWrites:
+    """Documents changed by conditional write alone. `clock` gives aware UTC times; `sleep` and so on time the waits.
 
     `on_conflict` is called for each write that lost to another writer, `on_retry` before each further try.
     """
@@ -88,7 +132,7 @@ class Records:
         on_conflict: Callable[[], None] = lambda: None,
         on_retry: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store = store
+        self.store = store
         self._clock = clock
         self._sleep = sleep
         self._monotonic = monotonic
@@ -96,17 +140,101 @@ class Records:
         self._on_conflict = on_conflict
         self._on_retry = on_retry
 
+    def attempts(self, file_id: str) -> Attempts:
+        """A bound for several updates together."""
+        return Attempts(self, file_id)
+
+    def read(self, kind: Kind[D], key: str, file_id: str) -> Versioned[D]:
+        """Raises `NotFound` and `DamagedFile`."""
+        data, etag = self.store.read(key)
+        return Versioned(kind.decode(file_id, data), etag)
+
+    def apply(
+        self, kind: Kind[D], key: str, change: Callable[[D], D], base: Versioned[D], attempts: Attempts
+    ) -> Versioned[D]:
+        """Apply a pure change to the latest document, exactly once, however many others write at the same time.
+
+        `base` is what was read, maybe a while ago. `change` may raise to refuse; returning its argument changes
+        nothing. Raises `UnknownFile`, `DamagedFile`, `Contended` and `OutcomeUnknown`.
+        """
+        current = base
+        while True:
+            changed = change(current.record)
+            if changed is current.record:
+                return current
+            new, write_id = self._stamped(changed)
+            written, current = self._write(kind, key, attempts, current, new, write_id)
+            if written:
+                return current
+
+    def _write(
+        self, kind: Kind[D], key: str, attempts: Attempts, base: Versioned[D], new: D, write_id: str
+    ) -> tuple[bool, Versioned[D]]:
+        """Repeat one write until it is known to be in (True) or to have lost (False, with what won)."""
+        data, condition = kind.encode(new), Matches(base.etag) if base.etag else ABSENT
+        while True:
+            try:
+                return True, Versioned(new, self.store.put(key, data, condition))
+            except NotFound as error:
+                raise UnknownFile(new.file_id) from error
+            except Ambiguous:
+                attempts.uncertain = True
+            except (AlreadyExists, Changed):
+                # Read after the pause, so that what is written next builds on what is not long out of date.
+                certain = not attempts.uncertain
+                if certain:
+                    attempts.wait()
+                current = self._latest(kind, key, base)
+                if not certain and _holds(current.record, write_id):
+                    attempts.uncertain = False
+                    return True, current
+                if current.etag != base.etag:
+                    self._on_conflict()
+                    if not certain:
+                        self._require_memory(base.record, current.record)
+                        attempts.uncertain = False
+                        attempts.wait()
+                    return False, current
+                if certain:
+                    continue
+            attempts.wait()
+
+    def _latest(self, kind: Kind[D], key: str, base: Versioned[D]) -> Versioned[D]:
+        try:
+            return self.read(kind, key, base.record.file_id)
+        except NotFound as error:
+            if not base.etag:
+                return base
+            raise UnknownFile(base.record.file_id) from error
+
+    def _require_memory(self, base: Document, current: Document) -> None:
+        """Raise `OutcomeUnknown` unless every write since `base` is still listed, so that a missing ID is proof."""
+        if current.revision - base.revision > len(current.writes):
+            log.error("outcome unknown of a write for %s", base.file_id)
+            raise OutcomeUnknown(base.file_id)
+
+    def _stamped(self, document: D) -> tuple[D, str]:
+        now = self._clock().timestamp()
+        write_id = secrets.token_urlsafe(9)
+        # Only ever cut at the front, whatever the clocks of others said: without gaps, a missing ID proves something.
+        recent = itertools.dropwhile(lambda write: write[1] <= now - REMEMBER_WRITES_FOR, document.writes)
+        writes = (*list(recent)[-(REMEMBER_WRITES - 1) :], (write_id, round(now, 3)))
+        return dataclasses.replace(document, revision=document.revision + 1, writes=writes), write_id
+
+
+class Records(ConditionalWrites):
+    """Records in an object store."""
+
     def get(self, file_id: str) -> Stored:
         """Raises `UnknownFile` and `DamagedFile`."""
         try:
-            data, etag = self._store.read(record_key(file_id))
+            return self.read(_RECORD, record_key(file_id), file_id)
         except NotFound as error:
             raise UnknownFile(file_id) from error
-        return Stored(decode(file_id, data), etag)
 
     def get_many(self, file_ids: Iterable[str]) -> Iterator[Record]:
         """Records in the order of the IDs; those that are gone are left out, damaged ones too, with a log line."""
-        for key, data in self._store.read_many(map(record_key, file_ids)):
+        for key, data in self.store.read_many(map(record_key, file_ids)):
             try:
                 yield decode(_file_id(key), data)
             except DamagedFile as error:
@@ -114,7 +242,7 @@ class Records:
 
     def ids(self, after: str = "") -> Iterator[str]:
         """IDs that have a record, whatever its state, sorted."""
-        for key in self._store.list(PREFIX, record_key(after) if after else ""):
+        for key in self.store.list(PREFIX, record_key(after) if after else ""):
             file_id = _file_id(key)
             if key == record_key(file_id):
                 yield file_id
@@ -122,10 +250,10 @@ class Records:
     def create(self, record: Record) -> Stored:
         """Write a record under an ID that was never used before. Raises `OutcomeUnknown` and `Contended`."""
         new, write_id = self._stamped(record)
-        attempts = _Attempts(self, record.file_id)
+        attempts = self.attempts(record.file_id)
         while True:
             try:
-                return Stored(new, self._store.put(record_key(record.file_id), encode(new), ABSENT))
+                return Versioned(new, self.store.put(record_key(record.file_id), encode(new), ABSENT))
             except (AlreadyExists, Changed):
                 # The ID is random and ours alone: whatever is there came from an earlier try of this loop.
                 try:
@@ -140,93 +268,52 @@ class Records:
                 attempts.uncertain = True
                 attempts.wait()
 
-    def update(self, file_id: str, change: Callable[[Record], Record], seen: Stored | None = None) -> Stored:
-        """Apply a pure change to the latest record, exactly once, however many others write at the same time.
-
-        `seen` saves a read where it still is the latest. `change` may raise to refuse; returning its argument changes
-        nothing. Raises `UnknownFile`, `DamagedFile`, `Contended` and `OutcomeUnknown`.
-        """
-        attempts = _Attempts(self, file_id)
-        current = seen or self.get(file_id)
-        while True:
-            changed = change(current.record)
-            if changed is current.record:
-                return current
-            new, write_id = self._stamped(changed)
-            written, current = self._write(attempts, current, new, write_id)
-            if written:
-                return current
-
-    def _write(self, attempts: _Attempts, base: Stored, new: Record, write_id: str) -> tuple[bool, Stored]:
-        """Repeat one write until it is known to be in (True) or to have lost (False, with what won)."""
-        key, data = record_key(new.file_id), encode(new)
-        while True:
-            try:
-                return True, Stored(new, self._store.put(key, data, Matches(base.etag)))
-            except NotFound as error:
-                raise UnknownFile(new.file_id) from error
-            except Ambiguous:
-                attempts.uncertain = True
-            except Changed:
-                current = self.get(new.file_id)
-                if attempts.uncertain and _holds(current.record, write_id):
-                    return True, current
-                if current.etag != base.etag:
-                    self._on_conflict()
-                    if attempts.uncertain:
-                        self._require_memory(base.record, current.record)
-                        attempts.uncertain = False
-                    attempts.wait()
-                    return False, current
-            attempts.wait()
-
-    def _require_memory(self, base: Record, current: Record) -> None:
-        """Raise `OutcomeUnknown` unless every write since `base` is still listed, so that a missing ID is proof."""
-        if current.revision - base.revision > len(current.writes):
-            log.error("outcome unknown of a write for %s", base.file_id)
-            raise OutcomeUnknown(base.file_id)
-
-    def _stamped(self, record: Record) -> tuple[Record, str]:
-        now = self._clock().timestamp()
-        write_id = secrets.token_urlsafe(9)
-        # Only ever cut at the front, whatever the clocks of others said: without gaps, a missing ID proves something.
-        recent = itertools.dropwhile(lambda write: write[1] <= now - REMEMBER_WRITES_FOR, record.writes)
-        writes = (*list(recent)[-(REMEMBER_WRITES - 1) :], (write_id, round(now, 3)))
-        return dataclasses.replace(record, revision=record.revision + 1, writes=writes), write_id
+    def update(
+        self,
+        file_id: str,
+        change: Callable[[Record], Record],
+        seen: Stored | None = None,
+        attempts: Attempts | None = None,
+    ) -> Stored:
+        """As `apply`. `seen` saves a read where it still is the latest."""
+        attempts = attempts or self.attempts(file_id)
+        return self.apply(_RECORD, record_key(file_id), change, seen or self.get(file_id), attempts)
 
 
-class _Attempts:
+class Attempts:
     """The bound on one caller's tries, and the waits between them: exponential, capped, with full jitter."""
 
-    def __init__(self, records: Records, file_id: str) -> None:
-        self._records = records
+    def __init__(self, loop: ConditionalWrites, file_id: str) -> None:
+        self._loop = loop
         self._file_id = file_id
-        self._deadline = records._monotonic() + RETRY_FOR
+        self._deadline = loop._monotonic() + RETRY_FOR
         self._pause = BACKOFF_BASE
         self.uncertain = False
 
     def wait(self) -> None:
-        records = self._records
-        pause = self._pause * records._jitter()
-        if records._monotonic() + pause >= self._deadline:
+        loop = self._loop
+        pause = self._pause * loop._jitter()
+        if loop._monotonic() + pause >= self._deadline:
             if self.uncertain:
                 log.error("outcome unknown of a write for %s", self._file_id)
                 raise OutcomeUnknown(self._file_id)
             raise Contended(self._file_id)
-        records._on_retry()
-        records._sleep(pause)
+        loop._on_retry()
+        loop._sleep(pause)
         self._pause = min(self._pause * 2, BACKOFF_CAP)
 
 
-def _holds(record: Record, write_id: str) -> bool:
-    return any(known == write_id for known, _ in record.writes)
+def _holds(document: Document, write_id: str) -> bool:
+    return any(known == write_id for known, _ in document.writes)
 
 
 def _file_id(key: str) -> str:
     return key.rpartition("/")[2].removesuffix(".json")
 
 
-_TIMES = ("created_at", "expires_at", "used_up_at")
+_TIMES = ("created_at", "expires_at", "used_up_at", "raw_until")
+# What a record has that says nothing about it.
+_DEFAULTS: dict[str, Any] = {"upload_id": None, "announced_size": None, "sealed": True, "raw_until": None}
 
 
 def encode(record: Record) -> bytes:
@@ -239,11 +326,7 @@ def encode(record: Record) -> bytes:
 def decode(file_id: str, data: bytes) -> Record:
     """Raises `DamagedFile` for anything that `encode` cannot have written for this ID."""
     try:
-        record = _record(
-            json.loads(
-                data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant, parse_float=_finite
-            )
-        )
+        record = _record(parse_json(data))
         if record.file_id != file_id:
             raise ValueError("the record of another file")
         if b"\\u" in data:
@@ -252,6 +335,21 @@ def decode(file_id: str, data: bytes) -> Record:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DamagedFile(file_id, f"the record cannot be read: {type(error).__name__}: {error}"[:200]) from error
     return record
+
+
+_RECORD = Kind(encode, decode)
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON as RFC 8259 has it and no more: no duplicate keys, no NaN. Raises `ValueError` and `RecursionError`."""
+    return json.loads(
+        data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant, parse_float=_finite
+    )
+
+
+def parse_writes(value: list[Any]) -> tuple[tuple[str, float], ...]:
+    """The IDs of recent writes. Raises `ValueError`."""
+    return tuple(map(_write, value))
 
 
 def rfc3339(moment: datetime | None) -> str | None:
@@ -285,10 +383,15 @@ def _record(values: Any) -> Record:
             raise ValueError(f"{name} has no time zone")
         return parsed.astimezone(UTC)
 
+    values = {**_DEFAULTS, **values}
     nothing = type(None)
     state = take("state", str)
     if state not in (UPLOADING, READY, DELETED):
         raise ValueError("state is none of ours")
+    # Records that were written before there were cells have none.
+    cells = take("cells", int) if "cells" in values else 0
+    if cells not in (CLOSED, *CELLS):
+        raise ValueError("cells is none of ours")
     return Record(
         file_id=take("file_id", str),
         state=state,
@@ -302,8 +405,13 @@ def _record(values: Any) -> Record:
         download_count=number("download_count", 0),
         used_up_at=moment("used_up_at", nothing),
         password_hash=take("password_hash", str, nothing),
+        cells=cells,
+        upload_id=take("upload_id", str, nothing),
+        announced_size=number("announced_size", 0, nothing),
+        sealed=take("sealed", bool),
+        raw_until=moment("raw_until", nothing),
         revision=number("revision", 0),
-        writes=tuple(_write(item) for item in take("writes", list)),
+        writes=parse_writes(take("writes", list)),
         unknown=values,
     )
 

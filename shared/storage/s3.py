@@ -49,7 +49,6 @@ log = logging.getLogger(__name__)
 PART_SIZE = 16 * 1024 * 1024
 # Where our own writers put large objects, and where clients do; other multipart uploads in the bucket are not ours.
 BLOBS = "files/"
-UPLOADS = "raw/"
 READ_TIMEOUT = 20.0
 CONDITIONAL_TIMEOUT = 3.0
 CONNECTIONS = 64
@@ -166,11 +165,8 @@ class S3Store:
                     last = key
                     yield key
 
-    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
-        removed = self._parts.discard(BLOBS, before)
-        if uploads_before is not None:
-            removed += self._parts.discard(UPLOADS, uploads_before)
-        return removed
+    def discard_unfinished(self, before: datetime) -> int:
+        return self._parts.discard(BLOBS, before)
 
     def stat(self, key: str) -> Info:
         return self._parts.stat(key)
@@ -187,8 +183,9 @@ class S3Store:
     def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
         return [self._parts.finish(key, upload_id, parts)]
 
-    def abort_parts(self, key: str, upload_id: str) -> None:
-        self._parts.abort(key, upload_id)
+    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
+        for each in self._parts.begun(key) if upload_id is None else (upload_id,):
+            self._parts.abort(key, each)
 
     def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
         raise NotImplementedError("clients send parts to S3 themselves")

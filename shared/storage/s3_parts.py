@@ -98,7 +98,7 @@ class S3Parts:
                 raise StorageUnavailable(f"the multipart upload to {key} was taken away") from error
         except (NotFound, Changed, RangeNotSatisfiable):
             # What was copied from another version must not be continued with this one.
-            for upload_id in self._begun(key):
+            for upload_id in self.begun(key):
                 self.abort(key, upload_id)
             raise
 
@@ -109,7 +109,7 @@ class S3Parts:
             with translated(key):
                 self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)
             return
-        upload_id = next(iter(self._begun(key)), None) or self.start(key)
+        upload_id = next(iter(self.begun(key)), None) or self.start(key)
         done = {part.number: part for part in self.list(key, upload_id)}
         failed = threading.Event()
 
@@ -203,7 +203,7 @@ class S3Parts:
             raise StorageUnavailable("the S3 server ignores ranges")
         return data
 
-    def _begun(self, key: str) -> Sequence[str]:
+    def begun(self, key: str) -> Sequence[str]:
         """IDs of the uploads to this very key, in an order that all who look agree on."""
         uploads = [upload for upload in self._unfinished(key) if upload["Key"] == self._prefix + key]
         return [upload["UploadId"] for upload in sorted(uploads, key=lambda it: (it["Initiated"], it["UploadId"]))]

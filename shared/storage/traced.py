@@ -74,9 +74,9 @@ class TracedStore:
             if len(page) < PAGE:
                 return
 
-    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
+    def discard_unfinished(self, before: datetime) -> int:
         with self.subsegment("discard_unfinished"):
-            return self._store.discard_unfinished(before, uploads_before)
+            return self._store.discard_unfinished(before)
 
     def stat(self, key: str) -> Info:
         with self.subsegment("stat", key):
@@ -102,7 +102,7 @@ class TracedStore:
         with self.subsegment("finish_parts", key):
             return self._store.finish_parts(key, upload_id, parts)
 
-    def abort_parts(self, key: str, upload_id: str) -> None:
+    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         with self.subsegment("abort_parts", key):
             self._store.abort_parts(key, upload_id)
 

@@ -62,9 +62,9 @@ class WatchedStore(FaultyStore):
         self.note("delete", key)
         self.store.delete(key)
 
-    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
+    def discard_unfinished(self, before: datetime) -> int:
         self.note("discard", "")
-        return self.store.discard_unfinished(before, uploads_before)
+        return self.store.discard_unfinished(before)
 
     def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
         self.note("compose", key)
@@ -78,7 +78,7 @@ class WatchedStore(FaultyStore):
         self.note("finish", key)
         return self.store.finish_parts(key, upload_id, parts)
 
-    def abort_parts(self, key: str, upload_id: str) -> None:
+    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         self.note("abort", key)
         self.store.abort_parts(key, upload_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ from shared.errors import Expired, UnknownFile, UsedUp, WrongPassword
 from shared.scrub import scrub
 from shared.sharing import Shares
 from shared.storage.local import LocalStore
+from shared.storage.records import CELLS
 from shared.storage.s3 import open_s3
 from shared.sweeping import Sweep
 from tests.conftest import SharedSession
@@ -106,6 +108,17 @@ def test_a_cap_goes_on_where_it_was(shares: Shares, into_bucket: Move, and_back:
     with pytest.raises(UsedUp):
         download(back, file_id)
     assert back.find(file_id).record.download_count == 3
+
+
+def test_a_hot_file_keeps_its_cells(shares: Shares, into_bucket: Move, and_back: Move) -> None:
+    file_id = upload(shares).file_id
+    shares.records.update(file_id, lambda old: dataclasses.replace(old, cells=CELLS[1]))
+    for place, move in enumerate((lambda: shares, into_bucket, and_back), start=1):
+        moved = move()
+        for _ in range(3):
+            download(moved, file_id)
+        assert moved.describe(file_id).download_count == 3 * place
+        assert moved.find(file_id).record.download_count == 0
 
 
 def test_a_password_is_still_the_one(shares: Shares, into_bucket: Move) -> None:

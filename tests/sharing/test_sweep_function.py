@@ -20,7 +20,7 @@ from tests.gateway import LambdaContext
 from tests.sharing.conftest import DAY, HOUR, Clock, contents, shares_over, upload
 
 ROOT = Path(__file__).parent.parent.parent
-NOTHING = {"removed": 0, "leftovers": 0, "orphans": 0, "failed": 0}
+NOTHING = {"removed": 0, "sealed": 0, "leftovers": 0, "orphans": 0, "failed": 0}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -379,7 +379,7 @@ def test_a_sweep_disturbed_before_any_of_its_changes_ends_in_the_same_state(
     expected = days_later(next(directories), clock, only_watch)
     assert {key.rpartition("/")[2].partition(".")[0] for key in expected} == {*household, "merge"}
     # What was there for each kind of step was found.
-    assert {verb for verb, _ in made} == {"put", "delete", "discard"}
+    assert {verb for verb, _ in made} == {"put", "delete", "discard", "abort"}
     assert len(made) > 15
 
     for number, directory in zip(range(len(made)), directories, strict=False):

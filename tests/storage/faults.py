@@ -99,8 +99,8 @@ class FaultyStore:
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return self.store.list(prefix, after)
 
-    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
-        return self.store.discard_unfinished(before, uploads_before)
+    def discard_unfinished(self, before: datetime) -> int:
+        return self.store.discard_unfinished(before)
 
     def check(self) -> None:
         self.store.check()
@@ -124,7 +124,7 @@ class FaultyStore:
     def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
         return self.store.finish_parts(key, upload_id, parts)
 
-    def abort_parts(self, key: str, upload_id: str) -> None:
+    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         self.store.abort_parts(key, upload_id)
 
     def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:

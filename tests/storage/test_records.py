@@ -31,6 +31,11 @@ EVERY_FIELD = dataclasses.replace(
     download_count=2,
     used_up_at=NOW + timedelta(hours=1),
     password_hash="scrypt$…",
+    cells=16,
+    upload_id="2~an-upload",
+    announced_size=5,
+    sealed=False,
+    raw_until=NOW + timedelta(hours=2),
     revision=7,
     writes=(("a", 1.5), ("b", 2.0)),
     unknown={"later": {"nested": [1, None, "é"]}},
@@ -79,6 +84,14 @@ def test_what_a_newer_version_has_stored_survives_a_rewrite(directory: LocalStor
     records.update(FILE_ID, downloaded)
     rewritten = json.loads(directory.read(record_key(FILE_ID))[0])
     assert (rewritten["later"], rewritten["also"], rewritten["download_count"]) == (newer["later"], True, 1)
+
+
+def test_a_record_of_before_direct_uploads_is_that_of_a_sealed_file(directory: LocalStore, records: Records) -> None:
+    stored = json.loads(encode(record()))
+    for name in ("upload_id", "announced_size", "sealed", "raw_until"):
+        del stored[name]
+    directory.put(record_key(FILE_ID), json.dumps(stored).encode())
+    assert records.get(FILE_ID).record == record()
 
 
 def test_ids_are_sorted_and_go_on_behind_any_id(records: Records) -> None:

@@ -1,0 +1,149 @@
+"""An object store in memory that takes as long as S3 does, in a time of its own.
+
+Whoever uses it runs as an actor of a `Simulation`: a thread that runs alone until it sleeps or calls storage. So
+thousands of clients can meet on a machine with few processors, and every meeting can be repeated from its seed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from shared.storage.objects import ABSENT, ANYTHING, AlreadyExists, Changed, Condition, Matches, NotFound
+
+READ_SECONDS = 0.018
+WRITE_SECONDS = 0.028
+# Calls differ from one another by this share of their length, up and down.
+SPREAD = 0.2
+EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
+STACK_SIZE = 256 * 1024
+
+T = TypeVar("T")
+
+
+class Simulation:
+    """Actors that take turns, and a clock that stands still while one of them runs."""
+
+    def __init__(self, seed: int) -> None:
+        self.now = 0.0
+        self.random = random.Random(seed)
+        self._waiting: list[tuple[float, int, threading.Semaphore]] = []
+        self._number = 0
+        self._idle = threading.Semaphore(0)
+        self._actor = threading.local()
+        self._failures: list[BaseException] = []
+
+    def clock(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.now)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def start(self, at: float, work: Callable[[], object]) -> None:
+        """Have an actor begin its work at that time."""
+        turn = threading.Semaphore(0)
+
+        def run() -> None:
+            turn.acquire()
+            self._actor.turn = turn
+            try:
+                work()
+            except BaseException as error:
+                self._failures.append(error)
+            finally:
+                self._idle.release()
+
+        previous = threading.stack_size(STACK_SIZE)
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        finally:
+            threading.stack_size(previous)
+        self._wait_until(at, turn)
+
+    def sleep(self, seconds: float) -> None:
+        """Let the others run meanwhile. For actors only."""
+        turn: threading.Semaphore = self._actor.turn
+        self._wait_until(self.now + seconds, turn)
+        self._idle.release()
+        turn.acquire()
+
+    def run(self) -> None:
+        """Until all actors are done. Raises what the first of them failed with."""
+        while self._waiting:
+            self.now, _, turn = heapq.heappop(self._waiting)
+            turn.release()
+            self._idle.acquire()
+        if self._failures:
+            raise self._failures[0]
+
+    def _wait_until(self, at: float, turn: threading.Semaphore) -> None:
+        self._number += 1
+        heapq.heappush(self._waiting, (at, self._number, turn))
+
+
+class MemoryStore:
+    """The small objects of an `ObjectStore`, and nothing that streams."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, str]] = {}
+        self.conflicts = 0
+        self._version = 0
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        try:
+            return self.objects[key]
+        except KeyError as error:
+            raise NotFound(key) from error
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        for key in keys:
+            try:
+                yield key, self.read(key)[0]
+            except NotFound:
+                continue
+
+    def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+        found = self.objects.get(key)
+        if isinstance(when, Matches) and found is None:
+            raise NotFound(key)
+        if when is ABSENT and found is not None:
+            self.conflicts += 1
+            raise AlreadyExists(key)
+        if isinstance(when, Matches) and found is not None and found[1] != when.etag:
+            self.conflicts += 1
+            raise Changed(key)
+        self._version += 1
+        self.objects[key] = (data, str(self._version))
+        return str(self._version)
+
+    def delete(self, key: str) -> None:
+        self.objects.pop(key, None)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        return iter(sorted(key for key in self.objects if key.startswith(prefix) and key > after))
+
+
+class SlowStore(MemoryStore):
+    """As far away as S3: each call takes its time, and takes effect in the middle of it."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__()
+        self._simulation = simulation
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        return self._during(READ_SECONDS, lambda: super(SlowStore, self).read(key))
+
+    def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+        return self._during(WRITE_SECONDS, lambda: super(SlowStore, self).put(key, data, when))
+
+    def _during(self, seconds: float, work: Callable[[], T]) -> T:
+        half = seconds / 2 * self._simulation.random.uniform(1 - SPREAD, 1 + SPREAD)
+        self._simulation.sleep(half)
+        try:
+            return work()
+        finally:
+            self._simulation.sleep(half)

@@ -1,0 +1,43 @@
+"""The S3 event of a new raw object: make the blob of the file whose direct upload it completes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import unquote_plus
+
+from shared import bootstrap
+from shared.direct_uploads import DirectUploads
+from shared.telemetry import Handler, Observe, lazily
+
+log = logging.getLogger("shared.seal")
+
+
+class SealFailed(Exception):
+    """Some files of an event could not be sealed; the log says why. Lambda is to send it again."""
+
+
+def _build(observe: Observe) -> Handler:
+    def handle(event: dict[str, Any], _context: Any) -> dict[str, int]:
+        uploads = DirectUploads(bootstrap.shares())
+        sealed, failed = 0, 0
+        # S3 puts one record into an event, and promises no such thing. Its test event has none.
+        for entry in event.get("Records", []):
+            # S3 encodes keys in its events as forms are (Amazon S3 User Guide, "Event message structure").
+            file_id = unquote_plus(entry["s3"]["object"]["key"]).rpartition("/")[2]
+            try:
+                sealed += uploads.seal(file_id)
+            except Exception:
+                # The others are not to wait for this one.
+                log.exception("could not be sealed", extra={"file_id": file_id})
+                failed += 1
+        if sealed:
+            observe("Sealed", sealed)
+        if failed:
+            raise SealFailed(f"{failed} of {len(event['Records'])}")
+        return {"sealed": sealed}
+
+    return handle
+
+
+handler = lazily(_build)

@@ -1,0 +1,126 @@
+"""Events of new objects, as S3 sends them to functions, found by looking at what is in the bucket.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+
+Where this differs from S3: an object that comes and goes between two looks is missed, what was there at the start is
+told of again, and a function that fails is tried again after seconds, not minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.intrinsics import REGION
+from local.template import Notification
+from local.worker import FunctionFailed
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectTypeDef
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.5  # seconds
+# As often as Lambda tries again, by default.
+RETRY_AFTER = (1.0, 2.0)  # seconds
+
+MULTIPART = "s3:ObjectCreated:CompleteMultipartUpload"
+PUT = "s3:ObjectCreated:Put"
+ANY = "s3:ObjectCreated:*"
+
+Invoke = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class Notifier:
+    """Tells functions of new objects until it is cancelled."""
+
+    def __init__(
+        self, notifications: Sequence[Notification], client: S3Client, invoke: Invoke, *, look_every: float = LOOK_EVERY
+    ) -> None:
+        self._notifications = notifications
+        self._client = client
+        self._invoke = invoke
+        self._look_every = look_every
+        self._told: dict[tuple[Notification, str], tuple[str, datetime]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                for notification in self._notifications:
+                    await self._look(notification)
+                await asyncio.sleep(self._look_every)
+        finally:
+            for task in self._telling:
+                task.cancel()
+
+    async def _look(self, notification: Notification) -> None:
+        try:
+            found = await asyncio.to_thread(self._list, notification)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("the bucket cannot be listed: %s", error)
+            return
+        for entry in found:
+            self._consider(notification, entry)
+
+    def _list(self, notification: Notification) -> list[ObjectTypeDef]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=notification.bucket, Prefix=notification.prefix
+        )
+        return [entry for page in pages for entry in page.get("Contents", [])]
+
+    def _consider(self, notification: Notification, entry: ObjectTypeDef) -> None:
+        version = (entry["ETag"], entry["LastModified"])
+        if self._told.get((notification, entry["Key"])) == version:
+            return
+        self._told[notification, entry["Key"]] = version
+        # The etag of an object that was made of parts ends in their number.
+        kind = MULTIPART if "-" in entry["ETag"] else PUT
+        if kind in notification.events or ANY in notification.events:
+            task = asyncio.create_task(self._tell(notification.function, event(notification.bucket, kind, entry)))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, function: str, about: dict[str, Any]) -> None:
+        for pause in (*RETRY_AFTER, None):
+            try:
+                await self._invoke(function, json.dumps(about).encode())
+                return
+            except FunctionFailed as error:
+                if pause is None:
+                    log.error("%s failed for good: %s", function, error)
+                    return
+                await asyncio.sleep(pause)
+
+
+def event(bucket: str, kind: str, entry: ObjectTypeDef) -> dict[str, Any]:
+    """What a function is given for one new object."""
+    return {
+        "Records": [
+            {
+                "eventVersion": "2.1",
+                "eventSource": "aws:s3",
+                "awsRegion": REGION,
+                "eventTime": entry["LastModified"].isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "eventName": kind.removeprefix("s3:"),
+                "s3": {
+                    "s3SchemaVersion": "1.0",
+                    "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"},
+                    "object": {
+                        "key": quote_plus(entry["Key"], safe="/"),
+                        "size": entry["Size"],
+                        "eTag": entry["ETag"].strip('"'),
+                    },
+                },
+            }
+        ]
+    }

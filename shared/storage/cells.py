@@ -1,0 +1,157 @@
+"""Counter cells: small documents beside the record of a hot file, which share the counting of its downloads.
+
+One object takes about 20 conditional writes a second on S3, so a burst of downloads of one file would queue at its
+record. The record says how many cells there are, and each download is counted in one of them, taken at random; what a
+cell holds only grows. Where one history is needed again, for a cap, the cells are closed, each for good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from shared.errors import DamagedFile
+from shared.storage.objects import NotFound
+from shared.storage.records import Attempts, ConditionalWrites, Kind, Versioned, parse_json, parse_writes
+
+PREFIX = "counts/"
+PARALLEL_CLOSES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one cell holds. Closed, it never changes again; `revision` and `writes` are as in a record."""
+
+    file_id: str
+    count: int = 0
+    closed: bool = False
+    revision: int = 0
+    writes: tuple[tuple[str, float], ...] = ()
+
+
+class Outcome(Enum):
+    """What became of downloads that were to be counted in a cell."""
+
+    COUNTED = auto()
+    CREATED = auto()  # Counted, in a cell that was not there before.
+    CLOSED = auto()
+    CROWDED = auto()
+
+
+class Cells:
+    """The cells of all files in an object store. `pick` chooses one of so many."""
+
+    def __init__(self, loop: ConditionalWrites, pick: Callable[[int], int]) -> None:
+        self._loop = loop
+        self._pick = pick
+
+    def add(self, file_id: str, cells: int, downloads: int, conflicts: int | None, attempts: Attempts) -> Outcome:
+        """Count so many downloads in one of `cells` cells; give up where that meets more than so many `conflicts`.
+
+        Raises what `ConditionalWrites.apply` raises; `UnknownFile` says that the cell, and so the file, was deleted.
+        """
+        key = _key(file_id, self._pick(cells))
+        outcome = Outcome.CROWDED
+        tries = 0
+
+        def count(cell: Cell) -> Cell:
+            nonlocal outcome, tries
+            tries += 1
+            if cell.closed:
+                outcome = Outcome.CLOSED
+                return cell
+            if conflicts is not None and tries > conflicts + 1:
+                outcome = Outcome.CROWDED
+                return cell
+            outcome = Outcome.COUNTED
+            return dataclasses.replace(cell, count=cell.count + downloads)
+
+        done = self._loop.apply(_CELL, key, count, self._read(key, file_id), attempts)
+        if outcome is Outcome.COUNTED and done.record.revision == 1:
+            return Outcome.CREATED
+        return outcome
+
+    def close(self, file_id: str, cells: int) -> int:
+        """Close so many cells, and say what they hold together from now on. May be called again, and twice at once."""
+
+        def close(number: int) -> int:
+            key = _key(file_id, number)
+            attempts = self._loop.attempts(file_id)
+            return self._loop.apply(_CELL, key, _closed, self._read(key, file_id), attempts).record.count
+
+        return sum(_in_parallel(close, range(cells)))
+
+    def totals(self, sizes: Mapping[str, int]) -> dict[str, int | DamagedFile]:
+        """What the cells hold of each file, given as its ID with how many cells it has; read in parallel."""
+        totals: dict[str, int | DamagedFile] = dict.fromkeys(sizes, 0)
+        keys = (_key(file_id, number) for file_id, cells in sizes.items() for number in range(cells))
+        for key, data in self._loop.store.read_many(keys):
+            file_id = _file_id(key)
+            known = totals[file_id]
+            if isinstance(known, DamagedFile):
+                continue
+            try:
+                totals[file_id] = known + _decode(file_id, data).count
+            except DamagedFile as error:
+                totals[file_id] = error
+        return totals
+
+    def remove(self, file_id: str) -> None:
+        """Remove all cells of a file that is gone."""
+        for key in list(self._loop.store.list(f"{PREFIX}{file_id}/")):
+            self._loop.store.delete(key)
+
+    def file_ids(self) -> Iterator[str]:
+        """IDs that have a cell, sorted, each as often as it has cells."""
+        return map(_file_id, self._loop.store.list(PREFIX))
+
+    def _read(self, key: str, file_id: str) -> Versioned[Cell]:
+        try:
+            return self._loop.read(_CELL, key, file_id)
+        except NotFound:
+            return Versioned(Cell(file_id), "")
+
+
+def _in_parallel(work: Callable[[int], int], numbers: Iterable[int]) -> Iterable[int]:
+    with ThreadPoolExecutor(PARALLEL_CLOSES) as pool:
+        return list(pool.map(work, numbers))
+
+
+def _closed(cell: Cell) -> Cell:
+    return cell if cell.closed else dataclasses.replace(cell, closed=True)
+
+
+def _key(file_id: str, number: int) -> str:
+    return f"{PREFIX}{file_id}/{number}.json"
+
+
+def _file_id(key: str) -> str:
+    return key.removeprefix(PREFIX).partition("/")[0]
+
+
+def _encode(cell: Cell) -> bytes:
+    return json.dumps(dataclasses.asdict(cell)).encode()
+
+
+def _decode(file_id: str, data: bytes) -> Cell:
+    """Raises `DamagedFile` for anything that `_encode` cannot have written for this file."""
+    try:
+        match parse_json(data):
+            case {
+                "file_id": str(owner),
+                "count": int(count),
+                "closed": bool(closed),
+                "revision": int(revision),
+                "writes": list(writes),
+            } if owner == file_id and type(count) is type(revision) is int and count >= 0 and revision >= 0:
+                return Cell(file_id, count, closed, revision, parse_writes(writes))
+        raise ValueError("it is no cell of this file")
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(file_id, f"a counter cell cannot be read: {error}"[:200]) from error
+
+
+_CELL = Kind(_encode, _decode)

@@ -1,0 +1,175 @@
+"""Files whose counter has widened are like any other to whoever uses them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import pytest
+
+from shared.errors import DamagedFile, UnknownFile, UsedUp
+from shared.options import Options
+from shared.sharing import Record, Shares
+from shared.storage.cells import PREFIX
+from shared.storage.objects import NotFound
+from shared.storage.records import CELLS, CLOSED, record_key
+from shared.sweeping import Sweep
+from tests.sharing.conftest import DAY, HOUR, Clock, WatchedStore, contents, dies_after, download, once_after, upload
+from tests.sharing.conftest import Crash as ProcessEnd
+
+CAP = frozenset({"max_downloads"})
+
+
+def hot(shares: Shares, downloads: int = 5) -> str:
+    """A file that is counted in cells; its ID."""
+    file_id = upload(shares).file_id
+    download(shares, file_id)
+    widen(shares, file_id)
+    for _ in range(downloads - 1):
+        download(shares, file_id)
+    return file_id
+
+
+def widen(shares: Shares, file_id: str) -> Record:
+    return shares.records.update(file_id, lambda old: dataclasses.replace(old, cells=CELLS[1])).record
+
+
+def counted(shares: Shares, file_id: str) -> int:
+    """The downloads of a file, which its metadata and the list have to agree on."""
+    described = shares.describe(file_id)
+    assert described in shares.page("", 100).files
+    return described.download_count
+
+
+def cells(root: Path) -> list[str]:
+    return [name for name in contents(root) if name.startswith(PREFIX)]
+
+
+def test_metadata_and_list_show_all_downloads(shares: Shares, root: Path) -> None:
+    file_id = hot(shares, downloads=5)
+    assert cells(root)
+    assert counted(shares, file_id) == 5
+
+
+def test_a_change_that_sets_no_cap_leaves_the_cells(shares: Shares) -> None:
+    file_id = hot(shares, downloads=5)
+    changed = shares.change(file_id, Options(expires_in=60), frozenset({"expires_in"}))
+    assert (changed.download_count, changed.cells) == (5, CELLS[1])
+
+
+def test_a_cap_counts_what_was_downloaded_before(shares: Shares) -> None:
+    file_id = hot(shares, downloads=5)
+    changed = shares.change(file_id, Options(max_downloads=7), CAP)
+    assert (changed.download_count, changed.max_downloads, changed.cells) == (5, 7, CLOSED)
+    for _ in range(2):
+        download(shares, file_id)
+    with pytest.raises(UsedUp):
+        download(shares, file_id)
+    assert counted(shares, file_id) == 7
+
+
+def test_a_cap_that_was_reached_before_it_was_set_leaves_no_download(shares: Shares, clock: Clock) -> None:
+    file_id = hot(shares, downloads=5)
+    assert shares.change(file_id, Options(max_downloads=4), CAP).used_up_at == clock.now
+    with pytest.raises(UsedUp):
+        download(shares, file_id)
+    clock.forward(DAY + HOUR)
+    assert Sweep(shares).run().removed == 1
+
+
+def test_a_download_that_began_before_the_cap_is_held_to_it(shares: Shares) -> None:
+    file_id = hot(shares, downloads=5)
+    found = shares.find(file_id)
+    shares.change(file_id, Options(max_downloads=5), CAP)
+    with pytest.raises(UsedUp):
+        shares.download(found, 0, 5)
+    assert counted(shares, file_id) == 5
+
+
+def test_a_file_that_widens_while_its_cap_is_set_keeps_to_the_cap(shares: Shares, store: WatchedStore) -> None:
+    file_id = upload(shares).file_id
+    download(shares, file_id)
+
+    def meanwhile() -> None:
+        widen(shares, file_id)
+        download(shares, file_id)
+
+    # Behind the note that it may be used up, and before the record is written.
+    store.before = once_after(len(store.changes) + 1, meanwhile)
+    changed = shares.change(file_id, Options(max_downloads=2), CAP)
+    assert (changed.download_count, changed.max_downloads, changed.cells) == (2, 2, CLOSED)
+    with pytest.raises(UsedUp):
+        download(shares, file_id)
+
+
+def test_without_its_cap_a_file_goes_on_being_counted(shares: Shares) -> None:
+    file_id = hot(shares, downloads=5)
+    shares.change(file_id, Options(max_downloads=5), CAP)
+    shares.change(file_id, Options(), CAP)
+    download(shares, file_id)
+    assert counted(shares, file_id) == 6
+
+
+@pytest.mark.parametrize("steps", range(0, CELLS[1] + 3, 3))
+def test_whoever_dies_while_setting_a_cap_loses_no_count(shares: Shares, store: WatchedStore, steps: int) -> None:
+    file_id = hot(shares, downloads=5)
+    store.before = dies_after(len(store.changes) + steps)
+    with pytest.raises(ProcessEnd):
+        shares.change(file_id, Options(max_downloads=7), CAP)
+    store.before = lambda _number: None
+    assert counted(shares, file_id) == 5
+    download(shares, file_id)
+    assert shares.change(file_id, Options(max_downloads=7), CAP).download_count == 6
+    download(shares, file_id)
+    with pytest.raises(UsedUp):
+        download(shares, file_id)
+
+
+def test_deleting_a_file_removes_its_cells(shares: Shares, root: Path) -> None:
+    file_id = hot(shares)
+    shares.delete(file_id)
+    assert contents(root) == {}
+    with pytest.raises(UnknownFile):
+        shares.describe(file_id)
+
+
+def test_cells_that_nobody_claims_are_swept(shares: Shares, store: WatchedStore, root: Path, clock: Clock) -> None:
+    file_id, other = hot(shares), hot(shares)
+    for key in (record_key(file_id), f"files/{file_id[:2]}/{file_id}.pickle"):
+        store.delete(key)
+    assert Sweep(shares).run().orphans == 1
+    clock.forward(DAY)
+    assert Sweep(shares).run().leftovers == 1
+    assert {name.split("/")[1] for name in cells(root)} == {other}
+    assert counted(shares, other) == 5
+
+
+def test_a_deletion_that_died_is_finished_though_cells_are_left(
+    shares: Shares, store: WatchedStore, root: Path, clock: Clock
+) -> None:
+    file_id = hot(shares)
+    # The entry, the record, the blob.
+    store.before = dies_after(len(store.changes) + 3)
+    with pytest.raises(ProcessEnd):
+        shares.delete(file_id)
+    store.before = lambda _number: None
+    assert cells(root)
+    for key in list(store.list("expiries/")):
+        store.delete(key)
+    assert Sweep(shares).run().removed == 1
+    assert not cells(root)
+    with pytest.raises(NotFound):
+        store.read(record_key(file_id))
+
+
+def test_a_file_with_a_damaged_cell_is_reported_and_left_out(
+    shares: Shares, store: WatchedStore, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged, sound = hot(shares), hot(shares)
+    store.put(next(name for name in cells(root) if damaged in name), b"{")
+    with pytest.raises(DamagedFile):
+        shares.describe(damaged)
+    with caplog.at_level(logging.ERROR):
+        assert [record.file_id for record in shares.page("", 10).files] == [sound]
+    assert "a counter cell cannot be read" in caplog.text
