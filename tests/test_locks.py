@@ -14,7 +14,7 @@ NAME = r"[A-Za-z0-9._-]+"
 
 def asked_for(requirements: Path) -> dict[str, str]:
     """Version by normal name (PEP 503), of what a file asks for and what it refers to."""
-    found = {}
+    found: dict[str, str] = {}
     for line in requirements.read_text().splitlines():
         if line.startswith("-r "):
             found |= asked_for(requirements.parent / line.removeprefix("-r "))
