@@ -26,6 +26,7 @@ from local.template import Template
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import CORSRuleTypeDef
 
 HOST = "127.0.0.1"
 START_WITHIN = 60.0  # seconds
@@ -74,6 +75,18 @@ def provide(template: Template, token: str, found: Mapping[str, str]) -> None:
         for bucket in template.buckets:
             with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
                 s3.create_bucket(Bucket=bucket)
+            rules: list[CORSRuleTypeDef] = [
+                {
+                    "AllowedOrigins": rule.origins,
+                    "AllowedMethods": rule.methods,
+                    "AllowedHeaders": rule.headers,
+                    "ExposeHeaders": rule.exposed,
+                }
+                for rule in template.cors
+                if rule.bucket == bucket
+            ]
+            if rules:
+                s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
         secrets = _session(found).client("secretsmanager", endpoint_url=found[ENDPOINT])
         for name in template.secrets:
             try:

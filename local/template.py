@@ -59,12 +59,24 @@ class Notification:
 
 
 @dataclass(frozen=True)
+class CorsRule:
+    """What pages of which origins may do with the objects of a bucket."""
+
+    bucket: str
+    origins: tuple[str, ...]
+    methods: tuple[str, ...]
+    headers: tuple[str, ...]
+    exposed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Template:
     functions: Mapping[str, Function]
     routes: tuple[Route, ...]
     buckets: tuple[str, ...]
     secrets: tuple[str, ...]
     notifications: tuple[Notification, ...] = ()
+    cors: tuple[CorsRule, ...] = ()
 
 
 def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
@@ -89,12 +101,14 @@ class _Reader:
 
     def template(self) -> Template:
         functions = {name: self._function(name) for name in self._of_type("AWS::Serverless::Function")}
+        buckets = self._of_type("AWS::S3::Bucket")
         return Template(
             functions,
             tuple(route for name in functions for route in self._routes(name)),
-            tuple(self._values.name(name, name) for name in self._of_type("AWS::S3::Bucket")),
+            tuple(self._values.name(name, name) for name in buckets),
             tuple(self._values.name(name, name) for name in self._of_type("AWS::SecretsManager::Secret")),
             tuple(notification for name in functions for notification in self._notifications(name)),
+            tuple(rule for name in buckets for rule in self._cors(name)),
         )
 
     def _of_type(self, kind: str) -> list[str]:
@@ -163,3 +177,13 @@ class _Reader:
             bucket = self._values.text(properties["Bucket"], f"{where}.Bucket")
             found.append(Notification(bucket, tuple(types), prefix, function))
         return found
+
+    def _cors(self, bucket: str) -> list[CorsRule]:
+        where = f"{bucket}.CorsConfiguration"
+        rules = (self._properties(bucket).get("CorsConfiguration") or {}).get("CorsRules") or []
+
+        def texts(rule: dict[str, Any], key: str) -> tuple[str, ...]:
+            return tuple(self._values.text(value, where) for value in self._values.value(rule.get(key) or [], where))
+
+        keys = ("AllowedOrigins", "AllowedMethods", "AllowedHeaders", "ExposedHeaders")
+        return [CorsRule(self._values.name(bucket, where), *(texts(rule, key) for key in keys)) for rule in rules]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.intrinsics import InvalidTemplate
-from local.template import Route, Template, read
+from local.template import CorsRule, Route, Template, read
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -94,6 +94,24 @@ def test_a_resource_is_there_if_its_condition_holds(tmp_path: Path) -> None:
     assert without.buckets == ("share-123456789012-us-east-1",)
     assert without.secrets == ("share-emulated-Token",)
     assert reading(tmp_path, WHOLE, Domain="files.example").buckets[1:] == ("share-emulated-extra",)
+
+
+def test_the_cors_rules_of_a_bucket_are_read(tmp_path: Path) -> None:
+    rule = """
+        CorsRules:
+          - AllowedMethods: [GET, PUT]
+            AllowedOrigins: !If [HasDomain, [!Ref Domain], !Ref Origins]
+            ExposedHeaders: [ETag]
+"""
+    properties = 'Properties: {BucketName: !Sub "share-${AWS::AccountId}-${AWS::Region}"}'
+    assert properties in WHOLE
+    name = "share-123456789012-us-east-1"
+    text = WHOLE.replace(properties, f"Properties:\n      BucketName: {name}\n      CorsConfiguration:{rule}")
+    origins = ("https://a.example", "https://b.example")
+    assert reading(tmp_path, WHOLE).cors == ()
+    assert reading(tmp_path, text).cors == (CorsRule(name, origins, ("GET", "PUT"), (), ("ETag",)),)
+    (limited,) = reading(tmp_path, text, Domain="https://c.example").cors
+    assert limited.origins == ("https://c.example",)
 
 
 VALUES = [
