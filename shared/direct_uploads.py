@@ -136,8 +136,8 @@ class DirectUploads:
     def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> Record:
         """Make a file of the parts with these numbers and etags, and return it; a second time, as it then is.
 
-        Raises `InvalidValue` unless those parts are stored, in order, and large enough, `FileTooLarge`, which is the end
-        of the upload, `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
+        Raises `InvalidValue` unless those parts are stored, in order, and large enough, `FileTooLarge`, which ends the
+        upload, `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
         """
         record = self._find(file_id, upload_id)
         if record.state == READY:

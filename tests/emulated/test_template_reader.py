@@ -96,24 +96,6 @@ def test_a_resource_is_there_if_its_condition_holds(tmp_path: Path) -> None:
     assert reading(tmp_path, WHOLE, Domain="files.example").buckets[1:] == ("share-emulated-extra",)
 
 
-def test_the_cors_rules_of_a_bucket_are_read(tmp_path: Path) -> None:
-    rule = """
-        CorsRules:
-          - AllowedMethods: [GET, PUT]
-            AllowedOrigins: !If [HasDomain, [!Ref Domain], !Ref Origins]
-            ExposedHeaders: [ETag]
-"""
-    properties = 'Properties: {BucketName: !Sub "share-${AWS::AccountId}-${AWS::Region}"}'
-    assert properties in WHOLE
-    name = "share-123456789012-us-east-1"
-    text = WHOLE.replace(properties, f"Properties:\n      BucketName: {name}\n      CorsConfiguration:{rule}")
-    origins = ("https://a.example", "https://b.example")
-    assert reading(tmp_path, WHOLE).cors == ()
-    assert reading(tmp_path, text).cors == (CorsRule(name, origins, ("GET", "PUT"), (), ("ETag",)),)
-    (limited,) = reading(tmp_path, text, Domain="https://c.example").cors
-    assert limited.origins == ("https://c.example",)
-
-
 VALUES = [
     ("text", "text"),
     ("5", "5"),
@@ -192,6 +174,7 @@ def test_a_parameter_that_is_not_there_cannot_be_given(tmp_path: Path) -> None:
 def test_our_own_template_can_be_worked_out() -> None:
     template = read(ROOT / "template.yaml")
     (bucket,) = template.buckets
+    assert template.cors == {bucket: (CorsRule(("GET", "HEAD", "PUT"), ("*",), ("*",), ("ETag",), 3600),)}
     assert {function.environment["SHARE_STORAGE"] for function in template.functions.values()} == {f"s3://{bucket}"}
     named = {function.environment.get("SHARE_API_TOKEN_SECRET") for function in template.functions.values()}
     assert named - {None} == set(template.secrets)

@@ -2,9 +2,9 @@
 
 The server runs as `make run` has it, with two workers over a directory. Each client does one thing after another,
 chosen at random: upload by form or by PUT, download, take a range, list, look, break off in the middle, delete. Some
-send or read slowly all the time. At the end every file that was acknowledged is there to the last byte, and every count is that
-of the downloads that were answered, plus at most those that were broken off. Memory and file handles of the workers
-must be what they were when all had warmed up. Prints what was done and how long it took, as JSON.
+send or read slowly all the time. At the end every file that was acknowledged is there to the last byte, and every
+count is that of the downloads that were answered, plus at most those that were broken off. Memory and file handles of
+the workers must be what they were when all had warmed up. Prints what was done and how long it took, as JSON.
 """
 
 from __future__ import annotations
