@@ -66,7 +66,7 @@ deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64
 	@$(SAM) deploy --guided $(if $(filter-out arm64,$(ARCH)),--parameter-overrides Architecture=$(ARCH))
 
 clean: ## Remove the environments, the build and every cache; uploaded files stay
-	@rm -rf .venv .venv-sam .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-sam .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/uppy/node_modules
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.txt functions/requirements.txt .venv/.created
