@@ -2,7 +2,7 @@
 
 `python -m benchmarks.starts` runs each case in fresh interpreters, all cases once per round, so that a machine which is
 busy for a while is busy for all of them. An HTTP function is ready once it has answered an event that needs no storage
-and has made its S3 client; the sweep once it has made that client.
+and has made its S3 client; seal and sweep once they have made that client.
 """
 
 from __future__ import annotations
@@ -18,8 +18,22 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.harness import Goal, Result, Setup
+
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTIONS = ("upload", "download", "list_metadata", "get_metadata", "change", "delete", "health", "page", "fallback")
+FUNCTIONS = (
+    "upload",
+    "direct_upload",
+    "download",
+    "list_metadata",
+    "get_metadata",
+    "change",
+    "delete",
+    "health",
+    "page",
+    "fallback",
+)
+EVENTS = ("seal", "sweep")
 ENVIRONMENT = {
     "SHARE_STORAGE": "s3://benchmark",
     "SHARE_API_TOKEN": "benchmark",
@@ -67,7 +81,7 @@ event = {{
 assert handler(event, context)["statusCode"] == 404
 {client}
 """
-_SWEEP = "from functions.sweep import handler; from shared import bootstrap; bootstrap.shares()"
+_EVENT = "from functions.{name} import handler; from shared import bootstrap; bootstrap.shares()"
 
 
 def cases() -> dict[str, str]:
@@ -76,7 +90,8 @@ def cases() -> dict[str, str]:
         f"functions.{name}": _HTTP.format(name=name, client="" if name == "fallback" else "bootstrap.shares()")
         for name in FUNCTIONS
     }
-    return {**PEERS, **handlers, "functions.sweep": _SWEEP}
+    events = {f"functions.{name}": _EVENT.format(name=name) for name in EVENTS}
+    return {**PEERS, **handlers, **events}
 
 
 def measure(codes: Mapping[str, str], rounds: int) -> dict[str, list[float]]:
@@ -100,6 +115,24 @@ def _start(code: str, environment: Mapping[str, str]) -> float:
         [sys.executable, "-c", ready], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     return float(process.stderr.rpartition("ready ")[2]) - began
+
+
+def part(setup: Setup) -> Result:
+    """P10: the slowest functions, of those that serve HTTP from S3 and of the others, beside the packages alone."""
+    times = measure(cases(), setup.rounds)
+    http = [f"functions.{name}" for name in FUNCTIONS if name != "fallback"]
+    events = [f"functions.{name}" for name in EVENTS]
+    figures = {name: [seconds * 1000 for seconds in values] for name, values in times.items()}
+    slowest, event = (max(names, key=lambda name: statistics.median(figures[name])) for names in (http, events))
+    return Result(
+        figures,
+        dict.fromkeys(figures, "ms"),
+        [
+            Goal("P10", f"{slowest}, the slowest over HTTP", slowest, "FastAPI, Mangum and the S3 client", most=1.15),
+            Goal("P10", f"{slowest}, the slowest over HTTP", slowest, "these and all of Powertools", most=0.8),
+            Goal("P10", f"{event}, the slower on events", event, "boto3 with an S3 client", most=1.15),
+        ],
+    )
 
 
 def report(times: Mapping[str, Sequence[float]]) -> str:

@@ -297,7 +297,6 @@ def _html(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _FORM = {
     "type": "object",
-    "required": ["password"],
     "properties": {"password": {"type": "string", "format": "password"}},
 }
 

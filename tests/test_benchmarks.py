@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from benchmarks import client, counting, peers, small, transfers, warm
+from benchmarks.__main__ import main as bench
+from benchmarks.harness import Goal, Result, Setup, WrongAnswer, goals_table, interleave, is_reached
 from benchmarks.starts import ENVIRONMENT, PEERS, cases, main, measure, report
 from local import artifact
 
@@ -47,3 +53,97 @@ def test_the_report_holds_medians_and_ratios_to_the_peers() -> None:
         "functions.health": [0.6, 0.5, 0.9],
     }
     assert "| functions.health | 600 (500 to 900) | 2.00 | 3.00 | 1.50 |" in report(times).splitlines()
+
+
+def test_cases_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+    figures = iter(range(100))
+
+    def case(name: str) -> Callable[[], float]:
+        def measure() -> float:
+            order.append(name)
+            return next(figures)
+
+        return measure
+
+    result = interleave({"a": case("a"), "b": case("b")}, 2, "s")
+    assert order == ["a", "b"] * 3
+    assert result.figures == {"a": [2, 4], "b": [3, 5]}
+
+
+def test_a_goal_is_held_to_the_median_of_the_ratios_within_rounds() -> None:
+    goal = Goal("P0", "speed", "a", "b", least=2)
+    result = Result({"a": [10, 40, 9], "b": [5, 10, 9]}, goals=[goal])
+    assert result.ratios(goal) == [2, 4, 1]
+    assert "| P0 | speed | ≥ 2 times b | 2 (1 to 4) | yes |" in goals_table(result).splitlines()
+    assert not is_reached(Goal("P0", "speed", "a", "b", most=1.9), result.ratios(goal))
+
+
+@pytest.fixture
+def naive(tmp_path: Path) -> Iterator[peers.Server]:
+    with peers.seed(tmp_path / "seed") as server:
+        yield server
+
+
+def test_answers_are_checked_to_the_last_byte(naive: peers.Server) -> None:
+    [file_id] = json.loads(small._upload_to_seed(naive)).values()
+    requests = [client.get(f"/download/{file_id}")] * 6
+    assert client.load(naive.port, requests, 1, client.expecting(200, small.DATA)).good == 6
+    for check in (client.expecting(200, small.DATA[:-1] + b"?"), client.expecting(201)):
+        with pytest.raises(WrongAnswer):
+            client.load(naive.port, requests, 2, check)
+    with pytest.raises(WrongAnswer):
+        client.curl(f"{naive.url}/nothing")
+
+
+def test_a_server_ends_with_its_block(tmp_path: Path) -> None:
+    with peers.seed(tmp_path / "seed") as server:
+        assert server.memory("VmRSS") > 1
+    assert server.process.poll() is not None
+    with pytest.raises(ConnectionRefusedError):
+        client.load(server.port, [client.get("/")], 1, client.expecting(200))
+
+
+def test_a_part_prints_its_goals_and_keeps_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def part(setup: Setup) -> Result:
+        assert (setup.rounds, setup.sized(1000), list(setup.work.iterdir())) == (2, 10, [])
+        return Result({"a": [1.0, 2.0]}, {"a": "s"}, [Goal("P0", "time", "a", most=1, unit="s")])
+
+    arguments = ["p0", "--rounds", "2", "--scale", "0.01", "--results", str(tmp_path / "results")]
+    assert bench(arguments, {"p0": part}) == 0
+    assert "| P0 | time | ≤ 1 s | 1.5 (1 to 2) | **no** |" in capsys.readouterr().out.splitlines()
+    [path] = (tmp_path / "results").iterdir()
+    assert json.loads(path.read_text())["parts"]["p0"]["figures"] == {"a": [1.0, 2.0]}
+
+
+def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench(["p99"])
+    assert "no such part: p99" in capsys.readouterr().err
+
+
+def test_small_files_are_measured(tmp_path: Path) -> None:
+    result = small.counts(Setup(tmp_path, 1, 0.01))
+    assert result.figures == {
+        "counted of downloads, 1 worker": [1.0],
+        "counted of downloads, 4 workers": [1.0],
+    }
+
+
+def test_memory_of_large_files_is_measured(tmp_path: Path) -> None:
+    result = transfers.memory(Setup(tmp_path, 1, 0.01))
+    assert all(0 < figure < 64 for [figure] in result.figures.values())
+
+
+def test_counting_together_loses_nothing(tmp_path: Path) -> None:
+    result = counting.together(Setup(tmp_path, 1, 0.005))
+    assert all(rate > 0 for [rate] in result.figures.values())
+
+
+def test_a_simulated_burst_is_the_same_each_time() -> None:
+    assert counting.burst(100, seed=1) == counting.burst(100, seed=1) != counting.burst(100, seed=2)
+
+
+def test_warm_calls_are_measured(tmp_path: Path) -> None:
+    result = warm.calls(Setup(tmp_path, 1, 0.01))
+    assert all(figure > 0 for [figure] in result.figures.values())

@@ -304,6 +304,16 @@ class TestBehindNginx:
         assert "203.0.113.7" not in line
         assert sent["delete_token"] not in site.api_log.read_text() + site.nginx_log.read_text()
 
+    def test_no_log_has_the_id_of_a_direct_upload(self, site: Site) -> None:
+        body = json.dumps({"filename": "large.bin"}).encode()
+        _, answer = site.ask("POST", "/file/s3/multipart", body, Content_Type="application/json")
+        begun = json.loads(answer)
+        part = f"/file/s3/multipart/{begun['uploadId']}/1?key={begun['key']}"
+        assert site.ask("PUT", part, b"part")[0].status == 200
+        line = "PUT /file/s3/multipart/-/1"
+        until(lambda: line in site.api_log.read_text() and line in site.nginx_log.read_text())
+        assert begun["uploadId"] not in site.api_log.read_text() + site.nginx_log.read_text()
+
     def test_plain_http_leads_to_tls(self, site: Site) -> None:
         answer = httpx.get(f"http://127.0.0.1:{site.plain_port}/a?b=c", headers={"Host": NAME})
         assert (answer.status_code, answer.headers["Location"]) == (301, f"https://{NAME}/a?b=c")
@@ -312,7 +322,9 @@ class TestBehindNginx:
 # --- an S3 server of one's own ---
 
 
-def test_files_are_kept_on_an_s3_server_of_ones_own(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def on_own_s3(tmp_path: Path) -> Iterator[Server]:
+    """The API over SeaweedFS, as the README has it."""
     preparation, _, command = block("sh", "weed server").replace("\\\n", " ").rpartition("weed/bin/weed server")
     _, _, preparation = preparation.partition("\n")
     subprocess.run(["bash", "-eu", "-c", preparation], cwd=tmp_path, timeout=WITHIN, check=True)
@@ -327,20 +339,27 @@ def test_files_are_kept_on_an_s3_server_of_ones_own(tmp_path: Path) -> None:
 
     # It refuses who does not sign.
     with running(weed, 4, HTTPStatus.FORBIDDEN, patience=0) as ports:
-        *exports, making, start = block("sh", "create_bucket").splitlines()
+        *lines, start = block("sh", "create_bucket").splitlines()
+        exports, making = lines[:2], "\n".join(lines[2:])
         assert start.endswith(" make run")
         variables = dict(
             pair.split("=", 1)
             for pair in shlex.split(" ".join([*exports, start.removesuffix("make run")]).replace("export", ""))
         )
         variables["AWS_ENDPOINT_URL"] = replaced(variables["AWS_ENDPOINT_URL"], **{"8333": str(ports[0])})
-        bucket = replaced(making, **{".venv/bin/python": sys.executable})
+        (port,) = free_ports(1)
+        script = replaced(making, **{".venv/bin/python": sys.executable, "8080": str(port)})
         environment = {**os.environ, **variables}
-        subprocess.run(["bash", "-c", bucket], cwd=ROOT, env=environment, timeout=WITHIN, check=True)
-        with Server(tmp_path / "unused", **variables) as server:
-            sent = server.upload([b"kept ", b"elsewhere"], 14)
-            assert server.get(f"/file/download/{sent['file_id']}") == (200, b"kept elsewhere")
-            assert server.metadata(sent["file_id"])["download_count"] == 1
-            status, listed = server.get("/file/metadata/")
-            assert (status, list(json.loads(listed))) == (200, [sent["file_id"]])
+        subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, timeout=WITHIN, check=True)
+        with Server(tmp_path / "unused", "--port", str(port), **variables) as server:
+            yield server
         assert not (tmp_path / "unused").exists()
+
+
+def test_files_are_kept_on_an_s3_server_of_ones_own(tmp_path: Path) -> None:
+    with on_own_s3(tmp_path) as server:
+        sent = server.upload([b"kept ", b"elsewhere"], 14)
+        assert server.get(f"/file/download/{sent['file_id']}") == (200, b"kept elsewhere")
+        assert server.metadata(sent["file_id"])["download_count"] == 1
+        status, listed = server.get("/file/metadata/")
+        assert (status, list(json.loads(listed))) == (200, [sent["file_id"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 import threading
@@ -18,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import bootstrap, telemetry
-from shared.http import access_log, problems
+from shared.http import access_log, openapi, problems
 from shared.http.deadline import Deadline
 from shared.http.edge import Edge
 from shared.http.guard import Guard
@@ -71,6 +72,7 @@ def build_app(
     app.state.routes = [route for router in routers for route in router.routes]
     for router in routers:
         app.include_router(router)
+    app.openapi = functools.cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(Guard, routes=app.state.routes, tokens=tokens, origins=lambda: own_origins(settings()))
     app.add_middleware(_Cors, settings=settings)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,9 +43,9 @@ class Outcome(Enum):
 
 
 class Cells:
-    """The cells of all files in an object store."""
+    """The cells of all files in an object store. `pick` chooses one of so many."""
 
-    def __init__(self, loop: ConditionalWrites, pick: Callable[[int], int] = random.randrange) -> None:
+    def __init__(self, loop: ConditionalWrites, pick: Callable[[int], int]) -> None:
         self._loop = loop
         self._pick = pick
 

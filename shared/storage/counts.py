@@ -13,6 +13,7 @@ into the record by the one write that says so. Who comes to a closed cell counts
 from __future__ import annotations
 
 import dataclasses
+import random
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -43,11 +44,18 @@ class Counter:
     """Counts downloads in the records of their files.
 
     `before_last` is called with the record before the write that spends the last download of a cap, perhaps repeatedly.
+    `pick` chooses one of so many cells.
     """
 
-    def __init__(self, records: Records, clock: Callable[[], datetime], before_last: Callable[[Record], None]) -> None:
+    def __init__(
+        self,
+        records: Records,
+        clock: Callable[[], datetime],
+        before_last: Callable[[Record], None],
+        pick: Callable[[int], int] = random.randrange,
+    ) -> None:
         self._records = records
-        self._cells = Cells(records)
+        self._cells = Cells(records, pick)
         self._clock = clock
         self._before_last = before_last
         self._guard = threading.Lock()

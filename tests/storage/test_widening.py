@@ -46,8 +46,8 @@ def ready(latest: Record) -> None:
         raise UnknownFile(latest.file_id)
 
 
-def counter(records: Records) -> Counter:
-    return Counter(records, lambda: EPOCH, anybody)
+def counter(records: Records, pick: Callable[[int], int] = random.randrange) -> Counter:
+    return Counter(records, lambda: EPOCH, anybody, pick)
 
 
 def total(records: Records) -> int:
@@ -125,7 +125,7 @@ def test_totals_stay_in_the_order_of_the_records(records: Records) -> None:
 def test_closed_cells_send_who_counts_back_to_the_record(records: Records) -> None:
     widen(records)
     count(records, 3)
-    assert Cells(records).close(FILE_ID, CELLS[1]) == 3
+    assert Cells(records, random.randrange).close(FILE_ID, CELLS[1]) == 3
     count(records, 2)
     # As if whoever closed them had died before the record said so.
     assert (records.get(FILE_ID).record.download_count, total(records)) == (2, 5)
@@ -357,7 +357,7 @@ class Meeting:
         records, steps = self.records(faults)
         self.begun += 1
         try:
-            granted = counter(records).count(records.get(FILE_ID), ready)
+            granted = counter(records, self.simulation.random.randrange).count(records.get(FILE_ID), ready)
         except Crash:
             # What it had put in by then is in, though nobody was told.
             assert self.deleted or steps.added in (0, 1)

@@ -1,0 +1,227 @@
+"""P7 and P8: one hot file, counted by many clients of one process, and by many processes on S3."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave, percentile
+from benchmarks.stores import MemoryStore, Simulation, SlowStore
+from shared.errors import ShareError
+from shared.storage import s3
+from shared.storage.counts import Counter
+from shared.storage.local import LocalStore
+from shared.storage.objects import ObjectStore
+from shared.storage.records import READY, Record, Records
+from shared.storage.s3 import open_s3
+from tests.servers import S3Server, moto_server, seaweedfs
+
+CLIENTS = 64
+COUNTS = 20_000
+LOOPED = 2_000
+BURST = 1_000
+BURST_WITHIN = 0.25  # seconds
+FILE_ID = "0d5a9c7e-3b0f-4c2a-9f55-6a1f0c8e7b21"
+BUCKET = "benchmark"
+PROCESSES = 4
+
+
+def new_record() -> Record:
+    return Record(FILE_ID, READY, "file.bin", "application/octet-stream", 10, None, datetime.now(UTC))
+
+
+def _anybody(_record: Record) -> None:
+    """Refuses nobody."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def total(store: ObjectStore) -> int:
+    """All downloads of the file that are counted in a store."""
+    records = Records(store, _now)
+    [found] = Counter(records, _now, _anybody).totals([records.get(FILE_ID).record])
+    if not isinstance(found, Record):
+        raise found
+    return found.download_count
+
+
+def together(setup: Setup) -> Result:
+    """P7: many clients of one process count downloads of one file, durably."""
+    count, looped = setup.sized(COUNTS, CLIENTS), setup.sized(LOOPED, CLIENTS)
+    store = LocalStore(setup.work / "counted")
+    records = Records(store, _now)
+    records.create(new_record())
+    counter = Counter(records, _now, _anybody)
+    loop = _LockAndReplace(setup.work / "count.json")
+
+    def ours() -> float:
+        before = total(store)
+        rate = _rate(lambda: counter.count(records.get(FILE_ID), _anybody), count)
+        if total(store) != before + count:
+            raise WrongAnswer("we lost counts")
+        return rate
+
+    def theirs() -> float:
+        before = loop.count
+        rate = _rate(loop.add, looped)
+        if loop.count != before + looped:
+            raise WrongAnswer("the loop lost counts")
+        return rate
+
+    names = "counting together, ours", "counting together, lock and replace"
+    result = interleave({names[0]: ours, names[1]: theirs}, setup.rounds, "counts/s")
+    result.goals = [Goal("P7", "one hot file, 64 clients", *names, least=10)]
+    return result
+
+
+class _LockAndReplace:
+    """A count in a file that each client replaces, synced, under a lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        path.write_text("0")
+
+    @property
+    def count(self) -> int:
+        return int(json.loads(self._path.read_text()))
+
+    def add(self) -> None:
+        with self._lock:
+            staged = self._path.with_suffix(".staged")
+            with staged.open("w") as file:
+                json.dump(self.count + 1, file)
+                file.flush()
+                os.fsync(file.fileno())
+            staged.replace(self._path)
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+
+def _rate(work: Callable[[], object], times: int) -> float:
+    """How often per second the clients together do it."""
+
+    def client(share: int) -> None:
+        for _ in range(share):
+            work()
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for future in [pool.submit(client, times // CLIENTS) for _ in range(CLIENTS)]:
+            future.result()
+        client(times % CLIENTS)
+    return times / (time.perf_counter() - began)
+
+
+def burst(clients: int, seed: int) -> list[float]:
+    """How long each of many processes takes to count one download of one file, at a store as far away as S3.
+
+    In simulated seconds. Raises `WrongAnswer` unless all are counted.
+    """
+    simulation = Simulation(seed)
+    store = SlowStore(simulation)
+    nearby = MemoryStore()
+    nearby.objects = store.objects
+    Records(cast("ObjectStore", nearby), simulation.clock).create(new_record())
+    store.objects = {key: (data, "first") for key, (data, _) in nearby.objects.items()}
+    latencies: list[float] = []
+    refused: list[ShareError] = []
+
+    def client() -> None:
+        records = Records(
+            cast("ObjectStore", store),
+            simulation.clock,
+            sleep=simulation.sleep,
+            monotonic=simulation.monotonic,
+            jitter=simulation.random.random,
+        )
+        began = simulation.now
+        try:
+            counter = Counter(records, simulation.clock, _anybody, simulation.random.randrange)
+            counter.count(records.get(FILE_ID), _anybody)
+        except ShareError as error:
+            refused.append(error)
+        latencies.append(simulation.now - began)
+
+    for _ in range(clients):
+        simulation.start(simulation.random.random() * BURST_WITHIN, client)
+    simulation.run()
+    nearby.objects = store.objects
+    if refused or total(cast("ObjectStore", nearby)) != clients:
+        raise WrongAnswer(f"{total(cast('ObjectStore', nearby))} of {clients} counted, {len(refused)} refused")
+    return latencies
+
+
+def hot_file(setup: Setup) -> Result:
+    """P8: a burst on one file, simulated; and many processes on real servers, which have to lose nothing."""
+    clients = setup.sized(BURST, CLIENTS)
+    seeds = iter(range(1, 1 + setup.rounds))
+    latencies: list[list[float]] = []
+
+    def worst() -> float:
+        latencies.append(burst(clients, next(seeds)))
+        return percentile(latencies[-1], 0.99)
+
+    result = interleave({"p99 of a burst on S3": worst}, setup.rounds, "simulated s", warm_up=False)
+    result.figures["median of a burst on S3"] = [percentile(one, 0.5) for one in latencies]
+    result.figures["slowest of a burst on S3"] = [max(one) for one in latencies]
+    result.goals = [Goal("P8", "burst of 1,000", "p99 of a burst on S3", most=1.5, unit="s")]
+    for name, server, count in (("moto", moto_server, 48), ("SeaweedFS", seaweedfs, 400)):
+        each = setup.sized(count, 2 * PROCESSES) // PROCESSES
+        case = f"counted of downloads, {name}"
+        with server() as running:
+            result.add(
+                interleave({case: functools.partial(_race, running, each)}, 1, "counted / downloaded", warm_up=False)
+            )
+        result.goals += [
+            Goal("P8", case, case, least=1, unit="exactly"),
+            Goal("P8", case, case, most=1, unit="exactly"),
+        ]
+    return result
+
+
+def _race(server: S3Server, each: int) -> float:
+    server.client().create_bucket(Bucket=BUCKET)
+    with (
+        environment(server.environment()),
+        ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool,
+    ):
+        store = open_s3(BUCKET, "race")
+        Records(store, _now).create(new_record())
+        done = sum(pool.map(_count_many, [each] * PROCESSES))
+        return total(store) / done
+
+
+def _count_many(times: int) -> int:
+    s3.CONDITIONAL_TIMEOUT = 60.0
+    records = Records(open_s3(BUCKET, "race"), _now)
+    counter = Counter(records, _now, _anybody)
+    for _ in range(times):
+        counter.count(records.get(FILE_ID), _anybody)
+    return times
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,129 @@
+"""What every part of the benchmark is made of: cases that take turns, the goals they are held to, and the report."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class WrongAnswer(Exception):
+    """A server did not do what it was measured for."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How much to measure. `scale` shrinks sizes and numbers, `work` is an empty directory for whatever is stored."""
+
+    work: Path
+    rounds: int = 5
+    scale: float = 1.0
+
+    def sized(self, full: int, least: int = 1) -> int:
+        return max(least, int(full * self.scale))
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What one figure over another is to reach, both named by their cases; without `theirs` the figure itself."""
+
+    part: str
+    what: str
+    ours: str
+    theirs: str | None = None
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+
+
+@dataclass
+class Result:
+    """The figures of each case, one for each round, and the goals they are held to."""
+
+    figures: dict[str, list[float]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    goals: list[Goal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, other: Result) -> None:
+        self.figures.update(other.figures)
+        self.units.update(other.units)
+        self.goals += other.goals
+        self.notes += other.notes
+
+    def ratios(self, goal: Goal) -> list[float]:
+        """What was reached, round by round."""
+        ours = self.figures[goal.ours]
+        if goal.theirs is None:
+            return ours
+        return [mine / other for mine, other in zip(ours, self.figures[goal.theirs], strict=True)]
+
+
+def interleave(cases: Mapping[str, Callable[[], float]], rounds: int, unit: str, *, warm_up: bool = True) -> Result:
+    """Run all cases once per round, so that a machine which is busy for a while is busy for all of them.
+
+    With `warm_up` a first round fills caches and does not count.
+    """
+    figures: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(-1 if warm_up else 0, rounds):
+        for name, measure in cases.items():
+            figure = measure()
+            if number >= 0:
+                figures[name].append(figure)
+    return Result(figures, dict.fromkeys(cases, unit))
+
+
+def figures_table(result: Result) -> str:
+    """Markdown: the median of each case, with the smallest and the largest figure."""
+    lines = ["| case | median (min to max) | |", "| --- | --- | --- |"]
+    for name, values in result.figures.items():
+        lines.append(f"| {name} | {_spread(values)} | {result.units.get(name, '')} |")
+    return "\n".join(lines)
+
+
+def goals_table(result: Result) -> str:
+    """Markdown: what each goal asks for and what was reached, as the median of the rounds with its spread."""
+    lines = ["| part | what | goal | reached (min to max) | |", "| --- | --- | --- | --- | --- |"]
+    for goal in result.goals:
+        values = result.ratios(goal)
+        peer = f" times {goal.theirs}" if goal.theirs else f" {goal.unit}".rstrip()
+        wanted = f"≥ {goal.least:g}{peer}" if goal.least is not None else f"≤ {goal.most:g}{peer}"
+        verdict = "yes" if is_reached(goal, values) else "**no**"
+        lines.append(f"| {goal.part} | {goal.what} | {wanted} | {_spread(values)} | {verdict} |")
+    return "\n".join(lines)
+
+
+def is_reached(goal: Goal, values: Sequence[float]) -> bool:
+    reached = statistics.median(values)
+    return (goal.least is None or reached >= goal.least) and (goal.most is None or reached <= goal.most)
+
+
+def write_json(path: Path, about: Mapping[str, Any], results: Mapping[str, Result]) -> None:
+    """Every single figure, for whoever wants to look closer."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = {
+        name: {
+            "figures": result.figures,
+            "units": result.units,
+            "goals": [{**vars(goal), "reached": result.ratios(goal)} for goal in result.goals],
+            "notes": result.notes,
+        }
+        for name, result in results.items()
+    }
+    path.write_text(json.dumps({**about, "parts": parts}, indent=2, ensure_ascii=False))
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{_number(statistics.median(values))} ({_number(min(values))} to {_number(max(values))})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

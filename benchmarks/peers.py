@@ -1,0 +1,161 @@
+"""The servers that are measured, each a process of its own on a free loopback port, ended by its ID."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).resolve().parent.parent
+START_WITHIN = 60.0  # seconds
+COPYPARTY = ROOT / ".venv-bench" / "bin" / "python"
+
+_NGINX = """
+daemon off;
+pid {work}/nginx.pid;
+error_log {work}/error.log;
+worker_processes 1;
+{user}
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    sendfile on;
+    client_body_temp_path {work}/body;
+    proxy_temp_path {work}/proxy; fastcgi_temp_path {work}/fastcgi;
+    uwsgi_temp_path {work}/uwsgi; scgi_temp_path {work}/scgi;
+    client_max_body_size 0;
+    server {{
+        listen {host}:{port};
+        root {work}/files;
+        location / {{ dav_methods PUT; }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, and where it keeps what it is given."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    files: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def memory(self, field: str) -> float:
+        """`VmRSS`, what the process occupies now, or `VmHWM`, the most that it ever did; in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+        assert match is not None
+        return int(match[1]) / 1024
+
+
+@contextlib.contextmanager
+def ours(files: Path, *, workers: int = 1, synced: bool = True, **settings: str) -> Iterator[Server]:
+    """This project, as `make run` starts it; without `synced`, with an fsync that does nothing."""
+    program = "local.serve" if synced else "benchmarks.unsynced"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
+    environment = {**inherited, "SHARE_STORAGE": str(files), "SHARE_MIN_FREE_SPACE": "0", **settings}
+    port = free_port()
+    arguments = ["--port", str(port), "--workers", str(workers)]
+    with _running([sys.executable, "-m", program, *arguments], port, files, environment) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def nginx(work: Path) -> Iterator[Server]:
+    """nginx that takes PUT and sends files."""
+    files = work / "files"
+    files.mkdir(parents=True)
+    port = free_port()
+    user = "user root;" if os.getuid() == 0 else ""
+    (work / "nginx.conf").write_text(_NGINX.format(work=work, host=HOST, port=port, user=user))
+    command = ["nginx", "-p", str(work), "-e", str(work / "error.log"), "-c", str(work / "nginx.conf")]
+    with _running(command, port, files, os.environ) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def copyparty(files: Path) -> Iterator[Server]:
+    """copyparty, from an environment of its own, without an index of what it holds."""
+    files.mkdir(parents=True)
+    port = free_port()
+    command = [str(COPYPARTY), "-m", "copyparty", "-i", HOST, "-p", str(port), "-v", f"{files}::rw", "-q"]
+    environment = {**os.environ, "HOME": str(files.parent), "XDG_CONFIG_HOME": str(files.parent)}
+    with _running(command, port, files, environment) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def seed(files: Path) -> Iterator[Server]:
+    """The naive service."""
+    files.mkdir(parents=True)
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.seed:app", "--port", str(port), "--no-access-log"]
+    with _running(command, port, files, {**os.environ, "SEED_DIRECTORY": str(files)}) as server:
+        yield server
+
+
+def versions() -> dict[str, str]:
+    """Of everything that takes part."""
+    found = {
+        name: version(name)
+        for name in ("fastapi", "starlette", "uvicorn", "python-multipart", "mangum", "boto3", "aws-lambda-powertools")
+    }
+    if shutil.which("nginx"):
+        printed = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
+        found["nginx"] = printed.rpartition("/")[2].strip()
+    if COPYPARTY.exists():
+        code = "from importlib.metadata import version; print(version('copyparty'))"
+        found["copyparty"] = subprocess.run(
+            [COPYPARTY, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    return {"python": sys.version.split()[0], **found}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str], port: int, files: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    log = files.with_name(files.name + ".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + START_WITHIN
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command[:3]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+        yield Server(port, process, files)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0

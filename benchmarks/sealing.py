@@ -1,0 +1,109 @@
+"""P12: a large file that was uploaded straight to S3 becomes a pickle there, without passing through us."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import boto3.session
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.httpsession import URLLib3Session
+
+from benchmarks.counting import BUCKET, environment
+from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave
+from shared.storage import s3_parts
+from shared.storage.blobs import HEAD_SIZE, blob_key, head, raw_key, require_raw, seal
+from shared.storage.objects import ObjectStore
+from shared.storage.s3 import open_s3
+from tests.servers import S3Server, moto_server, seaweedfs
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import CompletedPartTypeDef
+
+MIB = 1024 * 1024
+SIZE = 1024 * MIB
+PART = 64 * MIB
+PARALLEL = (1, 4, 16)
+
+
+class Traffic:
+    """Bytes of bodies that go to S3 and come from it."""
+
+    def __init__(self) -> None:
+        self.moved = 0
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        send = URLLib3Session.send
+
+        def counted(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
+            answer = send(session, request)
+            self.moved += int(request.headers.get("Content-Length", 0))
+            if request.method != "HEAD":
+                self.moved += int(answer.headers.get("Content-Length", 0))
+            return answer
+
+        with mock.patch.object(URLLib3Session, "send", counted):
+            yield
+
+
+def sealing(setup: Setup) -> Result:
+    """P12, on both servers: what passes through us, and how long it takes with more copies at once."""
+    result = Result()
+    for name, server in (("moto", moto_server), ("SeaweedFS", seaweedfs)):
+        with server() as running, environment(running.environment()):
+            result.add(_on(name, running, setup))
+    return result
+
+
+def _on(name: str, server: S3Server, setup: Setup) -> Result:
+    server.client().create_bucket(Bucket=BUCKET)
+    size = setup.sized(SIZE, 12 * MIB)
+    file_id = str(uuid.uuid4())
+    store = open_s3(BUCKET, "")
+    _upload(store, file_id, size)
+    moved: list[float] = []
+
+    def seconds(parallel: int) -> float:
+        traffic = Traffic()
+        with traffic.watched(), mock.patch.object(s3_parts, "PARALLEL_PARTS", parallel):
+            began = time.perf_counter()
+            seal(store, file_id, [require_raw(store, file_id, size)])
+            took = time.perf_counter() - began
+        moved.append(traffic.moved / MIB)
+        with contextlib.closing(store.open(blob_key(file_id), 0, HEAD_SIZE)) as reader:
+            if reader.object_size != size + HEAD_SIZE + 1 or reader.read(HEAD_SIZE) != head(size):
+                raise WrongAnswer("the blob is another")
+        store.delete(blob_key(file_id))
+        return took
+
+    cases = {f"sealing on {name}, {parallel} at once": functools.partial(seconds, parallel) for parallel in PARALLEL}
+    result = interleave(cases, max(1, min(setup.rounds, 3)), "s", warm_up=False)
+    through = f"through us on {name}"
+    result.figures[through] = moved
+    result.units[through] = "MiB"
+    result.goals = [Goal("P12", through, through, most=16, unit="MiB")]
+    return result
+
+
+def _upload(store: ObjectStore, file_id: str, size: int) -> None:
+    """Have the raw object there, as a client's direct upload leaves it."""
+    client = boto3.session.Session().client("s3")
+    key = raw_key(file_id)
+    upload_id = store.start_parts(key)
+    parts: list[CompletedPartTypeDef] = []
+    for number, start in enumerate(range(0, size, PART), start=1):
+        body = bytes(min(PART, size - start))
+        etag = client.upload_part(Bucket=BUCKET, Key=key, UploadId=upload_id, PartNumber=number, Body=body)["ETag"]
+        parts.append({"PartNumber": number, "ETag": etag})
+    client.complete_multipart_upload(
+        Bucket=BUCKET,
+        Key=key,
+        UploadId=upload_id,
+        MultipartUpload={"Parts": parts},
+    )
