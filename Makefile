@@ -95,6 +95,7 @@ deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64
 
 clean: ## Remove the environments, the build and every cache; uploaded files stay
 	@rm -rf .venv .venv-sam .venv-audit .venv-bench .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf tests/uppy/node_modules
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock .venv/.created

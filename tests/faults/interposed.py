@@ -103,8 +103,8 @@ class InterposedStore:
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return iter(self.call("list", prefix, lambda: list(self.store.list(prefix, after))))
 
-    def discard_unfinished(self, before: datetime, uploads_before: datetime | None = None) -> int:
-        return self.call("discard", "", lambda: self.store.discard_unfinished(before, uploads_before))
+    def discard_unfinished(self, before: datetime) -> int:
+        return self.call("discard", "", lambda: self.store.discard_unfinished(before))
 
     def stat(self, key: str) -> Info:
         return self.call("stat", key, lambda: self.store.stat(key))
@@ -125,7 +125,7 @@ class InterposedStore:
     def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
         return self.call("finish", key, lambda: self.store.finish_parts(key, upload_id, parts))
 
-    def abort_parts(self, key: str, upload_id: str) -> None:
+    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         self.call("abort parts", key, lambda: self.store.abort_parts(key, upload_id))
 
     def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
