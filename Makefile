@@ -22,7 +22,7 @@ LOCKED = --require-hashes --quiet --disable-pip-version-check
 PIP_INSTALL = $(BIN)/python -m pip install $(LOCKED)
 
 LOCKS = functions/requirements.lock requirements.lock local/requirements.lock tests/requirements.lock \
-    local/sam-requirements.lock local/audit-requirements.lock
+    benchmarks/requirements.lock local/sam-requirements.lock local/audit-requirements.lock
 
 SAM_BIN = .venv-sam/bin
 # SAM looks for an interpreter of the functions' version on PATH, and its environment has one.
@@ -68,7 +68,8 @@ fuzz: .venv/.installed-tests ## Try many more random requests, states, faults an
 soak: .venv/.installed-tests ## Have many clients at it for some minutes (SECONDS=180 CLIENTS=256)
 	@$(BIN)/python -m tests.load.soak '$(SECONDS)' '$(CLIENTS)'
 
-audit: .venv-audit/.installed ## Ask the PyPI advisory database about every locked package
+audit: .venv-audit/.installed ## Check the template by checkov, and every locked package against the PyPI advisories
+	@.venv-audit/bin/checkov --config-file .checkov.yaml
 	@for lock in $(LOCKS); do .venv-audit/bin/pip-audit --require-hashes --disable-pip -r "$$lock" || exit; done
 
 lock: .venv-audit/.installed ## Lock what requirements.txt and its like ask for, with the hashes of every file
@@ -94,6 +95,7 @@ deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64
 
 clean: ## Remove the environments, the build and every cache; uploaded files stay
 	@rm -rf .venv .venv-sam .venv-audit .venv-bench .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf tests/uppy/node_modules
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock .venv/.created
@@ -153,10 +155,10 @@ $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@cd $(PACKAGES) && '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash .
 	@touch $@
 
-.venv-bench/.installed: benchmarks/requirements.txt .venv/.created
+.venv-bench/.installed: benchmarks/requirements.lock .venv/.created
 	@echo 'Installing what the benchmarks compare with ...'
 	@$(BIN)/python -m venv --clear .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@.venv-bench/bin/python -m pip install $(LOCKED) -r benchmarks/requirements.lock
 	@touch $@
 
 .venv-sam/.installed: local/sam-requirements.lock .venv-sam/.created

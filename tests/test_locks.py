@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LOCKS = sorted(path for folder in (".", "functions", "local", "tests") for path in (ROOT / folder).glob("*.lock"))
+FOLDERS = (".", "functions", "local", "benchmarks", "tests")
+LOCKS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.lock"))
 NAME = r"[A-Za-z0-9._-]+"
 
 
@@ -31,7 +32,7 @@ def normal(name: str) -> str:
 
 def locked(lock: Path) -> dict[str, tuple[str, list[str]]]:
     """Version and hashes by name."""
-    found = {}
+    found: dict[str, tuple[str, list[str]]] = {}
     for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
         match = re.match(rf"({NAME})(?:\[[^]]*\])?==([^;\s\\]+)", entry)
         assert match is not None, entry
@@ -57,11 +58,7 @@ def test_every_locked_package_is_known_by_its_hashes(lock: Path) -> None:
 
 
 def test_there_is_a_lock_for_every_file_of_requirements() -> None:
-    files = {
-        path.with_suffix("")
-        for folder in (".", "functions", "local", "tests")
-        for path in (ROOT / folder).glob("*requirements.txt")
-    }
+    files = {path.with_suffix("") for folder in FOLDERS for path in (ROOT / folder).glob("*requirements.txt")}
     assert {lock.with_suffix("") for lock in LOCKS} == files
 
 

@@ -71,7 +71,7 @@ class Proxy:
             def do_GET(self) -> None:
                 proxy._handle(self)
 
-            do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
+            do_HEAD = do_OPTIONS = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
             def log_message(self, *_arguments: object) -> None:
                 pass

@@ -55,10 +55,10 @@ def bucket(folder: Path) -> Iterator[Way]:
 
 
 @contextlib.contextmanager
-def emulated(folder: Path) -> Iterator[Way]:
-    """`make emulate`, which wants a token."""
+def emulated(folder: Path, artifact: Path = ROOT) -> Iterator[Way]:
+    """`make emulate`, which wants a token; its template may be that of another folder."""
     with storage() as (s3, proxy):
-        command = ["--port", "0", "--token", TOKEN, "--artifact", str(ROOT), "--s3", proxy.address]
+        command = ["--port", "0", "--token", TOKEN, "--artifact", str(artifact), "--s3", proxy.address]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
         log = folder / "log"
         variables = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}

@@ -265,3 +265,35 @@ def test_a_completion_that_went_no_further_than_storage_is_repeated(shares: Shar
     assert step >= 6
     assert ready.file_size == len(WHOLE)
     assert read(shares, record.file_id) == WHOLE
+
+
+def test_two_who_complete_at_once_get_the_same_file(shares: Shares, requests: Requests) -> None:
+    uploads = DirectUploads(shares)
+    for step in itertools.count():
+        record = uploads.start("file.bin", "a/b", Options())
+        assert record.upload_id is not None
+        httpx.put(uploads.part_url(record.file_id, record.upload_id, 1) or "", content=LAST, trust_env=False)
+        parts = [(part.number, part.etag) for part in uploads.parts(record.file_id, record.upload_id)]
+        requests.forget()
+        others: list[Record] = []
+
+        def other(
+            number: int,
+            _request: AWSPreparedRequest,
+            at: int = step,
+            record: Record = record,
+            parts: list[tuple[int, str]] = parts,
+            others: list[Record] = others,
+        ) -> None:
+            if number == at and not others:
+                others.append(record)
+                others[0] = uploads.complete(record.file_id, record.upload_id or "", parts)
+
+        requests.before = other
+        mine = uploads.complete(record.file_id, record.upload_id, parts)
+        requests.before = lambda _number, _request: None
+        assert read(shares, record.file_id) == LAST
+        if not others:
+            break
+        assert (others[0].file_size, others[0].created_at) == (mine.file_size, mine.created_at)
+    assert step >= 6
