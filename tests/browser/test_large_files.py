@@ -23,7 +23,7 @@ SIZE = 200 * MIB + 1
 PART = 8 * MIB
 COUNT = 26
 BUCKET = "shares"
-WITHIN = 60_000  # milliseconds
+WITHIN = 240_000  # milliseconds, for 200 MiB on a machine that does much else
 
 
 def write(path: Path, size: int) -> Path:
