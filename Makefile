@@ -3,6 +3,9 @@ HOST = 127.0.0.1
 PORT = 8080
 WORKERS = 1
 ARGS =
+EFFORT = 20
+SECONDS = 180
+CLIENTS = 256
 QUICK =
 FUNCTION = DownloadFunction
 EVENT = events/download.json
@@ -14,7 +17,12 @@ ARCH = arm64
 PYTHON ?= python3.13 python3.12 python3.11 python3
 
 BIN = .venv/bin
-PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Exactly the files that were locked, by their hashes ("make lock" writes them anew from requirements.txt).
+LOCKED = --require-hashes --quiet --disable-pip-version-check
+PIP_INSTALL = $(BIN)/python -m pip install $(LOCKED)
+
+LOCKS = functions/requirements.lock requirements.lock local/requirements.lock tests/requirements.lock \
+    benchmarks/requirements.lock local/sam-requirements.lock local/audit-requirements.lock
 
 SAM_BIN = .venv-sam/bin
 # SAM looks for an interpreter of the functions' version on PATH, and its environment has one.
@@ -24,7 +32,7 @@ PACKAGES = .aws-sam/packages-$(ARCH)
 .DEFAULT_GOAL := help
 # Two installations at once in one environment would break each other.
 .NOTPARALLEL:
-.PHONY: help run emulate invoke test lint bench format build deploy clean
+.PHONY: help run emulate invoke test lint bench fuzz soak audit lock format build deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -54,11 +62,29 @@ bench: .venv/.installed-tests .venv-bench/.installed ## Measure beside the peers
 	    || { echo 'nginx is needed (on Debian or Ubuntu: apt install nginx-light).' >&2; exit 1; }
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
+fuzz: .venv/.installed-tests ## Try many more random requests, states, faults and kills (EFFORT=20 times as many)
+	@EFFORT=$(EFFORT) $(BIN)/python -m pytest -n 0 tests/properties tests/faults $(ARGS)
+
+soak: .venv/.installed-tests ## Have many clients at it for some minutes (SECONDS=180 CLIENTS=256)
+	@$(BIN)/python -m tests.load.soak '$(SECONDS)' '$(CLIENTS)'
+
+audit: .venv-audit/.installed ## Check the template by checkov, and every locked package against the PyPI advisories
+	@.venv-audit/bin/checkov --config-file .checkov.yaml
+	@for lock in $(LOCKS); do .venv-audit/bin/pip-audit --require-hashes --disable-pip -r "$$lock" || exit; done
+
+lock: .venv-audit/.installed ## Lock what requirements.txt and its like ask for, with the hashes of every file
+	@for lock in $(LOCKS); do \
+	    python=3.11; case "$$lock" in */sam-*) python=3.13 ;; esac; \
+	    .venv-audit/bin/uv pip compile --python .venv-audit/bin/python --quiet --universal --python-version "$$python" --generate-hashes --no-header \
+	        --no-annotate --no-emit-index-url --no-emit-find-links --output-file "$$lock" "$${lock%.lock}.txt" || exit; \
+	done
+
 format: .venv/.installed-tests ## Rewrite the code in the project's style
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
 build: .venv-sam/.installed $(PACKAGES)/.installed ## Build the Lambda functions (ARCH=arm64, or x86_64)
+	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) validate --lint
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) build --build-in-source \
 	    --parameter-overrides Architecture=$(ARCH)
 	@cd .aws-sam/build/UploadFunction && echo "Every function for $(ARCH), all alike:" \
@@ -68,22 +94,23 @@ deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64
 	@$(SAM) deploy --guided $(if $(filter-out arm64,$(ARCH)),--parameter-overrides Architecture=$(ARCH))
 
 clean: ## Remove the environments, the build and every cache; uploaded files stay
-	@rm -rf .venv .venv-bench .venv-sam .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-sam .venv-audit .venv-bench .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf tests/uppy/node_modules
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed: requirements.txt functions/requirements.txt .venv/.created
+.venv/.installed: requirements.lock .venv/.created
 	@echo 'Installing what the API needs ...'
-	@$(PIP_INSTALL) -r requirements.txt
+	@$(PIP_INSTALL) -r requirements.lock
 	@touch $@
 
-.venv/.installed-local: local/requirements.txt requirements.txt functions/requirements.txt .venv/.created
+.venv/.installed-local: local/requirements.lock .venv/.created
 	@echo 'Installing what the API and its emulation need ...'
-	@$(PIP_INSTALL) -r local/requirements.txt
+	@$(PIP_INSTALL) -r local/requirements.lock
 	@touch .venv/.installed $@
 
-.venv/.installed-tests: tests/requirements.txt local/requirements.txt requirements.txt functions/requirements.txt .venv/.created
+.venv/.installed-tests: tests/requirements.lock .venv/.created
 	@echo 'Installing what the API and its tests need ...'
-	@$(PIP_INSTALL) -r tests/requirements.txt
+	@$(PIP_INSTALL) -r tests/requirements.lock
 	@touch .venv/.installed .venv/.installed-local $@
 
 # A candidate is run rather than looked up: a version manager's shim may be on PATH with no Python behind it, and
@@ -112,31 +139,37 @@ clean: ## Remove the environments, the build and every cache; uploaded files sta
 # Lambda does not keep times.
 build-%: $(PACKAGES)/.installed
 	@cp -Rp $(PACKAGES)/. functions shared '$(ARTIFACTS_DIR)'
-	@cd '$(ARTIFACTS_DIR)' && rm .installed functions/requirements.txt && \
+	@cd '$(ARTIFACTS_DIR)' && rm .installed functions/requirements.* && \
 	    find functions shared -name __pycache__ -type d -prune -exec rm -rf {} + && \
 	    '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash functions shared
 
 # The tracer brings botocore, which the Lambda runtime has, as it has boto3 and all that both need.
-$(PACKAGES)/.installed: functions/requirements.txt .venv-sam/.created
+$(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@echo 'Installing what the functions need on $(ARCH) ...'
 	@rm -rf $(PACKAGES)
-	@$(SAM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --no-compile \
-	    -r functions/requirements.txt --target $(PACKAGES) --implementation cp --python-version 3.13 \
+	@$(SAM_BIN)/python -m pip install $(LOCKED) --no-warn-conflicts --no-compile \
+	    -r functions/requirements.lock --target $(PACKAGES) --implementation cp --python-version 3.13 \
 	    --platform manylinux2014_$(ARCH:arm64=aarch64) --only-binary=:all:
-	@cd $(PACKAGES) && rm -rf bin boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
+	@cd $(PACKAGES) && rm -rf bin share boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
 	@find $(PACKAGES) -depth -type d \( -name tests -o -name test -o -name __pycache__ \) -exec rm -rf {} +
 	@cd $(PACKAGES) && '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash .
 	@touch $@
 
-.venv-bench/.installed: benchmarks/requirements.txt .venv/.created
+.venv-bench/.installed: benchmarks/requirements.lock .venv/.created
 	@echo 'Installing what the benchmarks compare with ...'
 	@$(BIN)/python -m venv --clear .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@.venv-bench/bin/python -m pip install $(LOCKED) -r benchmarks/requirements.lock
 	@touch $@
 
-.venv-sam/.installed: local/sam-requirements.txt .venv-sam/.created
+.venv-sam/.installed: local/sam-requirements.lock .venv-sam/.created
 	@echo 'Installing the AWS SAM CLI ...'
-	@$(SAM_BIN)/python -m pip install --quiet --disable-pip-version-check -r local/sam-requirements.txt
+	@$(SAM_BIN)/python -m pip install $(LOCKED) -r local/sam-requirements.lock
+	@touch $@
+
+.venv-audit/.installed: local/audit-requirements.lock .venv/.created
+	@echo 'Installing what audits and locks packages ...'
+	@$(BIN)/python -m venv --clear .venv-audit
+	@.venv-audit/bin/python -m pip install $(LOCKED) -r local/audit-requirements.lock
 	@touch $@
 
 # The functions' own version, which compiles them.

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.starts` runs each case in fresh interpreters, all cases once per round, so that a machine which is
 busy for a while is busy for all of them. An HTTP function is ready once it has answered an event that needs no storage
-and has made its S3 client; the sweep once it has made that client.
+and has made its S3 client; seal and sweep once they have made that client.
 """
 
 from __future__ import annotations

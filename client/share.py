@@ -61,6 +61,7 @@ PARTS_IN_MEMORY = 256 * 1024 * 1024  # bytes; fewer parts at once when they are 
 ATTEMPTS = 7
 MAX_REDIRECTS = 5
 MAX_NAME_BYTES = 255
+MIN_TABLE_WIDTH = 84  # columns: with the longest entries that are likely this leaves 12 to a name
 
 WAITS = httpx.Timeout(60.0, connect=10.0)  # seconds
 # Putting a large file together takes a server that copies bytes a while.
@@ -1005,10 +1006,10 @@ class Screen:
         self.err.print(Text(text, style), soft_wrap=True)
 
     def facts(self, rows: dict[str, str], console: Console) -> None:
-        table = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2))
+        width = max(map(len, rows))
         for name, value in rows.items():
-            table.add_row(name, Text(value))
-        console.print(table)
+            # Lines that are too long are the terminal's to break, or a link in them could not be copied.
+            console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value), soft_wrap=True)
 
     @contextlib.contextmanager
     def progress(self, name: str, size: int | None) -> Iterator[Callable[[int], None]]:
@@ -1072,6 +1073,8 @@ def show_list(screen: Screen, files: Iterator[tuple[str, dict[str, Any]]]) -> No
         when = "never" if expires is None else human_time(expires).partition("(")[2].rstrip(")") or printable(expires)
         table.add_row(title, human_size(known["file_size"]), human_downloads(known), when, file_id)
     if table.row_count:
+        # In a narrow terminal lines wrap: what is cut off an ID makes the rest of it useless.
+        screen.out.width = max(screen.out.width, MIN_TABLE_WIDTH)
         screen.out.print(table)
     else:
         screen.note("No files.")
@@ -1165,7 +1168,9 @@ def up(
             None if expires is None else parse_duration(expires), downloads, new_password() if password else None
         )
         with Server(address, settings.token_for(address), chosen.password) as api:
-            for path in files:
+            for number, path in enumerate(files):
+                if number and not as_json:
+                    screen.note("")
                 _send(screen, api, path, name, chosen, qr=qr, direct=direct)
 
 

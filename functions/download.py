@@ -167,8 +167,8 @@ add_endpoint(
     download,
     response_class=Response,
     responses={
-        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-        206: {"description": "The part of it that `Range` asks for."},
+        200: {"description": "The file.", "content": {"*/*": {}}},
+        206: {"description": "The part of it that `Range` asks for.", "content": {"*/*": {}}},
         307: {"description": "To storage, for what one answer cannot hold."},
         304: {"description": "The client has it already."},
         **problems(401, 404, 410, 412, 416, 429, 503),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
+from pydantic.config import JsonDict
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
@@ -20,11 +21,15 @@ router = APIRouter()
 
 MAX_PAGE = 1000
 
+# As the OpenAPI document has them; they are read by hand, since pydantic takes more for a number than digits.
+_LIMIT: JsonDict = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": MAX_PAGE}
+_AFTER: JsonDict = {"pattern": f"^({FILE_ID.pattern})?$"}
+
 
 async def list_metadata(
     request: Request,
-    limit: Annotated[str, Query(description="Files per page, 1 to 1000.")] = str(MAX_PAGE),
-    after: Annotated[str, Query(description="List the files behind this ID.")] = "",
+    limit: Annotated[str, Query(description="Files per page.", json_schema_extra=_LIMIT)] = str(MAX_PAGE),
+    after: Annotated[str, Query(description="List the files behind this ID.", json_schema_extra=_AFTER)] = "",
 ) -> JSONResponse:
     """Files by ID, sorted. While there are more, `Link` with `rel="next"` (RFC 8288) leads to them."""
     size = _page_size(limit)

@@ -249,7 +249,8 @@ def _size(count: int) -> str:
         if value < 999.5 or unit == _UNITS[-1]:
             break
         value /= 1000
-    return f"{value:.0f} {unit}" if unit == _UNITS[0] or value >= 99.95 else f"{value:.1f} {unit}"
+    number = f"{value:.0f}" if value >= 99.95 else f"{value:.1f}".removesuffix(".0")
+    return f"{number} {unit}"
 
 
 def _moment(moment: datetime | None) -> dict[str, str] | None:
@@ -296,7 +297,6 @@ def _html(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _FORM = {
     "type": "object",
-    "required": ["password"],
     "properties": {"password": {"type": "string", "format": "password"}},
 }
 

@@ -20,9 +20,12 @@ from shared.http.models import UploadedFile, base_url, problems, uploaded
 from shared.http.routing import add_endpoint
 from shared.http.streams import Incoming, in_thread
 from shared.names import clean_name
+from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
 from shared.sharing import Record, Shares
 
 router = APIRouter()
+
+_MAX_DIGITS = 20
 
 
 async def upload(request: Request) -> Response:
@@ -66,7 +69,8 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must not have a Content-Encoding.")
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > longest_body:
+    # Python refuses to read thousands of digits, and as many as these are too large already.
+    if length.isascii() and length.isdigit() and int(length[:_MAX_DIGITS]) > longest_body:
         raise FileTooLarge(max_file_size)
 
 
@@ -89,36 +93,50 @@ def _wants_text(request: Request) -> bool:
 
 
 _OPTION_FIELDS: dict[str, Any] = {
-    "expires_in": {"type": "integer", "minimum": 1, "description": "Seconds until the file expires."},
-    "max_downloads": {"type": "integer", "minimum": 1, "description": "Downloads until the file is used up."},
+    "expires_in": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_EXPIRES_IN,
+        "description": "Seconds until the file expires.",
+    },
+    "max_downloads": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_DOWNLOADS_LIMIT,
+        "description": "Downloads until the file is used up.",
+    },
 }
+_PASSWORD = {"type": "string", "minLength": 1, "maxLength": MAX_PASSWORD_LENGTH, "description": "Needed to download."}
 _FORM = {
     "type": "object",
     "required": ["file"],
     "properties": {
         "file": {"type": "string", "format": "binary"},
         **_OPTION_FIELDS,
-        "password": {"type": "string", "description": "Needed to download the file."},
+        "password": _PASSWORD,
         "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Verified if given."},
     },
 }
 _PUT_PARAMETERS = [
-    {"name": "filename", "in": "path", "required": True, "schema": {"type": "string"}},
+    {"name": "filename", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}},
     *({"name": name, "in": "query", "schema": schema} for name, schema in _OPTION_FIELDS.items()),
     *(
-        {"name": name, "in": "header", "schema": {"type": kind}}
-        for name, kind in (
-            ("Max-Days", "integer"),
-            ("Max-Downloads", "integer"),
-            ("X-Password", "string"),
-            ("Repr-Digest", "string"),
+        {"name": name, "in": "header", "schema": schema}
+        for name, schema in (
+            ("Max-Days", {"type": "integer", "minimum": 1, "maximum": options.MAX_DAYS}),
+            ("Max-Downloads", _OPTION_FIELDS["max_downloads"]),
+            ("X-Password", _PASSWORD),
+            ("Repr-Digest", {"type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/]{43}=:$"}),
         )
     ),
 ]
 _SHARED: dict[str, Any] = {
     "status_code": HTTPStatus.CREATED,
     "response_model": UploadedFile,
-    "responses": problems(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
+    "responses": {
+        201: {"description": "Stored. `Accept: text/plain` gets the link alone.", "content": {"text/plain": {}}},
+        **problems(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
+    },
     "route_class_override": GuardedRoute,
     "dependencies": TOKEN,
 }

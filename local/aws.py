@@ -22,10 +22,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.intrinsics import REGION
 from local.processes import kill_group, tethered
-from local.template import Template
+from local.template import CorsRule, Template
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import CORSRuleTypeDef
 
 HOST = "127.0.0.1"
 START_WITHIN = 60.0  # seconds
@@ -68,12 +69,18 @@ def services(s3: str | None = None, environment: Mapping[str, str] = os.environ)
 
 
 def provide(template: Template, token: str, found: Mapping[str, str]) -> None:
-    """Make the buckets of the template, and its secrets with the API token in them. Raises `Unusable`."""
+    """Make the buckets of the template with their CORS rules, and its secrets with the API token in them.
+
+    Raises `Unusable`.
+    """
     try:
         s3 = s3_client(found)
         for bucket in template.buckets:
             with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
                 s3.create_bucket(Bucket=bucket)
+            if bucket in template.cors:
+                rules = [_cors_rule(rule) for rule in template.cors[bucket]]
+                s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
         secrets = _session(found).client("secretsmanager", endpoint_url=found[ENDPOINT])
         for name in template.secrets:
             try:
@@ -82,6 +89,16 @@ def provide(template: Template, token: str, found: Mapping[str, str]) -> None:
                 secrets.put_secret_value(SecretId=name, SecretString=token)
     except (BotoCoreError, ClientError, ValueError) as error:
         raise Unusable(str(error)) from error
+
+
+def _cors_rule(rule: CorsRule) -> CORSRuleTypeDef:
+    return {
+        "AllowedMethods": rule.methods,
+        "AllowedOrigins": rule.origins,
+        "AllowedHeaders": rule.headers,
+        "ExposeHeaders": rule.exposed,
+        "MaxAgeSeconds": rule.max_age,
+    }
 
 
 def s3_client(found: Mapping[str, str]) -> S3Client:

@@ -55,7 +55,7 @@ def running(
     folder: Path,
     template: Template,
     *,
-    token: str,
+    token: str | None,
     url: str | None = None,
     s3: str | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
@@ -63,10 +63,12 @@ def running(
     """The functions of a template over fresh services, and the environment that these are found by.
 
     The links that the functions hand out begin with `url`, unless the template says otherwise: on AWS it would be the
-    gateway's own domain by HTTPS. Raises `aws.Unusable` and `artifact.Unfit`.
+    gateway's own domain by HTTPS. Without a token nobody needs one. Raises `aws.Unusable` and `artifact.Unfit`.
     """
+    if token is None:
+        template = _open(template)
     with aws.services(s3) as found, tempfile.TemporaryDirectory(prefix="provided-") as provided:
-        aws.provide(template, token, found)
+        aws.provide(template, token or "", found)
         python = artifact.interpreter_for(template)
         environment, interpreter = dict(found), [python.command]
         environment["AWS_EXECUTION_ENV"] = f"AWS_Lambda_python{python.version}"
@@ -94,9 +96,10 @@ def main(arguments: list[str] | None = None) -> int:
         # First of all, since nothing is to be started for a port that is taken.
         listener = socket.create_server((HOST, chosen.port))
         url = f"http://{HOST}:{listener.getsockname()[1]}"
+        token = None if chosen.open else chosen.token
         with (
             listener,
-            running(folder, template, token=chosen.token, url=url, s3=chosen.s3, concurrency=chosen.concurrency) as (
+            running(folder, template, token=token, url=url, s3=chosen.s3, concurrency=chosen.concurrency) as (
                 runtime,
                 found,
             ),
@@ -105,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
             notifier = Notifier(template.notifications, aws.s3_client(found), runtime.invoke)
             print(f"Simple File Sharing API on {url}, as it is on AWS")
             print(f"Functions: {len(template.functions)}, {which}")
-            print(f"API token: {chosen.token}")
+            print(f"API token: {'none is needed' if chosen.open else chosen.token}")
             print(f"Bucket: {', '.join(template.buckets)} on {found.get(aws.S3_ENDPOINT, found[aws.ENDPOINT])}")
             print("Stop with Ctrl-C.", flush=True)
             return _serve(Emulation(gateway, notifier, runtime), listener)
@@ -148,6 +151,15 @@ def _reachable(function: Function, url: str | None) -> Function:
     return dataclasses.replace(function, environment={**function.environment, "SHARE_PUBLIC_URL": url})
 
 
+def _open(template: Template) -> Template:
+    """The template with nobody to ask for a token, and without the secret that holds it."""
+    functions = {
+        name: dataclasses.replace(function, environment={**function.environment, "SHARE_API_TOKEN_SECRET": ""})
+        for name, function in template.functions.items()
+    }
+    return dataclasses.replace(template, functions=functions, secrets=())
+
+
 def interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -162,7 +174,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--artifact", type=Path, help="folder of a template.yaml (default: .aws-sam/build if it fits, else the source)"
     )
     parser.add_argument("--s3", metavar="URL", help="another S3 server, with AWS_ACCESS_KEY_ID and the like for it")
-    parser.add_argument("--token", default=secrets.token_urlsafe(24), help="API token (default: a random one)")
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument("--token", default=secrets.token_urlsafe(24), help="API token (default: a random one)")
+    token.add_argument("--open", action="store_true", help="let everybody upload and list without a token")
     parser.add_argument(
         "--concurrency", type=int, default=DEFAULT_CONCURRENCY, help="processes of a function (default: %(default)s)"
     )

@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,26 @@ class Notification:
 
 
 @dataclass(frozen=True)
+class CorsRule:
+    """What pages of other origins may do with a bucket, for `max_age` seconds without asking again."""
+
+    methods: tuple[str, ...]
+    origins: tuple[str, ...]
+    headers: tuple[str, ...]
+    exposed: tuple[str, ...]
+    max_age: int
+
+
+@dataclass(frozen=True)
 class Template:
+    """A template. `cors` has the rules of the buckets that have any, by their names."""
+
     functions: Mapping[str, Function]
     routes: tuple[Route, ...]
     buckets: tuple[str, ...]
     secrets: tuple[str, ...]
     notifications: tuple[Notification, ...] = ()
+    cors: Mapping[str, tuple[CorsRule, ...]] = field(default_factory=dict)
 
 
 def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
@@ -95,6 +109,11 @@ class _Reader:
             tuple(self._values.name(name, name) for name in self._of_type("AWS::S3::Bucket")),
             tuple(self._values.name(name, name) for name in self._of_type("AWS::SecretsManager::Secret")),
             tuple(notification for name in functions for notification in self._notifications(name)),
+            {
+                self._values.name(name, name): rules
+                for name in self._of_type("AWS::S3::Bucket")
+                if (rules := self._cors_rules(name))
+            },
         )
 
     def _of_type(self, kind: str) -> list[str]:
@@ -163,3 +182,23 @@ class _Reader:
             bucket = self._values.text(properties["Bucket"], f"{where}.Bucket")
             found.append(Notification(bucket, tuple(types), prefix, function))
         return found
+
+    def _cors_rules(self, bucket: str) -> tuple[CorsRule, ...]:
+        where = f"{bucket}.CorsConfiguration"
+        rules = (self._properties(bucket).get("CorsConfiguration") or {}).get("CorsRules") or []
+        return tuple(
+            CorsRule(
+                methods=self._texts(rule["AllowedMethods"], f"{where}.AllowedMethods"),
+                origins=self._texts(rule["AllowedOrigins"], f"{where}.AllowedOrigins"),
+                headers=self._texts(rule.get("AllowedHeaders", []), f"{where}.AllowedHeaders"),
+                exposed=self._texts(rule.get("ExposedHeaders", []), f"{where}.ExposedHeaders"),
+                max_age=int(self._values.text(rule.get("MaxAge", 0), f"{where}.MaxAge")),
+            )
+            for rule in rules
+        )
+
+    def _texts(self, value: Any, where: str) -> tuple[str, ...]:
+        listed = self._values.value(value, where)
+        if not isinstance(listed, list):
+            raise InvalidTemplate(f"{where}: {listed!r} is no list")
+        return tuple(self._values.text(each, where) for each in listed)

@@ -136,12 +136,12 @@ class DirectUploads:
     def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> Record:
         """Make a file of the parts with these numbers and etags, and return it; a second time, as it then is.
 
-        Raises `UnknownFile`, `InvalidValue` unless those parts are stored, in order, and large enough, `FileTooLarge`,
-        which is the end of the upload, `Contended` and `OutcomeUnknown`.
+        Raises `InvalidValue` unless those parts are stored, in order, and large enough, `FileTooLarge`, which ends the
+        upload, `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
         """
         record = self._find(file_id, upload_id)
         if record.state == READY:
-            return record
+            return self._shares.describe(file_id)
         self._require_recent(record)
         key = raw_key(file_id)
         try:
@@ -152,7 +152,7 @@ class DirectUploads:
             # Somebody else may have completed it meanwhile.
             record = self._find(file_id, upload_id)
             if record.state == READY:
-                return record
+                return self._shares.describe(file_id)
             if isinstance(error, NotFound):
                 raise UnknownFile(file_id) from error
             raise _unfit("must be stored, in ascending order, and all but the last of at least 5 MiB") from error

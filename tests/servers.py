@@ -87,7 +87,7 @@ def moto_server() -> Iterator[S3Server]:
     def command(ports: Sequence[int]) -> list[str]:
         return [sys.executable, "-m", "local.moto_server", str(ports[0])]
 
-    with _running(command, 1, HTTPStatus.OK, {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE)}) as ports:
+    with running(command, 1, HTTPStatus.OK, {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE)}) as ports:
         yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
 
 
@@ -126,7 +126,7 @@ def seaweedfs() -> Iterator[S3Server]:
             ]
 
         # It refuses who does not sign. To stop in good order takes it 15 s, for data that nobody will read.
-        with _running(command, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
+        with running(command, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
             try:
                 yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
             finally:
@@ -135,7 +135,7 @@ def seaweedfs() -> Iterator[S3Server]:
 
 
 @contextlib.contextmanager
-def _running(
+def running(
     command: Callable[[Sequence[int]], list[str]],
     port_count: int,
     answer: HTTPStatus,
@@ -145,7 +145,7 @@ def _running(
 ) -> Iterator[Sequence[int]]:
     """Run a server until the block ends, on ports that it gets to itself; the first one answers HTTP."""
     for attempt in range(ATTEMPTS):
-        ports = _free_ports(port_count)
+        ports = free_ports(port_count)
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
                 command(ports),
@@ -197,7 +197,7 @@ def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
         process.wait()
 
 
-def _free_ports(count: int) -> Sequence[int]:
+def free_ports(count: int) -> Sequence[int]:
     """Ports that nobody listens on, nor on what SeaweedFS derives from them; random, so that workers differ."""
     shuffled = random.SystemRandom().sample(PORTS, len(PORTS))
     free = (port for port in shuffled if _is_free(port) and _is_free(port + GRPC_OFFSET))

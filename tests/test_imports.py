@@ -11,10 +11,11 @@ import pytest
 from benchmarks.starts import ENVIRONMENT, PEERS, ROOT, cases
 
 FUNCTIONS = {name: code for name, code in cases().items() if name not in PEERS}
+PLAIN = {"functions.seal", "functions.sweep"}
 WEB = {"fastapi", "starlette", "pydantic", "mangum"}
 # Packages that not every function needs, and the functions that do.
 NEEDED: dict[str, set[str]] = {
-    **dict.fromkeys(WEB, FUNCTIONS.keys() - {"functions.seal", "functions.sweep"}),
+    **dict.fromkeys(WEB, FUNCTIONS.keys() - PLAIN),
     # The parser of Repr-Digest, which few uploads announce.
     "http_sf": set(),
     # What traces and signing keys for AWS are made with.
@@ -65,4 +66,4 @@ def test_a_function_loads_no_part_of_another(name: str, tmp_path: Path) -> None:
     found = modules(name, str(tmp_path))
     assert {module for module in found if module.startswith("functions.")} == {name}
     assert ("shared.http.forms" in found) is (name == "functions.upload")
-    assert ("shared.http.app" in found) is (name not in ("functions.seal", "functions.sweep"))
+    assert ("shared.http.app" in found) is (name not in PLAIN)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import pkgutil
+import re
 import socket
 import subprocess
 import sys
@@ -18,8 +19,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
+from fastapi.routing import APIRoute
 
 import functions
 from functions.app import ROUTERS
@@ -111,6 +114,18 @@ def test_every_function_has_a_sample_event_and_every_event_a_function() -> None:
 HTTP_SAMPLES = [name for name in SAMPLES if name not in ("seal", "sweep")]
 
 
+def test_every_operation_has_a_sample_event() -> None:
+    operations = {
+        f"{method} {re.sub(r':[a-z_]+}', '}', route.path).replace('{filename}', '{filename+}')}"
+        for router in ROUTERS
+        for route in router.routes
+        # The others are the same path with or without its slash.
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in route.methods or ()
+    }
+    assert operations <= {sample(name)["routeKey"] for name in HTTP_SAMPLES}
+
+
 @pytest.mark.parametrize("name", HTTP_SAMPLES)
 def test_a_sample_event_comes_by_a_route_of_its_function(name: str) -> None:
     event = sample(name)
@@ -129,6 +144,13 @@ STATUSES = {
     "upload_put": 201,
     "upload_refused": 401,
     "direct_upload": 200,
+    "direct_upload_params": 200,
+    # Of an upload that nobody has begun.
+    "direct_upload_parts": 404,
+    "direct_upload_part_url": 404,
+    "direct_upload_part": 404,
+    "direct_upload_complete": 404,
+    "direct_upload_abort": 404,
     "download": 200,
     "list_metadata": 200,
     "get_metadata": 200,
@@ -136,8 +158,14 @@ STATUSES = {
     "delete": 204,
     "health": 200,
     "page": 200,
+    "page_upload": 200,
+    "page_password": 303,
+    "page_qr": 200,
+    "page_static": 200,
     "fallback": 404,
 }
+# They say nothing of the file that their path names.
+BLIND = {"page_qr"}
 
 
 @pytest.mark.parametrize("name", HTTP_SAMPLES)
@@ -177,7 +205,7 @@ def test_a_sample_event_can_be_invoked_as_it_is_deployed(
         assert set(result.values()) == {0}
     else:
         # Nobody has uploaded the file that the others are about.
-        unknown = "file_id" in sample(name).get("pathParameters", {})
+        unknown = name not in BLIND and "file_id" in sample(name).get("pathParameters", {})
         assert result["statusCode"] == (404 if unknown else STATUSES[name])
 
 
@@ -360,6 +388,51 @@ def test_what_is_logged_names_file_and_request_and_holds_no_secret(
     (other,) = [line for line in lines if line.get("file_id") != file_id]
     assert (other["message"], "file_id" in other) == ("GET /file/download/{file_id} 404", False)
     for secret in (*SECRETS.values(), token, basic(SECRETS["file password"])):
+        assert secret not in json.dumps(lines)
+
+
+def test_no_way_to_send_a_secret_leads_to_the_log(
+    storage: Objects, printed: Callable[[], list[dict[str, Any]]]
+) -> None:
+    by_form = sample("upload")
+    form = base64.b64decode(by_form["body"]).replace(b"report.pdf", SECRETS["name"].encode())
+    head, _, _ = form.partition(b"\r\n")
+    field = b'\r\nContent-Disposition: form-data; name="password"\r\n\r\n' + SECRETS["file password"].encode()
+    form = head + field + b"\r\n" + form
+    by_form["body"] = base64.b64encode(form).decode()
+    by_form["headers"]["content-length"] = str(len(form))
+    made = json.loads(invoke("upload", by_form)["body"])
+    file_id, delete_token = made["file_id"], made["delete_token"]
+
+    def about(name: str, **changes: Any) -> dict[str, Any]:
+        event: dict[str, Any] = json.loads(json.dumps(sample(name)).replace(FILE_ID, file_id))
+        return event | changes
+
+    entered = f"password={quote_plus(SECRETS['file password'])}".encode()
+    password = about("page_password", body=base64.b64encode(entered).decode())
+    password["headers"]["content-length"] = str(len(entered))
+    to_download = invoke("page", password)
+    with_cookie = about("download", cookies=[to_download["cookies"][0].partition(";")[0]])
+    wrong = about("change", rawQueryString=f"token={SECRETS['what is no ID']}")
+    del wrong["headers"]["authorization"]
+    by_token = about("delete", rawQueryString=f"token={delete_token}")
+    del by_token["headers"]["authorization"]
+    statuses = [
+        to_download["statusCode"],
+        invoke("page", about("page_password"))["statusCode"],
+        invoke("download", with_cookie)["statusCode"],
+        invoke("change", wrong)["statusCode"],
+        invoke("change", about("change", body=json.dumps({"password": SECRETS["password"]})))["statusCode"],
+        invoke("upload", sample("upload_refused"))["statusCode"],
+        invoke("delete", by_token)["statusCode"],
+    ]
+    assert statuses == [303, 401, 200, 403, 200, 401, 204]
+
+    lines = [line for line in printed() if "level" in line]
+    assert [line["level"] for line in lines] == ["INFO"] * (len(statuses) + 1)
+    assert [line["message"] for line in lines if "file_id" not in line] == ["POST /file/upload/ 401"]
+    cookie = with_cookie["cookies"][0].partition("=")[2]
+    for secret in (*SECRETS.values(), delete_token, cookie, "wrong-token", entered.decode()):
         assert secret not in json.dumps(lines)
 
 

@@ -454,11 +454,15 @@ function toggleCode(file, button, place) {
 
 // --- words and storage ---
 
+// As the landing page shows it.
 function size(bytes) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
-  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
-  const format = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short", maximumFractionDigits: power === 0 ? 0 : 1 };
-  return new Intl.NumberFormat("en", format).format(bytes / 1000 ** power);
+  let value = bytes;
+  let power = 0;
+  for (; value >= 999.5 && power < units.length - 1; power += 1) value /= 1000;
+  const maximumFractionDigits = power === 0 || value >= 99.95 ? 0 : 1;
+  const format = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short", maximumFractionDigits };
+  return new Intl.NumberFormat("en", format).format(value);
 }
 
 function duration(seconds) {

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 
 UVICORN_ARGUMENTS = 5  # client address, method, target, HTTP version, status
 
 
+# Whoever knows it can go on with the upload.
+_UPLOAD_ID = re.compile(r"(?<=/file/s3/multipart/)[^/]+")
+
+
 class AccessLogFilter(logging.Filter):
-    """Drops query strings, which may hold a delete token, and escapes a client address that a proxy header gave.
+    """Drops query strings, which may hold a delete token, and IDs of uploads; escapes an address from a proxy header.
 
     The path needs no escaping: uvicorn percent-encodes it.
     """
@@ -16,7 +21,8 @@ class AccessLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple) and len(record.args) == UVICORN_ARGUMENTS:
             client, method, target, version, status = record.args
-            record.args = (_printable(str(client)), method, str(target).partition("?")[0], version, status)
+            path = _UPLOAD_ID.sub("-", str(target).partition("?")[0])
+            record.args = (_printable(str(client)), method, path, version, status)
         return True
 
 

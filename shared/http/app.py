@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 import threading
@@ -19,7 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import bootstrap, telemetry
-from shared.http import access_log, problems
+from shared.http import access_log, openapi, problems
 from shared.http.deadline import Deadline
 from shared.http.edge import Edge
 from shared.http.guard import Guard
@@ -75,6 +76,7 @@ def build_app(
     # Not included as routers, since that would match each request against every route of each in two steps.
     app.state.routes = [without_injection(route) for router in routers for route in router.routes]
     app.router.routes.extend(app.state.routes)
+    app.openapi = functools.cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(Guard, routes=app.state.routes, tokens=tokens, origins=lambda: own_origins(settings()))
     app.add_middleware(_Cors, settings=settings)

@@ -42,8 +42,12 @@ def _refusal(scope: Scope) -> Problem | None:
     sizes = [len(name) + len(value) for name, value in headers]
     if len(sizes) > MAX_HEADERS or sum(sizes) > MAX_HEADER_BYTES:
         return Problem(431, "The request's headers are too large.")
-    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
+    target: bytes = (scope.get("raw_path") or b"") + scope["query_string"]
+    if len(target) > MAX_TARGET_BYTES:
         return Problem(414, "The request's address is too long.")
+    # RFC 3986 §2. Servers refuse this too, and what reads a query further in takes it for granted.
+    if not target.isascii():
+        return Problem(400, "The request's address must be ASCII.")
     hosts = [value for name, value in headers if name == b"host"]
     # RFC 9112 §3.2. Not every server refuses these itself, and links are made from this header.
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):

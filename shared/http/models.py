@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from shared.http.problems import MEDIA_TYPE
+from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
 from shared.sharing import Record, Shares, rfc3339
 
 EXAMPLE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
@@ -43,9 +45,11 @@ class UploadedFile(FileMetadata):
 class OptionChanges(BaseModel):
     """What to set; null removes, and what is not named stays."""
 
-    expires_in: int | None = Field(default=None, ge=1, description="Seconds from now.")
-    max_downloads: int | None = Field(default=None, ge=1)
-    password: str | None = Field(default=None, min_length=1)
+    model_config = ConfigDict(extra="forbid")
+
+    expires_in: int | None = Field(default=None, ge=1, le=MAX_EXPIRES_IN, description="Seconds from now.")
+    max_downloads: int | None = Field(default=None, ge=1, le=MAX_DOWNLOADS_LIMIT)
+    password: str | None = Field(default=None, min_length=1, max_length=MAX_PASSWORD_LENGTH)
 
 
 class ProblemDocument(BaseModel):
@@ -61,8 +65,9 @@ class ProblemDocument(BaseModel):
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI descriptions of error answers."""
-    schema = {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}
-    return {status: {"model": ProblemDocument, "content": {MEDIA_TYPE: schema}} for status in statuses}
+    schema = {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}
+    # Without a model, which FastAPI would say to be plain JSON as well.
+    return {status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}} for status in statuses}
 
 
 def metadata(request: Request, record: Record) -> dict[str, Any]:

@@ -19,7 +19,7 @@ MAX_JSON_BYTES = 16 * 1024
 
 _NO_FIELDS: Mapping[str, str] = {}
 _DAY = 24 * 3600
-_MAX_DAYS = 36_600
+MAX_DAYS = 36_600
 _MAX_DIGITS = 20
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
@@ -31,7 +31,7 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
     """
     _require_no_password(request)
     days = _header(request, "Max-Days")
-    by_days = None if days is None else str(whole_number("Max-Days", days, _MAX_DAYS) * _DAY)
+    by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
     max_downloads = _header(request, "Max-Downloads")
     return parse_options(
         _only("expires_in", fields.get("expires_in"), *_queried(request, "expires_in"), by_days),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 
 from shared.errors import StorageFull, StorageUnavailable
@@ -27,6 +28,9 @@ def translated(key: str | None = None) -> Iterator[None]:
             raise failure(error) from error
         raise NotFound(key) from error
     except OSError as error:
+        if key is not None and error.errno == errno.ELOOP:
+            # A link that leads nowhere, like any other.
+            raise NotFound(key) from error
         raise failure(error) from error
 
 
@@ -34,6 +38,18 @@ def failure(error: OSError) -> StorageFull | StorageUnavailable:
     if error.errno in _FULL:
         return StorageFull(str(error))
     return StorageUnavailable(str(error))
+
+
+def open_file(path: str) -> int:
+    """Open a regular file for reading; whatever else somebody has put in its place counts as missing.
+
+    Opening a FIFO would wait for a writer, and reading a device might never end.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
+    return file
 
 
 def write_all(file: int, data: bytes) -> None:

@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.filesystem import MISSING, copy_range, failure, sync_directory, translated, write_all
+from shared.storage.filesystem import MISSING, copy_range, failure, open_file, sync_directory, translated, write_all
 from shared.storage.objects import (
     ABSENT,
     ANYTHING,
@@ -70,7 +70,7 @@ class LocalStore:
         self.check()
 
     def read(self, key: str) -> tuple[bytes, str]:
-        with translated(key), open(self._path(key), "rb", buffering=0) as file:
+        with translated(key), open(open_file(self._path(key)), "rb", buffering=0) as file:
             data = file.readall()
         return data, _etag(data)
 
@@ -93,7 +93,7 @@ class LocalStore:
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> LocalReader:
         with translated(key):
-            file = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+            file = open_file(self._path(key))
         try:
             with translated(key):
                 size = os.fstat(file).st_size
@@ -362,7 +362,7 @@ class LocalWriter:
         Raises like `ObjectStore.compose`.
         """
         with translated(source.key):
-            file = os.open(self._store._path(source.key), os.O_RDONLY | os.O_CLOEXEC)
+            file = open_file(self._store._path(source.key))
         try:
             with translated():
                 found = _info(os.fstat(file))

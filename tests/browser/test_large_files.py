@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import filecmp
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 
-from tests.wire.server import until
-
-pytest.importorskip("functions.direct_upload", reason="there is no direct upload", exc_type=ModuleNotFoundError)
+from local import aws
+from local.template import Template, read
+from tests.servers import S3Server, moto_server, seaweedfs
+from tests.wire.server import ROOT, Server, until
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -19,22 +22,26 @@ MIB = 1024 * 1024
 SIZE = 200 * MIB + 1
 PART = 8 * MIB
 COUNT = 26
+BUCKET = "shares"
 WITHIN = 60_000  # milliseconds
+
+
+def write(path: Path, size: int) -> Path:
+    """A file no two of whose pieces are alike."""
+    with path.open("wb") as file:
+        for number in range(size // MIB):
+            file.write(number.to_bytes(8, "big") * (MIB // 8))
+        file.write(b"!" * (size % MIB))
+    return path
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """A file no two of whose pieces are alike."""
-    path = tmp_path / "large.bin"
-    with path.open("wb") as file:
-        for number in range(SIZE // MIB):
-            file.write(number.to_bytes(8, "big") * (MIB // 8))
-        file.write(b"!")
-    return path
+    return write(tmp_path / "large.bin", SIZE)
 
 
-def begin(page: Page, file: Path) -> None:
-    page.goto("/")
+def begin(page: Page, file: Path, address: str = "") -> None:
+    page.goto(f"{address}/")
     page.fill("#downloads", "5")
     page.set_input_files("#files", str(file))
 
@@ -65,16 +72,20 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     last = COUNT
     second = context.new_page()
     begin(second, large)
-    shared = second.locator("#shared > li")
-    expect(shared).to_be_visible(timeout=WITHIN)
+    expect(second.locator("#shared > li")).to_be_visible(timeout=WITHIN)
     assert sorted(sent) == list(range(5, COUNT + 1))
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
 
-    second.goto(shared.locator("input").input_value())
-    with second.expect_download(timeout=WITHIN) as started:
-        second.get_by_role("link", name="Download").click()
-    started.value.save_as(tmp_path / "fetched")
-    assert filecmp.cmp(large, tmp_path / "fetched", shallow=False)
+    assert filecmp.cmp(large, fetched(second, tmp_path), shallow=False)
+
+
+def fetched(page: Page, folder: Path) -> Path:
+    """The file that the page has just shared, downloaded from the page that its link leads to."""
+    page.goto(page.locator("#shared > li input").input_value())
+    with page.expect_download(timeout=WITHIN) as started:
+        page.get_by_role("link", name="Download").click()
+    started.value.save_as(folder / "fetched")
+    return folder / "fetched"
 
 
 def test_a_cancelled_upload_is_taken_back(context: BrowserContext, large: Path) -> None:
@@ -87,3 +98,28 @@ def test_a_cancelled_upload_is_taken_back(context: BrowserContext, large: Path) 
     assert taken_back.value.status == 200
     expect(page.locator("#uploads > li")).to_have_count(0)
     assert page.evaluate("Object.keys(localStorage)") == []
+
+
+@pytest.mark.parametrize("storage", [moto_server, seaweedfs])
+def test_the_bytes_go_to_a_bucket_and_come_from_there(
+    context: BrowserContext, tmp_path: Path, storage: Callable[[], AbstractContextManager[S3Server]]
+) -> None:
+    size = 2 * PART + 1
+    file = write(tmp_path / "large.bin", size)
+    with storage() as s3:
+        # As the bucket is on AWS, CORS rules included.
+        (rules,) = read(ROOT / "template.yaml").cors.values()
+        aws.provide(Template({}, (), (BUCKET,), (), cors={BUCKET: rules}), "", s3.environment())
+        variables = {**s3.environment(), "SHARE_STORAGE": f"s3://{BUCKET}", "SHARE_INLINE_LIMIT": str(MIB)}
+        with Server(tmp_path / "data", **variables) as server:
+            page = context.new_page()
+            moved: list[Request] = []
+            page.on("request", lambda request: moved.append(request) if request.url.startswith(s3.endpoint) else None)
+            begin(page, file, f"http://127.0.0.1:{server.port}")
+            expect(page.locator("#shared > li")).to_be_visible(timeout=WITHIN)
+            assert [request.method for request in moved] == ["PUT"] * 3
+            assert not [request for request in moved if "authorization" in request.headers]
+            moved.clear()
+            assert filecmp.cmp(file, fetched(page, tmp_path), shallow=False)
+            assert [request.method for request in moved] == ["GET"]
+            page.close()

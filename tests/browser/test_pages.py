@@ -112,6 +112,44 @@ def test_files_are_remembered_until_they_are_deleted(page: Page, context: Browse
     expect(page.get_by_role("heading")).to_have_text("No such file")
 
 
+def test_both_pages_tell_the_same_size(page: Page) -> None:
+    for count, size in (
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (99_940, "99.9 kB"),
+        (481_500, "482 kB"),
+        (999_600, "1 MB"),
+    ):
+        drop(page, (f"{count}.txt", "x" * count))
+        expect(item(page, f"{count}.txt").locator(".state")).to_have_text(f"{size} · 0 downloads")
+        address = link(page, f"{count}.txt")
+        assert f"<dd>{size}" in page.request.get(address).text()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_address_with_the_delete_token_offers_to_delete(page: Page, server: Server, *, right: bool) -> None:
+    sent = server.upload([b"data"], 4)
+    token = sent["delete_token"] if right else "wrong"
+    page.goto(f"{sent['download_page']}#delete={token}")
+    assert page.url == sent["download_page"]
+    no_violations(page)
+    page.get_by_role("button", name="Delete").click()
+    if right:
+        expect(page.get_by_role("heading", name="The file is deleted")).to_be_visible()
+        assert server.get(f"/file/metadata/{sent['file_id']}")[0] == 404
+    else:
+        expect(page.get_by_role("alert")).to_contain_text("The file could not be deleted.")
+        assert server.get(f"/file/metadata/{sent['file_id']}")[0] == 200
+    no_violations(page)
+
+
+def test_nobody_else_is_offered_to_delete(page: Page, server: Server) -> None:
+    sent = server.upload([b"data"], 4)
+    page.goto(sent["download_page"])
+    expect(page.get_by_role("link", name="Download")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete")).to_have_count(0)
+
+
 def test_a_password_is_asked_for(page: Page, context: BrowserContext, tmp_path: Path) -> None:
     page.fill("#file-password", "größe & co")
     drop(page, ("secret.txt", "hidden"))

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functions.app import ROUTERS
 from tests.client.proxy import Proxy
+from tests.client.ways import WAYS, Way
 from tests.wire.server import ROOT, WITHIN, Server
 
 CLIENT = ROOT / "client" / "share.py"
-HAS_DIRECT_UPLOAD = any(
-    getattr(route, "path", "").startswith("/file/s3/") for router in ROUTERS for route in router.routes
-)
+
+MIB = 1024 * 1024
+PART = 8 * MIB
+SIZE = 5 * PART + 12_345
+# No two of its parts are alike.
+DATA = b"".join(number.to_bytes(8) for number in range(SIZE // 8 + 1))[:SIZE]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,12 +35,14 @@ class Client:
     home: Path
     here: Path
     server: str
+    token: str = ""
 
     def environment(self, **more: str) -> dict[str, str]:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "XDG_", "AWS_"))
         }
-        return {**inherited, "HOME": str(self.home), "NO_PROXY": "127.0.0.1", "SHARE_SERVER": self.server, **more}
+        own = {"HOME": str(self.home), "NO_PROXY": "127.0.0.1", "SHARE_SERVER": self.server, "SHARE_TOKEN": self.token}
+        return {**inherited, **own, **more}
 
     def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -70,6 +77,12 @@ class Client:
         return sorted((self.home / ".config" / "simple-file-sharing" / folder).glob("*"))
 
 
+def write_large(client: Client) -> Path:
+    path = client.here / "large.bin"
+    path.write_bytes(DATA)
+    return path
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ran:
     code: int
@@ -85,13 +98,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def proxy(server: Server) -> Iterator[Proxy]:
-    with Proxy(server.port, direct=not HAS_DIRECT_UPLOAD) as running:
+    with Proxy(server.port) as running:
         yield running
 
 
 @pytest.fixture
 def client(tmp_path: Path, proxy: Proxy) -> Client:
     return make_client(tmp_path, proxy.address)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Way]]:
+    """Starts a way of running, which then lasts as long as the module."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda name: stack.enter_context(WAYS[name](tmp_path_factory.mktemp(name))))
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, started: Callable[[str], Way]) -> Iterator[Way]:
+    """Each way of running in turn, unless a test names some."""
+    way = started(request.param)
+    way.bytes.reset()
+    yield way
+    way.bytes.reset()
+
+
+@pytest.fixture
+def owner(tmp_path: Path, way: Way) -> Client:
+    """The client of somebody who has the token, if there is one."""
+    return dataclasses.replace(make_client(tmp_path, way.address), token=way.token)
 
 
 def make_client(folder: Path, address: str) -> Client:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import http.client
-import json
-import re
 import threading
-import uuid
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
-from urllib.parse import parse_qs, quote, urlsplit
+from typing import Self
 
 CHUNK = 64 * 1024
 
@@ -21,21 +17,27 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @dataclasses.dataclass(slots=True)
 class Seen:
-    """A request, the bytes of its body, and the bytes of the body it was answered with."""
+    """A request, the bytes of its body, and the status and bytes of the answer from behind the proxy."""
 
     method: str
     target: str
     headers: dict[str, str]
     received: int = 0
+    status: int = 0
     sent: int = 0
 
     @property
     def is_part(self) -> bool:
-        return self.method == "PUT" and self.target.startswith("/file/s3/")
+        return self.method == "PUT" and (self.target.startswith("/file/s3/") or self.is_signed)
 
     @property
     def is_download(self) -> bool:
-        return self.method == "GET" and self.target.startswith("/file/download/")
+        return self.method == "GET" and (self.target.startswith("/file/download/") or self.is_signed)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it was sent to S3 by a client; the server signs its own requests in a header."""
+        return "X-Amz-Signature=" in self.target
 
 
 class Cut(Exception):
@@ -48,13 +50,13 @@ class Proxy:
     `before` may answer itself, `alter` may change what goes up, `through` sees what comes down.
     """
 
-    def __init__(self, port: int, *, direct: bool = True) -> None:
+    def __init__(self, port: int) -> None:
         self.seen: list[Seen] = []
-        self.before: Callable[[Seen], Answer | None] = lambda _seen: None
-        self.through: Callable[[Seen, Iterator[bytes]], Iterator[bytes]] = lambda _seen, chunks: chunks
-        self.alter: Callable[[bytes], bytes] = lambda body: body
+        self.before: Callable[[Seen], Answer | None]
+        self.through: Callable[[Seen, Iterator[bytes]], Iterator[bytes]]
+        self.alter: Callable[[bytes], bytes]
+        self.reset()
         self._port = port
-        self._direct = DirectUploads(self) if direct else None
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,7 +71,7 @@ class Proxy:
             def do_GET(self) -> None:
                 proxy._handle(self)
 
-            do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
+            do_HEAD = do_OPTIONS = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
             def log_message(self, *_arguments: object) -> None:
                 pass
@@ -89,6 +91,16 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
+    def reset(self) -> None:
+        """As it was at first."""
+        self.seen.clear()
+        self.before = lambda _seen: None
+        self.through = lambda _seen, chunks: chunks
+        self.alter = lambda body: body
+
+    def parts_there(self) -> list[Seen]:
+        return [seen for seen in self.seen if seen.is_part and seen.status == HTTPStatus.OK]
+
     def part_bytes(self) -> int:
         return sum(seen.received for seen in self.seen if seen.is_part)
 
@@ -100,8 +112,6 @@ class Proxy:
         self.seen.append(seen)
         answer = self.before(seen)
         body = self.alter(self._body(handler, seen))
-        if answer is None and self._direct is not None:
-            answer = self._direct.answer(seen, body)
         if answer is None:
             self._forward(handler, seen, body)
             return
@@ -129,15 +139,13 @@ class Proxy:
         seen.received = len(body)
         return bytes(body)
 
-    def request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> http.client.HTTPResponse:
-        upstream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        upstream.request(method, target, body, {**headers, "connection": "close"})
-        return upstream.getresponse()
-
     def _forward(self, handler: BaseHTTPRequestHandler, seen: Seen, body: bytes) -> None:
         hops = ("transfer-encoding", "content-length", "connection")
         headers = {name: value for name, value in seen.headers.items() if name not in hops}
-        with self.request(seen.method, seen.target, headers, body) as response:
+        upstream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        upstream.request(seen.method, seen.target, body, {**headers, "connection": "close"})
+        with upstream.getresponse() as response:
+            seen.status = response.status
             handler.send_response(response.status)
             for name, value in response.getheaders():
                 if name.lower() not in ("connection", "date", "server"):
@@ -149,77 +157,52 @@ class Proxy:
                 seen.sent += len(chunk)
 
 
-class DirectUploads:
-    """Direct upload as the API describes it, in memory, in front of a server that takes the whole file at the end."""
+class HeldUp:
+    """Lets so many parts through, and holds the others until it is told."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-        self._uploads: dict[str, dict[str, Any]] = {}
-        self._lock = threading.Lock()
+    def __init__(self, passing: int) -> None:
+        self._slots = threading.Semaphore(passing)
+        self._released = threading.Event()
+        self.passed = 0
+        self.held = 0
 
-    def forget(self) -> None:
-        self._uploads.clear()
+    def __call__(self, seen: Seen) -> None:
+        if not seen.is_part:
+            return
+        if self._slots.acquire(blocking=False):
+            self.passed += 1
+            return
+        self.held += 1
+        self._released.wait(30)
+        raise Cut
 
-    def answer(self, seen: Seen, body: bytes) -> Answer | None:
-        target = urlsplit(seen.target)
-        found = re.fullmatch(r"/file/s3/multipart(?:/([^/]+)(?:/([^/]+))?)?", target.path)
-        if found is None:
-            return None
-        with self._lock:
-            if found[1] is None:
-                return self._begin(seen, json.loads(body))
-            upload = self._uploads.get(found[1])
-            if upload is None or parse_qs(target.query).get("key") != [upload["key"]]:
-                detail = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "No such upload."}
-                return _json(detail, 404)
-            return self._go_on(seen, upload, found[2], body)
-
-    def _begin(self, seen: Seen, announced: dict[str, Any]) -> Answer:
-        upload_id, file_id = uuid.uuid4().hex, str(uuid.uuid4())
-        password = {"x-password": seen.headers["x-password"]} if "x-password" in seen.headers else {}
-        upload = {"key": f"raw/{file_id}", "uploadId": upload_id, "file_id": file_id}
-        self._uploads[upload_id] = {**upload, "announced": announced, "headers": password, "parts": {}}
-        return _json(upload)
-
-    def _go_on(self, seen: Seen, upload: dict[str, Any], action: str | None, body: bytes) -> Answer:
-        parts: dict[int, bytes] = upload["parts"]
-        match seen.method, action:
-            case "GET", None:
-                return _json([{"PartNumber": n, "Size": len(parts[n]), "ETag": _tag(parts[n])} for n in sorted(parts)])
-            case "DELETE", None:
-                del self._uploads[upload["uploadId"]]
-                return _json({})
-            case "POST", "complete":
-                if "answer" not in upload:
-                    listed = [(part["PartNumber"], part["ETag"]) for part in json.loads(body)["parts"]]
-                    assert listed == [(n, _tag(parts[n])) for n in sorted(parts)]
-                    upload["answer"] = self._store(seen, upload)
-                return _json(upload["answer"])
-            case "GET", _:
-                return _json({"url": f"{self._proxy.address}{seen.target}", "expires": 60})
-            case "PUT", number:
-                parts[int(str(number))] = body
-                return 200, {"ETag": _tag(body)}, b""
-            case _:
-                raise AssertionError(seen)
-
-    def _store(self, seen: Seen, upload: dict[str, Any]) -> dict[str, Any]:
-        parts, announced = upload["parts"], upload["announced"]
-        query = "&".join(f"{name}={value}" for name, value in announced["metadata"].items())
-        headers = {"host": seen.headers["host"], "content-type": announced["type"], **upload["headers"]}
-        if "authorization" in seen.headers:
-            headers["authorization"] = seen.headers["authorization"]
-        target = f"/file/upload/{quote(announced['filename'], safe='')}?{query}"
-        with self._proxy.request("PUT", target, headers, b"".join(parts[n] for n in sorted(parts))) as response:
-            assert response.status == 201
-            answer: dict[str, Any] = json.loads(response.read())
-        return {**answer, "location": answer["download_link"], "key": upload["key"], "sha256": None}
+    def release(self) -> None:
+        self._released.set()
 
 
-def _tag(data: bytes) -> str:
-    return f'"{hashlib.md5(data).hexdigest()}"'
+class FirstBytes:
+    """Downloads stop after so many bytes: held until released, or cut at once."""
 
+    def __init__(self, count: int, *, hold: bool) -> None:
+        self._count = count
+        self._hold = hold
+        self.reached = threading.Event()
+        self._released = threading.Event()
 
-def _json(value: object, status: int = 200) -> Answer:
-    kind = "application/json" if status == 200 else "application/problem+json"
-    return status, {"Content-Type": kind}, json.dumps(value).encode()
+    def __call__(self, seen: Seen, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        if not seen.is_download or self.reached.is_set():
+            yield from chunks
+            return
+        left = self._count
+        for chunk in chunks:
+            yield chunk[:left]
+            left -= min(left, len(chunk))
+            if not left:
+                break
+        self.reached.set()
+        if self._hold:
+            self._released.wait(30)
+        raise Cut
+
+    def release(self) -> None:
+        self._released.set()

@@ -88,7 +88,7 @@ def test_a_server_without_direct_upload_gets_one_stream(server: Server, tmp_path
     def refuse(seen: Seen) -> Answer | None:
         return (405, {}, b"") if seen.target.startswith("/file/s3/") else None
 
-    with Proxy(server.port, direct=False) as proxy:
+    with Proxy(server.port) as proxy:
         proxy.before = refuse
         client = make_client(tmp_path, proxy.address)
         data = bytes(9_000_000)

@@ -4,93 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.client.conftest import Client
-from tests.client.proxy import Answer, Cut, Proxy, Seen
+from tests.client.conftest import DATA, MIB, SIZE, Client, write_large
+from tests.client.proxy import Answer, Cut, FirstBytes, HeldUp, Proxy, Seen
 from tests.wire.server import Server, until
-
-MIB = 1024 * 1024
-PART = 8 * MIB
-SIZE = 5 * PART + 12_345
-DATA = b"".join(number.to_bytes(8) for number in range(SIZE // 8 + 1))[:SIZE]
 
 
 @pytest.fixture
 def large(client: Client) -> Path:
-    path = client.here / "large.bin"
-    path.write_bytes(DATA)
-    return path
-
-
-class HeldUp:
-    """Lets so many parts through, and holds the others until it is told."""
-
-    def __init__(self, passing: int) -> None:
-        self._slots = threading.Semaphore(passing)
-        self._released = threading.Event()
-        self.passed = 0
-        self.held = 0
-
-    def __call__(self, seen: Seen) -> None:
-        if not seen.is_part:
-            return
-        if self._slots.acquire(blocking=False):
-            self.passed += 1
-            return
-        self.held += 1
-        self._released.wait(30)
-        raise Cut
-
-    def release(self) -> None:
-        self._released.set()
-
-
-def parts_there(proxy: Proxy) -> list[Seen]:
-    return [seen for seen in proxy.seen if seen.is_part and seen.received]
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_an_upload_that_was_killed_sends_only_what_is_missing(
-    client: Client, proxy: Proxy, large: Path, end: signal.Signals
-) -> None:
-    proxy.before = hold = HeldUp(passing=3)
-    process = client.start("up", "large.bin")
-    until(lambda: hold.held >= 2 and len(parts_there(proxy)) == 3)
-    (state,) = client.kept("unfinished")
-    assert stat.S_IMODE(state.stat().st_mode) == 0o600
-    process.send_signal(end)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == (130 if end is signal.SIGINT else -end)
-    if end is signal.SIGINT:
-        assert "same command again to resume" in err.decode()
-    hold.release()
-    proxy.before = lambda _seen: None
-    proxy.seen.clear()
-    sent = client.json("up", "large.bin")
-    there = 3 * PART
-    assert proxy.part_bytes() in (SIZE - there, SIZE - 2 * PART - 12_345)
-    assert sent["file_size"] == SIZE
-    assert client.kept("unfinished") == []
-    client.run("down", sent["file_id"], "-o", "copy.bin")
-    assert (client.here / "copy.bin").read_bytes() == DATA
+    return write_large(client)
 
 
 def interrupted_upload(client: Client, proxy: Proxy, *arguments: str) -> None:
     proxy.before = hold = HeldUp(passing=2)
     process = client.start("up", "large.bin", *arguments, SHARE_PASSWORD="first")
-    until(lambda: hold.held >= 1 and len(parts_there(proxy)) == 2)
+    until(lambda: hold.held >= 1 and len(proxy.parts_there()) == 2)
     process.kill()
     process.communicate()
     hold.release()
-    proxy.before = lambda _seen: None
-    proxy.seen.clear()
+    proxy.reset()
 
 
 @pytest.mark.parametrize(
@@ -190,59 +127,6 @@ def test_an_upload_that_arrives_damaged_is_refused(client: Client, proxy: Proxy)
 def upload(server: Server) -> str:
     link: str = server.upload([DATA], SIZE)["file_id"]
     return link
-
-
-class FirstBytes:
-    """Downloads stop after so many bytes: held until released, or cut at once."""
-
-    def __init__(self, count: int, *, hold: bool) -> None:
-        self._count = count
-        self._hold = hold
-        self.reached = threading.Event()
-        self._released = threading.Event()
-
-    def __call__(self, seen: Seen, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        if not seen.is_download or self.reached.is_set():
-            yield from chunks
-            return
-        left = self._count
-        for chunk in chunks:
-            yield chunk[:left]
-            left -= min(left, len(chunk))
-            if not left:
-                break
-        self.reached.set()
-        if self._hold:
-            self._released.wait(30)
-        raise Cut
-
-    def release(self) -> None:
-        self._released.set()
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("capped", [True, False])
-def test_a_download_that_was_killed_fetches_only_what_is_missing(
-    client: Client, proxy: Proxy, large: Path, end: signal.Signals, *, capped: bool
-) -> None:
-    sent = client.json("up", "large.bin", *(["--downloads", "1"] if capped else []))
-    proxy.through = hold = FirstBytes(20 * MIB, hold=True)
-    process = client.start("down", sent["file_id"], "-o", "copy.bin")
-    part = client.here / "copy.bin.part"
-    until(lambda: hold.reached.is_set() and part.exists() and part.stat().st_size > 19 * MIB)
-    process.send_signal(end)
-    _, err = process.communicate(timeout=30)
-    if end is signal.SIGINT:
-        assert (process.returncode, "same command again to resume" in err.decode()) == (130, True)
-    hold.release()
-    proxy.seen.clear()
-    there = part.stat().st_size
-    fetched = client.json("down", sent["file_id"], "-o", "copy.bin")
-    assert fetched["resumed_at"] == there
-    assert proxy.downloaded_bytes() == SIZE - there
-    assert (client.here / "copy.bin").read_bytes() == DATA
-    assert client.json("info", sent["file_id"])["download_count"] == 1
-    assert sorted(path.name for path in client.here.iterdir()) == ["copy.bin", "large.bin"]
 
 
 @pytest.mark.parametrize("output", ["copy.bin", "-"])

@@ -73,18 +73,16 @@ class Deployment:
             with pytest.MonkeyPatch.context() as environment:
                 for name, value in self._services.items():
                     environment.setenv(name, value)
-                runtime, _ = stack.enter_context(running(ARTIFACT, template, token="unused", concurrency=1))
+                runtime, _ = stack.enter_context(running(ARTIFACT, template, token=None, concurrency=1))
             stack.callback(lambda: self._loop.run_until_complete(runtime.close()))
             # A start on a busy machine may take longer than the gateway waits.
             yield WholeApp(Gateway(template.routes, runtime.invoke, DOMAIN, timeout=START_WITHIN), self._loop)
 
 
 def _with_variables(template: Template, variables: Mapping[str, str]) -> Template:
-    """The template with other settings. Nobody needs a token, unless they say so."""
+    """The template with other settings."""
     functions = {
-        name: dataclasses.replace(
-            function, environment={**function.environment, "SHARE_API_TOKEN_SECRET": "", **variables}
-        )
+        name: dataclasses.replace(function, environment={**function.environment, **variables})
         for name, function in template.functions.items()
     }
     return dataclasses.replace(template, functions=functions)

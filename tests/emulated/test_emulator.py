@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import pickle
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3.session
 import httpx
 import pytest
 
+from tests.api.client import BucketObjects
 from tests.emulated.deployment import ARTIFACT, ROOT
+from tests.emulated.emulator import START_WITHIN, Emulator, alive, command_line, emulating
 
 TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
-START_WITHIN = 90.0  # seconds
 
 pytestmark = [
     # One emulator for the whole module, so in one process of pytest.
@@ -32,107 +33,9 @@ pytestmark = [
 ]
 
 
-@dataclass
-class Emulator:
-    process: subprocess.Popen[bytes]
-    url: str
-    log: Path
-
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60)
-
-    def processes(self, text: str = "") -> list[int]:
-        """Everything that it started and that still runs, or what has the text in its command line."""
-        return [pid for pid in descendants(self.process.pid) if text in command_line(pid)]
-
-    def stop(self, how: signal.Signals) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(30)
-
-
-def descendants(parent: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        # A process may end while the list is read.
-        with contextlib.suppress(OSError):
-            state, above = path.read_text().rpartition(")")[2].split()[:2]
-            if state != "Z":
-                children.setdefault(int(above), []).append(int(path.parent.name))
-    found, waiting = [], [parent]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found
-
-
-def command_line(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return ""
-
-
-def alive(pids: list[int]) -> list[int]:
-    """Those that still run; the end of a killed process may take the system a moment."""
-    deadline = time.monotonic() + 10
-    while (left := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return left
-
-
-def is_alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-@contextlib.contextmanager
-def emulating(folder: Path, artifact: Path, *arguments: str) -> Iterator[Emulator]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "local.emulate",
-        "--port",
-        str(port),
-        "--token",
-        TOKEN,
-        "--artifact",
-        str(artifact),
-    ]
-    log = folder / "log"
-    # The shell that runs the tests may point boto3 anywhere.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SHARE_"))}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, *arguments], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    emulator = Emulator(process, f"http://127.0.0.1:{port}", log)
-    try:
-        wait_for(emulator)
-        yield emulator
-    finally:
-        started = emulator.processes()
-        if process.poll() is None:
-            emulator.stop(signal.SIGTERM)
-        assert alive(started) == []
-
-
-def wait_for(emulator: Emulator) -> None:
-    deadline = time.monotonic() + START_WITHIN
-    while time.monotonic() < deadline and emulator.process.poll() is None:
-        with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=emulator.url, timeout=60) as client:
-            client.get("/health")
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"the emulator did not start:\n{emulator.log.read_text()}")
-
-
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with emulating(tmp_path_factory.mktemp("emulator"), ARTIFACT) as emulator:
+    with emulating(tmp_path_factory.mktemp("emulator"), ARTIFACT, "--token", TOKEN) as emulator:
         yield emulator
 
 
@@ -337,3 +240,29 @@ def test_a_function_that_is_not_there_is_named() -> None:
     assert run.returncode == 2
     assert "NoFunction" in run.stderr
     assert "DownloadFunction" in run.stderr
+
+
+def test_a_direct_upload_is_sealed_by_the_buckets_event(emulator: Emulator, client: httpx.Client) -> None:
+    address = "/file/s3/multipart"
+    started = client.post(address, headers=OWNER, json={"filename": "big.bin"}).json()
+    address, key = f"{address}/{started['uploadId']}", {"key": started["key"]}
+    url = client.get(f"{address}/1", headers=OWNER, params=key).json()["url"]
+    part = {"PartNumber": 1, "ETag": httpx.put(url, content=b"bytes").headers["etag"]}
+    made = client.post(f"{address}/complete", headers=OWNER, params=key, json={"parts": [part]}).json()
+    storage = found_storage(emulator)
+    deadline = time.monotonic() + START_WITHIN
+    record = f"metadata/{made['file_id'][:2]}/{made['file_id']}.json"
+    while not json.loads(storage.read(record))["sealed"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert json.loads(storage.read(record))["sealed"]
+    assert pickle.loads(storage.read(f"files/{made['file_id'][:2]}/{made['file_id']}.pickle")) == b"bytes"
+    assert client.get(made["location"]).content == b"bytes"
+    assert "Traceback" not in emulator.log.read_text()
+
+
+def found_storage(emulator: Emulator) -> BucketObjects:
+    """The bucket that the emulator says it uses."""
+    said = re.search(r"^Bucket: (\S+) on (\S+)$", emulator.log.read_text(), re.MULTILINE)
+    assert said is not None
+    session = boto3.session.Session("testing", "testing", region_name="us-east-1")
+    return BucketObjects(session.client("s3", endpoint_url=said[2]), said[1], "")

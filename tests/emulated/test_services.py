@@ -20,7 +20,7 @@ import pytest
 from local import artifact, aws
 from local.intrinsics import REGION
 from local.moto_server import OneAtATime
-from local.template import Template
+from local.template import CorsRule, Template
 
 ROOT = Path(__file__).parent.parent.parent
 BUILT = """
@@ -127,7 +127,8 @@ def test_given_services_are_used_with_the_credentials_for_them() -> None:
 
 
 def test_moto_holds_the_bucket_and_the_token_and_no_real_credentials() -> None:
-    template = Template({}, (), ("files-of-a-test",), ("token-of-a-test",))
+    rule = CorsRule(("PUT",), ("*",), ("*",), ("ETag",), 60)
+    template = Template({}, (), ("files-of-a-test",), ("token-of-a-test",), cors={"files-of-a-test": (rule,)})
     with aws.services(environment=REAL) as found:
         assert "AKIAREAL" not in found.values()
         # Twice, as over services that outlive an emulation.
@@ -135,9 +136,11 @@ def test_moto_holds_the_bucket_and_the_token_and_no_real_credentials() -> None:
             aws.provide(template, token, found)
         session = boto3.session.Session("testing", "testing", region_name=REGION)
         url = found["AWS_ENDPOINT_URL"]
-        buckets = session.client("s3", endpoint_url=url).list_buckets()["Buckets"]
+        s3 = session.client("s3", endpoint_url=url)
+        buckets = s3.list_buckets()["Buckets"]
         secrets = session.client("secretsmanager", endpoint_url=url)
         assert [bucket["Name"] for bucket in buckets] == ["files-of-a-test"]
+        assert s3.get_bucket_cors(Bucket="files-of-a-test")["CORSRules"][0]["ExposeHeaders"] == ["ETag"]
         assert secrets.get_secret_value(SecretId="token-of-a-test")["SecretString"] == "second"
 
 

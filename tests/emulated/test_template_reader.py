@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.intrinsics import InvalidTemplate
-from local.template import Route, Template, read
+from local.template import CorsRule, Route, Template, read
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -174,6 +174,7 @@ def test_a_parameter_that_is_not_there_cannot_be_given(tmp_path: Path) -> None:
 def test_our_own_template_can_be_worked_out() -> None:
     template = read(ROOT / "template.yaml")
     (bucket,) = template.buckets
+    assert template.cors == {bucket: (CorsRule(("GET", "HEAD", "PUT"), ("*",), ("*",), ("ETag",), 3600),)}
     assert {function.environment["SHARE_STORAGE"] for function in template.functions.values()} == {f"s3://{bucket}"}
     named = {function.environment.get("SHARE_API_TOKEN_SECRET") for function in template.functions.values()}
     assert named - {None} == set(template.secrets)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,12 +32,12 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 class Server:
-    """`python -m local.serve` over the directory `data`, for as long as its context lasts."""
+    """`python -m local.serve` over the directory `data`, by way of the command `before`, while its context lasts."""
 
-    def __init__(self, data: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, data: Path, *arguments: str, before: Sequence[str] = (), **environment: str) -> None:
         self.data = data
         self._log = data.with_suffix(".log")
-        self._arguments = [sys.executable, "-m", "local.serve", "--port", "0", *arguments]
+        self._arguments = [*before, sys.executable, "-m", "local.serve", "--port", "0", *arguments]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
         self._environment = {**inherited, "SHARE_STORAGE": str(data), "SHARE_MIN_FREE_SPACE": "0", **environment}
 

@@ -1,0 +1,220 @@
+"""What is handed out is what was handed in, whatever it is called, wherever it lies and whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.app import ROUTERS
+from shared.errors import StorageUnavailable
+from shared.http.app import build_app
+from shared.sharing import Shares
+from shared.storage.local import LocalReader, LocalStore
+from tests.api.client import (
+    DIGITS,
+    Api,
+    DirectoryObjects,
+    Objects,
+    WholeApp,
+    blob_key,
+    file_part,
+    form,
+    problem,
+    record_key,
+    text_part,
+)
+from tests.conftest import SERVER
+from tests.servers import S3Server
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+def test_what_has_neither_type_nor_extension_is_not_left_to_be_guessed(api: Api) -> None:  # C033
+    file_id = api.upload(b"<h3 onclick=alert(1)>x</h3>", "poc", content_type=None)["file_id"]
+    headers = api.download(file_id, accept="text/html").headers
+    assert headers["content-type"] == "application/octet-stream"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-disposition"] == 'attachment; filename="poc"'
+
+
+def test_a_packed_file_stays_packed(api: Api) -> None:  # C042
+    data = gzip.compress(b"hello" * 1000)
+    response = api.download(api.upload(data, "x.gz", "application/gzip")["file_id"], accept_encoding="gzip, br")
+    assert "content-encoding" not in response.headers
+    assert response.headers["content-length"] == str(len(data))
+    assert response.content == data
+
+
+def test_an_answer_carries_nothing_of_the_one_before(api: Api) -> None:  # C102
+    file_id = api.upload()["file_id"]
+    first = api.download(file_id)
+    assert api.download(file_id, range="bytes=2-3").status_code == 206
+    again = api.download(file_id)
+    assert (again.status_code, again.content) == (200, DIGITS)
+    # On AWS the gateway dates its answers.
+    assert again.headers.keys() == first.headers.keys()
+    assert "content-range" not in again.headers
+
+
+def test_a_preview_counts_only_where_it_takes_the_file(api: Api) -> None:  # C113
+    # What looks at links in chats is not told apart from people: the page is there to be looked at, the file to be got.
+    parts = form(text_part("max_downloads", b"1"), file_part(DIGITS))
+    made = api.post(parts).json()
+    bot = {"User-Agent": "TelegramBot (like TwitterBot)"}
+    for _ in range(3):
+        assert api.request("GET", made["download_page"], bot).status_code == 200
+    assert api.count(made["file_id"]) == 0
+    assert api.request("GET", made["download_link"], bot).content == DIGITS
+    problem(api.request("GET", made["download_link"], bot), 410)
+    assert api.count(made["file_id"]) == 1
+
+
+def test_the_name_of_a_file_is_in_its_record_alone(api: Api) -> None:  # C151, C013
+    file_id = api.upload(DIGITS, "../../é😀 name.txt", "text/x-odd")["file_id"]
+    keys = [key for key in list(api.objects.keys()) if key != "secret"]
+    assert keys == sorted([blob_key(file_id), record_key(file_id)])
+    assert json.loads(api.objects.read(record_key(file_id)))["original_name"] == "é😀 name.txt"
+
+
+def test_ids_are_random_and_safe_to_show_anywhere(api: Api) -> None:  # C179
+    ids = [api.upload(b"x")["file_id"] for _ in range(20)]
+    # RFC 9562 §5.4: 122 bits are random, and the rest is the same in every ID of version 4.
+    assert all(uuid.UUID(file_id).version == 4 and re.fullmatch(r"[0-9a-f][0-9a-f-]{35}", file_id) for file_id in ids)
+    assert len({file_id[:8] for file_id in ids}) == 20
+    assert ids != sorted(ids)
+
+
+ABSOLUTE = ["2030-01-01T00:00:00", "2030-01-01T00:00:00Z", "2030-01-01T00:00:00+14:00", "2030-02-30", "10000-01-01"]
+
+
+@pytest.mark.parametrize("text", ABSOLUTE)
+def test_a_lifetime_is_a_number_of_seconds_and_never_a_date(api: Api, text: str) -> None:  # C200
+    before = api.objects.keys()
+    members = problem(api.post(form(text_part("expires_in", text.encode()), file_part(DIGITS))), 422)
+    assert members["errors"][0]["field"] == "expires_in"
+    assert api.objects.keys() == before
+
+
+@pytest.mark.not_emulated("storage is asked to fail inside of the process")
+@pytest.mark.parametrize("cap", [None, b"1"])
+def test_what_could_not_be_counted_is_not_handed_out(
+    api: Api, cap: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:  # C116
+    options = [] if cap is None else [text_part("max_downloads", cap)]
+    file_id = api.post(form(*options, file_part(DIGITS))).json()["file_id"]
+    with monkeypatch.context() as failing:
+        failing.setattr("shared.storage.records.encode", _disk_is_gone)
+        assert DIGITS not in api.download(file_id).content
+        response = api.download(file_id)
+        assert problem(response, 503)["title"] == "Storage unavailable"
+        assert response.headers["retry-after"]
+    assert api.count(file_id) == 0
+    assert api.download(file_id).content == DIGITS
+
+
+def _disk_is_gone(_record: object) -> bytes:
+    raise StorageUnavailable("said so")
+
+
+# Directories
+
+
+def whole_app(root: Path, loop: asyncio.AbstractEventLoop, unused: Callable[[str, str], None]) -> Api:
+    shares = Shares(LocalStore(root), max_file_size=10**10, secret="x" * 32)
+    return Api(WholeApp(build_app(*ROUTERS, shares=lambda: shares), loop), SERVER, DirectoryObjects(root), unused)
+
+
+def test_the_tag_of_a_file_depends_on_nothing_but_the_file(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop, configure: Callable[[str, str], None]
+) -> None:  # C101
+    api = whole_app(tmp_path / "here", loop, configure)
+    file_id = api.upload()["file_id"]
+    tag = api.download(file_id).headers["etag"]
+    assert api.download(api.upload(b"other")["file_id"]).headers["etag"] != tag
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    moved = whole_app(tmp_path / "there", loop, configure)
+    assert moved.download(file_id).headers["etag"] == tag
+
+
+def test_head_reads_no_more_than_the_frame(
+    tmp_path: Path,
+    loop: asyncio.AbstractEventLoop,
+    configure: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # C094
+    api = whole_app(tmp_path / "data", loop, configure)
+    file_id = api.upload()["file_id"]
+    size = 2**30
+    record = json.loads(api.objects.read(record_key(file_id)))
+    api.objects.write(record_key(file_id), json.dumps({**record, "file_size": size, "sha256": None}).encode())
+    with (tmp_path / "data" / blob_key(file_id)).open("wb") as blob:
+        blob.write(b"\x80\x04\x8e" + size.to_bytes(8, "little"))
+        blob.seek(size + 11)
+        blob.write(b".")
+    taken = io.BytesIO()
+    read = LocalReader.read
+
+    def noted(reader: LocalReader, count: int) -> bytes:
+        data = read(reader, count)
+        taken.write(data)
+        return data
+
+    monkeypatch.setattr(LocalReader, "read", noted)
+    response = api.download(file_id, "HEAD")
+    assert (response.status_code, response.headers["content-length"]) == (200, str(size))
+    assert taken.tell() <= 11
+
+
+# Buckets
+
+
+@pytest.fixture
+def versioned(
+    in_bucket: Objects, configure: Callable[[str, str], None], s3_server: S3Server, s3_client: S3Client
+) -> str:
+    bucket = f"versioned-{uuid.uuid4()}"
+    s3_client.create_bucket(Bucket=bucket)
+    s3_client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    configure("SHARE_STORAGE", f"s3://{bucket}")
+    return bucket
+
+
+def test_a_bucket_may_keep_old_versions(
+    versioned: str, s3_client: S3Client, loop: asyncio.AbstractEventLoop, configure: Callable[[str, str], None]
+) -> None:  # C160
+    api = Api(WholeApp(build_app(*ROUTERS), loop), SERVER, DirectoryObjects(Path("/nowhere")), configure)
+    made = api.upload()
+    assert api.download(made["file_id"]).content == DIGITS
+    assert api.count(made["file_id"]) == 1
+    owner = {"X-Delete-Token": made["delete_token"]}
+    assert api.request("DELETE", f"/file/{made['file_id']}", owner).status_code == 204
+    problem(api.request("DELETE", f"/file/{made['file_id']}", owner), 404)
+    problem(api.download(made["file_id"]), 404)
+    assert made["file_id"] not in api.listing()
+    # Whoever has rights in the bucket itself can still get at what it keeps.
+    kept = s3_client.list_object_versions(Bucket=versioned)["Versions"]
+    assert blob_key(made["file_id"]) in [version["Key"] for version in kept]
+
+
+def test_nothing_is_said_in_the_metadata_of_s3(
+    in_bucket: Objects,
+    s3_client: S3Client,
+    loop: asyncio.AbstractEventLoop,
+    configure: Callable[[str, str], None],
+) -> None:  # C151
+    api = Api(WholeApp(build_app(*ROUTERS), loop), SERVER, in_bucket, configure)
+    made = api.upload(DIGITS, "é😀.txt", 'text/x-odd; a="b"')
+    listed = s3_client.list_objects_v2(Bucket="shares")["Contents"]
+    for key in [entry["Key"] for entry in listed if made["file_id"] in entry["Key"]]:
+        assert s3_client.head_object(Bucket="shares", Key=key)["Metadata"] == {}

@@ -1,0 +1,57 @@
+"""The page where large files go past the API: to an S3 server that checks signatures, and as deployed on AWS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.conftest import WITHIN
+from tests.emulated.deployment import ARTIFACT
+from tests.emulated.emulator import emulating
+from tests.test_recipes import on_own_s3
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+SIZE = 12 * 1024 * 1024 + 1
+
+
+@pytest.fixture(params=["own S3", "emulated"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "emulated":
+        with emulating(tmp_path, ARTIFACT, "--open") as emulator:
+            yield emulator.url
+    else:
+        with on_own_s3(tmp_path) as server:
+            yield f"http://127.0.0.1:{server.port}"
+
+
+def test_a_large_file_goes_straight_to_s3_and_comes_back(chromium: Browser, address: str, tmp_path: Path) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(os.urandom(SIZE))
+    context = chromium.new_context(base_url=address)
+    context.set_default_timeout(WITHIN)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
+    page.goto("/")
+    page.set_input_files("#files", str(large))
+    shared = page.locator("#shared > li")
+    expect(shared).to_be_visible(timeout=WITHIN)
+    assert len(sent) == 2
+    assert not [url for url in sent if url.startswith(address)]
+    page.goto(shared.locator("input").input_value())
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download").click()
+    started.value.save_as(tmp_path / "fetched")
+    expect(page.locator("#begun")).to_contain_text("Your download begins.")
+    assert (tmp_path / "fetched").read_bytes() == large.read_bytes()
+    page.goto("/")
+    expect(page.locator("#shared > li .state")).to_have_text("12.6 MB · 1 download", timeout=WITHIN)
+    context.close()
+    assert faults == []

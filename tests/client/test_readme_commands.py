@@ -1,0 +1,130 @@
+"""The client as the README has it: installed as a command, run by the README's own lines, on every way of running."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import runpy
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client.conftest import CLIENT, make_client
+from tests.conftest import BUCKET
+from tests.emulated.deployment import ARTIFACT
+from tests.emulated.emulator import emulating
+from tests.servers import S3Server
+from tests.test_readme import README, table
+from tests.wire.server import ROOT, WITHIN, Server
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command `share`, as pip makes it."""
+    folder = tmp_path_factory.mktemp("installed")
+    # What it needs is here, and nothing is asked of a package registry.
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
+    subprocess.run(
+        [*pip, "--no-build-isolation", "--target", str(folder), str(ROOT / "client")], timeout=WITHIN * 2, check=True
+    )
+    made = folder / "bin" / "share"
+    assert made.exists()
+    return made
+
+
+@pytest.fixture(params=["directory", "s3", "emulated"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "emulated":
+        with emulating(tmp_path, ARTIFACT, "--open") as emulator:
+            yield emulator.url
+        return
+    variables = {}
+    if request.param == "s3":
+        s3_server: S3Server = request.getfixturevalue("s3_server")
+        variables = {**s3_server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/client/{tmp_path.name}"}
+    with Server(tmp_path / "data", **variables) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+def commands() -> list[str]:
+    """Each line of the README's block about the client, without its comment."""
+    (block,) = re.findall(r"^```sh\n(export SHARE_SERVER=.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [line.partition("  #")[0].rstrip() for line in str(block).splitlines()]
+
+
+def test_the_readmes_commands(command: Path, address: str, tmp_path: Path) -> None:
+    client = make_client(tmp_path, address)
+    (client.here / "report.pdf").write_bytes(b"%PDF")
+    (client.here / "holiday.mov").write_bytes(b"moving")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = client.environment(
+        PATH=f"{command.parent}:{os.environ['PATH']}", PYTHONPATH=str(command.parent.parent), SHARE_PASSWORD="swordfish"
+    )
+
+    def run(line: str, folder: Path) -> str:
+        shell = ["bash", "-euo", "pipefail", "-c", line]
+        ran = subprocess.run(
+            shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=WITHIN * 2, check=False
+        )
+        assert ran.returncode == 0, f"{line}\n{ran.stderr}"
+        return ran.stdout
+
+    export, *lines = commands()
+    assert export == "export SHARE_SERVER=http://127.0.0.1:8080"
+    links: dict[str, str] = {}
+    ran = []
+    for line in lines:
+        ran.append(" ".join(line[line.index("share ") :].split()[:2]))
+        if "share up" in line:
+            name = next(word for word in reversed(line.split()) if word.endswith((".pdf", ".mov", ".tar")))
+            links[name] = run(line, client.here).strip()
+            assert links[name].startswith(f"{address}/download/")
+        else:
+            link = links["backup.tar" if "tar" in line else "report.pdf"]
+            output = run(line.replace("LINK", link), elsewhere)
+            if line == "share ls":
+                assert {row.split("\t")[0] for row in output.splitlines()} == {
+                    link.rpartition("/")[2] for link in links.values()
+                }
+    assert ran == [*["share up"] * 3, *["share down"] * 2, "share info", "share ls", "share rm"]
+    assert (elsewhere / "report.pdf").read_bytes() == b"%PDF"
+    assert (elsewhere / "holiday.mov").read_bytes() == b"moving"
+
+
+def test_exit_statuses() -> None:
+    documented = {int(status) for status, _ in table("exit status", "meaning")}
+    assert documented == {int(code) for code in runpy.run_path(str(CLIENT))["Exit"]}
+
+
+def test_the_script_and_the_package_need_the_same() -> None:
+    # The head of a script: PEP 723.
+    lines = re.findall(r"^# (?!/)(.*)$", CLIENT.read_text().partition("# ///\n")[0], re.MULTILINE)
+    head = tomllib.loads("\n".join(lines))
+    project = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
+    assert head == {name: project[name] for name in ("requires-python", "dependencies")}
+
+
+@pytest.mark.parametrize("columns", ["40", "60", "120"])
+def test_a_list_shows_whole_ids_however_narrow_the_terminal_is(tmp_path: Path, columns: str) -> None:
+    with Server(tmp_path / "data") as server:
+        client = make_client(tmp_path, f"http://127.0.0.1:{server.port}")
+        sent = server.upload([b"x"], 1)
+        controller, terminal = pty.openpty()
+        with os.fdopen(controller, "rb", buffering=0) as shown:
+            try:
+                subprocess.run(
+                    [sys.executable, str(CLIENT), "ls"],
+                    env=client.environment(COLUMNS=columns, TERM="xterm"),
+                    stdout=terminal,
+                    timeout=WITHIN,
+                    check=True,
+                )
+                assert sent["file_id"] in shown.read(65536).decode()
+            finally:
+                os.close(terminal)

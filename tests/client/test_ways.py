@@ -1,0 +1,114 @@
+"""The same commands whatever runs behind them, also when they are ended half-way and run again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+
+import pytest
+
+from tests.client.conftest import DATA, MIB, PART, SIZE, Client, write_large
+from tests.client.proxy import FirstBytes, HeldUp
+from tests.client.ways import Way
+from tests.wire.server import until
+
+# Each way is started once, in one process of pytest.
+pytestmark = pytest.mark.xdist_group("ways of the client")
+
+
+def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
+    large = write_large(owner)
+    (owner.here / "small.txt").write_bytes(b"small")
+    ran = owner.run("up", "large.bin", "small.txt", "--json", "--expires", "2h")
+    assert ran.code == 0, ran.err
+    sent = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(each["original_name"], each["file_size"]) for each in sent] == [("large.bin", SIZE), ("small.txt", 5)]
+    assert way.bytes.part_bytes() == SIZE
+
+    for answer, data in zip(sent, (DATA, b"small"), strict=True):
+        known = owner.json("info", answer["download_page"], SHARE_TOKEN="")
+        assert (known["file_id"], known["expires_at"]) == (answer["file_id"], answer["expires_at"])
+        fetched = owner.json("down", answer["download_link"], "-o", "copy", "--force", SHARE_TOKEN="")
+        # The server knows the SHA-256 of what passed through it.
+        assert fetched["verified"] is (answer is sent[1])
+        assert (owner.here / "copy").read_bytes() == data
+        assert owner.json("info", answer["file_id"])["download_count"] == 1
+    assert way.bytes.downloaded_bytes() in (SIZE, SIZE + 5)
+    (owner.here / "copy").unlink()
+    assert sorted(owner.here.iterdir()) == [large, owner.here / "small.txt"]
+
+    listed = [json.loads(line)["file_id"] for line in owner.run("ls", "--json").out.splitlines()]
+    assert {answer["file_id"] for answer in sent} <= set(listed)
+    assert owner.run("ls", SHARE_TOKEN="").code == (5 if way.token else 0)
+    assert owner.run("rm", *(answer["file_id"] for answer in sent), SHARE_TOKEN="").code == 0
+    assert owner.run("info", sent[0]["file_id"]).code == 3
+
+
+@pytest.mark.parametrize(
+    ("way", "end"),
+    [
+        ("directory", signal.SIGKILL),
+        ("directory", signal.SIGINT),
+        ("bucket", signal.SIGKILL),
+        ("emulated", signal.SIGKILL),
+    ],
+    indirect=["way"],
+)
+def test_an_upload_that_was_killed_sends_only_what_is_missing(owner: Client, way: Way, end: signal.Signals) -> None:
+    write_large(owner)
+    way.bytes.before = hold = HeldUp(passing=3)
+    process = owner.start("up", "large.bin")
+    until(lambda: hold.held >= 2 and len(way.bytes.parts_there()) == 3)
+    (state,) = owner.kept("unfinished")
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    process.send_signal(end)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == (130 if end is signal.SIGINT else -end)
+    if end is signal.SIGINT:
+        assert "same command again to resume" in err.decode()
+    there = sum(seen.received for seen in way.bytes.parts_there())
+    assert there >= 2 * PART
+    hold.release()
+    way.bytes.reset()
+    sent = owner.json("up", "large.bin")
+    assert way.bytes.part_bytes() == SIZE - there
+    assert sent["file_size"] == SIZE
+    assert owner.kept("unfinished") == []
+    owner.run("down", sent["file_id"], "-o", "copy.bin")
+    assert (owner.here / "copy.bin").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("way", "end", "capped"),
+    [
+        ("directory", signal.SIGKILL, True),
+        ("directory", signal.SIGINT, False),
+        ("bucket", signal.SIGKILL, True),
+        ("bucket", signal.SIGINT, False),
+        ("emulated", signal.SIGKILL, True),
+    ],
+    indirect=["way"],
+)
+def test_a_download_that_was_killed_fetches_only_what_is_missing(
+    owner: Client, way: Way, end: signal.Signals, *, capped: bool
+) -> None:
+    write_large(owner)
+    sent = owner.json("up", "large.bin", *(["--downloads", "1"] if capped else []))
+    way.bytes.through = hold = FirstBytes(20 * MIB, hold=True)
+    process = owner.start("down", sent["file_id"], "-o", "copy.bin")
+    part = owner.here / "copy.bin.part"
+    until(lambda: hold.reached.is_set() and part.exists() and part.stat().st_size > 19 * MIB)
+    process.send_signal(end)
+    _, err = process.communicate(timeout=30)
+    if end is signal.SIGINT:
+        assert (process.returncode, "same command again to resume" in err.decode()) == (130, True)
+    hold.release()
+    way.bytes.reset()
+    there = part.stat().st_size
+    fetched = owner.json("down", sent["file_id"], "-o", "copy.bin")
+    assert fetched["resumed_at"] == there
+    assert way.bytes.downloaded_bytes() == SIZE - there
+    assert (owner.here / "copy.bin").read_bytes() == DATA
+    assert owner.json("info", sent["file_id"])["download_count"] == 1
+    assert sorted(path.name for path in owner.here.iterdir()) == ["copy.bin", "large.bin"]

@@ -1,0 +1,214 @@
+"""An object store whose every call, one by one, may go wrong in a way of the test's choosing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from shared.storage.local import LocalWriter
+from shared.storage.objects import (
+    ANYTHING,
+    Condition,
+    Info,
+    ObjectStore,
+    Part,
+    PartWriter,
+    Piece,
+    Reader,
+    Slice,
+    Writer,
+)
+
+T = TypeVar("T")
+Held = TypeVar("Held", Reader, Writer)
+
+# Calls after which storage may hold something else than before.
+CHANGING = frozenset(
+    {"put", "put if", "writer", "write", "commit", "delete", "discard", "compose", "start", "finish", "abort parts"}
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a store: the how-manieth, from 0, and what for. `put if` is a put on a condition."""
+
+    number: int
+    verb: str
+    key: str
+
+    @property
+    def changes(self) -> bool:
+        return self.verb in CHANGING
+
+
+Around = Callable[[Call, Callable[[], Any]], Any]
+"""Given a call and what it would do: does it, or something else. What it returns or raises is the call's outcome."""
+
+
+def undisturbed(_call: Call, proceed: Callable[[], Any]) -> Any:
+    return proceed()
+
+
+class InterposedStore:
+    """An `ObjectStore` in front of another that hands every call to `around`, those of its readers and writers too."""
+
+    def __init__(self, store: ObjectStore, around: Around = undisturbed) -> None:
+        self.store = store
+        self.around = around
+        self.calls: list[Call] = []
+        self._held: list[Reader | Writer] = []
+
+    def release(self) -> None:
+        """Give back the handles that a killed process held; the system would have."""
+        for held in self._held:
+            (held._close if isinstance(held, LocalWriter) else getattr(held, "close", lambda: None))()
+        self._held.clear()
+
+    def _hold(self, held: Held) -> Held:
+        self._held.append(held)
+        return held
+
+    def begin(self, around: Around) -> None:
+        """Count from 0 again, and have what follows go through `around`."""
+        self.calls = []
+        self.around = around
+
+    def call(self, verb: str, key: str, proceed: Callable[[], T]) -> T:
+        call = Call(len(self.calls), verb, key)
+        self.calls.append(call)
+        result: T = self.around(call, proceed)
+        return result
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        return self.call("read", key, lambda: self.store.read(key))
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        return iter(self.call("read many", "", lambda: list(self.store.read_many(keys))))
+
+    def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+        verb = "put" if when is ANYTHING else "put if"
+        return self.call(verb, key, lambda: self.store.put(key, data, when))
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:
+        return _Reader(self, key, self.call("open", key, lambda: self._hold(self.store.open(key, start, stop))))
+
+    def writer(self, key: str, reserve: int = 0) -> Writer:
+        return _Writer(self, key, self.call("writer", key, lambda: self._hold(self.store.writer(key, reserve))))
+
+    def delete(self, key: str) -> None:
+        self.call("delete", key, lambda: self.store.delete(key))
+
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        return iter(self.call("list", prefix, lambda: list(self.store.list(prefix, after))))
+
+    def discard_unfinished(self, before: datetime) -> int:
+        return self.call("discard", "", lambda: self.store.discard_unfinished(before))
+
+    def stat(self, key: str) -> Info:
+        return self.call("stat", key, lambda: self.store.stat(key))
+
+    def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
+        self.call("compose", key, lambda: self.store.compose(key, pieces, within))
+
+    @property
+    def signs(self) -> bool:
+        return self.store.signs
+
+    def start_parts(self, key: str) -> str:
+        return self.call("start", key, lambda: self.store.start_parts(key))
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        return self.call("list parts", key, lambda: self.store.list_parts(key, upload_id))
+
+    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+        return self.call("finish", key, lambda: self.store.finish_parts(key, upload_id, parts))
+
+    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
+        self.call("abort parts", key, lambda: self.store.abort_parts(key, upload_id))
+
+    def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
+        return self.store.signed_part_url(key, upload_id, number, expires_in)
+
+    def signed_url(
+        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        return self.store.signed_url(key, expires_in, disposition=disposition, content_type=content_type, range=range)
+
+    def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
+        writer = self.call("writer", key, lambda: self.store.part_writer(key, upload_id, number))
+        return _PartWriter(self, key, writer)
+
+    def check(self) -> None:
+        self.call("check", "", self.store.check)
+
+
+class _Reader:
+    def __init__(self, store: InterposedStore, key: str, reader: Reader) -> None:
+        self._store = store
+        self._key = key
+        self._reader = reader
+        self.close = reader.close
+
+    @property
+    def object_size(self) -> int:
+        return self._reader.object_size
+
+    def read(self, size: int) -> bytes:
+        return self._store.call("read on", self._key, lambda: self._reader.read(size))
+
+
+class _Writer:
+    def __init__(self, store: InterposedStore, key: str, writer: Writer) -> None:
+        self._store = store
+        self._key = key
+        self._writer = writer
+
+    def write(self, data: bytes) -> None:
+        self._store.call("write", self._key, lambda: self._writer.write(data))
+
+    def commit(self, head: bytes = b"") -> None:
+        self._store.call("commit", self._key, lambda: self._writer.commit(head))
+
+    def abort(self) -> None:
+        self._store.call("abort", self._key, self._writer.abort)
+
+
+class _PartWriter:
+    def __init__(self, store: InterposedStore, key: str, writer: PartWriter) -> None:
+        self._store = store
+        self._key = key
+        self._writer = writer
+
+    def write(self, data: bytes) -> None:
+        self._store.call("write", self._key, lambda: self._writer.write(data))
+
+    def commit(self) -> Part:
+        return self._store.call("commit", self._key, self._writer.commit)
+
+    def abort(self) -> None:
+        self._store.call("abort", self._key, self._writer.abort)
+
+
+class Killed(BaseException):
+    """The process ends here, as far as storage can tell."""
+
+
+class Kill:
+    """Ends the process at call `number`: before it takes effect, or after. Whoever goes on calling is dead already."""
+
+    def __init__(self, number: int, *, after: bool) -> None:
+        self._number = number
+        self._after = after
+        self.struck = False
+
+    def __call__(self, call: Call, proceed: Callable[[], Any]) -> Any:
+        if self.struck:
+            raise Killed
+        if call.number < self._number:
+            return proceed()
+        self.struck = True
+        if self._after:
+            proceed()
+        raise Killed

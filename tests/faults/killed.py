@@ -1,0 +1,239 @@
+"""A process that is killed at every step it takes in a data directory: `python -m tests.faults.killed DIR [N]`.
+
+A step is a call to the operating system that changes something. For each use case a fresh copy of one directory is made
+for each step; a child is killed by SIGKILL there, before the step or after it; then another process looks at what is
+left, sweeps, and looks again. Prints how many points each use case was killed at; with N, only every N-th is tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+from shared.errors import Expired, UnknownFile, UsedUp
+from shared.options import Options
+from shared.scrub import scrub
+from shared.sharing import Record, Shares
+from shared.storage.local import STAGING, LocalStore
+from shared.sweeping import Sweep
+
+STEPS = ("open", "write", "pwrite", "fsync", "replace", "unlink", "mkdir", "close")
+# Hours by which everything that is over, or has no record, has been swept.
+SWEEPS = (2, 27, 52, 77)
+DATA = b"0123456789" * 10
+NOW = datetime.now(UTC)
+
+
+def shares_in(root: Path, hours: float = 0) -> Shares:
+    return Shares(LocalStore(root), max_file_size=10_000, clock=lambda: NOW + timedelta(hours=hours))
+
+
+def upload(shares: Shares, **options: Any) -> Record:
+    incoming = shares.begin_upload()
+    incoming.write(DATA)
+    record = incoming.finish("a.bin", "text/plain", Options(**options))
+    shares.signing.delete_token(record.file_id)
+    return record
+
+
+def download(shares: Shares, file_id: str) -> bytes:
+    found = shares.find(file_id)
+    with contextlib.closing(shares.download(found, 0, found.record.file_size)) as payload:
+        return b"".join(iter(lambda: payload.read(64), b""))
+
+
+class Steps:
+    """Counts the steps of this process, and kills it at one of them."""
+
+    def __init__(self, number: int, *, after: bool) -> None:
+        self._number = number
+        self._after = after
+        self._count = 0
+
+    def install(self) -> None:
+        for name in STEPS:
+            setattr(os, name, self._counted(getattr(os, name)))
+
+    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **named: Any) -> Any:
+            position, self._count = self._count, self._count + 1
+            if position == self._number and not self._after:
+                die()
+            try:
+                return function(*arguments, **named)
+            finally:
+                if position == self._number:
+                    die()
+
+        return step
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("killed processes do not go on")
+
+
+def run_killed(act: Callable[[], object], number: int, *, after: bool) -> bool:
+    """Whether it was done before the step came at which it was to be killed."""
+    child = os.fork()
+    if child == 0:
+        Steps(number, after=after).install()
+        act()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFEXITED(status) or os.WTERMSIG(status) == signal.SIGKILL
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFEXITED(status)
+
+
+UseCase = tuple[Callable[[Path], Any], Callable[[Path, Any], object], Callable[[Shares, Any, bool], None]]
+
+
+def visible(shares: Shares) -> dict[str, Record]:
+    return {record.file_id: record for record in shares.page("", 1000).files}
+
+
+def is_whole(shares: Shares, record: Record) -> bool:
+    with contextlib.closing(shares.open(shares.find(record.file_id), 0, record.file_size)) as payload:
+        return b"".join(iter(lambda: payload.read(64), b"")) == DATA
+
+
+def nothing(_root: Path) -> None:
+    """An empty directory, in which even the signing key is to be made."""
+
+
+def a_file(root: Path) -> Record:
+    return upload(shares_in(root), expires_in=10**6)
+
+
+def a_capped_file(root: Path) -> Record:
+    return upload(shares_in(root), max_downloads=1)
+
+
+def things_to_sweep(root: Path) -> Record:
+    shares = shares_in(root)
+    upload(shares, expires_in=1)
+    spent = upload(shares, max_downloads=1)
+    download(shares, spent.file_id)
+    orphan = shares.begin_upload()
+    orphan.write(DATA)
+    orphan._blob.commit()
+    Sweep(shares).run()
+    return upload(shares)
+
+
+def uploaded(shares: Shares, _prepared: Any, done: bool) -> None:
+    found = visible(shares)
+    assert len(found) in ((1,) if done else (0, 1))
+    assert all(is_whole(shares, record) for record in found.values())
+
+
+def downloaded(shares: Shares, prepared: Record, done: bool) -> None:
+    record = visible(shares)[prepared.file_id]
+    assert record.download_count in ((1,) if done else (0, 1))
+    assert is_whole(shares, record)
+
+
+def spent(shares: Shares, prepared: Record, done: bool) -> None:
+    downloaded(shares, prepared, done)
+    if visible(shares)[prepared.file_id].download_count:
+        try:
+            download(shares, prepared.file_id)
+        except UsedUp:
+            return
+        raise AssertionError("one download more than the cap allows")
+
+
+def changed(shares: Shares, prepared: Record, done: bool) -> None:
+    record = visible(shares)[prepared.file_id]
+    new = (NOW + timedelta(seconds=500_000), 7)
+    old = (prepared.expires_at, None)
+    assert (record.expires_at, record.max_downloads) in ((_cut(new),) if done else (_cut(new), _cut(old)))
+
+
+def _cut(values: tuple[datetime | None, int | None]) -> tuple[datetime | None, int | None]:
+    """As a record has them, to the millisecond."""
+    moment, cap = values
+    return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000), cap
+
+
+def deleted(shares: Shares, prepared: Record, done: bool) -> None:
+    found = visible(shares)
+    assert not (done and found)
+    assert all(is_whole(shares, record) for record in found.values())
+    if not found:
+        try:
+            shares.find(prepared.file_id)
+        except (UnknownFile, Expired):
+            return
+        raise AssertionError("listed nowhere, and yet it can be found")
+
+
+def swept(shares: Shares, prepared: Record, _done: bool) -> None:
+    assert is_whole(shares, visible(shares)[prepared.file_id])
+
+
+CHANGES = Options(expires_in=500_000, max_downloads=7)
+USE_CASES: dict[str, UseCase] = {
+    "upload": (nothing, lambda root, _: upload(shares_in(root), expires_in=10**6), uploaded),
+    "download": (a_file, lambda root, file: download(shares_in(root), file.file_id), downloaded),
+    "last download": (a_capped_file, lambda root, file: download(shares_in(root), file.file_id), spent),
+    "change": (
+        a_file,
+        lambda root, file: shares_in(root).change(file.file_id, CHANGES, frozenset({"expires_in", "max_downloads"})),
+        changed,
+    ),
+    "delete": (a_file, lambda root, file: shares_in(root).delete(file.file_id), deleted),
+    "sweep": (things_to_sweep, lambda root, _: Sweep(shares_in(root, 49)).run(), swept),
+}
+
+
+def settle(root: Path) -> None:
+    """Sweep as time goes by; then nothing may be left that no visible file needs."""
+    for hours in SWEEPS:
+        assert Sweep(shares_in(root, hours)).run().failed == 0
+    shares = shares_in(root, SWEEPS[-1])
+    damage: list[str] = []
+    assert scrub(shares, damage.append), damage
+    kept = visible(shares).keys()
+    for folder in ("files", "metadata"):
+        assert {path.name.partition(".")[0] for path in (root / folder).rglob("*") if path.is_file()} == kept
+    assert list((root / STAGING).iterdir()) == []
+
+
+def killed_everywhere(place: Path, use_case: UseCase, stride: int) -> int:
+    """How many points were tried."""
+    prepare, act, check = use_case
+    origin = place / "origin"
+    origin.mkdir(parents=True)
+    prepared = prepare(origin)
+    for tried, (number, after) in enumerate(itertools.product(range(0, 1000, stride), (False, True))):
+        root = place / f"{number}-{after}"
+        shutil.copytree(origin, root)
+        done = run_killed(lambda root=root: act(root, prepared), number, after=after)  # type: ignore[misc]
+        check(shares_in(root), prepared, done)
+        settle(root)
+        shutil.rmtree(root)
+        if done:
+            return tried
+    raise AssertionError("it never came to an end")
+
+
+def main() -> None:
+    place, stride = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    # Nobody pulls the plug, and what is not killed here may be fast.
+    setattr(os, "fsync", lambda _file: None)  # noqa: B010
+    print(json.dumps({name: killed_everywhere(place / name, case, stride) for name, case in USE_CASES.items()}))
+
+
+if __name__ == "__main__":
+    main()

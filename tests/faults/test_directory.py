@@ -1,0 +1,268 @@
+"""A data directory in trouble: full, read-only, forbidden, gone, and full of things that somebody has put there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.storage.local import LocalStore
+from shared.sweeping import Sweep
+from tests.api.client import DIGITS, DirectoryObjects, blob_key, file_part, form, problem, record_key
+from tests.faults.conftest import Clock, Faulty, over
+from tests.faults.interposed import InterposedStore
+from tests.wire.server import Server
+
+MIB = 1024 * 1024
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, as root alone may")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    run = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", mounted], capture_output=True, check=False)
+    if run.returncode:
+        pytest.skip(f"cannot mount here: {run.stderr.decode().strip()}")
+    yield mounted
+    subprocess.run(["umount", mounted], check=True)
+
+
+@pytest.fixture
+def on_small(small: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Faulty:
+    data = small / "data"
+    return over(InterposedStore(LocalStore(data)), Clock(), loop, DirectoryObjects(data), monkeypatch)
+
+
+@ROOT_ONLY
+def test_a_full_disk_is_no_fault_of_the_client(on_small: Faulty) -> None:  # C161, C194
+    api = on_small.api
+    before = api.objects.keys()
+    for size in (MIB - 1000, 2 * MIB, 6 * MIB):
+        assert problem(api.post(form(file_part(bytes(size)))), 507)["title"] == "Storage full"
+        assert problem(api.request("PUT", "/file/upload/a.bin", content=bytes(size)), 507)["title"] == "Storage full"
+        assert api.objects.keys() == before
+    made = api.upload()
+    assert api.download(made["file_id"]).content == DIGITS
+    assert api.count(made["file_id"]) == 1
+
+
+@ROOT_ONLY
+def test_a_disk_that_is_full_to_the_last_byte_loses_nothing(on_small: Faulty, small: Path) -> None:  # C161
+    api = on_small.api
+    made = api.upload()
+    ballast = os.open(small / "ballast", os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(ballast, bytes(4096))
+    os.close(ballast)
+    problem(api.post(form(file_part(DIGITS))), 507)
+    # It cannot be counted, so it is not handed out.
+    assert problem(api.download(made["file_id"]), 507)["title"] == "Storage full"
+    assert api.count(made["file_id"]) == 0
+    (small / "ballast").unlink()
+    assert api.download(made["file_id"]).content == DIGITS
+    assert api.count(made["file_id"]) == 1
+    assert set(api.listing()) == {made["file_id"]}
+    on_small.settle()
+    assert on_small.kept() == {made["file_id"]}
+
+
+@ROOT_ONLY
+def test_a_disk_that_can_only_be_read_still_shows_what_there_is(on_small: Faulty, small: Path) -> None:  # C169
+    api = on_small.api
+    made = api.upload()
+    owner = {"X-Delete-Token": made["delete_token"]}
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    try:
+        problem(api.post(form(file_part(DIGITS))), 503)
+        problem(api.download(made["file_id"]), 503)
+        problem(api.request("DELETE", f"/file/{made['file_id']}", owner), 503)
+        problem(api.request("GET", "/health"), 503)
+        assert api.count(made["file_id"]) == 0
+        assert api.download(made["file_id"], "HEAD").status_code == 200
+        assert api.download(made["file_id"], range="bytes=2-3").content == DIGITS[2:4]
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", small], check=True)
+    assert api.download(made["file_id"]).content == DIGITS
+
+
+def test_a_directory_that_is_gone_is_a_fault_of_storage_until_it_is_back(
+    faulty: Faulty, tmp_path: Path
+) -> None:  # C169
+    api = faulty.api
+    made = api.upload()
+    os.rename(tmp_path / "data", tmp_path / "elsewhere")
+    problem(api.post(form(file_part(DIGITS))), 503)
+    problem(api.request("GET", "/health"), 503)
+    assert api.download(made["file_id"]).status_code in (404, 503)
+    os.rename(tmp_path / "elsewhere", tmp_path / "data")
+    assert api.download(made["file_id"]).content == DIGITS
+    assert set(api.listing()) == {made["file_id"]}
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory that every user can reach."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="becomes another user, as root may")
+def test_a_directory_of_somebody_else_is_a_fault_of_storage(open_to_all: Path) -> None:  # C169
+    data = open_to_all / "data"
+    data.mkdir()
+    os.chown(data, 65534, 65534)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    readable = subprocess.run([*nobody, "ls", Path(__file__).parent], capture_output=True, check=False)
+    if readable.returncode:
+        pytest.skip("nobody else can read the source")
+    with Server(data, before=nobody, PYTHONDONTWRITEBYTECODE="1") as server:
+        made = server.upload([DIGITS], len(DIGITS))
+        path = f"/file/download/{made['file_id']}"
+        for folder in data.iterdir():
+            folder.chmod(0)
+        for asked in (path, "/file/metadata/", "/health"):
+            status, body = server.get(asked)
+            assert status == 503
+            assert json.loads(body)["title"] == "Storage unavailable"
+            # Nothing of where it lies, or of what the system said.
+            assert b"denied" not in body
+            assert str(data).encode() not in body
+        for folder in data.iterdir():
+            folder.chmod(0o700)
+        assert server.get(path) == (200, DIGITS)
+
+
+# What somebody has put there
+
+
+def to_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def to_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def to_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def to_nowhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/nowhere/at/all")
+
+
+def to_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def to_other_file(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def zeroed(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+PUT_THERE: list[Callable[[Path], None]] = [
+    to_fifo,
+    to_directory,
+    to_loop,
+    to_nowhere,
+    to_device,
+    to_other_file,
+    cut,
+    emptied,
+    zeroed,
+]
+
+
+@pytest.mark.parametrize("spoil", PUT_THERE)
+@pytest.mark.parametrize("key", [record_key, blob_key])
+def test_what_is_no_file_of_ours_spoils_one_file_only(  # C165, C166, C167, C171
+    faulty: Faulty, tmp_path: Path, spoil: Callable[[Path], None], key: Callable[[str], str]
+) -> None:
+    api = faulty.api
+    spoilt, whole = api.upload()["file_id"], api.upload()
+    spoil(tmp_path / "data" / key(spoilt))
+    answer = api.download(spoilt)
+    assert answer.status_code in (404, 500, 503)
+    problem(answer, answer.status_code)
+    assert b"root:" not in answer.content
+    assert api.request("GET", f"/file/metadata/{spoilt}").status_code in (200, 404, 500, 503)
+    assert whole["file_id"] in api.listing()
+    assert api.download(whole["file_id"]).content == DIGITS
+    assert api.request("GET", "/health").status_code == 200
+    Sweep(faulty.shares()).run()
+    assert api.upload()["file_size"] == 10
+
+
+def test_nothing_is_written_through_a_link(faulty: Faulty, tmp_path: Path) -> None:
+    api = faulty.api
+    made = api.upload()
+    outside = tmp_path / "outside"
+    record = tmp_path / "data" / record_key(made["file_id"])
+    record.rename(outside)
+    record.symlink_to(outside)
+    before = outside.read_bytes()
+    assert api.download(made["file_id"]).content == DIGITS
+    assert api.count(made["file_id"]) == 1
+    assert outside.read_bytes() == before
+    owner = {"X-Delete-Token": made["delete_token"]}
+    assert api.request("DELETE", f"/file/{made['file_id']}", owner).status_code == 204
+    assert outside.read_bytes() == before
+
+
+def test_junk_anywhere_is_left_alone(faulty: Faulty, tmp_path: Path) -> None:  # C171
+    data = tmp_path / "data"
+    api = faulty.api
+    made = api.upload()
+    stray = str(uuid.uuid4())
+    for folder in (
+        "",
+        "files",
+        "files/zz",
+        "metadata",
+        "metadata/zz",
+        "expiries",
+        "expiries/2030-01-01T00",
+        "raw",
+        "counts",
+    ):
+        (data / folder).mkdir(exist_ok=True)
+        for name in (".DS_Store", "x.json~", "Thumbs.db", "é", f"{stray}.pickle.bak", f"{stray}.json.tmp"):
+            (data / folder / name).write_bytes(b"junk")
+        os.mkfifo(data / folder / "fifo")
+        (data / folder / "link").symlink_to("/etc")
+        (data / folder / os.fsdecode(b"\xff\xfe")).write_bytes(b"junk")
+    assert set(api.listing()) == {made["file_id"]}
+    faulty.settle()
+    assert api.download(made["file_id"]).content == DIGITS
+    assert Path("/etc/passwd").exists()

@@ -1,0 +1,305 @@
+"""Every use case, with each of its calls to storage going wrong in each way that it can.
+
+Whatever happens the client is told what is true or that nobody knows, a count is exact as far as it is known, and what
+is left behind is swept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import httpx
+import pytest
+
+from shared.errors import ShareError, StorageFull, StorageUnavailable
+from shared.storage.objects import Ambiguous, Changed
+from shared.sweeping import Sweep
+from tests.api.client import DIGITS, file_part, form, problem, text_part
+from tests.faults.conftest import Faulty
+from tests.faults.interposed import Around, Call, undisturbed
+
+# Ways to go wrong
+
+
+def unavailable(_call: Call, _proceed: Callable[[], Any]) -> NoReturn:
+    raise StorageUnavailable("said so")
+
+
+def answer_lost(call: Call, proceed: Callable[[], Any]) -> NoReturn:
+    proceed()
+    if call.verb == "put if":
+        raise Ambiguous(call.key)
+    raise StorageUnavailable("no answer came")
+
+
+def never_sent(call: Call, _proceed: Callable[[], Any]) -> NoReturn:
+    if call.verb == "put if":
+        raise Ambiguous(call.key)
+    raise StorageUnavailable("nothing was sent")
+
+
+def full(_call: Call, _proceed: Callable[[], Any]) -> NoReturn:
+    raise StorageFull
+
+
+def conflict(call: Call, _proceed: Callable[[], Any]) -> NoReturn:
+    # As S3 answers 409 to a write that another one is in the way of.
+    raise Changed(call.key)
+
+
+ANY_VERB = None
+WAYS: dict[str, tuple[Around, frozenset[str] | None]] = {
+    "unavailable": (unavailable, ANY_VERB),
+    "answer lost": (answer_lost, ANY_VERB),
+    "never sent": (never_sent, frozenset({"put if"})),
+    "full": (full, frozenset({"put", "put if", "writer", "write", "commit"})),
+    "conflict": (conflict, frozenset({"put if"})),
+}
+
+
+@dataclass
+class Fault:
+    """Lets one call go wrong, or all from that one on."""
+
+    number: int
+    way: str
+    lasting: bool = False
+    struck: Call | None = None
+    reached: bool = False
+    """Whether there were so many calls at all."""
+
+    def __call__(self, call: Call, proceed: Callable[[], Any]) -> Any:
+        around, verbs = WAYS[self.way]
+        self.reached = self.reached or call.number == self.number
+        due = call.number >= self.number if self.lasting else call.number == self.number
+        if not due or (verbs is not None and call.verb not in verbs):
+            return proceed()
+        self.struck = self.struck or call
+        return around(call, proceed)
+
+
+def every_fault(act: Callable[[Fault], None]) -> int:
+    """Do it once for every call it makes and every way in which that call can go wrong; how many faults there were."""
+    tried = 0
+    for way, lasting in itertools.product(WAYS, (False, True)):
+        for number in itertools.count():
+            fault = Fault(number, way, lasting)
+            act(fault)
+            tried += fault.struck is not None
+            if not fault.reached:
+                break
+    return tried
+
+
+def share(faulty: Faulty, *options: bytes) -> dict[str, Any]:
+    answer = faulty.api.post(form(*options, file_part(DIGITS)))
+    assert answer.status_code == 201
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def is_clear(response: httpx.Response) -> None:
+    """A fault of storage, told as one and without its cause."""
+    assert response.status_code in (500, 503, 507), response.text
+    members = problem(response, response.status_code)
+    assert "said so" not in response.text
+    assert "files/" not in response.text
+    if response.status_code == 503:
+        assert int(response.headers["retry-after"]) > 0
+    assert response.status_code != 500 or members["title"] != "Internal Server Error", members
+
+
+def test_uploads(faulty: Faulty) -> None:
+    acknowledged: set[str] = set()
+    refused = 0
+
+    def upload(fault: Fault) -> None:
+        nonlocal refused
+        before = faulty.api.listing().keys()
+        faulty.store.begin(fault)
+        answer = faulty.api.post(form(text_part("expires_in", b"1000000"), file_part(DIGITS)))
+        faulty.store.begin(undisturbed)
+        new = faulty.api.listing().keys() - before
+        if answer.status_code == 201:
+            assert new == {answer.json()["file_id"]}
+            acknowledged.update(new)
+            return
+        is_clear(answer)
+        refused += 1
+        # A record whose answer was lost may be in; then the file is whole.
+        for file_id in new:
+            assert fault.way in ("answer lost", "never sent")
+            assert faulty.api.download(file_id).content == DIGITS
+            acknowledged.add(file_id)
+
+    assert every_fault(upload) > 40
+    assert refused
+    assert faulty.api.listing().keys() == acknowledged
+    faulty.settle()
+    assert faulty.kept() == acknowledged
+    # What was filed for uploads that came to nothing goes when it is due.
+    for wait in (timedelta(seconds=1_000_000, hours=2), timedelta(hours=25)):
+        faulty.clock.now += wait
+        Sweep(faulty.shares()).run()
+    assert faulty.entries() == set()
+
+
+@pytest.mark.parametrize("cap", [None, b"100000"])
+def test_downloads(faulty: Faulty, cap: bytes | None) -> None:
+    file_id = share(faulty, *([] if cap is None else [text_part("max_downloads", cap)]))["file_id"]
+    count = 0
+
+    def download(fault: Fault) -> None:
+        nonlocal count
+        faulty.store.begin(fault)
+        answer = faulty.api.download(file_id)
+        faulty.store.begin(undisturbed)
+        now = faulty.api.count(file_id)
+        if answer.status_code == 200:
+            assert answer.content == DIGITS
+            assert now == count + 1
+        else:
+            is_clear(answer)
+            assert DIGITS not in answer.content
+            # Counted for nothing only where the count was in before the first bytes could not be read, or may be in.
+            late = fault.way == "answer lost" or (fault.struck is not None and fault.struck.verb == "read on")
+            assert now == count or (now == count + 1 and late)
+        count = now
+
+    assert every_fault(download) > 20
+    faulty.settle()
+    assert faulty.kept() == {file_id}
+    assert faulty.api.count(file_id) == count
+
+
+def test_the_last_download_of_a_cap(faulty: Faulty) -> None:
+    def spend(fault: Fault) -> None:
+        file_id = share(faulty, text_part("max_downloads", b"1"))["file_id"]
+        faulty.store.begin(fault)
+        answers = [faulty.api.download(file_id)]
+        faulty.store.begin(undisturbed)
+        answers += [faulty.api.download(file_id), faulty.api.download(file_id)]
+        assert [answer.status_code for answer in answers].count(200) <= 1
+        assert answers[2].status_code == 410
+        assert faulty.api.count(file_id) == 1
+        for answer in answers:
+            if answer.status_code not in (200, 410):
+                is_clear(answer)
+
+    assert every_fault(spend) > 20
+    faulty.settle()
+    assert faulty.kept() == set()
+
+
+def test_changes(faulty: Faulty) -> None:
+    made = share(faulty)
+    owner = {"X-Delete-Token": made["delete_token"], "Content-Type": "application/json"}
+    path = f"/file/{made['file_id']}"
+    caps = itertools.count(1000)
+    before: tuple[object, ...] = (None, None)
+
+    def change(fault: Fault) -> None:
+        nonlocal before
+        cap = next(caps)
+        body = f'{{"max_downloads": {cap}, "expires_in": {10**6 + cap}}}'.encode()
+        faulty.store.begin(fault)
+        answer = faulty.api.request("PATCH", path, owner, body)
+        faulty.store.begin(undisturbed)
+        shown = faulty.api.metadata(made["file_id"])
+        after = (shown["max_downloads"], shown["expires_at"])
+        if answer.status_code == 200:
+            assert (answer.json()["max_downloads"], answer.json()["expires_at"]) == after
+            assert after[0] == cap
+        else:
+            is_clear(answer)
+            assert after == before or (after[0] == cap and fault.way == "answer lost")
+        before = after
+
+    assert every_fault(change) > 15
+    faulty.settle()
+    assert faulty.kept() == {made["file_id"]}
+
+
+def test_deletions(faulty: Faulty) -> None:
+    def delete(fault: Fault) -> None:
+        made = share(faulty, text_part("expires_in", b"1000000"))
+        owner = {"X-Delete-Token": made["delete_token"]}
+        faulty.store.begin(fault)
+        answer = faulty.api.request("DELETE", f"/file/{made['file_id']}", owner)
+        faulty.store.begin(undisturbed)
+        if answer.status_code != 204:
+            is_clear(answer)
+            # It may be asked for again, until it is done or nobody finds the file any more.
+            again = faulty.api.request("DELETE", f"/file/{made['file_id']}", owner)
+            assert again.status_code in (204, 404)
+        problem(faulty.api.download(made["file_id"]), 404)
+
+    assert every_fault(delete) > 30
+    assert faulty.api.listing() == {}
+    faulty.settle()
+    assert faulty.kept() == set()
+    for wait in (timedelta(seconds=1_000_000, hours=2), timedelta(hours=25)):
+        faulty.clock.now += wait
+        Sweep(faulty.shares()).run()
+    assert faulty.entries() == set()
+
+
+def test_lists_and_looks(faulty: Faulty) -> None:
+    file_id = share(faulty)["file_id"]
+
+    def look(fault: Fault) -> None:
+        for path in ("/file/metadata/", f"/file/metadata/{file_id}", "/health"):
+            faulty.store.begin(fault)
+            fault.struck = None
+            answer = faulty.api.request("GET", path)
+            if fault.struck is None:
+                assert answer.status_code == 200
+            else:
+                is_clear(answer)
+        page = faulty.api.request("GET", f"/download/{file_id}")
+        assert page.status_code in (200, 503)
+
+    assert every_fault(look) > 3
+    assert faulty.api.count(file_id) == 0
+
+
+def test_sweeps(faulty: Faulty) -> None:
+    kept = share(faulty, text_part("expires_in", b"100000000"))["file_id"]
+
+    def sweep(fault: Fault) -> None:
+        share(faulty, text_part("expires_in", b"60"))
+        orphan = faulty.store.store.writer("files/00/00000000-0000-4000-8000-000000000000.pickle")
+        orphan.write(b"no record")
+        orphan.commit()
+        faulty.clock.now += timedelta(hours=25)
+        faulty.store.begin(fault)
+        try:
+            Sweep(faulty.shares(faulty.store)).run()
+        except ShareError:
+            assert fault.struck is not None
+        faulty.store.begin(undisturbed)
+        assert faulty.api.listing().keys() == {kept}
+
+    assert every_fault(sweep) > 50
+    for _ in range(4):
+        faulty.clock.now += timedelta(hours=25)
+        assert Sweep(faulty.shares()).run().failed == 0
+    assert faulty.kept() == {kept}
+
+
+def test_nothing_that_is_slow_is_a_fault(faulty: Faulty) -> None:
+    def slow(_call: Call, proceed: Callable[[], Any]) -> Any:
+        time.sleep(0.002)
+        return proceed()
+
+    faulty.store.begin(slow)
+    made = share(faulty)
+    assert faulty.api.download(made["file_id"]).content == DIGITS
+    assert faulty.api.count(made["file_id"]) == 1
+    owner = {"X-Delete-Token": made["delete_token"]}
+    assert faulty.api.request("DELETE", f"/file/{made['file_id']}", owner).status_code == 204

@@ -1,0 +1,25 @@
+"""Whatever step a process is killed at, what it leaves is the old state or the new one, and the rest is swept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.properties.effort import EFFORT
+
+ROOT = Path(__file__).parent.parent.parent
+# In memory where there is such a place: it is processes that are killed here, not power that is cut.
+MEMORY = Path("/dev/shm")
+
+
+def test_a_process_may_be_killed_at_any_step() -> None:  # C163, C165
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:
+        command = [sys.executable, "-m", "tests.faults.killed", place, "4" if EFFORT == 1 else "1"]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    points = json.loads(run.stdout)
+    assert points.keys() == {"upload", "download", "last download", "change", "delete", "sweep"}
+    assert all(number > 10 for number in points.values()), points

@@ -1,0 +1,180 @@
+"""Every use case over S3, with each of its requests at fault: what botocore makes of it, and what we do then."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import botocore.endpoint
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+
+from shared.storage.s3 import open_s3
+from tests.api.client import DIGITS, Objects, file_part, form, text_part
+from tests.conftest import BUCKET
+from tests.faults.conftest import Clock, Faulty, over
+from tests.faults.interposed import InterposedStore
+from tests.faults.test_every_call import is_clear
+from tests.properties.effort import EFFORT
+
+Send = Callable[[], AWSResponse]
+
+
+class _Raw(io.BytesIO):
+    """The body of an answer, as botocore reads it."""
+
+    def stream(self, **_named: Any) -> Iterator[bytes]:
+        yield self.getvalue()
+
+
+def answered(status: int, code: str) -> Callable[[AWSPreparedRequest, Send], AWSResponse]:
+    body = f"<Error><Code>{code}</Code><Message>said so</Message></Error>".encode()
+    return lambda request, _send: AWSResponse(request.url, status, HTTPHeaders(), _Raw(body))
+
+
+def dropped(request: AWSPreparedRequest, _send: Send) -> AWSResponse:
+    raise ConnectionClosedError(endpoint_url=request.url)
+
+
+def answer_lost(request: AWSPreparedRequest, send: Send) -> AWSResponse:
+    send()
+    raise ConnectionClosedError(endpoint_url=request.url)
+
+
+def hanging(request: AWSPreparedRequest, send: Send) -> AWSResponse:
+    send()
+    raise ReadTimeoutError(endpoint_url=request.url)
+
+
+# The statuses are those of the API reference, "Error responses".
+FAULTS: dict[str, Callable[[AWSPreparedRequest, Send], AWSResponse]] = {
+    "SlowDown": answered(503, "SlowDown"),
+    "InternalError": answered(500, "InternalError"),
+    "ConditionalRequestConflict": answered(409, "ConditionalRequestConflict"),
+    "AccessDenied": answered(403, "AccessDenied"),
+    "RequestTimeTooSkewed": answered(403, "RequestTimeTooSkewed"),
+    "dropped": dropped,
+    "answer lost": answer_lost,
+    "hanging": hanging,
+}
+# What is over by itself, and what botocore or we try again.
+PASSING = FAULTS.keys() - {"AccessDenied", "RequestTimeTooSkewed", "ConditionalRequestConflict"}
+
+
+class Line:
+    """The connection to S3, on which one request meets a fault, or all from that one on."""
+
+    def __init__(self, send: Callable[[URLLib3Session, AWSPreparedRequest], AWSResponse]) -> None:
+        self._send = send
+        self.begin(None, 0, lasting=False)
+
+    def begin(self, fault: str | None, number: int, *, lasting: bool) -> None:
+        self._fault, self._number, self._lasting = fault, number, lasting
+        self.requests = 0
+        self.struck = False
+
+    def __call__(self, session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
+        position, self.requests = self.requests, self.requests + 1
+        due = position >= self._number if self._lasting else position == self._number
+        if self._fault is None or not due:
+            return self._send(session, request)
+        self.struck = True
+        return FAULTS[self._fault](request, lambda: self._send(session, request))
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Line:
+    line = Line(URLLib3Session.send)
+    monkeypatch.setattr(URLLib3Session, "send", lambda session, request: line(session, request))
+
+    class Sleepless:
+        @staticmethod
+        def sleep(_seconds: float) -> None:
+            """Botocore waits between its tries, and there is nothing to wait for here."""
+
+    monkeypatch.setattr(botocore.endpoint, "time", Sleepless)
+    return line
+
+
+@pytest.fixture
+def faulty(in_bucket: Objects, loop: asyncio.AbstractEventLoop, line: Line, monkeypatch: pytest.MonkeyPatch) -> Faulty:
+    store = InterposedStore(open_s3(BUCKET, f"faults/{uuid.uuid4()}"))
+    return over(store, Clock(), loop, in_bucket, monkeypatch)
+
+
+# What differs to us; the others are tried by `make fuzz`.
+USUAL = ["SlowDown", "ConditionalRequestConflict", "AccessDenied", "answer lost", "hanging"]
+
+
+@pytest.mark.parametrize("fault", USUAL if EFFORT == 1 else FAULTS)
+def test_a_life_of_a_file_with_every_request_at_fault(faulty: Faulty, line: Line, fault: str) -> None:  # C147, C143
+    api = faulty.api
+    cap = text_part("max_downloads", b"1000")
+    steady = api.post(form(cap, file_part(DIGITS))).json()["file_id"]
+    count, acknowledged, refusals = 0, {steady}, 0
+
+    def upload() -> None:
+        nonlocal refusals
+        answer = api.post(form(file_part(DIGITS)))
+        struck = line.struck
+        line.begin(None, 0, lasting=False)
+        if answer.status_code == 201:
+            acknowledged.add(answer.json()["file_id"])
+        else:
+            assert struck
+            is_clear(answer)
+            refusals += 1
+
+    def download() -> None:
+        nonlocal count, refusals
+        answer = api.download(steady)
+        line.begin(None, 0, lasting=False)
+        now = api.count(steady)
+        if answer.status_code == 200:
+            assert answer.content == DIGITS
+            assert now == count + 1
+        else:
+            is_clear(answer)
+            assert now in (count, count + 1)
+            refusals += 1
+        count = now
+
+    def delete() -> None:
+        nonlocal refusals
+        line.begin(None, 0, lasting=False)
+        made = api.post(form(file_part(DIGITS))).json()
+        line.begin(*armed, lasting=lasting)
+        owner = {"X-Delete-Token": made["delete_token"]}
+        answer = api.request("DELETE", f"/file/{made['file_id']}", owner)
+        line.begin(None, 0, lasting=False)
+        if answer.status_code != 204:
+            is_clear(answer)
+            refusals += 1
+            assert api.request("DELETE", f"/file/{made['file_id']}", owner).status_code in (204, 404)
+        assert api.download(made["file_id"]).status_code == 404
+
+    for lasting, act in itertools.product((False, True), (upload, download, delete)):
+        for number in range(4 if act is not delete else 6):
+            armed = (fault, number)
+            line.begin(*armed, lasting=lasting)
+            act()
+            if not lasting and fault in PASSING and fault != "hanging":
+                # One fault that is over by itself is nothing that a client hears of.
+                assert refusals == 0, (act, number)
+    assert refusals
+
+    listed = api.listing().keys()
+    assert acknowledged <= listed
+    # Whatever else is there is a whole file, whose sender has not heard of it.
+    for file_id in listed - acknowledged:
+        assert api.download(file_id).content == DIGITS
+    faulty.settle()
+    assert faulty.kept() == set(listed)
+    assert api.count(steady) == count

@@ -1,0 +1,37 @@
+"""What uvicorn's access log is kept from telling."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from shared.http.access_log import AccessLogFilter
+
+ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
+
+
+def logged(client: str, target: str) -> str:
+    # As uvicorn calls its logger, in either implementation of HTTP/1.1.
+    message, arguments = '%s - "%s %s HTTP/%s" %d', (client, "PUT", target, "1.1", 200)
+    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, message, arguments, None)
+    assert AccessLogFilter().filter(record)
+    return record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (f"/file/{ID}?token=secret", f"/file/{ID}"),
+        (f"/file/s3/multipart/secret/1?key=raw/{ID}", "/file/s3/multipart/-/1"),
+        (f"/file/s3/multipart/secret/complete?key=raw/{ID}", "/file/s3/multipart/-/complete"),
+        ("/file/s3/multipart/secret/", "/file/s3/multipart/-/"),
+        ("/file/s3/multipart", "/file/s3/multipart"),
+    ],
+)
+def test_no_capability_is_in_it(target: str, path: str) -> None:
+    assert logged("127.0.0.1:5", target) == f'127.0.0.1:5 - "PUT {path} HTTP/1.1" 200'
+
+
+def test_an_address_from_a_header_cannot_forge_a_line() -> None:
+    assert "\n" not in logged('1.2.3.4"\nforged', "/")

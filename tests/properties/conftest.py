@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from functions.app import ROUTERS, handler
+from local.payloads import Request, event_of, response_to
+from local.template import DEFAULT_ROUTE, Route
+from shared.http.app import build_app
+from shared.settings import Settings
+from shared.sharing import Shares
+from shared.storage.local import LocalStore
+from shared.tokens import Tokens
+from tests.api.client import Objects
+from tests.gateway import DOMAIN, LambdaContext
+from tests.properties.asgi import HOST, Answer, Client
+
+MAX_FILE_SIZE = 5000
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def client(root: Path, loop: asyncio.AbstractEventLoop) -> Client:
+    """The whole application over a directory, which takes small files only."""
+    shares = Shares(LocalStore(root), max_file_size=MAX_FILE_SIZE, secret="x" * 32)
+    settings, tokens = Settings(max_file_size=MAX_FILE_SIZE), Tokens()
+    return Client(build_app(*ROUTERS, shares=lambda: shares, settings=lambda: settings, tokens=lambda: tokens), loop)
+
+
+class Function:
+    """All endpoints as one Lambda function, asked by the events of a gateway."""
+
+    def ask(
+        self,
+        method: str,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        chunks: Iterable[bytes] = (),
+    ) -> Answer:
+        given = [(name.decode(), value.decode("latin-1")) for name, value in (HOST, *headers)]
+        request = Request(method, target.decode("latin-1"), given, b"".join(chunks), source_ip="203.0.113.7")
+        event = event_of(request, Route("ANY", DEFAULT_ROUTE, "app"), {}, DOMAIN)
+        response = response_to(request, json.dumps(handler(event, LambdaContext())).encode())
+        return Answer(response.status, [(name.lower(), value) for name, value in response.headers], response.body)
+
+
+@pytest.fixture
+def function(in_directory: Objects, on_lambda: None) -> Function:
+    return Function()

@@ -1,0 +1,176 @@
+"""The OpenAPI document is true: whatever it allows, and whatever it does not, is answered as it says."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.adapters import HTTPAdapter
+from schemathesis import Case as AnyCase
+from schemathesis.checks import CheckFunction
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection
+
+from functions.app import app
+from shared.http.openapi import EVERYWHERE, WITH_BODY
+from tests.api.client import Api
+from tests.properties.effort import examples
+
+Case = AnyCase[Any]
+
+TOKEN = "the-token"
+BODY_METHODS = {"post", "put", "patch"}
+DOCUMENT: dict[str, Any] = app.openapi()
+# Fewer where an answer takes longer.
+EXAMPLES = {"directory": 8, "s3": 3, "functions": 3, "emulated": 2}
+# Where not everything is allowed; any text is in a path, and in the password form.
+CONSTRAINED = {
+    ("/file/upload/", "post"),
+    ("/file/upload/{filename}", "put"),
+    ("/file/metadata/", "get"),
+    ("/file/{file_id}", "patch"),
+}
+OPERATIONS = [(path, method) for path, operations in DOCUMENT["paths"].items() for method in operations]
+
+
+class Adapter(HTTPAdapter):
+    """Has `requests`, which schemathesis speaks, ask the API of a test."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__()
+        self._api = api
+
+    def send(self, request: requests.PreparedRequest, *_arguments: Any, **_named: Any) -> requests.Response:
+        assert request.url is not None
+        content = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        assert isinstance(content, bytes)
+        headers = {
+            name: value if isinstance(value, str) else value.decode("latin-1")
+            for name, value in request.headers.items()
+            if name.lower() != "transfer-encoding"
+        }
+        answer = self._api.request(request.method or "", request.url, headers, content)
+        raw = urllib3.HTTPResponse(
+            io.BytesIO(answer.content),
+            urllib3.HTTPHeaderDict(answer.headers.multi_items()),
+            answer.status_code,
+            reason=answer.reason_phrase,
+            preload_content=False,
+            decode_content=False,
+        )
+        return self.build_response(request, raw)
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> str:
+    """How the API of this test is run."""
+    name: str = request.node.callspec.params["api"]
+    return name
+
+
+@pytest.fixture
+def session(api: Api, monkeypatch: pytest.MonkeyPatch) -> requests.Session:
+    api.configure("SHARE_API_TOKEN", TOKEN)
+    # Some checks send a request again by a session of their own.
+    monkeypatch.setattr("requests.sessions.HTTPAdapter", lambda: Adapter(api))
+    return requests.Session()
+
+
+@pytest.fixture
+def upload(session: requests.Session, api: Api) -> Callable[[], str]:
+    """Stores a file of which the requests may be; its ID."""
+
+    def make() -> str:
+        authorised = {"Authorization": f"Bearer {TOKEN}"}
+        answer = session.put(f"{api.base}/file/upload/a.txt", b"0123456789", headers=authorised)
+        file_id: str = answer.json()["file_id"]
+        return file_id
+
+    return make
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS, ids=[f"{method} {path}" for path, method in OPERATIONS])
+def test_an_operation_is_as_it_is_described(
+    api: Api, session: requests.Session, upload: Callable[[], str], path: str, method: str, way: str
+) -> None:
+    schema = schemathesis.openapi.from_dict(DOCUMENT)
+    operation = schema[path][method]
+    kept = upload()
+
+    @examples(EXAMPLES[way])
+    @given(case=operation.as_strategy(GenerationMode.POSITIVE), known=st.booleans())
+    def accepts(case: Case, known: bool) -> None:
+        _leave_out_what_cannot_be_said(case)
+        ask(case, known)
+
+    @examples(EXAMPLES[way])
+    @given(case=operation.as_strategy(GenerationMode.NEGATIVE), known=st.booleans())
+    def copes_with(case: Case, known: bool) -> None:
+        # Parameters and parts that nobody asked for are ignored, so that not all that breaks the schema is refused.
+        ask(case, known, negative_data_rejection)
+
+    def ask(case: Case, known: bool, *excluded: CheckFunction) -> None:
+        if known and "file_id" in case.path_parameters:
+            case.path_parameters["file_id"] = upload() if method == "delete" else kept
+        authorised = {"Authorization": f"Bearer {TOKEN}"}
+        case.call_and_validate(api.base, session, headers=authorised, excluded_checks=list(excluded))
+
+    accepts()
+    if (path, method) in CONSTRAINED:
+        copes_with()
+
+
+def _leave_out_what_cannot_be_said(case: Case) -> None:
+    """What a schema does not tell: one option may be given in one way only, and a digest has to be that of the bytes.
+
+    A name may not consist of invisible characters, and 1.0 is no whole number here. Names of form fields which end in a
+    backslash cannot be written.
+    """
+    for header, parameter in (("Max-Days", "expires_in"), ("Max-Downloads", "max_downloads")):
+        if header in case.headers and parameter in case.query:
+            del case.query[parameter]
+    case.headers.pop("Repr-Digest", None)
+    if "filename" in case.path_parameters:
+        case.path_parameters["filename"] += "a"
+    if isinstance(case.body, dict):
+        known = case.body.keys() & {"file", "expires_in", "max_downloads", "password"}
+        for name in known:
+            value = case.body[name]
+            case.body[name] = int(value) if isinstance(value, float) and value.is_integer() else value
+        for name in case.body.keys() - known:
+            del case.body[name]
+
+
+def test_every_operation_names_what_any_request_can_be_answered_with() -> None:
+    for path, operations in DOCUMENT["paths"].items():
+        for method, operation in operations.items():
+            expected = {*EVERYWHERE, *(WITH_BODY if method in BODY_METHODS else ())}
+            described = {int(status): response for status, response in operation["responses"].items()}
+            assert expected <= described.keys(), (method, path)
+            for status in expected:
+                assert "application/problem+json" in described[status]["content"]
+
+
+def test_no_error_is_plain_json() -> None:
+    for operations in DOCUMENT["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                assert int(status) < 400 or "application/json" not in response.get("content", {})
+
+
+def test_references_lead_to_schemas() -> None:
+    def references(node: object) -> set[str]:
+        if isinstance(node, Mapping):
+            own = {str(node["$ref"])} if "$ref" in node else set()
+            return own.union(*map(references, node.values()))
+        return set().union(*map(references, node)) if isinstance(node, list) else set()
+
+    schemas = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    assert references(DOCUMENT) == schemas

@@ -1,0 +1,309 @@
+"""Direct uploads as use cases: over a directory, by a clock of ours, and broken off at every step."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads, StillUploading
+from shared.errors import FileTooLarge, InvalidValue, UnknownFile
+from shared.options import Options
+from shared.sharing import Record, Shares
+from shared.storage.blobs import blob_key
+from shared.storage.local import LocalStore
+from shared.sweeping import Sweep
+from tests.sharing.conftest import (
+    DAY,
+    HOUR,
+    MAX_FILE_SIZE,
+    Clock,
+    Crash,
+    WatchedStore,
+    contents,
+    dies_after,
+    download,
+    once_after,
+    shares_over,
+    upload,
+)
+
+SECOND = timedelta(seconds=1)
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+Parts = list[tuple[int, str]]
+
+
+@pytest.fixture
+def uploads(shares: Shares) -> DirectUploads:
+    return DirectUploads(shares)
+
+
+def start(uploads: DirectUploads, size: int | None = None, **options: Any) -> Record:
+    return uploads.start("file.bin", "application/octet-stream", Options(**options), size)
+
+
+def send(uploads: DirectUploads, record: Record, number: int, data: bytes) -> tuple[int, str]:
+    assert record.upload_id is not None
+    part = uploads.begin_part(record.file_id, record.upload_id, number)
+    part.write(data)
+    return number, part.finish().etag
+
+
+def complete(uploads: DirectUploads, record: Record, parts: Parts) -> Record:
+    assert record.upload_id is not None
+    return uploads.complete(record.file_id, record.upload_id, parts)
+
+
+def abort(uploads: DirectUploads, record: Record) -> None:
+    assert record.upload_id is not None
+    uploads.abort(record.file_id, record.upload_id)
+
+
+def of_files(root: Path) -> set[str]:
+    """The keys of what is stored, but for notes and marks of the sweep."""
+    return {key for key in contents(root) if not key.startswith("expiries/")}
+
+
+def test_a_file_lives_from_its_completion_on(shares: Shares, uploads: DirectUploads, clock: Clock) -> None:
+    record = start(uploads, expires_in=60)
+    part = send(uploads, record, 1, b"hello")
+    clock.forward(DAY)
+    ready = complete(uploads, record, [part])
+    assert (ready.created_at, ready.expires_at) == (clock.now, clock.now + 60 * SECOND)
+    assert download(shares, record.file_id) == b"hello"
+
+
+def test_the_blob_of_a_direct_upload_is_a_pickle(uploads: DirectUploads, root: Path) -> None:
+    record = start(uploads)
+    complete(uploads, record, [send(uploads, record, 1, b"hello")])
+    assert pickle.loads((root / blob_key(record.file_id)).read_bytes()) == b"hello"
+    assert of_files(root) == {blob_key(record.file_id), f"metadata/{record.file_id[:2]}/{record.file_id}.json"}
+
+
+@pytest.mark.parametrize("late", [timedelta(0), DAY])
+def test_an_upload_is_over_after_a_week(
+    shares: Shares, uploads: DirectUploads, clock: Clock, root: Path, late: timedelta
+) -> None:
+    record = start(uploads)
+    assert record.upload_id is not None
+    part = send(uploads, record, 1, b"hello")
+    clock.forward(UPLOAD_WITHIN - SECOND)
+    assert [each.number for each in uploads.parts(record.file_id, record.upload_id)] == [1]
+    clock.forward(SECOND + late)
+    for attempt in (
+        lambda: uploads.parts(record.file_id, record.upload_id or ""),
+        lambda: uploads.part_url(record.file_id, record.upload_id or "", 1),
+        lambda: send(uploads, record, 2, b"more"),
+        lambda: complete(uploads, record, [part]),
+    ):
+        with pytest.raises(UnknownFile):
+            attempt()
+    clock.forward(HOUR)
+    assert Sweep(shares).run().removed == 1
+    assert of_files(root) == set()
+
+
+def test_the_sweep_leaves_an_upload_that_goes_on(shares: Shares, uploads: DirectUploads, clock: Clock) -> None:
+    record = start(uploads)
+    part = send(uploads, record, 1, b"hello")
+    for _ in range(6 * 24 + 23):
+        clock.forward(HOUR)
+        assert Sweep(shares).run().removed == 0
+    complete(uploads, record, [part])
+    assert download(shares, record.file_id) == b"hello"
+
+
+def test_a_part_that_comes_after_the_end_leaves_nothing(uploads: DirectUploads, root: Path) -> None:
+    for end in (_abort, _complete):
+        record = start(uploads)
+        assert record.upload_id is not None
+        first = send(uploads, record, 1, b"hello")
+        late = uploads.begin_part(record.file_id, record.upload_id, 2)
+        late.write(b"late")
+        end(uploads, record, first)
+        with pytest.raises(UnknownFile):
+            late.finish()
+    assert not any(key.startswith("raw/") for key in of_files(root))
+
+
+def test_all_parts_together_are_bounded(uploads: DirectUploads) -> None:
+    record = start(uploads)
+    assert record.upload_id is not None
+    send(uploads, record, 1, bytes(MAX_FILE_SIZE - 10))
+    part = uploads.begin_part(record.file_id, record.upload_id, 2)
+    part.write(bytes(10))
+    with pytest.raises(FileTooLarge) as refused:
+        part.write(b"x")
+    assert refused.value.limit == MAX_FILE_SIZE
+    part.abort()
+    # In place of the first there is room for as much.
+    send(uploads, record, 1, bytes(MAX_FILE_SIZE))
+
+
+def test_a_part_that_is_given_up_leaves_the_earlier_one(shares: Shares, uploads: DirectUploads) -> None:
+    record = start(uploads)
+    assert record.upload_id is not None
+    first = send(uploads, record, 1, b"hello")
+    again = uploads.begin_part(record.file_id, record.upload_id, 1)
+    again.write(b"hal")
+    again.abort()
+    complete(uploads, record, [first])
+    assert download(shares, record.file_id) == b"hello"
+
+
+def test_two_who_complete_at_once_make_one_file(store: WatchedStore, clock: Clock, shares: Shares) -> None:
+    record = start(DirectUploads(shares))
+    part = send(DirectUploads(shares), record, 1, b"hello")
+    both = threading.Barrier(2)
+    stores = [WatchedStore(store.store) for _ in range(2)]
+    for each in stores:
+        each.before = once_after(1, lambda: both.wait(timeout=30))
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda each: complete(DirectUploads(shares_over(each, clock)), record, [part]), stores))
+    assert made[0] == made[1]
+    assert download(shares, record.file_id) == b"hello"
+
+
+def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
+    store: WatchedStore, clock: Clock, shares: Shares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.storage.objects.MIN_PART_SIZE", 1)
+    uploads = DirectUploads(shares)
+    record = start(uploads)
+    one, two = send(uploads, record, 1, b"one"), send(uploads, record, 2, b"two")
+    for step in itertools.count():
+        # The second comes in while the first is at any of its steps.
+        file = start(uploads)
+        one, two = send(uploads, file, 1, b"one"), send(uploads, file, 2, b"two")
+        meanwhile = WatchedStore(store.store)
+        made: list[Record] = []
+
+        def other(file: Record = file, one: tuple[int, str] = one, made: list[Record] = made) -> None:
+            with contextlib.suppress(InvalidValue):
+                made.append(complete(uploads, file, [one]))
+
+        meanwhile.before = once_after(step, other)
+        made.append(complete(DirectUploads(shares_over(meanwhile, clock)), file, [one, two]))
+        data = download(shares, file.file_id)
+        assert {each.file_size for each in made} == {len(data)}
+        assert data in (b"one", b"onetwo")
+        if len(meanwhile.changes) <= step:
+            break
+    assert step > 3
+
+
+def test_a_file_deleted_while_it_is_completed_stays_deleted(store: WatchedStore, clock: Clock, root: Path) -> None:
+    for step in itertools.count():
+        watched = WatchedStore(store.store)
+        uploads, others = DirectUploads(shares_over(watched, clock)), DirectUploads(shares_over(store.store, clock))
+        record = start(others)
+        part = send(others, record, 1, b"hello")
+
+        def end(record: Record = record, others: DirectUploads = others) -> None:
+            with contextlib.suppress(UnknownFile):
+                abort(others, record)
+
+        watched.before = once_after(step, end)
+        gone = False
+        try:
+            complete(uploads, record, [part])
+        except (UnknownFile, InvalidValue):
+            gone = True
+        left = {key for key in of_files(root) if record.file_id in key}
+        assert (left == set()) is gone, f"after {watched.changes[:step]}"
+        if len(watched.changes) <= step:
+            break
+        if not gone:
+            shares_over(store.store, clock).delete(record.file_id)
+    assert step > 3
+
+
+def copies(root: Path) -> Path:
+    return Path(shutil.copytree(root, root.with_name(f"copy-{len(list(root.parent.iterdir()))}")))
+
+
+def _complete(uploads: DirectUploads, record: Record, part: tuple[int, str]) -> None:
+    complete(uploads, record, [part])
+
+
+def _abort(uploads: DirectUploads, record: Record, _part: tuple[int, str]) -> None:
+    abort(uploads, record)
+
+
+@pytest.mark.parametrize("repeated", [True, False])
+@pytest.mark.parametrize("action", [_complete, _abort])
+def test_an_upload_that_dies_at_any_step_is_finished_or_forgotten(
+    shares: Shares,
+    uploads: DirectUploads,
+    clock: Clock,
+    root: Path,
+    action: Callable[[DirectUploads, Record, tuple[int, str]], None],
+    repeated: bool,
+) -> None:
+    record = start(uploads, expires_in=3 * 86400)
+    assert record.upload_id is not None
+    send(uploads, record, 1, b"hello")
+    steps = 0
+    for steps in itertools.count():
+        directory = copies(root)
+        moved = Clock(clock.now)
+        dying = WatchedStore(LocalStore(directory))
+        # A copy of a part is another part.
+        (copied,) = DirectUploads(shares_over(dying, moved)).parts(record.file_id, record.upload_id)
+        part = copied.number, copied.etag
+        dying.before = dies_after(steps)
+        died = True
+        with contextlib.suppress(Crash):
+            action(DirectUploads(shares_over(dying, moved)), record, part)
+            died = False
+        again = shares_over(LocalStore(directory), moved)
+        if repeated:
+            with contextlib.suppress(UnknownFile):
+                action(DirectUploads(again), record, part)
+            if action is _complete:
+                assert download(again, record.file_id) == b"hello"
+                assert again.find(record.file_id).record.download_count == 1
+        for _ in range(9):
+            moved.forward(25 * HOUR)
+            Sweep(again).run()
+        assert of_files(directory) == set(), f"after {dying.changes}"
+        if not died:
+            break
+    assert steps > 3
+
+
+@pytest.mark.parametrize("steps", range(3))
+def test_an_upload_that_dies_while_it_begins_is_forgotten(
+    store: WatchedStore, clock: Clock, root: Path, steps: int
+) -> None:
+    store.before = dies_after(steps)
+    with contextlib.suppress(Crash):
+        start(DirectUploads(shares_over(store, clock)))
+    again = shares_over(LocalStore(root), clock)
+    for _ in range(9):
+        clock.forward(25 * HOUR)
+        Sweep(again).run()
+    assert of_files(root) == set()
+
+
+def test_only_a_complete_upload_can_be_sealed(shares: Shares, uploads: DirectUploads) -> None:
+    record = start(uploads)
+    with pytest.raises(StillUploading):
+        uploads.seal(record.file_id)
+    part = send(uploads, record, 1, b"hello")
+    complete(uploads, record, [part])
+    # A directory does that at once.
+    assert uploads.seal(record.file_id) is False
+    assert uploads.seal(upload(shares).file_id) is False
+    assert uploads.seal(UNKNOWN) is False
+    assert uploads.seal("no ID at all") is False

@@ -1,0 +1,299 @@
+"""Sealing on S3: the blob of a direct upload is made whatever happens, and nobody ever reads a wrong byte."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+
+from shared.direct_uploads import DirectUploads
+from shared.errors import DamagedFile, Preparing, UnknownFile
+from shared.options import Options
+from shared.scrub import scrub
+from shared.sharing import KEEP_RAW_FOR, Record, Shares
+from shared.storage.blobs import blob_key, raw_key
+from shared.storage.objects import MIN_PART_SIZE, NotFound, ObjectStore
+from shared.sweeping import Sweep
+from tests.storage.conftest import Backend, Requests
+
+pytestmark = pytest.mark.only_s3
+
+HOUR = timedelta(hours=1)
+# Two parts, of which the blob takes some bytes by copying and some through us.
+FIRST, LAST = bytes(range(256)) * (MIN_PART_SIZE * 2 // 256), b"the end"
+WHOLE = FIRST + LAST
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC).replace(microsecond=0)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def shares(backend: Backend, clock: Clock) -> Shares:
+    return Shares(backend.store, max_file_size=1024 * MIN_PART_SIZE, clock=clock)
+
+
+def uploaded(shares: Shares, *datas: bytes) -> Record:
+    uploads = DirectUploads(shares)
+    record = uploads.start("file.bin", "application/octet-stream", Options())
+    assert record.upload_id is not None
+    for number, data in enumerate(datas, 1):
+        url = uploads.part_url(record.file_id, record.upload_id, number)
+        assert url is not None
+        httpx.put(url, content=data, trust_env=False).raise_for_status()
+    stored = uploads.parts(record.file_id, record.upload_id)
+    return uploads.complete(record.file_id, record.upload_id, [(part.number, part.etag) for part in stored])
+
+
+def read(shares: Shares, file_id: str) -> bytes:
+    found = shares.find(file_id)
+    payload = shares.open(found, 0, found.record.file_size)
+    return b"".join(iter(lambda: payload.read(MIN_PART_SIZE), b""))
+
+
+def blob(store: ObjectStore, file_id: str) -> bytes:
+    reader = store.open(blob_key(file_id))
+    return b"".join(iter(lambda: reader.read(MIN_PART_SIZE), b""))
+
+
+def is_sealed(shares: Shares, file_id: str) -> bool:
+    return shares.find(file_id).record.sealed
+
+
+@pytest.mark.parametrize("datas", [(b"",), (b"small",), (FIRST, LAST)], ids=len)
+def test_the_sealed_object_is_a_pickle_of_the_file(shares: Shares, datas: tuple[bytes, ...]) -> None:
+    file_id = uploaded(shares, *datas).file_id
+    assert read(shares, file_id) == b"".join(datas)
+    assert not is_sealed(shares, file_id)
+    assert DirectUploads(shares).seal(file_id) is True
+    assert is_sealed(shares, file_id)
+    assert pickle.loads(blob(shares.store, file_id)) == b"".join(datas)
+    assert read(shares, file_id) == b"".join(datas)
+    # The same event again.
+    assert DirectUploads(shares).seal(file_id) is False
+    assert scrub(shares, print)
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_at(step: int) -> Callable[[int, AWSPreparedRequest], None]:
+    def die(number: int, _request: AWSPreparedRequest) -> None:
+        if number >= step:
+            raise Killed
+
+    return die
+
+
+def test_killed_between_any_two_requests_the_next_run_finishes(
+    shares: Shares, backend: Backend, requests: Requests
+) -> None:
+    file_id = uploaded(shares, FIRST, LAST).file_id
+    for step in itertools.count():
+        requests.forget()
+        requests.before = kill_at(step)
+        try:
+            done = DirectUploads(shares).seal(file_id)
+        except Killed:
+            done = False
+        requests.before = lambda _number, _request: None
+        # Sealed or not, whoever reads gets the file.
+        assert read(shares, file_id)[:16] == WHOLE[:16]
+        if done:
+            break
+    # The record, the raw object, the parts and what they are made of, the record.
+    assert step >= 8
+    assert is_sealed(shares, file_id)
+    assert pickle.loads(blob(shares.store, file_id)) == WHOLE
+    assert backend.unfinished() == []
+
+
+def test_two_at_once_make_one_blob(shares: Shares, backend: Backend, clock: Clock) -> None:
+    file_id = uploaded(shares, FIRST, LAST).file_id
+    failures: list[BaseException] = []
+
+    def seal() -> None:
+        try:
+            DirectUploads(Shares(backend.store, max_file_size=1, clock=clock)).seal(file_id)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=seal) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert read(shares, file_id) == WHOLE
+    # Those that were in each other's way are sent the event again.
+    DirectUploads(shares).seal(file_id)
+    assert is_sealed(shares, file_id)
+    assert pickle.loads(blob(shares.store, file_id)) == WHOLE
+    assert all(isinstance(error, Exception) for error in failures)
+
+
+def test_a_file_deleted_while_it_is_sealed_leaves_nothing(shares: Shares, backend: Backend, requests: Requests) -> None:
+    for step in itertools.count():
+        file_id = uploaded(shares, FIRST, LAST).file_id
+        requests.forget()
+        deleted: list[int] = []
+
+        def delete(
+            number: int, _request: AWSPreparedRequest, at: int = step, file_id: str = file_id, done: list[int] = deleted
+        ) -> None:
+            if number == at and not done:
+                done.append(number)
+                shares.delete(file_id)
+
+        requests.before = delete
+        try:
+            DirectUploads(shares).seal(file_id)
+        except (DamagedFile, UnknownFile):
+            pytest.fail("a file that is gone is no fault")
+        finally:
+            requests.before = lambda _number, _request: None
+        if not deleted:
+            break
+        assert [key for key in shares.store.list("files/") if file_id in key] == []
+        assert [key for key in shares.store.list("metadata/") if file_id in key] == []
+    assert step >= 8
+
+
+def test_an_event_that_was_lost_is_made_up_for_by_the_sweep(shares: Shares, clock: Clock) -> None:
+    file_id = uploaded(shares, FIRST, LAST).file_id
+    clock.now += HOUR
+    assert Sweep(shares).run().sealed == 1
+    assert is_sealed(shares, file_id)
+
+
+def test_the_raw_object_goes_after_a_day_and_comes_back_when_needed(shares: Shares, clock: Clock) -> None:
+    file_id = uploaded(shares, FIRST, LAST).file_id
+    for _ in range(24):
+        clock.now += HOUR
+        Sweep(shares).run()
+        assert shares.store.stat(raw_key(file_id)).size == len(WHOLE)
+    clock.now += 2 * HOUR
+    Sweep(shares).run()
+    with pytest.raises(NotFound):
+        shares.store.stat(raw_key(file_id))
+    assert read(shares, file_id) == WHOLE
+
+    url = shares.download_url(shares.find(file_id), counted=True, disposition="attachment", content_type="a/b")
+    assert httpx.get(url, trust_env=False).content == WHOLE
+    # It stays for a day from when it was wanted last.
+    clock.now += KEEP_RAW_FOR - HOUR
+    Sweep(shares).run()
+    shares.store.stat(raw_key(file_id))
+    clock.now += 2 * HOUR + KEEP_RAW_FOR
+    Sweep(shares).run()
+    with pytest.raises(NotFound):
+        shares.store.stat(raw_key(file_id))
+    assert shares.find(file_id).record.download_count == 1
+
+
+def test_a_copy_that_takes_too_long_is_continued_by_the_next_request(
+    shares: Shares, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = uploaded(shares, FIRST, LAST).file_id
+    DirectUploads(shares).seal(file_id)
+    shares.store.delete(raw_key(file_id))
+    compose = shares.store.compose
+    monkeypatch.setattr("shared.storage.plan.COPY_SIZE", MIN_PART_SIZE)
+    monkeypatch.setattr(shares.store, "compose", lambda key, pieces, _within: compose(key, pieces, 0))
+    asked = {"counted": True, "disposition": "attachment", "content_type": "a/b"}
+    with pytest.raises(Preparing):
+        shares.download_url(shares.find(file_id), **asked)  # type: ignore[arg-type]
+    assert shares.find(file_id).record.download_count == 0
+    monkeypatch.undo()
+    url = shares.download_url(shares.find(file_id), **asked)  # type: ignore[arg-type]
+    assert httpx.get(url, trust_env=False).content == WHOLE
+    assert shares.find(file_id).record.download_count == 1
+
+
+def test_a_raw_object_that_nobody_knows_is_removed(shares: Shares, clock: Clock) -> None:
+    file_id = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
+    shares.store.put(raw_key(file_id), b"left")
+    for _ in range(50):
+        Sweep(shares).run()
+        clock.now += HOUR
+    assert list(shares.store.list("raw/")) == []
+
+
+def test_an_upload_that_is_over_is_aborted(shares: Shares, backend: Backend, clock: Clock) -> None:
+    uploads = DirectUploads(shares)
+    record = uploads.start("file.bin", "a/b", Options())
+    assert record.upload_id is not None
+    assert backend.unfinished() != []
+    clock.now += timedelta(days=7, hours=1)
+    assert Sweep(shares).run().removed == 1
+    assert backend.unfinished() == []
+    with pytest.raises(UnknownFile):
+        uploads.parts(record.file_id, record.upload_id)
+
+
+def test_a_completion_that_went_no_further_than_storage_is_repeated(shares: Shares, requests: Requests) -> None:
+    uploads = DirectUploads(shares)
+    record = uploads.start("file.bin", "a/b", Options(), len(WHOLE))
+    assert record.upload_id is not None
+    for number, data in ((1, FIRST), (2, LAST)):
+        httpx.put(uploads.part_url(record.file_id, record.upload_id, number) or "", content=data, trust_env=False)
+    parts = [(part.number, part.etag) for part in uploads.parts(record.file_id, record.upload_id)]
+    for step in itertools.count():
+        requests.forget()
+        requests.before = kill_at(step)
+        try:
+            ready = uploads.complete(record.file_id, record.upload_id, parts)
+        except Killed:
+            continue
+        finally:
+            requests.before = lambda _number, _request: None
+        break
+    assert step >= 6
+    assert ready.file_size == len(WHOLE)
+    assert read(shares, record.file_id) == WHOLE
+
+
+def test_two_who_complete_at_once_get_the_same_file(shares: Shares, requests: Requests) -> None:
+    uploads = DirectUploads(shares)
+    for step in itertools.count():
+        record = uploads.start("file.bin", "a/b", Options())
+        assert record.upload_id is not None
+        httpx.put(uploads.part_url(record.file_id, record.upload_id, 1) or "", content=LAST, trust_env=False)
+        parts = [(part.number, part.etag) for part in uploads.parts(record.file_id, record.upload_id)]
+        requests.forget()
+        others: list[Record] = []
+
+        def other(
+            number: int,
+            _request: AWSPreparedRequest,
+            at: int = step,
+            record: Record = record,
+            parts: list[tuple[int, str]] = parts,
+            others: list[Record] = others,
+        ) -> None:
+            if number == at and not others:
+                others.append(record)
+                others[0] = uploads.complete(record.file_id, record.upload_id or "", parts)
+
+        requests.before = other
+        mine = uploads.complete(record.file_id, record.upload_id, parts)
+        requests.before = lambda _number, _request: None
+        assert read(shares, record.file_id) == LAST
+        if not others:
+            break
+        assert (others[0].file_size, others[0].created_at) == (mine.file_size, mine.created_at)
+    assert step >= 6

@@ -1,0 +1,75 @@
+"""The locked packages: exactly what was asked for, and every file of it known by its hash."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = (".", "functions", "local", "benchmarks", "tests")
+LOCKS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.lock"))
+NAME = r"[A-Za-z0-9._-]+"
+
+
+def asked_for(requirements: Path) -> dict[str, str]:
+    """Version by normal name (PEP 503), of what a file asks for and what it refers to."""
+    found: dict[str, str] = {}
+    for line in requirements.read_text().splitlines():
+        if line.startswith("-r "):
+            found |= asked_for(requirements.parent / line.removeprefix("-r "))
+        elif line and not line.startswith("#"):
+            match = re.match(rf"({NAME})(?:\[[^]]*\])?==([^;\s]+)", line)
+            assert match is not None, f"not pinned: {line}"
+            found[normal(match[1])] = match[2]
+    return found
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked(lock: Path) -> dict[str, tuple[str, list[str]]]:
+    """Version and hashes by name."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
+        match = re.match(rf"({NAME})(?:\[[^]]*\])?==([^;\s\\]+)", entry)
+        assert match is not None, entry
+        found[normal(match[1])] = (match[2], re.findall(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)", entry))
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_a_lock_has_what_was_asked_for(lock: Path) -> None:
+    # "make lock" writes it anew.
+    versions = {name: version for name, (version, _) in locked(lock).items()}
+    wanted = asked_for(lock.with_suffix(".txt"))
+    assert {name: versions.get(name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_every_locked_package_is_known_by_its_hashes(lock: Path) -> None:
+    assert all(hashes for _, hashes in locked(lock).values())
+    # No address of where they came from, which differs from machine to machine.
+    assert not re.search(
+        r"://|^-|@ ", re.sub(r"^    --hash=.*$", "", lock.read_text(), flags=re.MULTILINE), re.MULTILINE
+    )
+
+
+def test_there_is_a_lock_for_every_file_of_requirements() -> None:
+    files = {path.with_suffix("") for folder in FOLDERS for path in (ROOT / folder).glob("*requirements.txt")}
+    assert {lock.with_suffix("") for lock in LOCKS} == files
+
+
+def test_nothing_is_installed_without_its_hash() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    installs = [
+        line
+        for line in re.sub(r"\\\n\s*", "", makefile).splitlines()
+        if "pip install" in line or "PIP_INSTALL)" in line
+    ]
+    assert len(installs) > 5
+    assert all("$(LOCKED)" in line or "$(PIP_INSTALL)" in line for line in installs)
+    assert all(".lock" in line for line in installs if not line.startswith("PIP_INSTALL"))
+    assert "LOCKED = --require-hashes" in makefile
