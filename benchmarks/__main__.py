@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import counting, peers, sealing, small, starts, transfers, warm
+from benchmarks import counting, growth, peers, sealing, small, starts, transfers, warm
 from benchmarks.harness import Result, Setup, figures_table, goals_table, write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,19 +32,22 @@ PARTS: dict[str, Callable[[Setup], Result]] = {
     "p11": warm.calls,
     "p12": sealing.sealing,
 }
+# Only where it is asked for, since it takes long.
+MORE = {"growth": growth.growth}
 
 
 def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup], Result]] = PARTS) -> int:
     """Print what each part measured and how that compares with its goals, and write a dated JSON; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)} (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)} (default: these), growth")
     parser.add_argument("--rounds", type=int, default=5, help="how often each case is measured (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a fifth of the sizes and numbers")
     parser.add_argument("--scale", type=float, help="any other share of them")
     parser.add_argument("--work", type=Path, help="directory for what is stored meanwhile (default: a temporary one)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the JSON (default: %(default)s)")
     chosen = parser.parse_args(arguments)
-    unknown = [name for name in chosen.parts if name not in parts]
+    known = {**parts, **MORE}
+    unknown = [name for name in chosen.parts if name not in known]
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}")
     if chosen.rounds < 1:
@@ -63,9 +66,12 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
     for name in chosen.parts or parts:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="benchmark-", dir=chosen.work) as work:
-            results[name] = parts[name](Setup(Path(work), chosen.rounds, scale))
+            results[name] = known[name](Setup(Path(work), chosen.rounds, scale))
         print(f"\n## {name} ({time.monotonic() - began:.0f} s)\n\n{figures_table(results[name])}\n")
         print(goals_table(results[name]), *results[name].notes, sep="\n", flush=True)
+        for title, drawing in results[name].plots.items():
+            chosen.results.mkdir(parents=True, exist_ok=True)
+            (chosen.results / f"{title}.svg").write_text(drawing)
     path = chosen.results / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
     write_json(path, about, results)
     print(f"\nEvery figure is in {path}.")

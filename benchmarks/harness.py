@@ -47,12 +47,17 @@ class Result:
     units: dict[str, str] = field(default_factory=dict)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    plots: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: Result) -> None:
         self.figures.update(other.figures)
         self.units.update(other.units)
         self.goals += other.goals
         self.notes += other.notes
+        self.plots.update(other.plots)
+
+    def median(self, case: str) -> float:
+        return statistics.median(self.figures[case])
 
     def ratios(self, goal: Goal) -> list[float]:
         """What was reached, round by round."""

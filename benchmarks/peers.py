@@ -64,13 +64,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def ours(files: Path, *, workers: int = 1, synced: bool = True, **settings: str) -> Iterator[Server]:
-    """This project, as `make run` starts it; without `synced`, with an fsync that does nothing."""
+def ours(
+    files: Path, *, workers: int = 1, synced: bool = True, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """This project, as `make run` starts it, but without an access log, which the peers do not keep here either.
+
+    Without `synced`, its fsync does nothing.
+    """
     program = "local.serve" if synced else "benchmarks.unsynced"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
-    environment = {**inherited, "SHARE_STORAGE": str(files), "SHARE_MIN_FREE_SPACE": "0", **settings}
+    environment = {**inherited, "SHARE_STORAGE": str(files), "SHARE_MIN_FREE_SPACE": "0", **(settings or {})}
     port = free_port()
-    arguments = ["--port", str(port), "--workers", str(workers)]
+    arguments = ["--port", str(port), "--workers", str(workers), "--no-access-log"]
     with _running([sys.executable, "-m", program, *arguments], port, files, environment) as server:
         yield server
 

@@ -79,6 +79,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=_within(0, 65535), default=8080, help="(default: %(default)s)")
     parser.add_argument("--workers", type=_within(1, 64), default=1, help="processes (default: %(default)s)")
     parser.add_argument("--http", choices=("auto", "h11", "httptools"), default="auto", help="HTTP parser")
+    parser.add_argument("--no-access-log", dest="access_log", action="store_false", help="log no requests")
     return parser.parse_args(arguments)
 
 

@@ -6,10 +6,11 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import client, counting, peers, small, transfers, warm
+from benchmarks import client, counting, growth, peers, small, transfers, warm
 from benchmarks.__main__ import main as bench
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, goals_table, interleave, is_reached
 from benchmarks.starts import ENVIRONMENT, PEERS, cases, main, measure, report
@@ -147,3 +148,18 @@ def test_a_simulated_burst_is_the_same_each_time() -> None:
 def test_warm_calls_are_measured(tmp_path: Path) -> None:
     result = warm.calls(Setup(tmp_path, 1, 0.01))
     assert all(figure > 0 for [figure] in result.figures.values())
+
+
+def test_a_plot_puts_every_point_on_its_axes() -> None:
+    drawn = growth.plot("files", {"one": [(1, 10), (100, 1000)], "other": [(10, 100)]})
+    root = ElementTree.fromstring(drawn)
+    lines = [element.attrib["points"] for element in root if element.tag.endswith("polyline")]
+    middle = f"{growth.WIDTH / 2:.1f},{growth.HEIGHT / 2:.1f}"
+    assert lines == [f"60.0,{growth.HEIGHT - 60:.1f} {growth.WIDTH - 60:.1f},60.0", middle]
+
+
+def test_growth_with_clients_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "CLIENTS", (1, 8))
+    result, series = growth.by_clients(Setup(tmp_path, 1, 0.01))
+    assert [x for x, _ in series["many files, downloads/s"]] == [1, 8]
+    assert all(result.median(name) > 0 for line in series.values() for _, name in line)

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,6 +24,7 @@ from shared.http import access_log, openapi, problems
 from shared.http.deadline import Deadline
 from shared.http.edge import Edge
 from shared.http.guard import Guard
+from shared.http.routing import without_injection
 from shared.http.streams import in_thread
 from shared.settings import Settings
 from shared.sharing import FILE_ID, Shares
@@ -63,15 +65,17 @@ def build_app(
 
     Nothing is read from the environment and no storage is touched before the application starts or is first asked.
     """
-    app = FastAPI(title=TITLE, version=VERSION, redirect_slashes=False, lifespan=_lifespan)
+    # What traces and measures here is Powertools.
+    telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+    app = FastAPI(title=TITLE, version=VERSION, redirect_slashes=False, lifespan=_lifespan, telemetry=telemetry)
     app.state.shares = shares
     app.state.settings = settings
     app.state.tokens = tokens
     app.state.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
     app.state.observe = lambda _name, _value: None
-    app.state.routes = [route for router in routers for route in router.routes]
-    for router in routers:
-        app.include_router(router)
+    # Not included as routers, since that would match each request against every route of each in two steps.
+    app.state.routes = [without_injection(route) for router in routers for route in router.routes]
+    app.router.routes.extend(app.state.routes)
     app.openapi = functools.cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(Guard, routes=app.state.routes, tokens=tokens, origins=lambda: own_origins(settings()))

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.routing import BaseRoute, Match, Route
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route, request_response
 from starlette.types import Scope
 
 from shared.sharing import FILE_ID
@@ -54,6 +57,26 @@ def add_endpoint(router: APIRouter, method: str, path: str, endpoint: Callable[.
     if method == "GET":
         for variant in (path, other):
             router.add_api_route(variant, endpoint, methods=["HEAD"], include_in_schema=False, **options)
+
+
+def without_injection(route: BaseRoute) -> BaseRoute:
+    """Have a route call its endpoint at once, where that takes nothing but the request and what the path names.
+
+    FastAPI's injection costs more than many an answer of ours, and its declared securities are checked by the guard.
+    """
+    if not isinstance(route, APIRoute):
+        return route
+    dependant, endpoint = route.dependant, route.endpoint
+    if dependant.query_params or dependant.header_params or dependant.cookie_params or dependant.body_params:
+        return route
+    names = [parameter.name for parameter in dependant.path_params]
+
+    async def call(request: Request) -> Response:
+        response: Response = await endpoint(request, **{name: request.path_params[name] for name in names})
+        return response
+
+    route.app = request_response(call)
+    return route
 
 
 def allowed_methods(routes: Iterable[BaseRoute], scope: Scope, headers: Mapping[str, str]) -> list[str]:

@@ -7,6 +7,7 @@ that was damaged is reported as such and never half believed.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import logging
@@ -33,6 +34,9 @@ BACKOFF_BASE = 0.01
 BACKOFF_CAP = 0.5
 REMEMBER_WRITES_FOR = 60.0  # seconds
 REMEMBER_WRITES = 256
+
+# Records that were read last are kept by their bytes, since of a hot file the same are read again and again.
+DECODED = 64
 
 # How many counter cells a record may speak of; CLOSED once they take no more, and the record counts what they hold.
 CELLS = (0, 16, 64)
@@ -327,14 +331,16 @@ def encode(record: Record) -> bytes:
     return json.dumps({**record.unknown, **known}, ensure_ascii=False, allow_nan=False).encode()
 
 
+@functools.lru_cache(maxsize=DECODED)
 def decode(file_id: str, data: bytes) -> Record:
     """Raises `DamagedFile` for anything that `encode` cannot have written for this ID."""
     try:
         record = _record(parse_json(data))
         if record.file_id != file_id:
             raise ValueError("the record of another file")
-        if b"\\u" in data:
-            # Only an escape can smuggle in a lone surrogate, which no answer of ours could carry.
+        if b"\\u" in data or record.unknown:
+            # Only an escape can smuggle in a lone surrogate, which no answer of ours could carry, and only what is
+            # unknown an infinite number.
             encode(record)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DamagedFile(file_id, f"the record cannot be read: {type(error).__name__}: {error}"[:200]) from error
@@ -345,15 +351,21 @@ _RECORD = Kind(encode, decode)
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON as RFC 8259 has it and no more: no duplicate keys, no NaN. Raises `ValueError` and `RecursionError`."""
-    return json.loads(
-        data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant, parse_float=_finite
-    )
+    """JSON as RFC 8259 has it and no more: no duplicate keys, no NaN. Raises `ValueError` and `RecursionError`.
+
+    A number that is too large is infinite, though.
+    """
+    return json.loads(data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
 
 
 def parse_writes(value: list[Any]) -> tuple[tuple[str, float], ...]:
     """The IDs of recent writes. Raises `ValueError`."""
-    return tuple(map(_write, value))
+    # Plain loops: a hot file's record has hundreds, and each download reads them.
+    if not all(type(item) is list and len(item) == 2 for item in value):
+        raise ValueError("writes is of the wrong type")
+    if not all(type(write_id) is str and type(at) in (int, float) and math.isfinite(at) for write_id, at in value):
+        raise ValueError("writes is of the wrong type")
+    return tuple((write_id, float(at)) for write_id, at in value)
 
 
 def rfc3339(moment: datetime | None) -> str | None:
@@ -426,25 +438,11 @@ def _record(values: Any) -> Record:
     )
 
 
-def _write(item: Any) -> tuple[str, float]:
-    match item:
-        case [str(write_id), int(at) | float(at)]:
-            return write_id, float(at)
-    raise ValueError("writes is of the wrong type")
-
-
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ValueError("a key appears twice")
     return values
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
 
 
 def _refuse_constant(name: str) -> Any:

@@ -1,0 +1,214 @@
+"""How cost grows with the size of a file, the number of files, and the number of clients at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks import peers
+from benchmarks.client import curl, expecting, get, load
+from benchmarks.counting import BUCKET, environment
+from benchmarks.harness import Result, Setup, WrongAnswer, interleave
+from benchmarks.small import DATA, fill
+from benchmarks.transfers import MIB, make_file
+from shared.options import Options
+from shared.sharing import Shares
+from shared.storage.s3 import open_s3
+from tests.servers import moto_server
+
+SIZES = (1, 16, 256, 1024, 4096, 10_240)  # MiB
+FILES = (0, 100, 1_000, 10_000, 100_000)
+FILES_ON_MOTO = (0, 1_000, 10_000)
+CLIENTS = (1, 4, 16, 64, 256)
+REQUESTS = 2_000
+
+WIDTH, HEIGHT, MARGIN = 480, 300, 60
+
+
+def growth(setup: Setup) -> Result:
+    """Each of the three, with a plot of its own beside the results."""
+    result = Result()
+    for name, axis, measure in (
+        ("sizes", "MiB", by_size),
+        ("files", "files stored", by_files),
+        ("clients", "clients at once", by_clients),
+    ):
+        one, series = measure(setup)
+        result.add(one)
+        result.plots[name] = plot(
+            axis, {case: [(x, one.median(key)) for x, key in keys] for case, keys in series.items()}
+        )
+    return result
+
+
+Series = Mapping[str, Sequence[tuple[float, str]]]
+
+
+def by_size(setup: Setup) -> tuple[Result, Series]:
+    """Speed and memory against the size of a file."""
+    result = Result()
+    series: dict[str, list[tuple[float, str]]] = {"upload, MB/s": [], "download, MB/s": [], "peak memory, MiB": []}
+    for mebibytes in SIZES:
+        size = setup.sized(mebibytes * MIB)
+        # The file, what is stored of it, and the next one.
+        if shutil.disk_usage(setup.work).free < 4 * size:
+            result.notes.append(f"Too little room for {mebibytes} MiB.")
+            break
+        source = setup.work / "growing.bin"
+        make_file(source, size)
+        with peers.ours(setup.work / "growing") as server:
+            trip = _Trip(server, source, size)
+            cases = {f"upload of {mebibytes} MiB": trip.up, f"download of {mebibytes} MiB": trip.down}
+            result.add(interleave(cases, min(setup.rounds, 3), "MB/s", warm_up=False))
+            memory = f"peak memory with {mebibytes} MiB"
+            result.figures[memory] = [server.memory("VmHWM")]
+            result.units[memory] = "MiB"
+        for case, name in zip(series, (*cases, memory), strict=True):
+            series[case].append((mebibytes, name))
+        shutil.rmtree(setup.work / "growing")
+        source.unlink()
+    return result, series
+
+
+class _Trip:
+    """A file that is uploaded again and again, and downloaded after each time."""
+
+    def __init__(self, server: peers.Server, source: Path, size: int) -> None:
+        self._server = server
+        self._source = source
+        self._size = size
+        self._link = ""
+
+    def up(self) -> float:
+        seconds, _, body = curl(f"{self._server.url}/file/upload/", "-F", f"file=@{self._source}", wanted=[201])
+        answer = json.loads(body)
+        if answer["file_size"] != self._size:
+            raise WrongAnswer("another size was stored")
+        if self._link:
+            # The last one, or the disk would fill.
+            shutil.rmtree(self._server.files / "files" / self._link.rpartition("/")[2][:2])
+        self._link = answer["download_link"]
+        return self._size / seconds / 1e6
+
+    def down(self) -> float:
+        seconds, received, _ = curl(self._link, "-o", os.devnull)
+        if received != self._size:
+            raise WrongAnswer(f"{received} bytes of {self._size}")
+        return self._size / seconds / 1e6
+
+
+def by_files(setup: Setup) -> tuple[Result, Series]:
+    """A page of the list, one file's metadata and an upload against how many files there are, here and on moto."""
+    result = Result()
+    series: dict[str, list[tuple[float, str]]] = {}
+    stored = 0
+    directory = setup.work / "filling"
+    for number in FILES:
+        wanted = setup.sized(number, 0)
+        fill(directory, wanted - stored, b"x")
+        stored = wanted
+        with peers.ours(directory) as server:
+            _with_files(result, series, setup, server, number, "directory")
+        stored += _uploads(setup)
+    with moto_server() as moto, environment(moto.environment()):
+        moto.client().create_bucket(Bucket=BUCKET)
+        shares = Shares(open_s3(BUCKET, "files"), max_file_size=MIB)
+        settings = {**moto.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/files"}
+        stored = 0
+        for number in FILES_ON_MOTO:
+            for _ in range(setup.sized(number, 0) - stored):
+                upload = shares.begin_upload()
+                upload.write(b"x")
+                upload.finish("file.bin", "text/plain", Options())
+            stored = max(stored, setup.sized(number, 0))
+            with peers.ours(setup.work / str(uuid.uuid4()), settings=settings) as server:
+                _with_files(result, series, setup, server, number, "moto")
+            stored += _uploads(setup)
+    return result, series
+
+
+def _uploads(setup: Setup) -> int:
+    return min(setup.rounds, 3) + 1
+
+
+def _with_files(
+    result: Result,
+    series: dict[str, list[tuple[float, str]]],
+    setup: Setup,
+    server: peers.Server,
+    number: int,
+    where: str,
+) -> None:
+    source = setup.work / "one.bin"
+    source.write_bytes(DATA)
+
+    def upload() -> float:
+        return curl(f"{server.url}/file/upload/", "-F", f"file=@{source}", wanted=[201])[0] * 1000
+
+    def page() -> float:
+        after = str(uuid.UUID(int=random.getrandbits(128), version=4))
+        return curl(f"{server.url}/file/metadata/?limit=100&after={after}")[0] * 1000
+
+    names = f"upload with {number:,} files, {where}", f"page of 100 of {number:,} files, {where}"
+    result.add(interleave(dict(zip(names, (upload, page), strict=True)), min(setup.rounds, 3), "ms"))
+    for case, name in zip((f"upload, {where}, ms", f"page of 100, {where}, ms"), names, strict=True):
+        series.setdefault(case, []).append((max(number, 1), name))
+
+
+def by_clients(setup: Setup) -> tuple[Result, Series]:
+    """Small counted downloads a second against how many clients come at once."""
+    result = Result()
+    ids = fill(setup.work / "crowd", 200)
+    series: dict[str, list[tuple[float, str]]] = {"one hot file, downloads/s": [], "many files, downloads/s": []}
+    count = setup.sized(REQUESTS, 256)
+    with peers.ours(setup.work / "crowd") as server:
+
+        def rate(chosen: Sequence[str], clients: int) -> Callable[[], float]:
+            requests = [get(f"/file/download/{chosen[number % len(chosen)]}") for number in range(count)]
+            return lambda: load(server.port, requests, clients, expecting(200, DATA)).rate
+
+        for clients in CLIENTS:
+            names = f"one hot file, {clients} clients", f"many files, {clients} clients"
+            cases = {names[0]: rate(ids[:1], clients), names[1]: rate(ids, clients)}
+            result.add(interleave(cases, min(setup.rounds, 3), "downloads/s", warm_up=False))
+            for case, name in zip(series, names, strict=True):
+                series[case].append((clients, name))
+    return result, series
+
+
+def plot(axis: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """An SVG with both axes logarithmic."""
+    points = [point for line in lines.values() for point in line]
+    left, right = (pick(math.log10(x) for x, _ in points) for pick in (min, max))
+    low, high = (
+        round_(pick(math.log10(y) for _, y in points)) for pick, round_ in ((min, math.floor), (max, math.ceil))
+    )
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        rightwards = (math.log10(x) - left) / (right - left or 1)
+        upwards = (math.log10(y) - low) / (high - low or 1)
+        return MARGIN + rightwards * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - upwards * (HEIGHT - 2 * MARGIN)
+
+    drawn = [f'<rect width="{WIDTH}" height="{HEIGHT + 20 * len(lines)}" fill="white"/>']
+    for power in range(low, high + 1):
+        y = place(10**left, 10**power)[1]
+        drawn.append(f'<path d="M{MARGIN},{y:.0f} H{WIDTH - MARGIN}" stroke="#ddd"/>')
+        drawn.append(f'<text x="{MARGIN - 6}" y="{y:.0f}" text-anchor="end">{10**power:,g}</text>')
+    for value in sorted({x for x, _ in points}):
+        x = place(value, 10**low)[0]
+        drawn.append(f'<text x="{x:.0f}" y="{HEIGHT - MARGIN + 18}" text-anchor="middle">{value:,g}</text>')
+    drawn.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - MARGIN + 36}" text-anchor="middle">{axis}</text>')
+    for number, (name, line) in enumerate(lines.items()):
+        colour = f"hsl({number * 360 / len(lines):.0f} 70% 40%)"
+        path = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in line)
+        drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        drawn.append(f'<text x="{MARGIN}" y="{HEIGHT + 20 * number}" fill="{colour}">{name}</text>')
+    size = f'width="{WIDTH}" height="{HEIGHT + 20 * len(lines)}"'
+    namespace = 'xmlns="http://www.w3.org/2000/svg"'
+    return f'<svg {namespace} {size} font-family="sans-serif" font-size="11">{"".join(drawn)}</svg>\n'
