@@ -582,18 +582,34 @@ class DirectUpload:
     def _continued(self) -> dict[int, tuple[int, str]] | None:
         """Size and ETag of each part that an earlier run got to the server; None if there is no such run."""
         state = self._memory.load() if self._memory is not None else None
-        if state is None or set(state) != {"key", "uploadId", "partSize", "options"}:
+        if state is None or set(state) - {"parts"} != {"key", "uploadId", "partSize", "options"}:
             return None
         self._state = state
-        try:
-            if state["options"] != self._options.fingerprint(state["uploadId"]):
+        if state["options"] != self._options.fingerprint(state["uploadId"]):
+            with contextlib.suppress(Missing):
                 self._server.request("DELETE", self._path())
-                return None
-            parts = self._server.request("GET", self._path()).json()
-        except Missing:
             return None
         self._part_size = int(state["partSize"])
+        try:
+            parts = self._server.request("GET", self._path()).json()
+        except Missing:
+            return self._completed()
         return {int(part["PartNumber"]): (int(part["Size"]), str(part["ETag"])) for part in parts}
+
+    def _completed(self) -> dict[int, tuple[int, str]] | None:
+        """As `_continued`, where an earlier run may have completed the upload and not heard of it."""
+        named = self._state.get("parts")
+        if named is None or self._source.size is None:
+            return None
+        tags = {int(part["PartNumber"]): str(part["ETag"]) for part in named}
+        try:
+            self._complete(tags)
+        except Missing:
+            return None
+        size = self._source.size
+        return {
+            number: (min(self._part_size, size - (number - 1) * self._part_size), tag) for number, tag in tags.items()
+        }
 
     def _forget(self) -> None:
         if self._memory is not None:
@@ -689,6 +705,8 @@ class DirectUpload:
 
     def _complete(self, tags: dict[int, str]) -> dict[str, Any]:
         parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
+        if self._memory is not None:
+            self._memory.save({**self._state, "parts": parts})
         # Asking twice does no harm: the second answer is the first one again.
         return json_object(
             self._server.request(

@@ -6,10 +6,10 @@ The routes, and the JSON they speak, are those that Uppy's S3 plugin expects of 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -20,12 +20,12 @@ from shared.errors import FileTooLarge, InvalidValue, UnknownFile
 from shared.http import options
 from shared.http.app import lambda_handler, shares_of
 from shared.http.guard import TOKEN, GuardedRoute
-from shared.http.headers import media_type
+from shared.http.headers import content_length, media_type
 from shared.http.models import EXAMPLE_ID, UploadedFile, base_url, problems, uploaded
 from shared.http.routing import add_endpoint
 from shared.http.streams import Incoming, in_thread
 from shared.names import clean_name
-from shared.options import whole_number
+from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH, whole_number
 
 router = APIRouter()
 
@@ -35,6 +35,8 @@ KEY_PREFIX = "raw/"
 MAX_PARTS_BYTES = 2 * 1024 * 1024
 
 EXAMPLE_KEY = KEY_PREFIX + EXAMPLE_ID
+# Read by hand, since pydantic takes more for a number than digits.
+PartNumber = Annotated[str, Path(json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_PARTS})]
 KEY = Query(description="The `key` that the upload was begun with.", examples=[EXAMPLE_KEY])
 
 
@@ -103,7 +105,7 @@ async def list_parts(request: Request, upload_id: str, key: str = KEY) -> JSONRe
     return JSONResponse([{"PartNumber": part.number, "Size": part.size, "ETag": f'"{part.etag}"'} for part in parts])
 
 
-async def part_url(request: Request, upload_id: str, part_number: str, key: str = KEY) -> JSONResponse:
+async def part_url(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> JSONResponse:
     """Where to send a part. All but the last have at least 5 MiB."""
     uploads, file_id, number = _uploads(request), _file_id(key), _number(part_number)
     url = await in_thread(request.app.state.threads, lambda: uploads.part_url(file_id, upload_id, number))
@@ -111,11 +113,10 @@ async def part_url(request: Request, upload_id: str, part_number: str, key: str 
     return JSONResponse({"url": url or ours, "expires": PART_URL_LIFETIME})
 
 
-async def take_part(request: Request, upload_id: str, part_number: str, key: str = KEY) -> Response:
+async def take_part(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> Response:
     """Take a part, where storage is a directory. It replaces an earlier one of its number."""
     uploads, file_id, number = _uploads(request), _file_id(key), _number(part_number)
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > uploads.max_file_size:
+    if content_length(request.headers) > uploads.max_file_size:
         raise FileTooLarge(uploads.max_file_size)
     threads = request.app.state.threads
     async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number), threads) as incoming:
@@ -199,19 +200,21 @@ def _parts(body: dict[str, Any]) -> list[tuple[int, str]]:
     return parts
 
 
+_EXPIRES_IN = {"type": "integer", "minimum": 1, "maximum": MAX_EXPIRES_IN}
+_MAX_DOWNLOADS = {"type": "integer", "minimum": 1, "maximum": MAX_DOWNLOADS_LIMIT}
 _START = {
     "type": "object",
     "required": ["filename"],
     "properties": {
-        "filename": {"type": "string"},
+        "filename": {"type": "string", "minLength": 1},
         "type": {"type": "string", "description": "Media type."},
         "size": {"type": "integer", "minimum": 0, "description": "Bytes."},
         "metadata": {
             "type": "object",
             "properties": {
-                "expires_in": {"type": "integer", "minimum": 1, "description": "Seconds, from completion on."},
-                "max_downloads": {"type": "integer", "minimum": 1},
-                "password": {"type": "string"},
+                "expires_in": {**_EXPIRES_IN, "description": "Seconds, from completion on."},
+                "max_downloads": _MAX_DOWNLOADS,
+                "password": {"type": "string", "minLength": 1, "maxLength": MAX_PASSWORD_LENGTH},
             },
         },
     },
@@ -233,11 +236,11 @@ _COMPLETE = {
     },
 }
 _FORM_PARAMETERS = [
-    {"name": "filename", "in": "query", "required": True, "schema": {"type": "string"}},
+    {"name": "filename", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}},
     {"name": "type", "in": "query", "schema": {"type": "string"}},
     *(
-        {"name": f"metadata[{name}]", "in": "query", "schema": {"type": "integer", "minimum": 1}}
-        for name in ("expires_in", "max_downloads")
+        {"name": f"metadata[{name}]", "in": "query", "schema": schema}
+        for name, schema in (("expires_in", _EXPIRES_IN), ("max_downloads", _MAX_DOWNLOADS))
     ),
 ]
 _GUARDED: dict[str, Any] = {"route_class_override": GuardedRoute, "dependencies": TOKEN}

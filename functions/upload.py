@@ -15,7 +15,7 @@ from shared.http import options
 from shared.http.app import lambda_handler, shares_of
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.guard import TOKEN, GuardedRoute
-from shared.http.headers import media_type
+from shared.http.headers import content_length, media_type
 from shared.http.models import UploadedFile, base_url, problems, uploaded
 from shared.http.routing import add_endpoint
 from shared.http.streams import Incoming, in_thread
@@ -24,8 +24,6 @@ from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LEN
 from shared.sharing import Record, Shares
 
 router = APIRouter()
-
-_MAX_DIGITS = 20
 
 
 async def upload(request: Request) -> Response:
@@ -68,9 +66,7 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
     """Refuse by the request's head what could only be refused later, before the client sends its body."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must not have a Content-Encoding.")
-    length = request.headers.get("content-length", "")
-    # Python refuses to read thousands of digits, and as many as these are too large already.
-    if length.isascii() and length.isdigit() and int(length[:_MAX_DIGITS]) > longest_body:
+    if content_length(request.headers) > longest_body:
         raise FileTooLarge(max_file_size)
 
 

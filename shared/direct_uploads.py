@@ -129,9 +129,12 @@ class DirectUploads:
         record = self._going_on(file_id, upload_id)
         if self._store.signs:
             raise UnknownFile(file_id)
-        key = raw_key(file_id)
-        others = sum(part.size for part in self._store.list_parts(key, upload_id) if part.number != number)
-        return PartUpload(self, record, self._store.part_writer(key, upload_id, number), self.max_file_size - others)
+        others = sum(part.size for part in self._stored(file_id, upload_id) if part.number != number)
+        try:
+            writer = self._store.part_writer(raw_key(file_id), upload_id, number)
+        except NotFound as error:
+            raise UnknownFile(file_id) from error
+        return PartUpload(self, record, writer, self.max_file_size - others)
 
     def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> Record:
         """Make a file of the parts with these numbers and etags, and return it; a second time, as it then is.
@@ -239,7 +242,7 @@ class DirectUploads:
         try:
             stored = self._store.list_parts(key, record.upload_id)
         except NotFound:
-            # S3 has finished it in an earlier call, which did not get any further.
+            # It was finished by an earlier call, which did not get any further.
             pass
         else:
             self._require_size(record, sum(part.size for part in chosen_parts(key, named, stored)))

@@ -1,4 +1,4 @@
-"""The recipes of the README, put to use: ShareX, systemd and nginx, and an S3 server of one's own."""
+"""The recipes of the README, put to use: curl, ShareX, systemd and nginx, and an S3 server of one's own."""
 
 from __future__ import annotations
 
@@ -44,6 +44,31 @@ def replaced(text: str, **changes: str) -> str:
         assert old in text
         text = text.replace(old, new)
     return text
+
+
+# --- curl ---
+
+
+@pytest.mark.parametrize("token", ["a-long-random-token", ""])
+def test_the_shell_function_prints_a_link_for_each_file(tmp_path: Path, token: str) -> None:
+    names = ["report.pdf", "a b ü%41.txt"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    with Server(tmp_path / "data", SHARE_API_TOKEN=token) as server:
+        function = replaced(block("sh", "send() {"), **{"127.0.0.1:8080": f"127.0.0.1:{server.port}"})
+        run = subprocess.run(
+            ["bash", "-eu", "-c", f'{function}\nsend "$@"', "bash", *names],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8", "SHARE_TOKEN": token},
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            check=True,
+        )
+        links = run.stdout.splitlines()
+        assert [httpx.get(link).text for link in links] == names
+        described = [server.metadata(link.rpartition("/")[2])["original_name"] for link in links]
+        assert described == names
 
 
 # --- ShareX ---

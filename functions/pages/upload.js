@@ -142,15 +142,23 @@ async function uploadInParts(task) {
   const json = async (method, url, body) =>
     JSON.parse((await persistently(() => sendWithToken(method, url, { headers: asJson, body, signal }), signal)).responseText);
 
+  // Null where the server does not know the upload.
+  const ifKnown = (error) => {
+    if (!(error instanceof Refused) || error.status !== 404) throw error;
+    return null;
+  };
+  const complete = () => json("POST", address(task.begun, "/complete"), JSON.stringify({ parts: task.begun.parts }));
+
   let done = new Map();
   task.begun ??= remembered(task);
   if (task.begun) {
-    try {
-      const listed = await json("GET", address(task.begun));
-      done = new Map(listed.map((part) => [part.PartNumber, part]));
-    } catch (error) {
-      if (!(error instanceof Refused) || error.status !== 404) throw error;
-      task.begun = null;
+    const listed = await json("GET", address(task.begun)).catch(ifKnown);
+    if (listed) done = new Map(listed.map((part) => [part.PartNumber, part]));
+    else {
+      // It may be complete, and the answer lost.
+      const answer = task.begun.parts ? await complete().catch(ifKnown) : null;
+      forget(task);
+      if (answer) return answer;
     }
   }
   if (!task.begun) {
@@ -200,10 +208,11 @@ async function uploadInParts(task) {
     }
   };
   await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
-  const parts = [...done.values()]
+  task.begun.parts = [...done.values()]
     .sort((a, b) => a.PartNumber - b.PartNumber)
     .map(({ PartNumber, ETag }) => ({ PartNumber, ETag }));
-  const answer = await json("POST", address(task.begun, "/complete"), JSON.stringify({ parts }));
+  remember(task);
+  const answer = await complete();
   forget(task);
   return answer;
 }

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 
 _MAX_MEDIA_TYPE_LENGTH = 255
+_MAX_DIGITS = 20
 _LONGEST_HTTP_DATE = len("Wednesday, 09-Nov-1994 08:49:37 GMT")
 
 # `quote` itself keeps letters, digits and "_.-~"; these are the rest of attr-char (RFC 8187 §3.2.1).
@@ -51,6 +52,13 @@ def media_type(value: str | None) -> str:
     if len(stripped) > _MAX_MEDIA_TYPE_LENGTH or not _MEDIA_TYPE.fullmatch(stripped):
         return DEFAULT_MEDIA_TYPE
     return stripped
+
+
+def content_length(headers: Headers) -> int:
+    """Bytes that a request announces; 0 if it announces none, or what is no length (RFC 9110 §8.6)."""
+    text = headers.get("content-length", "")
+    # Python refuses to read thousands of digits, and as many as these are beyond every limit.
+    return int(text[:_MAX_DIGITS]) if text.isascii() and text.isdigit() else 0
 
 
 def http_date(moment: datetime) -> str:

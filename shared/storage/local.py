@@ -160,6 +160,8 @@ class LocalStore:
         return secrets.token_hex(16)
 
     def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        if self._finished(key) is not None:
+            raise NotFound(key)
         parts = []
         with translated():
             try:
@@ -173,14 +175,16 @@ class LocalStore:
         return parts
 
     def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
-        chosen = chosen_parts(key, parts, self.list_parts(key, upload_id))
         # As on S3, the first to finish decides, or two who do it at once could make two objects of one upload.
-        choice = f"{_parts(key)}/{CHOICE}"
-        try:
-            self.put(choice, json.dumps([dataclasses.astuple(part) for part in chosen]).encode(), ABSENT)
-        except AlreadyExists:
-            chosen = [Part(*values) for values in json.loads(self.read(choice)[0])]
-        return [Slice(_part_key(key, part.number), 0, part.size, part.etag) for part in chosen]
+        finished = self._finished(key)
+        if finished is None:
+            chosen = chosen_parts(key, parts, self.list_parts(key, upload_id))
+            with contextlib.suppress(AlreadyExists):
+                self.put(_choice_key(key), json.dumps([dataclasses.astuple(part) for part in chosen]).encode(), ABSENT)
+            finished = self._finished(key)
+        if finished is None:
+            raise NotFound(key)
+        return [Slice(_part_key(key, part.number), 0, part.size, part.etag) for part in finished]
 
     def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         path = self._path(_parts(key))
@@ -193,6 +197,8 @@ class LocalStore:
             sync_directory(os.path.dirname(path))
 
     def part_writer(self, key: str, upload_id: str, number: int) -> LocalPartWriter:
+        if self._finished(key) is not None:
+            raise NotFound(key)
         return LocalPartWriter(self, key, number)
 
     def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
@@ -202,6 +208,14 @@ class LocalStore:
         self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
     ) -> str:
         raise NotImplementedError("a directory has no URLs")
+
+    def _finished(self, key: str) -> Sequence[Part] | None:
+        """The parts that a multipart upload was finished with; None if it was not."""
+        try:
+            choice = self.read(_choice_key(key))[0]
+        except NotFound:
+            return None
+        return [Part(*values) for values in json.loads(choice)]
 
     def _path(self, key: str) -> str:
         segments = key.split("/")
@@ -434,6 +448,10 @@ def _info(found: os.stat_result) -> Info:
 
 def _parts(key: str) -> str:
     return key + ".parts"
+
+
+def _choice_key(key: str) -> str:
+    return f"{_parts(key)}/{CHOICE}"
 
 
 def _part_key(key: str, number: int) -> str:

@@ -240,7 +240,10 @@ class ObjectStore(Protocol):
         ...
 
     def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
-        """All parts stored, by number. Raises `NotFound` if there is no such upload; a directory then has no parts."""
+        """All parts stored, by number. Raises `NotFound` if there is no such upload, or it is finished.
+
+        A directory does not know which uploads were begun, and has no parts of others.
+        """
         ...
 
     def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
@@ -248,7 +251,7 @@ class ObjectStore(Protocol):
 
         S3 makes the object `key` of them; a directory moves nothing and answers with a slice of each part. May be
         called again, also with other parts, and then tells of those that were finished first. Raises `InvalidParts`,
-        and `NotFound` if S3 knows neither the upload nor the object.
+        and `NotFound` if neither the upload is known nor what was made of it.
         """
         ...
 
@@ -273,7 +276,10 @@ class ObjectStore(Protocol):
         ...
 
     def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
-        """Begin a part that a client sends to us. Only where the store does not sign."""
+        """Begin a part that a client sends to us. Raises `NotFound` if the upload is finished.
+
+        Only where the store does not sign.
+        """
         ...
 
     def check(self) -> None:

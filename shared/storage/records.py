@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -317,6 +318,9 @@ def _file_id(key: str) -> str:
 
 _TIMES = ("created_at", "expires_at", "used_up_at", "raw_until")
 # What a record has that says nothing about it.
+# These go into headers as they are, and a line break would begin another header.
+_CONTENT_TYPE = re.compile(r"[ -~]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _DEFAULTS: dict[str, Any] = {"upload_id": None, "announced_size": None, "sealed": True, "raw_until": None}
 
 
@@ -380,6 +384,12 @@ def _record(values: Any) -> Record:
             raise ValueError(f"{name} is of the wrong type")
         return value
 
+    def text(name: str, form: re.Pattern[str], *kinds: type) -> Any:
+        value = take(name, str, *kinds)
+        if value is not None and not form.fullmatch(value):
+            raise ValueError(f"{name} is not of its form")
+        return value
+
     def number(name: str, least: int, *kinds: type) -> Any:
         value = take(name, int, *kinds)
         if value is not None and value < least:
@@ -408,9 +418,9 @@ def _record(values: Any) -> Record:
         file_id=take("file_id", str),
         state=state,
         original_name=take("original_name", str),
-        content_type=take("content_type", str),
+        content_type=text("content_type", _CONTENT_TYPE),
         file_size=number("file_size", 0),
-        sha256=take("sha256", str, nothing),
+        sha256=text("sha256", _SHA256, nothing),
         created_at=moment("created_at"),
         expires_at=moment("expires_at", nothing),
         max_downloads=number("max_downloads", 1, nothing),

@@ -95,6 +95,12 @@ class BucketObjects:
         begun = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix).get("Uploads", [])
         return sorted(entry["Key"].removeprefix(self._prefix) for entry in (*listed, *begun))
 
+    def abort_uploads(self) -> None:
+        """Forget every multipart upload that is not finished."""
+        begun = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix).get("Uploads", [])
+        for upload in begun:
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
 
 class WholeApp(httpx.BaseTransport):
     """The application as a server would run it, answering one request after another on `loop`."""

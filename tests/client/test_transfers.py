@@ -103,6 +103,37 @@ def test_an_upload_whose_completion_gets_lost_is_completed(client: Client, proxy
     assert client.json("up", "large.bin")["file_size"] == SIZE
 
 
+@pytest.mark.parametrize("options", [(), ("--downloads", "2")])
+def test_an_upload_that_was_killed_before_its_answer_came_is_not_sent_again(
+    client: Client, proxy: Proxy, server: Server, large: Path, options: tuple[str, ...]
+) -> None:
+    answered, release = threading.Event(), threading.Event()
+
+    def hold(seen: Seen, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        if seen.target.partition("?")[0].endswith("/complete"):
+            answered.set()
+            release.wait(30)
+        yield from chunks
+
+    before = server.stored()
+    proxy.through = hold
+    process = client.start("up", "large.bin")
+    assert answered.wait(30)
+    process.kill()
+    process.communicate()
+    release.set()
+    proxy.reset()
+    # With other options it is another upload.
+    sent = client.json("up", "large.bin", *options)
+    assert proxy.part_bytes() == (SIZE if options else 0)
+    assert sent["max_downloads"] == (2 if options else None)
+    assert sent["file_size"] == SIZE
+    assert client.kept("unfinished") == []
+    blobs = {path.stem for path in server.stored() - before if path.suffix == ".pickle"}
+    assert sent["file_id"] in blobs
+    assert len(blobs) == (2 if options else 1)
+
+
 def test_an_upload_that_arrives_falsified_is_deleted_again(client: Client, proxy: Proxy) -> None:
     (client.here / "small.txt").write_bytes(b"right")
 

@@ -8,13 +8,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 
 from tests.client.proxy import Proxy
-from tests.servers import S3Server, moto_server
+from tests.servers import S3Server, moto_server, seaweedfs
 from tests.wire.server import ROOT, WITHIN, Server, until
 
 BUCKET = "shares"
@@ -41,8 +42,8 @@ def directory(folder: Path) -> Iterator[Way]:
 
 @contextlib.contextmanager
 def bucket(folder: Path) -> Iterator[Way]:
-    """The bytes of large files go between client and storage."""
-    with storage() as (s3, proxy):
+    """The bytes of large files go between client and storage, which checks what is signed."""
+    with watched(seaweedfs) as (s3, proxy):
         s3.client().create_bucket(Bucket=BUCKET)
         variables = {
             **s3.environment(),
@@ -57,7 +58,7 @@ def bucket(folder: Path) -> Iterator[Way]:
 @contextlib.contextmanager
 def emulated(folder: Path, artifact: Path = ROOT) -> Iterator[Way]:
     """`make emulate`, which wants a token; its template may be that of another folder."""
-    with storage() as (s3, proxy):
+    with watched(moto_server) as (s3, proxy):
         command = ["--port", "0", "--token", TOKEN, "--artifact", str(artifact), "--s3", proxy.address]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
         log = folder / "log"
@@ -82,8 +83,8 @@ def emulated(folder: Path, artifact: Path = ROOT) -> Iterator[Way]:
 
 
 @contextlib.contextmanager
-def storage() -> Iterator[tuple[S3Server, Proxy]]:
-    with moto_server() as s3, Proxy(int(s3.endpoint.rpartition(":")[2])) as proxy:
+def watched(server: Callable[[], AbstractContextManager[S3Server]]) -> Iterator[tuple[S3Server, Proxy]]:
+    with server() as s3, Proxy(int(s3.endpoint.rpartition(":")[2])) as proxy:
         yield s3, proxy
 
 

@@ -116,5 +116,6 @@ class EmulatedObjects(BucketObjects):
         return [key for key in keys if key != SECRET_KEY]
 
     def clear(self) -> None:
+        self.abort_uploads()
         for key in self.keys():
             self.delete(key)

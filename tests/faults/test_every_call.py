@@ -7,6 +7,7 @@ is left behind is swept.
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -247,6 +248,59 @@ def test_deletions(faulty: Faulty) -> None:
         faulty.clock.now += wait
         Sweep(faulty.shares()).run()
     assert faulty.entries() == set()
+
+
+def test_direct_uploads(faulty: Faulty) -> None:
+    address, headers = "/file/s3/multipart", {"Content-Type": "application/json"}
+    made: set[str] = set()
+
+    def ask(method: str, path: str, content: bytes = b"") -> httpx.Response:
+        return faulty.api.request(method, path, headers, content)
+
+    def upload(fault: Fault) -> None:
+        before = faulty.api.listing().keys()
+        faulty.store.begin(fault)
+        begun = ask("POST", address, b'{"filename": "big.bin", "metadata": {"expires_in": 1000000}}')
+        if begun.status_code != 200:
+            faulty.store.begin(undisturbed)
+            is_clear(begun)
+            assert faulty.api.listing().keys() == before
+            return
+        started = begun.json()
+        upload, key = f"{address}/{started['uploadId']}", f"?key={started['key']}"
+
+        def rest() -> httpx.Response:
+            part = ask("PUT", f"{upload}/1{key}", DIGITS)
+            if part.status_code != 200:
+                return part
+            named = {"parts": [{"PartNumber": 1, "ETag": part.headers["etag"]}]}
+            return ask("POST", f"{upload}/complete{key}", json.dumps(named).encode())
+
+        answer = rest()
+        faulty.store.begin(undisturbed)
+        if answer.status_code != 200:
+            is_clear(answer)
+            # It may have gone further than the answer says, and can be gone on with either way.
+            answer = ask("POST", f"{upload}/complete{key}", b'{"parts": [{"PartNumber": 1, "ETag": "any"}]}')
+            if answer.status_code != 200:
+                problem(answer, 422)
+                assert faulty.api.listing().keys() == before
+                answer = rest()
+        assert answer.status_code == 200, answer.text
+        assert faulty.api.listing().keys() - before == {started["file_id"]}
+        assert faulty.api.download(started["file_id"]).content == DIGITS
+        made.add(started["file_id"])
+
+    assert every_fault(upload) > 60
+    for wait in (timedelta(days=8), timedelta(hours=25), timedelta(hours=25)):
+        faulty.clock.now += wait
+        assert Sweep(faulty.shares()).run().failed == 0
+    assert faulty.kept() == made
+    assert list(faulty.store.store.list("raw/")) == []
+    for wait in (timedelta(days=8), timedelta(hours=25), timedelta(hours=25)):
+        faulty.clock.now += wait
+        Sweep(faulty.shares()).run()
+    assert (faulty.kept(), faulty.entries()) == (set(), set())
 
 
 def test_lists_and_looks(faulty: Faulty) -> None:

@@ -186,6 +186,13 @@ def made(client: Asks) -> str:
 @example(method="GET", target=b"/file/metadata/", query=b"?\x80", headers=[], body=[])
 @example(method="PUT", target=b"/file/upload/a", query=b"", headers=[(b"content-length", b"9" * 5000)], body=[])
 @example(method="POST", target=b"/file/upload/", query=b"", headers=[(b"content-length", b"9" * 5000)], body=[])
+@example(
+    method="PUT",
+    target=b"/file/s3/multipart/x/1",
+    query=b"?key=raw/ID",
+    headers=[(b"content-length", b"9" * 5000)],
+    body=[],
+)
 def test_no_request_is_a_fault_of_ours(
     client: Client, method: str, target: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: list[bytes]
 ) -> None:

@@ -124,6 +124,8 @@ def backend(
     configure_aws(server.environment())
     # SeaweedFS has who meets another at one key wait for seconds, and a busy machine should lose no answers either.
     monkeypatch.setattr(s3, "CONDITIONAL_TIMEOUT", 60.0)
+    # moto answers one request at a time, and copies the bytes of large parts.
+    monkeypatch.setattr(s3, "READ_TIMEOUT", 120.0)
     prefix = f"test/{uuid.uuid4()}"
 
     def unfinished() -> list[str]:

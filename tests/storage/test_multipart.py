@@ -113,15 +113,25 @@ def test_an_upload_may_be_finished_again(store: ObjectStore, sender: Sender, upl
 
 
 def test_a_part_replaced_after_the_end_is_noticed(directory: LocalStore) -> None:
-    def send(data: bytes) -> Part:
-        writer = directory.part_writer(KEY, "1", 1)
-        writer.write(data)
-        return writer.commit()
-
-    slices = directory.finish_parts(KEY, "1", [send(b"one")])
-    send(b"two")
+    first, second = directory.part_writer(KEY, "1", 1), directory.part_writer(KEY, "1", 1)
+    first.write(b"one")
+    second.write(b"two")
+    slices = directory.finish_parts(KEY, "1", [first.commit()])
+    second.commit()
     with pytest.raises(Changed):
         directory.compose(WHOLE, slices)
+
+
+def test_a_finished_upload_takes_no_parts_and_keeps_those_it_has(directory: LocalStore) -> None:
+    writer = directory.part_writer(KEY, "1", 1)
+    writer.write(b"one")
+    slices = directory.finish_parts(KEY, "1", [writer.commit()])
+    with pytest.raises(NotFound):
+        directory.part_writer(KEY, "1", 2)
+    with pytest.raises(NotFound):
+        directory.list_parts(KEY, "1")
+    # As on S3, whatever is named then.
+    assert directory.finish_parts(KEY, "1", [Part(7, 0, "of nothing")]) == slices
 
 
 def test_parts_that_are_not_those_stored_make_no_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:

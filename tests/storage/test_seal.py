@@ -13,13 +13,14 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from shared.direct_uploads import DirectUploads
-from shared.errors import DamagedFile, Preparing, UnknownFile
+from shared.errors import DamagedFile, Preparing, StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import KEEP_RAW_FOR, Record, Shares
 from shared.storage.blobs import blob_key, raw_key
-from shared.storage.objects import MIN_PART_SIZE, NotFound, ObjectStore
+from shared.storage.objects import MIN_PART_SIZE, Ambiguous, NotFound, ObjectStore
 from shared.sweeping import Sweep
+from tests.faults.interposed import Around, Call, InterposedStore, undisturbed
 from tests.storage.conftest import Backend, Requests
 
 pytestmark = pytest.mark.only_s3
@@ -297,3 +298,47 @@ def test_two_who_complete_at_once_get_the_same_file(shares: Shares, requests: Re
             break
         assert (others[0].file_size, others[0].created_at) == (mine.file_size, mine.created_at)
     assert step >= 6
+
+
+def test_whatever_call_fails_a_file_is_sealed_and_sent_to_in_the_end(backend: Backend, clock: Clock) -> None:
+    store = InterposedStore(backend.store)
+    shares = Shares(store, max_file_size=1024 * MIN_PART_SIZE, clock=clock)
+    asked = {"disposition": "attachment", "content_type": "a/b"}
+
+    def failing(at: int, *, done: bool) -> tuple[Around, list[Call]]:
+        struck: list[Call] = []
+
+        def fail(call: Call, proceed: Callable[[], object]) -> object:
+            if call.number != at:
+                return proceed()
+            struck.append(call)
+            if done:
+                proceed()
+            raise Ambiguous(call.key) if call.verb == "put if" else StorageUnavailable("said so")
+
+        return fail, struck
+
+    for done, at in itertools.product((False, True), range(30)):
+        store.begin(undisturbed)
+        file_id = uploaded(shares, b"small").file_id
+        around, struck = failing(at, done=done)
+        store.begin(around)
+        try:
+            DirectUploads(shares).seal(file_id)
+            shares.store.delete(raw_key(file_id))
+            shares.download_url(shares.find(file_id), counted=True, **asked)
+            counted = 1
+        except StorageUnavailable:
+            counted = 0
+        store.begin(undisturbed)
+        if not counted:
+            DirectUploads(shares).seal(file_id)
+        found = shares.find(file_id)
+        assert counted <= found.record.download_count <= 1
+        assert found.record.sealed
+        url = shares.download_url(found, counted=True, **asked)
+        assert httpx.get(url, trust_env=False).content == b"small"
+        assert pickle.loads(blob(backend.store, file_id)) == b"small"
+        if not struck:
+            break
+    assert at > 8
