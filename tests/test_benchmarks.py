@@ -152,7 +152,7 @@ def test_warm_calls_are_measured(tmp_path: Path) -> None:
 
 def test_a_plot_puts_every_point_on_its_axes() -> None:
     drawn = growth.plot("files", {"one": [(1, 10), (100, 1000)], "other": [(10, 100)]})
-    root = ElementTree.fromstring(drawn)  # noqa: S314
+    root = ElementTree.fromstring(drawn)
     lines = [element.attrib["points"] for element in root if element.tag.endswith("polyline")]
     middle = f"{growth.WIDTH / 2:.1f},{growth.HEIGHT / 2:.1f}"
     assert lines == [f"60.0,{growth.HEIGHT - 60:.1f} {growth.WIDTH - 60:.1f},60.0", middle]
