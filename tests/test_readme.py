@@ -234,7 +234,8 @@ def comparable(output: str) -> Any:
 def renamed(text: str, names: Mapping[str, str]) -> str:
     """The text with other IDs and tokens, also where the first characters of an ID name a folder."""
     for old, new in names.items():
-        text = text.replace(f"{old[:2]}/{old}", f"{new[:2]}/{new}").replace(old, new)
+        # A folder's whole name: the path of a link may end in the same two letters, as "/download/ad…" does.
+        text = re.sub(rf"\b{old[:2]}/(?={old})", f"{new[:2]}/", text).replace(old, new)
     return text
 
 
