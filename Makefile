@@ -70,7 +70,7 @@ soak: .venv/.installed-tests ## Have many clients at it for some minutes (SECOND
 
 audit: .venv-audit/.installed ## Check the template by checkov, and every locked package against the PyPI advisories
 	@.venv-audit/bin/checkov --config-file .checkov.yaml
-	@for lock in $(LOCKS); do .venv-audit/bin/pip-audit --require-hashes --disable-pip -r "$$lock" || exit; done
+	@for lock in $(LOCKS); do .venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r "$$lock" || exit; done
 
 lock: .venv-audit/.installed ## Lock what requirements.txt and its like ask for, with the hashes of every file
 	@for lock in $(LOCKS); do \

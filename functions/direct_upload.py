@@ -132,7 +132,9 @@ async def complete(request: Request, upload_id: str, key: str = KEY) -> JSONResp
     parts = _parts(await options.read_json(request, MAX_PARTS_BYTES))
 
     def work() -> dict[str, Any]:
-        return uploaded(request, shares, uploads.complete(file_id, upload_id, parts))
+        # Before the file is there, since the signing key may have to be read from storage, and that may fail.
+        token = shares.signing.delete_token(file_id)
+        return uploaded(request, uploads.complete(file_id, upload_id, parts), token)
 
     body = await in_thread(request.app.state.threads, work)
     request.app.state.observe("Uploads", 1)

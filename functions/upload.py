@@ -18,10 +18,10 @@ from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.headers import content_length, media_type
 from shared.http.models import UploadedFile, base_url, problems, uploaded
 from shared.http.routing import add_endpoint
-from shared.http.streams import Incoming, in_thread
+from shared.http.streams import Incoming
 from shared.names import clean_name
-from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
-from shared.sharing import Record, Shares
+from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH, Options
+from shared.sharing import Upload
 
 router = APIRouter()
 
@@ -42,8 +42,8 @@ async def upload(request: Request) -> Response:
         chosen = options.from_request(request, shares.lifetimes.limit, form.fields)
         sha256 = options.form_sha256(form.fields)
         name, kind = form.file_name, media_type(form.content_type)
-        record = await incoming.finish(lambda upload: upload.finish(name, kind, chosen, sha256))
-    return await _created(request, shares, record)
+        body = await incoming.finish(lambda upload: _store(request, upload, name, kind, chosen, sha256))
+    return _created(request, body)
 
 
 async def upload_raw(request: Request) -> Response:
@@ -58,8 +58,8 @@ async def upload_raw(request: Request) -> Response:
         async for chunk in request.stream():
             await incoming.write(chunk)
         kind = media_type(request.headers.get("content-type"))
-        record = await incoming.finish(lambda upload: upload.finish(name, kind, chosen, sha256))
-    return await _created(request, shares, record)
+        body = await incoming.finish(lambda upload: _store(request, upload, name, kind, chosen, sha256))
+    return _created(request, body)
 
 
 def _require_acceptable(request: Request, longest_body: int, max_file_size: int) -> None:
@@ -70,13 +70,20 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
         raise FileTooLarge(max_file_size)
 
 
-async def _created(request: Request, shares: Shares, record: Record) -> Response:
+def _store(
+    request: Request, upload: Upload, name: str, kind: str, chosen: Options, sha256: str | None
+) -> dict[str, Any]:
+    # Before the file is there, since the signing key may have to be read from storage, and that may fail.
+    token = shares_of(request).signing.delete_token(upload.file_id)
+    return uploaded(request, upload.finish(name, kind, chosen, sha256), token)
+
+
+def _created(request: Request, body: dict[str, Any]) -> Response:
     request.app.state.observe("Uploads", 1)
-    request.app.state.observe("UploadedBytes", record.file_size)
-    body = await in_thread(request.app.state.threads, lambda: uploaded(request, shares, record))
+    request.app.state.observe("UploadedBytes", body["file_size"])
     headers = {
         "Location": body["download_link"],
-        "X-Url-Delete": f"{base_url(request)}/file/{record.file_id}?token={body['delete_token']}",
+        "X-Url-Delete": f"{base_url(request)}/file/{body['file_id']}?token={body['delete_token']}",
     }
     if _wants_text(request):
         return PlainTextResponse(body["download_link"] + "\n", HTTPStatus.CREATED, headers)

@@ -33,6 +33,8 @@ STOP = b"."
 HEAD_SIZE = 11
 FRAME_SIZE = HEAD_SIZE + len(STOP)
 CHUNK_SIZE = 1024 * 1024
+# What is read together with its head.
+READ_AT_ONCE = 64 * 1024
 
 
 def blob_key(file_id: str) -> str:
@@ -91,15 +93,19 @@ class BlobWriter:
 
 
 class Payload:
-    """Bytes `[start, stop)` of a file, being read. Close it when done."""
+    """Bytes `[start, stop)` of a file, being read, the `first` of them already. Close it when done."""
 
-    def __init__(self, file_id: str, reader: Reader | None, length: int) -> None:
+    def __init__(self, file_id: str, reader: Reader | None, length: int, first: bytes = b"") -> None:
         self._file_id = file_id
         self._reader = reader
-        self._left = length
+        self._left = length - len(first)
+        self._first = first
 
     def read(self, size: int) -> bytes:
         """At most `size` next bytes; empty at the end and only there. Raises `DamagedFile`, `StorageUnavailable`."""
+        if self._first:
+            data, self._first = self._first[:size], self._first[size:]
+            return data
         if self._left == 0 or self._reader is None:
             return b""
         data = self._reader.read(min(size, self._left))
@@ -126,12 +132,13 @@ def open_payload(store: ObjectStore, file_id: str, file_size: int, start: int, s
     try:
         if reader.object_size != file_size + FRAME_SIZE:
             raise DamagedFile(file_id, f"the blob has {reader.object_size} bytes instead of {file_size + FRAME_SIZE}")
-        if from_head and _exactly(reader, HEAD_SIZE) != head(file_size):
+        begin = _exactly(reader, HEAD_SIZE + (stop if stop <= READ_AT_ONCE else 0)) if from_head else b""
+        if from_head and not begin.startswith(head(file_size)):
             raise DamagedFile(file_id, "the blob does not begin as a pickle of its length")
     except BaseException:
         reader.close()
         raise
-    return Payload(file_id, reader, stop - start)
+    return Payload(file_id, reader, stop - start, begin[HEAD_SIZE:])
 
 
 def open_raw(store: ObjectStore, file_id: str, file_size: int, start: int, stop: int) -> Payload:

@@ -23,7 +23,16 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.filesystem import MISSING, copy_range, failure, open_file, sync_directory, translated, write_all
+from shared.storage.filesystem import (
+    MISSING,
+    copy_range,
+    failure,
+    open_file,
+    read_file,
+    sync_directory,
+    translated,
+    write_all,
+)
 from shared.storage.objects import (
     ABSENT,
     ANYTHING,
@@ -70,8 +79,8 @@ class LocalStore:
         self.check()
 
     def read(self, key: str) -> tuple[bytes, str]:
-        with translated(key), open(open_file(self._path(key)), "rb", buffering=0) as file:
-            data = file.readall()
+        with translated(key):
+            data = read_file(self._path(key))
         return data, _etag(data)
 
     def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -93,16 +102,12 @@ class LocalStore:
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> LocalReader:
         with translated(key):
-            file = open_file(self._path(key))
-        try:
-            with translated(key):
-                size = os.fstat(file).st_size
-            if start >= size:
-                raise RangeNotSatisfiable(key)
-            return LocalReader(file, size, start, size if stop is None else min(stop, size))
-        except BaseException:
+            file, found = open_file(self._path(key))
+        size = found.st_size
+        if start >= size:
             os.close(file)
-            raise
+            raise RangeNotSatisfiable(key)
+        return LocalReader(file, size, start, size if stop is None else min(stop, size))
 
     def writer(self, key: str, reserve: int = 0) -> LocalWriter:
         return LocalWriter(self, key, reserve)
@@ -249,7 +254,7 @@ class LocalStore:
         # flock belongs to the open file, so a file opened per use also keeps threads of one process apart. The files
         # are never removed: unlinking one that somebody waits for would let two hold "the same" lock.
         number = zlib.crc32(key.encode()) % LOCK_COUNT
-        file = os.open(self.root / LOCKS / f"{number:03}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(f"{self.root}/{LOCKS}/{number:03}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -284,7 +289,7 @@ class LocalStore:
         return path
 
     def _new_staged(self) -> tuple[str, int]:
-        path = str(self.root / STAGING / secrets.token_hex(16))
+        path = f"{self.root}/{STAGING}/{secrets.token_hex(16)}"
         return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def _publish(self, staged: str, path: str) -> None:
@@ -376,10 +381,9 @@ class LocalWriter:
         Raises like `ObjectStore.compose`.
         """
         with translated(source.key):
-            file = open_file(self._store._path(source.key))
+            file, status = open_file(self._store._path(source.key))
         try:
-            with translated():
-                found = _info(os.fstat(file))
+            found = _info(status)
             if source.etag not in (None, found.etag):
                 raise Changed(source.key)
             if source.stop > found.size:
