@@ -20,6 +20,7 @@ from functions import fallback
 from functions.app import ROUTERS
 from shared import bootstrap
 from shared.http.app import build_app
+from shared.signing import SECRET_KEY
 from tests.api.client import EMULATED, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
 from tests.gateway import DOMAIN, Gateway, LambdaContext, routes
@@ -187,7 +188,7 @@ def emulated_api(request: pytest.FixtureRequest, deployment: Deployment, s3_clie
     objects = EmulatedObjects(s3_client, deployment.bucket)
     transport = Emulated(deployment)
     yield Api(transport, f"https://{DOMAIN}", objects, transport.configure)
-    objects.clear()
+    objects.clear(keep=SECRET_KEY)
 
 
 def pytest_configure(config: pytest.Config) -> None:

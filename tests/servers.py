@@ -7,11 +7,13 @@ S3 does, SeaweedFS checks signatures and compares and swaps as fast as a real st
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,9 +22,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3.session
+import httpx
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -195,6 +198,16 @@ def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def ask(method: str, url: str, **named: Any) -> httpx.Response:
+    """As `httpx.request`, by no proxy and without reading anew whom TLS trusts, which takes longer than the rest."""
+    return httpx.request(method, url, trust_env=False, verify=_trusted(), **named)
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def free_ports(count: int) -> Sequence[int]:

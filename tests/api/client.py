@@ -95,11 +95,14 @@ class BucketObjects:
         begun = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix).get("Uploads", [])
         return sorted(entry["Key"].removeprefix(self._prefix) for entry in (*listed, *begun))
 
-    def abort_uploads(self) -> None:
-        """Forget every multipart upload that is not finished."""
+    def clear(self, keep: str) -> None:
+        """Delete every object but one, and forget the multipart uploads that are not finished."""
         begun = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix).get("Uploads", [])
         for upload in begun:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix).get("Contents", [])
+        if keys := [entry["Key"] for entry in listed if entry["Key"] != self._prefix + keep]:
+            self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys]})
 
 
 class WholeApp(httpx.BaseTransport):

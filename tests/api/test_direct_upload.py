@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.api.client import DIGITS, Api, blob_key, problem, record_key
+from tests.servers import ask
 
 MIB = 1024 * 1024
 FIRST = b"a" * (5 * MIB)
@@ -55,7 +56,7 @@ class DirectUpload:
     def put(self, url: str, data: bytes) -> httpx.Response:
         if url.startswith(self._api.base):
             return self._api.request("PUT", url, content=data)
-        return httpx.put(url, content=data, trust_env=False)
+        return ask("PUT", url, content=data)
 
     def parts(self) -> list[dict[str, Any]]:
         response = self.ask("GET")
@@ -87,7 +88,7 @@ def fetched(api: Api, file_id: str) -> bytes:
     """The bytes of a download, wherever the answer leads."""
     response = api.download(file_id)
     if response.status_code == 307:
-        response = httpx.get(response.headers["location"], trust_env=False)
+        response = ask("GET", response.headers["location"])
     assert response.status_code == 200, response.text
     return response.content
 

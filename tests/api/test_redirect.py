@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.api.client import DIGITS, EMULATED, Api, file_part, form, problem, saved_as, text_part
+from tests.servers import ask
 
 LIMIT = 4
 RAW = "raw/"
@@ -38,9 +39,7 @@ def redirected(response: httpx.Response) -> str:
 
 
 def fetch(location: str, **headers: str) -> httpx.Response:
-    return httpx.get(
-        location, headers={name.replace("_", "-"): value for name, value in headers.items()}, trust_env=False
-    )
+    return ask("GET", location, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def lifetime(location: str) -> int:

@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 # What is emulated: the source tree, or a build where CI says so.
 ARTIFACT = Path(os.environ.get("EMULATED_ARTIFACT", ROOT)).resolve()
+# How many are kept, of some hundred MiB each.
+CONFIGURATIONS = 3
 
 
 class Deployment:
     """The functions of the template over the AWS services found in `services`, set up anew for each configuration.
 
     Starting them is what a test would spend its time on, so those without configuration are kept for all tests, and
-    those of one configuration until another is asked for. It ends all of them with its `with` block.
+    those of the configurations that were asked for last. It ends all of them with its `with` block.
     """
 
     def __init__(self, services: Mapping[str, str]) -> None:
@@ -46,9 +48,8 @@ class Deployment:
         with contextlib.ExitStack() as stack:
             self._loop = stack.enter_context(asyncio.Runner()).get_loop()
             self._plain = stack.enter_context(self._started({}))
-            self._configured = stack.enter_context(contextlib.ExitStack())
-            self._variables: Mapping[str, str] = {}
-            self._app = self._plain
+            self._configured: dict[frozenset[tuple[str, str]], tuple[httpx.BaseTransport, contextlib.ExitStack]] = {}
+            stack.callback(self._end_all_but, 0)
             self._stack = stack.pop_all()
         return self
 
@@ -59,12 +60,20 @@ class Deployment:
         """What answers as the functions do with these in their environment."""
         if not variables:
             return self._plain
-        if variables != self._variables:
-            self._configured.close()
-            self._variables = {}
-            self._app = self._configured.enter_context(self._started(variables))
-            self._variables = dict(variables)
-        return self._app
+        key = frozenset(variables.items())
+        kept = self._configured.pop(key, None)
+        if kept is None:
+            self._end_all_but(CONFIGURATIONS - 1)
+            stack = contextlib.ExitStack()
+            kept = stack.enter_context(self._started(variables)), stack
+        self._configured[key] = kept
+        return kept[0]
+
+    def _end_all_but(self, number: int) -> None:
+        """End the functions of every configuration but those that were asked for last."""
+        while len(self._configured) > number:
+            _, stack = self._configured.pop(next(iter(self._configured)))
+            stack.close()
 
     @contextlib.contextmanager
     def _started(self, variables: Mapping[str, str]) -> Iterator[WholeApp]:
@@ -114,8 +123,3 @@ class EmulatedObjects(BucketObjects):
     def keys(self) -> list[str]:
         keys = super().keys()
         return [key for key in keys if key != SECRET_KEY]
-
-    def clear(self) -> None:
-        self.abort_uploads()
-        for key in self.keys():
-            self.delete(key)

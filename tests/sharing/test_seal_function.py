@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from functions import seal
@@ -18,6 +17,7 @@ from shared.direct_uploads import DirectUploads
 from shared.options import Options
 from tests.api.client import Objects, blob_key
 from tests.gateway import LambdaContext
+from tests.servers import ask
 
 ROOT = Path(__file__).parent.parent.parent
 EVENT: dict[str, Any] = json.loads((ROOT / "events" / "seal.json").read_text(encoding="utf-8"))
@@ -37,7 +37,7 @@ def sent(uploads: DirectUploads, data: bytes) -> Uploaded:
     assert record.upload_id is not None
     url = uploads.part_url(record.file_id, record.upload_id, 1)
     assert url is not None
-    httpx.put(url, content=data, trust_env=False).raise_for_status()
+    ask("PUT", url, content=data).raise_for_status()
     return record.file_id, record.upload_id
 
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
@@ -21,6 +20,7 @@ from shared.storage.blobs import blob_key, raw_key
 from shared.storage.objects import MIN_PART_SIZE, Ambiguous, NotFound, ObjectStore
 from shared.sweeping import Sweep
 from tests.faults.interposed import Around, Call, InterposedStore, undisturbed
+from tests.servers import ask
 from tests.storage.conftest import Backend, Requests
 
 pytestmark = pytest.mark.only_s3
@@ -56,7 +56,7 @@ def uploaded(shares: Shares, *datas: bytes) -> Record:
     for number, data in enumerate(datas, 1):
         url = uploads.part_url(record.file_id, record.upload_id, number)
         assert url is not None
-        httpx.put(url, content=data, trust_env=False).raise_for_status()
+        ask("PUT", url, content=data).raise_for_status()
     stored = uploads.parts(record.file_id, record.upload_id)
     return uploads.complete(record.file_id, record.upload_id, [(part.number, part.etag) for part in stored])
 
@@ -194,7 +194,7 @@ def test_the_raw_object_goes_after_a_day_and_comes_back_when_needed(shares: Shar
     assert read(shares, file_id) == WHOLE
 
     url = shares.download_url(shares.find(file_id), counted=True, disposition="attachment", content_type="a/b")
-    assert httpx.get(url, trust_env=False).content == WHOLE
+    assert ask("GET", url).content == WHOLE
     # It stays for a day from when it was wanted last.
     clock.now += KEEP_RAW_FOR - HOUR
     Sweep(shares).run()
@@ -221,7 +221,7 @@ def test_a_copy_that_takes_too_long_is_continued_by_the_next_request(
     assert shares.find(file_id).record.download_count == 0
     monkeypatch.undo()
     url = shares.download_url(shares.find(file_id), **asked)  # type: ignore[arg-type]
-    assert httpx.get(url, trust_env=False).content == WHOLE
+    assert ask("GET", url).content == WHOLE
     assert shares.find(file_id).record.download_count == 1
 
 
@@ -251,7 +251,7 @@ def test_a_completion_that_went_no_further_than_storage_is_repeated(shares: Shar
     record = uploads.start("file.bin", "a/b", Options(), len(WHOLE))
     assert record.upload_id is not None
     for number, data in ((1, FIRST), (2, LAST)):
-        httpx.put(uploads.part_url(record.file_id, record.upload_id, number) or "", content=data, trust_env=False)
+        ask("PUT", uploads.part_url(record.file_id, record.upload_id, number) or "", content=data)
     parts = [(part.number, part.etag) for part in uploads.parts(record.file_id, record.upload_id)]
     for step in itertools.count():
         requests.forget()
@@ -273,7 +273,7 @@ def test_two_who_complete_at_once_get_the_same_file(shares: Shares, requests: Re
     for step in itertools.count():
         record = uploads.start("file.bin", "a/b", Options())
         assert record.upload_id is not None
-        httpx.put(uploads.part_url(record.file_id, record.upload_id, 1) or "", content=LAST, trust_env=False)
+        ask("PUT", uploads.part_url(record.file_id, record.upload_id, 1) or "", content=LAST)
         parts = [(part.number, part.etag) for part in uploads.parts(record.file_id, record.upload_id)]
         requests.forget()
         others: list[Record] = []
@@ -337,7 +337,7 @@ def test_whatever_call_fails_a_file_is_sealed_and_sent_to_in_the_end(backend: Ba
         assert counted <= found.record.download_count <= 1
         assert found.record.sealed
         url = shares.download_url(found, counted=True, **asked)
-        assert httpx.get(url, trust_env=False).content == b"small"
+        assert ask("GET", url).content == b"small"
         assert pickle.loads(blob(backend.store, file_id)) == b"small"
         if not struck:
             break
