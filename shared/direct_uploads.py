@@ -12,7 +12,15 @@ import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
-from shared.errors import Contended, DamagedFile, FileTooLarge, InvalidValue, StorageFull, UnknownFile
+from shared.errors import (
+    Contended,
+    DamagedFile,
+    FileTooLarge,
+    InvalidValue,
+    StorageFull,
+    StorageUnavailable,
+    UnknownFile,
+)
 from shared.options import Options
 from shared.sharing import FILE_ID, KEEP_RAW_FOR, Shares
 from shared.storage.blobs import blob_key, raw_key, require_raw, seal
@@ -58,7 +66,12 @@ class PartUpload:
 
     def finish(self) -> Part:
         """Make the part durable. Raises `UnknownFile` if the upload is over by then."""
-        part = self._writer.commit()
+        try:
+            part = self._writer.commit()
+        except StorageUnavailable:
+            # The end of the upload takes away the place that the part was to have.
+            self._uploads.require_going_on(self._record)
+            raise
         self._uploads.require_going_on(self._record)
         return part
 

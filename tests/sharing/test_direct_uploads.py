@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import pickle
 import shutil
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads, StillUploading
-from shared.errors import FileTooLarge, InvalidValue, UnknownFile
+from shared.errors import FileTooLarge, InvalidValue, StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.blobs import blob_key
@@ -133,6 +134,27 @@ def test_a_part_that_comes_after_the_end_leaves_nothing(uploads: DirectUploads, 
         end(uploads, record, first)
         with pytest.raises(UnknownFile):
             late.finish()
+    assert not any(key.startswith("raw/") for key in of_files(root))
+
+
+def test_a_part_finds_no_place_only_because_its_upload_is_over(
+    uploads: DirectUploads, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanished(*_paths: object) -> None:
+        raise FileNotFoundError
+
+    ended, going_on = start(uploads), start(uploads)
+    parts = []
+    for record in (ended, going_on):
+        assert record.upload_id is not None
+        parts.append(uploads.begin_part(record.file_id, record.upload_id, 1))
+    abort(uploads, ended)
+    # As if it was taken away between being made and being used.
+    monkeypatch.setattr(os, "replace", vanished)
+    with pytest.raises(UnknownFile):
+        parts[0].finish()
+    with pytest.raises(StorageUnavailable):
+        parts[1].finish()
     assert not any(key.startswith("raw/") for key in of_files(root))
 
 
