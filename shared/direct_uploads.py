@@ -101,6 +101,7 @@ class DirectUploads:
             raise FileTooLarge(self.max_file_size)
         password_hash = None if options.password is None else shares.passwords.hash(options.password)
         file_id = str(uuid.uuid4())
+        shares.expiries.add(file_id, now + UPLOAD_WITHIN)
         upload_id = self._store.start_parts(raw_key(file_id))
         record = Record(
             file_id=file_id,
@@ -117,7 +118,6 @@ class DirectUploads:
             announced_size=announced_size,
             sealed=False,
         )
-        shares.expiries.add(file_id, now + UPLOAD_WITHIN)
         try:
             return shares.records.create(record).record
         except (StorageFull, Contended):
