@@ -6,6 +6,7 @@ as much later as the file is to live. Its ID is the storage's own, and whoever k
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hmac
 import uuid
@@ -165,7 +166,9 @@ class DirectUploads:
             if not self._store.signs:
                 seal(self._store, file_id, sources)
         except (InvalidParts, NotFound, Changed, RangeNotSatisfiable) as error:
-            # Somebody else may have completed it meanwhile.
+            # Somebody else may have completed or ended it meanwhile; then what was chosen here came too late.
+            with contextlib.suppress(UnknownFile):
+                self.require_going_on(record)
             record = self._find(file_id, upload_id)
             if record.state == READY:
                 return self._shares.describe(file_id)

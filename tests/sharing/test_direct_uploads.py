@@ -21,7 +21,8 @@ from shared.errors import FileTooLarge, InvalidValue, StorageUnavailable, Unknow
 from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.blobs import blob_key
-from shared.storage.local import LocalStore
+from shared.storage.local import CHOICE, LocalStore
+from shared.storage.objects import ANYTHING, Condition
 from shared.sweeping import Sweep
 from tests.sharing.conftest import (
     DAY,
@@ -222,6 +223,30 @@ def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
         if len(meanwhile.changes) <= step:
             break
     assert step > 3
+
+
+@pytest.mark.parametrize("faster", ["complete", "abort"])
+def test_who_completes_too_late_leaves_nothing(
+    uploads: DirectUploads, root: Path, monkeypatch: pytest.MonkeyPatch, faster: str
+) -> None:
+    record = start(uploads)
+    part = send(uploads, record, 1, b"hello")
+    put = LocalStore.put
+
+    def late(store: LocalStore, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+        # Having seen the parts, and before it says so.
+        if key.endswith(CHOICE):
+            monkeypatch.setattr(LocalStore, "put", put)
+            {"complete": _complete, "abort": _abort}[faster](uploads, record, part)
+        return put(store, key, data, when)
+
+    monkeypatch.setattr(LocalStore, "put", late)
+    if faster == "complete":
+        assert complete(uploads, record, [part]).file_size == len(b"hello")
+    else:
+        with pytest.raises(UnknownFile):
+            complete(uploads, record, [part])
+    assert not any(key.startswith("raw/") for key in of_files(root))
 
 
 def test_a_file_deleted_while_it_is_completed_stays_deleted(store: WatchedStore, clock: Clock, root: Path) -> None:
