@@ -6,13 +6,22 @@ as much later as the file is to live. Its ID is the storage's own, and whoever k
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hmac
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
-from shared.errors import Contended, DamagedFile, FileTooLarge, InvalidValue, StorageFull, UnknownFile
+from shared.errors import (
+    Contended,
+    DamagedFile,
+    FileTooLarge,
+    InvalidValue,
+    StorageFull,
+    StorageUnavailable,
+    UnknownFile,
+)
 from shared.options import Options
 from shared.sharing import FILE_ID, KEEP_RAW_FOR, Shares
 from shared.storage.blobs import blob_key, raw_key, require_raw, seal
@@ -58,7 +67,12 @@ class PartUpload:
 
     def finish(self) -> Part:
         """Make the part durable. Raises `UnknownFile` if the upload is over by then."""
-        part = self._writer.commit()
+        try:
+            part = self._writer.commit()
+        except StorageUnavailable:
+            # The end of the upload takes away the place that the part was to have.
+            self._uploads.require_going_on(self._record)
+            raise
         self._uploads.require_going_on(self._record)
         return part
 
@@ -88,6 +102,7 @@ class DirectUploads:
             raise FileTooLarge(self.max_file_size)
         password_hash = None if options.password is None else shares.passwords.hash(options.password)
         file_id = str(uuid.uuid4())
+        shares.expiries.add(file_id, now + UPLOAD_WITHIN)
         upload_id = self._store.start_parts(raw_key(file_id))
         record = Record(
             file_id=file_id,
@@ -104,7 +119,6 @@ class DirectUploads:
             announced_size=announced_size,
             sealed=False,
         )
-        shares.expiries.add(file_id, now + UPLOAD_WITHIN)
         try:
             return shares.records.create(record).record
         except (StorageFull, Contended):
@@ -152,7 +166,9 @@ class DirectUploads:
             if not self._store.signs:
                 seal(self._store, file_id, sources)
         except (InvalidParts, NotFound, Changed, RangeNotSatisfiable) as error:
-            # Somebody else may have completed it meanwhile.
+            # Somebody else may have completed or ended it meanwhile; then what was chosen here came too late.
+            with contextlib.suppress(UnknownFile):
+                self.require_going_on(record)
             record = self._find(file_id, upload_id)
             if record.state == READY:
                 return self._shares.describe(file_id)

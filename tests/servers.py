@@ -81,7 +81,7 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def moto_server() -> Iterator[S3Server]:
+def moto_server(**environment: str) -> Iterator[S3Server]:
     """moto in a process of its own: within one process it is not safe to use from several threads.
 
     It lists 100 keys at a time.
@@ -90,7 +90,8 @@ def moto_server() -> Iterator[S3Server]:
     def command(ports: Sequence[int]) -> list[str]:
         return [sys.executable, "-m", "local.moto_server", str(ports[0])]
 
-    with running(command, 1, HTTPStatus.OK, {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE)}) as ports:
+    environment = {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE), **environment}
+    with running(command, 1, HTTPStatus.OK, environment) as ports:
         yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
 
 

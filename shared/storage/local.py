@@ -132,7 +132,10 @@ class LocalStore:
                 # Two sweeps may meet here, and a writer may finish at any moment.
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat(follow_symlinks=False).st_mtime < before.timestamp():
-                        os.unlink(entry.path)
+                        if entry.is_dir(follow_symlinks=False):
+                            shutil.rmtree(entry.path)
+                        else:
+                            os.unlink(entry.path)
                         removed += 1
         return removed
 
@@ -195,11 +198,14 @@ class LocalStore:
         path = self._path(_parts(key))
         with translated():
             self._durable_directories.discard(path)
+            # Out of the way first: a part may be put there while the others are removed.
+            removed = self._new_staged_path()
             try:
-                shutil.rmtree(path)
+                os.rename(path, removed)
             except MISSING:
                 return
             sync_directory(os.path.dirname(path))
+            shutil.rmtree(removed)
 
     def part_writer(self, key: str, upload_id: str, number: int) -> LocalPartWriter:
         if self._finished(key) is not None:
@@ -288,8 +294,11 @@ class LocalStore:
             raise
         return path
 
+    def _new_staged_path(self) -> str:
+        return f"{self.root}/{STAGING}/{secrets.token_hex(16)}"
+
     def _new_staged(self) -> tuple[str, int]:
-        path = f"{self.root}/{STAGING}/{secrets.token_hex(16)}"
+        path = self._new_staged_path()
         return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def _publish(self, staged: str, path: str) -> None:

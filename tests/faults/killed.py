@@ -19,17 +19,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from shared.direct_uploads import DirectUploads
 from shared.errors import Expired, UnknownFile, UsedUp
 from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import Record, Shares
+from shared.storage import objects
 from shared.storage.local import STAGING, LocalStore
 from shared.sweeping import Sweep
 
-STEPS = ("open", "write", "pwrite", "fsync", "replace", "unlink", "mkdir", "close")
+STEPS = ("open", "write", "pwrite", "copy_file_range", "fsync", "replace", "unlink", "mkdir", "rmdir", "close")
 # Hours by which everything that is over, or has no record, has been swept.
-SWEEPS = (2, 27, 52, 77)
+SWEEPS = (7 * 24 + 2, 7 * 24 + 27, 7 * 24 + 52, 7 * 24 + 77)
 DATA = b"0123456789" * 10
+# What a part has at least if others follow, here.
+PART_SIZE = 60
 NOW = datetime.now(UTC)
 
 
@@ -49,6 +53,40 @@ def download(shares: Shares, file_id: str) -> bytes:
     found = shares.find(file_id)
     with contextlib.closing(shares.download(found, 0, found.record.file_size)) as payload:
         return b"".join(iter(lambda: payload.read(64), b""))
+
+
+def begin_direct(shares: Shares) -> Record:
+    return DirectUploads(shares).start("a.bin", "text/plain", Options(expires_in=10**7), len(DATA))
+
+
+def send_part(shares: Shares, begun: Record, number: int, data: bytes) -> None:
+    assert begun.upload_id is not None
+    part = DirectUploads(shares).begin_part(begun.file_id, begun.upload_id, number)
+    part.write(data[:30])
+    part.write(data[30:])
+    part.finish()
+
+
+def stored_parts(shares: Shares, begun: Record) -> dict[int, tuple[int, str]]:
+    """Size and etag by number."""
+    assert begun.upload_id is not None
+    stored = DirectUploads(shares).parts(begun.file_id, begun.upload_id)
+    return {part.number: (part.size, part.etag) for part in stored}
+
+
+def complete(shares: Shares, begun: Record) -> Record:
+    assert begun.upload_id is not None
+    try:
+        named = [(number, etag) for number, (_, etag) in stored_parts(shares, begun).items()]
+    except UnknownFile:
+        # Completed before; which parts were named decides nothing then.
+        named = [(1, "any")]
+    return DirectUploads(shares).complete(begun.file_id, begun.upload_id, named)
+
+
+def abort(shares: Shares, begun: Record) -> None:
+    assert begun.upload_id is not None
+    DirectUploads(shares).abort(begun.file_id, begun.upload_id)
 
 
 class Steps:
@@ -131,6 +169,18 @@ def things_to_sweep(root: Path) -> Record:
     return upload(shares)
 
 
+def a_direct_upload(root: Path) -> Record:
+    return begin_direct(shares_in(root))
+
+
+def a_direct_upload_with_parts(root: Path) -> Record:
+    shares = shares_in(root)
+    begun = begin_direct(shares)
+    for number, data in enumerate((DATA[:PART_SIZE], DATA[PART_SIZE:]), 1):
+        send_part(shares, begun, number, data)
+    return begun
+
+
 def uploaded(shares: Shares, _prepared: Any, done: bool) -> None:
     found = visible(shares)
     assert len(found) in ((1,) if done else (0, 1))
@@ -155,7 +205,7 @@ def spent(shares: Shares, prepared: Record, done: bool) -> None:
 
 def changed(shares: Shares, prepared: Record, done: bool) -> None:
     record = visible(shares)[prepared.file_id]
-    new = (NOW + timedelta(seconds=500_000), 7)
+    new = (NOW + timedelta(seconds=950_000), 7)
     old = (prepared.expires_at, None)
     assert (record.expires_at, record.max_downloads) in ((_cut(new),) if done else (_cut(new), _cut(old)))
 
@@ -182,7 +232,54 @@ def swept(shares: Shares, prepared: Record, _done: bool) -> None:
     assert is_whole(shares, visible(shares)[prepared.file_id])
 
 
-CHANGES = Options(expires_in=500_000, max_downloads=7)
+def begun(shares: Shares, _prepared: Any, _done: bool) -> None:
+    assert visible(shares) == {}
+
+
+def sent(shares: Shares, prepared: Record, done: bool) -> None:
+    assert visible(shares) == {}
+    sizes = {number: size for number, (size, _) in stored_parts(shares, prepared).items()}
+    assert sizes in (({1: len(DATA)},) if done else ({}, {1: len(DATA)}))
+
+
+def sent_again(shares: Shares, prepared: Record, done: bool) -> None:
+    assert visible(shares) == {}
+    sizes = {number: size for number, (size, _) in stored_parts(shares, prepared).items()}
+    rest = len(DATA) - PART_SIZE
+    assert sizes in (({1: len(DATA), 2: rest},) if done else ({1: PART_SIZE, 2: rest}, {1: len(DATA), 2: rest}))
+
+
+def completed(shares: Shares, prepared: Record, done: bool) -> None:
+    found = visible(shares)
+    assert found.keys() in (({prepared.file_id},) if done else (set(), {prepared.file_id}))
+    # Asked again it is done, once.
+    for _ in range(2):
+        record = complete(shares, prepared)
+        assert (record.file_size, record.download_count, record.sealed) == (len(DATA), 0, True)
+    assert visible(shares).keys() == {prepared.file_id}
+    assert is_whole(shares, record)
+    assert download(shares, prepared.file_id) == DATA
+    assert visible(shares)[prepared.file_id].download_count == 1
+
+
+def left_completing(shares: Shares, prepared: Record, done: bool) -> None:
+    found = visible(shares)
+    assert found.keys() in (({prepared.file_id},) if done else (set(), {prepared.file_id}))
+    assert all(is_whole(shares, record) for record in found.values())
+
+
+def aborted(shares: Shares, prepared: Record, done: bool) -> None:
+    assert visible(shares) == {}
+    try:
+        sizes = {number: size for number, (size, _) in stored_parts(shares, prepared).items()}
+    except UnknownFile:
+        return
+    # Not begun to end.
+    assert sizes == {1: PART_SIZE, 2: len(DATA) - PART_SIZE}
+    assert not done
+
+
+CHANGES = Options(expires_in=950_000, max_downloads=7)
 USE_CASES: dict[str, UseCase] = {
     "upload": (nothing, lambda root, _: upload(shares_in(root), expires_in=10**6), uploaded),
     "download": (a_file, lambda root, file: download(shares_in(root), file.file_id), downloaded),
@@ -193,6 +290,20 @@ USE_CASES: dict[str, UseCase] = {
         changed,
     ),
     "delete": (a_file, lambda root, file: shares_in(root).delete(file.file_id), deleted),
+    "begin": (nothing, lambda root, _: begin_direct(shares_in(root)), begun),
+    "send a part": (a_direct_upload, lambda root, file: send_part(shares_in(root), file, 1, DATA), sent),
+    "send a part again": (
+        a_direct_upload_with_parts,
+        lambda root, file: send_part(shares_in(root), file, 1, DATA),
+        sent_again,
+    ),
+    "complete": (a_direct_upload_with_parts, lambda root, file: complete(shares_in(root), file), completed),
+    "complete and leave": (
+        a_direct_upload_with_parts,
+        lambda root, file: complete(shares_in(root), file),
+        left_completing,
+    ),
+    "abort": (a_direct_upload_with_parts, lambda root, file: abort(shares_in(root), file), aborted),
     "sweep": (things_to_sweep, lambda root, _: Sweep(shares_in(root, 49)).run(), swept),
 }
 
@@ -207,7 +318,8 @@ def settle(root: Path) -> None:
     kept = visible(shares).keys()
     for folder in ("files", "metadata"):
         assert {path.name.partition(".")[0] for path in (root / folder).rglob("*") if path.is_file()} == kept
-    assert list((root / STAGING).iterdir()) == []
+    for folder in (STAGING, "raw"):
+        assert not (root / folder).exists() or list((root / folder).iterdir()) == []
 
 
 def killed_everywhere(place: Path, use_case: UseCase, stride: int) -> int:
@@ -232,6 +344,7 @@ def main() -> None:
     place, stride = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
     # Nobody pulls the plug, and what is not killed here may be fast.
     setattr(os, "fsync", lambda _file: None)  # noqa: B010
+    objects.MIN_PART_SIZE = PART_SIZE
     print(json.dumps({name: killed_everywhere(place / name, case, stride) for name, case in USE_CASES.items()}))
 
 

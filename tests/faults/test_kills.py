@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.faults.killed import USE_CASES
 from tests.properties.effort import EFFORT
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,5 +22,5 @@ def test_a_process_may_be_killed_at_any_step() -> None:  # C163, C165
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr
     points = json.loads(run.stdout)
-    assert points.keys() == {"upload", "download", "last download", "change", "delete", "sweep"}
+    assert points.keys() == USE_CASES.keys()
     assert all(number > 10 for number in points.values()), points

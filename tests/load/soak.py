@@ -1,10 +1,11 @@
 """Many clients at once for as long as you like: `python -m tests.load.soak SECONDS [CLIENTS]`.
 
 The server runs as `make run` has it, with two workers over a directory. Each client does one thing after another,
-chosen at random: upload by form or by PUT, download, take a range, list, look, break off in the middle, delete. Some
-send or read slowly all the time. At the end every file that was acknowledged is there to the last byte, and every
-count is that of the downloads that were answered, plus at most those that were broken off. Memory and file handles of
-the workers must be what they were when all had warmed up. Prints what was done and how long it took, as JSON.
+chosen at random: upload by form, by PUT or in parts at once, download, take a range, list, look, break off in the
+middle, give up an upload in parts, delete. Some send or read slowly all the time. At the end every file that was
+acknowledged is there to the last byte, every count is that of the downloads that were answered, plus at most those that
+were broken off, and no part is left. Memory and file handles of the workers must be what they were when all had warmed
+up. Prints what was done and how long it took, as JSON.
 """
 
 from __future__ import annotations
@@ -33,12 +34,17 @@ SLOW = 16
 MIB = 1024 * 1024
 SIZES = (0, 1, 1000, 60_000, MIB + 17, 3 * MIB)
 WEIGHTS = (1, 2, 8, 6, 2, 1)
+# What the files of direct uploads have: a part of the least size that others may follow, and one more.
+PART_SIZE = 5 * MIB
+PARTS_SIZE = PART_SIZE + 70_001
 KEPT = 200  # files at a time
 MEMORY_GROWTH = 64 * MIB
 SETTLE = 3.0  # seconds until a server has noticed who left
 
 # One content per size: their hashes are all that is remembered.
-CONTENTS = [random.Random(size).randbytes(size) for size in SIZES]
+CONTENTS = [random.Random(size).randbytes(size) for size in (*SIZES, PARTS_SIZE)]
+IN_PARTS = len(SIZES)
+JSON = "Content-Type: application/json"
 HASHES = [hashlib.sha256(content).digest() for content in CONTENTS]
 
 
@@ -59,6 +65,7 @@ class File:
 class Answer:
     status: int
     body: bytes
+    etag: str
 
 
 @dataclass
@@ -79,9 +86,19 @@ class Load:
         )
 
     async def _client(self, end: float) -> None:
-        acts = (self._upload, self._download, self._range, self._list, self._look, self._break_off, self._delete)
+        acts = {
+            self._upload: 6,
+            self._upload_in_parts: 1,
+            self._abort: 1,
+            self._download: 12,
+            self._range: 4,
+            self._list: 1,
+            self._look: 4,
+            self._break_off: 3,
+            self._delete: 3,
+        }
         while time.monotonic() < end:
-            (act,) = self.chance.choices(acts, (6, 12, 4, 1, 4, 3, 3))
+            (act,) = self.chance.choices(list(acts), list(acts.values()))
             name = act.__name__.strip("_")
             began = time.monotonic()
             try:
@@ -110,7 +127,8 @@ class Load:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             length = re.search(r"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
             data = await reader.readexactly(int(length[1])) if length else await reader.read()
-            return Answer(int(head.split(" ")[1]), data)
+            etag = re.search(r'\r\netag: ("[^"\r]*")', head, re.IGNORECASE)
+            return Answer(int(head.split(" ")[1]), data, etag[1] if etag else "")
         finally:
             writer.close()
 
@@ -137,6 +155,59 @@ class Load:
         if self._expect("upload", answer, 201):
             made = json.loads(answer.body)
             self.files.append(File(made["file_id"], made["delete_token"], kind))
+
+    async def _upload_in_parts(self) -> None:
+        if len(self.files) >= KEPT:
+            await self._delete()
+        content = CONTENTS[IN_PARTS]
+        if (begun := await self._begin(len(content))) is None:
+            return
+        upload, key = begun
+        parts = [content[:PART_SIZE], content[PART_SIZE:]]
+        # One is sent twice, and the second time counts.
+        twice = await self._ask("PUT", f"{upload}/2{key}", body=CONTENTS[2])
+        answers = await asyncio.gather(
+            *(self._ask("PUT", f"{upload}/{number}{key}", body=part) for number, part in enumerate(parts, 1))
+        )
+        if not all(self._expect("part", answer, 200) for answer in (twice, *answers)):
+            return
+        named = [{"PartNumber": number, "ETag": answer.etag} for number, answer in enumerate(answers, 1)]
+        body = json.dumps({"parts": named}).encode()
+        completed = await asyncio.gather(
+            *(self._ask("POST", f"{upload}/complete{key}", JSON, body=body) for _ in range(self.chance.choice((1, 2))))
+        )
+        if not all(self._expect("complete", answer, 200) for answer in completed):
+            return
+        made = json.loads(completed[0].body)
+        self.files.append(File(made["file_id"], made["delete_token"], IN_PARTS))
+        if made["file_size"] != len(content):
+            self.wrong["complete: another size"] += 1
+
+    async def _abort(self) -> None:
+        """Begin an upload and give it up, while a part may still be on its way."""
+        if (begun := await self._begin(None)) is None:
+            return
+        upload, key = begun
+        part = await self._ask("PUT", f"{upload}/1{key}", body=CONTENTS[3])
+        self._expect("part", part, 200)
+        late, ended = await asyncio.gather(
+            self._ask("PUT", f"{upload}/2{key}", body=CONTENTS[3]), self._ask("DELETE", upload + key)
+        )
+        self._expect("late part", late, 200, 404)
+        self._expect("abort", ended, 200)
+        named = json.dumps({"parts": [{"PartNumber": 1, "ETag": part.etag}]}).encode()
+        self._expect(
+            "complete after the end", await self._ask("POST", f"{upload}/complete{key}", JSON, body=named), 404
+        )
+
+    async def _begin(self, size: int | None) -> tuple[str, str] | None:
+        """The path of a new direct upload, and the query that goes with it."""
+        body = json.dumps({"filename": "a.bin", "size": size}).encode()
+        answer = await self._ask("POST", "/file/s3/multipart", JSON, body=body)
+        if not self._expect("begin", answer, 200):
+            return None
+        started = json.loads(answer.body)
+        return f"/file/s3/multipart/{started['uploadId']}", f"?key={started['key']}"
 
     async def _download(self) -> None:
         if (file := self._chosen()) is None:
@@ -183,7 +254,7 @@ class Load:
         file = self._chosen()
         if file is None or self.chance.random() < 0.5:
             head = "PUT /file/upload/a.bin HTTP/1.1\r\nHost: share.test\r\nContent-Length: 4000000\r\n\r\n"
-            writer.write(head.encode() + CONTENTS[-1][: self.chance.randrange(2 * MIB)])
+            writer.write(head.encode() + CONTENTS[5][: self.chance.randrange(2 * MIB)])
         else:
             file.doubtful += 1
             writer.write(f"GET /file/download/{file.file_id} HTTP/1.1\r\nHost: share.test\r\n\r\n".encode())
@@ -210,7 +281,7 @@ class Load:
 
     async def _sip(self, end: float) -> None:
         """A reader of a few kilobytes a second."""
-        file = next((file for file in self.files if SIZES[file.kind] == SIZES[-1]), None)
+        file = next((file for file in self.files if len(CONTENTS[file.kind]) >= SIZES[-1]), None)
         if file is None:
             await asyncio.sleep(0.2)
             return
@@ -270,6 +341,7 @@ def soak(place: Path, seconds: float, clients: int, workers: int = 2) -> dict[st
         grown, left = memory(server) - warm, handles(server) - idle
         asyncio.run(load.verify())
         staged = len(server.staged())
+        parts = sum(path.is_file() for path in (server.data / "raw").rglob("*"))
         server.process.send_signal(signal.SIGTERM)
     if grown > MEMORY_GROWTH:
         load.wrong[f"memory grew by {grown // MIB} MiB"] += 1
@@ -278,6 +350,8 @@ def soak(place: Path, seconds: float, clients: int, workers: int = 2) -> dict[st
         load.wrong[f"{left} more file handles"] += 1
     if staged:
         load.wrong[f"{staged} staged files left"] += 1
+    if parts:
+        load.wrong[f"{parts} parts left"] += 1
     p99 = {
         name: round(statistics.quantiles(times, n=100)[98], 3) for name, times in load.times.items() if len(times) > 1
     }

@@ -8,13 +8,16 @@ model is told what has happened, or may have: `File.counts` are all the counts t
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import boto3.session
+import httpx
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -23,37 +26,53 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     consumes,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
 
-from shared.errors import Expired, UnknownFile, UsedUp
+from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads
+from shared.errors import Expired, FileTooLarge, InvalidValue, UnknownFile, UsedUp
 from shared.options import Options
 from shared.scrub import scrub
-from shared.sharing import KEEP_USED_UP_FOR, Shares, is_used_up
+from shared.sharing import KEEP_USED_UP_FOR, Record, Shares, is_used_up
+from shared.storage.blobs import raw_key
 from shared.storage.local import LocalStore
-from shared.storage.objects import ObjectStore
+from shared.storage.objects import ObjectStore, Part
 from shared.storage.s3 import open_s3
 from shared.sweeping import Sweep
-from tests.api.client import Objects
-from tests.conftest import BUCKET
+from tests.api.client import BucketObjects, DirectoryObjects, Objects
+from tests.conftest import BUCKET, SharedSession
 from tests.faults.interposed import InterposedStore, Kill, Killed, undisturbed
+from tests.faults.test_kills import MEMORY
 from tests.properties.effort import examples
+from tests.servers import S3Server, moto_server
 
 T = TypeVar("T")
 
 START = datetime(2030, 5, 1, 12, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 # Until all that is over has been looked at, what has no record been found, waited for and removed.
-SWEEPS = (2 * HOUR, 25 * HOUR, 25 * HOUR, 25 * HOUR)
+SWEEPS = (UPLOAD_WITHIN + 2 * HOUR, 25 * HOUR, 25 * HOUR, 25 * HOUR)
+
+# What a part has at least if others follow, here.
+PART_SIZE = 2000
+MAX_FILE_SIZE = 5000
 
 DATA = st.binary(max_size=40) | st.sampled_from([b"", b".", b"\x80\x04\x8e", bytes(3000)])
 LIFETIMES = st.none() | st.sampled_from([1, 3600, 100_000])
 CAPS = st.none() | st.integers(1, 3)
 # Nothing, or the number of a call to the store and whether the process ends before or after it.
-KILLS = st.none() | st.tuples(st.integers(0, 7), st.booleans())
+KILLS = st.none() | st.tuples(st.integers(0, 9), st.booleans())
+# So many times `PART_SIZE`, and so many bytes more.
+SIZES = st.sampled_from([(1, 0), (1, 3), (1, 3), (0, 0), (0, 3)])
+FIRST_PARTS = st.sampled_from([[], [(0, 3)], [(1, 0)], [(1, 3), (0, 0)], [(1, 0), (1, 3)], [(1, 3), (1, 3), (1, 0)]])
+# Nothing, or so many bytes more than the first parts have.
+ANNOUNCED = st.sampled_from([None, None, 0, 0, 1])
+NUMBERS = st.integers(1, 3)
 
 Moment = tuple[int, bool] | None
+Size = tuple[int, int]
 
 
 @dataclass
@@ -77,20 +96,61 @@ class File:
         return self.used_up_at is not None and self.used_up_at + KEEP_USED_UP_FOR <= now
 
 
+@dataclass
+class DirectUpload:
+    """What a client knows of a direct upload that it has begun."""
+
+    file_id: str
+    upload_id: str
+    begun_at: datetime
+    lifetime: int | None
+    cap: int | None
+    announced: int | None
+    parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    """Etag and bytes by number."""
+    chosen: bytes | None = None
+    """A completion was killed, but late enough for every other to make this of it."""
+    made: bool = False
+    """It is a file of the model."""
+    gone: bool = False
+    doubtful: bool = False
+    """Its end was killed, so it may be gone."""
+
+    def may_be_over(self, now: datetime) -> bool:
+        return self.made or self.gone or self.doubtful or self.begun_at + UPLOAD_WITHIN <= now
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a machine keeps its files: a store, and what lies in it."""
+
+    store: ObjectStore
+    objects: Objects
+
+
+def _size(size: Size) -> int:
+    parts, more = size
+    return parts * PART_SIZE + more
+
+
 class Files(RuleBasedStateMachine):
     """One store, used by one process after another."""
 
-    make_store: Callable[[], ObjectStore]
+    make_place: Callable[[], Place]
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = InterposedStore(type(self).make_store())
+        place = type(self).make_place()
+        self.store = InterposedStore(place.store)
+        self.objects = place.objects
         self.now = START
         self.model: dict[str, File] = {}
+        self.uploads: dict[str, DirectUpload] = {}
         self.kills = 0
         self._restart()
 
     known = Bundle("known")
+    begun = Bundle("begun")
 
     @rule(target=known, data=DATA, lifetime=LIFETIMES, cap=CAPS, kill=KILLS, cut=st.integers(0, 40))
     def upload(self, data: bytes, lifetime: int | None, cap: int | None, kill: Moment, cut: int) -> object:
@@ -116,13 +176,212 @@ class Files(RuleBasedStateMachine):
         self._check(ids[0])
         return ids[0]
 
+    @rule(target=begun, lifetime=LIFETIMES, cap=CAPS, announced=ANNOUNCED, sizes=FIRST_PARTS, kill=KILLS)
+    def begin(
+        self, lifetime: int | None, cap: int | None, announced: int | None, sizes: Sequence[Size], kill: Moment
+    ) -> object:
+        upload = self._begin(Options(expires_in=lifetime, max_downloads=cap), announced, sizes, kill)
+        return multiple() if upload is None else upload.file_id
+
+    @rule(target=known, lifetime=LIFETIMES, cap=CAPS, sizes=FIRST_PARTS, kill=KILLS)
+    def upload_in_parts(self, lifetime: int | None, cap: int | None, sizes: Sequence[Size], kill: Moment) -> object:
+        upload = self._begin(Options(expires_in=lifetime, max_downloads=cap), 0, sizes, None)
+        assert upload is not None
+        return self._complete(upload, sorted(upload.parts), "", kill)
+
+    def _begin(
+        self, options: Options, announced: int | None, sizes: Sequence[Size], kill: Moment
+    ) -> DirectUpload | None:
+        datas = [bytes([number]) * _size(size) for number, size in enumerate(sizes, 1)]
+        size = None if announced is None else min(MAX_FILE_SIZE, sum(map(len, datas)) + announced)
+        records: list[Record] = []
+        if not self._carry_out(lambda: records.append(self.direct.start("a.bin", "text/plain", options, size)), kill):
+            return None
+        [record] = records
+        assert record.upload_id is not None
+        upload = DirectUpload(
+            record.file_id, record.upload_id, self.now, options.expires_in, options.max_downloads, size
+        )
+        self.uploads[record.file_id] = upload
+        assert self._goes_on(upload)
+        for number, data in enumerate(datas, 1):
+            self._send(upload, number, data, None)
+        return upload
+
+    @rule(file_id=begun, number=NUMBERS, letter=st.sampled_from(b"abc"), size=SIZES, broken=st.booleans(), kill=KILLS)
+    def send(self, file_id: str, number: int, letter: int, size: Size, broken: bool, kill: Moment) -> None:
+        self._send(self.uploads[file_id], number, bytes([letter]) * _size(size), kill, broken=broken)
+
+    def _send(self, upload: DirectUpload, number: int, data: bytes, kill: Moment, *, broken: bool = False) -> None:
+        if self.store.signs:
+            self._send_to_storage(upload, number, data)
+            return
+        stored: list[Part] = []
+
+        def act() -> None:
+            part = self.direct.begin_part(upload.file_id, upload.upload_id, number)
+            try:
+                part.write(data[:7])
+                part.write(data[7:])
+            except FileTooLarge:
+                part.abort()
+                raise
+            if broken:
+                part.abort()
+            else:
+                stored.append(part.finish())
+
+        whole = sum(len(other) for at, (_, other) in upload.parts.items() if at != number) + len(data)
+        try:
+            finished = self._carry_out(act, kill)
+        except UnknownFile:
+            assert upload.may_be_over(self.now) or upload.chosen is not None
+            return
+        except FileTooLarge:
+            assert whole > MAX_FILE_SIZE
+        else:
+            if finished:
+                assert whole <= MAX_FILE_SIZE
+            else:
+                with contextlib.suppress(UnknownFile):
+                    stored += (part for part in self._stored(upload) if part.number == number)
+            if stored and stored[0].etag != upload.parts.get(number, ("", b""))[0]:
+                upload.parts[number] = stored[0].etag, data
+        assert self._goes_on(upload) or upload.may_be_over(self.now) or upload.chosen is not None
+
+    def _send_to_storage(self, upload: DirectUpload, number: int, data: bytes) -> None:
+        """Past the process, so there is none to be killed."""
+        try:
+            url = self.direct.part_url(upload.file_id, upload.upload_id, number)
+        except UnknownFile:
+            assert upload.may_be_over(self.now)
+            return
+        assert url is not None
+        answer = httpx.put(url, content=data, trust_env=False)
+        if upload.chosen is not None:
+            assert answer.status_code == 404
+            return
+        assert answer.status_code == 200
+        upload.parts[number] = answer.headers["etag"].strip('"'), data
+        assert self._goes_on(upload)
+
+    @rule(
+        target=known,
+        file_id=begun,
+        left_out=st.none() | st.none() | NUMBERS,
+        wrong=st.sampled_from(["", "", "", "", "order", "etag"]),
+        kill=KILLS,
+    )
+    def complete(self, file_id: str, left_out: int | None, wrong: str, kill: Moment) -> object:
+        upload = self.uploads[file_id]
+        return self._complete(upload, [number for number in sorted(upload.parts) if number != left_out], wrong, kill)
+
+    def _complete(self, upload: DirectUpload, numbers: Sequence[int], wrong: str, kill: Moment) -> object:
+        file_id = upload.file_id
+        named = [(number, upload.parts[number][0]) for number in numbers]
+        datas = [upload.parts[number][1] for number in numbers]
+        whole = b"".join(datas)
+        fits = bool(named) and all(len(data) >= PART_SIZE for data in datas[:-1])
+        if wrong == "order" and len(named) > 1:
+            named.reverse()
+            fits = False
+        if wrong == "etag" and named:
+            named[0] = named[0][0], "0" * 32
+            fits = False
+        too_large = len(whole) > MAX_FILE_SIZE
+        fits_announced = upload.announced in (None, len(whole))
+        records: list[Record] = []
+        try:
+            finished = self._carry_out(
+                lambda: records.append(self.direct.complete(file_id, upload.upload_id, named)), kill
+            )
+        except InvalidValue:
+            assert not upload.may_be_over(self.now)
+            assert upload.chosen is None
+            assert not fits or not (too_large or fits_announced)
+            assert self._goes_on(upload)
+            return multiple()
+        except FileTooLarge:
+            assert upload.chosen is None
+            assert fits
+            assert too_large
+            upload.gone = True
+            assert not self._goes_on(upload)
+            return multiple()
+        except (UnknownFile, Expired):
+            if upload.made:
+                assert self._check(file_id) is None
+            else:
+                assert upload.may_be_over(self.now)
+                upload.gone = True
+            return multiple()
+        if upload.made:
+            # The same answer again.
+            file = self._check(file_id)
+            assert not finished or (file is not None and records[0].file_size == len(file.data))
+            return multiple()
+        if not finished:
+            with contextlib.suppress(UnknownFile):
+                self.shares.find(file_id)
+                finished = True
+        if finished:
+            assert not upload.gone
+            if upload.chosen is None:
+                assert fits
+                assert fits_announced
+                assert not too_large
+            upload.made, data = True, whole if upload.chosen is None else upload.chosen
+            expires_at = None if upload.lifetime is None else self.now + timedelta(seconds=upload.lifetime)
+            self.model[file_id] = File(file_id, data, expires_at, upload.cap)
+            assert self._check(file_id) is not None
+            return file_id
+        if upload.chosen is None and not self._goes_on(upload) and not upload.may_be_over(self.now):
+            # It came as far as to decide.
+            assert fits
+            assert too_large or fits_announced
+            upload.gone, upload.chosen = too_large, None if too_large else whole
+        return multiple()
+
+    @rule(target=begun, file_id=consumes(begun), kill=KILLS)
+    def abort(self, file_id: str, kill: Moment) -> str:
+        upload = self.uploads[file_id]
+        try:
+            finished = self._carry_out(lambda: self.direct.abort(file_id, upload.upload_id), kill)
+        except UnknownFile:
+            assert upload.may_be_over(self.now)
+            if upload.made:
+                self._check(file_id)
+            upload.gone = not upload.made
+            return file_id
+        if upload.made:
+            assert not finished
+            self._check(file_id)
+        elif upload.chosen is None:
+            upload.gone = not self._goes_on(upload)
+            assert upload.gone or not finished
+        else:
+            # Nothing tells before it is completed again.
+            upload.gone, upload.doubtful = finished, True
+        return file_id
+
+    @precondition(lambda self: self.store.signs)
     @rule(file_id=known, kill=KILLS)
-    def download(self, file_id: str, kill: Moment) -> None:
+    def seal(self, file_id: str, kill: Moment) -> None:
+        finished = self._carry_out(lambda: self.direct.seal(file_id), kill)
+        if self._check(file_id) is not None and finished:
+            assert self.shares.find(file_id).record.sealed
+
+    @rule(file_id=known, redirected=st.booleans(), kill=KILLS)
+    def download(self, file_id: str, redirected: bool, kill: Moment) -> None:
         file = self.model[file_id]
         received: list[bytes] = []
 
         def act() -> None:
             found = self.shares.find(file_id)
+            if redirected and self.store.signs:
+                self.shares.download_url(found, counted=True, disposition="attachment", content_type="text/plain")
+                received.append(self.objects.read(raw_key(file_id)))
+                return
             with contextlib.closing(self.shares.download(found, 0, len(file.data))) as payload:
                 received.append(b"".join(iter(lambda: payload.read(16), b"")))
 
@@ -190,7 +449,7 @@ class Files(RuleBasedStateMachine):
         file.gone, file.doubtful = finished, True
         self._check(file_id)
 
-    @rule(hours=st.sampled_from([0.1, 1, 3, 30]))
+    @rule(hours=st.sampled_from([0.1, 0.1, 1, 1, 3, 3, 30, 200]))
     def wait(self, hours: float) -> None:
         self.now += hours * HOUR
 
@@ -218,8 +477,15 @@ class Files(RuleBasedStateMachine):
         damage: list[str] = []
         assert scrub(self.shares, damage.append), damage
         kept = {file_id for file_id in self.model if self._check(file_id) is not None}
+        for file_id in kept:
+            assert self._read(file_id) == self.model[file_id].data
+            assert self.shares.find(file_id).record.sealed
         for folder in ("files/", "metadata/"):
             assert {key.rpartition("/")[2].partition(".")[0] for key in self.store.list(folder)} == kept
+        # No parts, no raw objects, nothing staged, and no second writing of anything.
+        keys = self.objects.keys()
+        assert len(keys) == len(set(keys))
+        assert {key.partition("/")[0] for key in keys} <= {"files", "metadata", "counts", "expiries"}
         # Entries are of files that will be looked at.
         entries = {key.rpartition("/")[2] for key in self.store.list("expiries/")} - {"merge"}
         assert entries <= kept
@@ -228,7 +494,31 @@ class Files(RuleBasedStateMachine):
     def _restart(self) -> None:
         self.store.release()
         self.store.begin(undisturbed)
-        self.shares = Shares(self.store, max_file_size=10_000, clock=lambda: self.now, secret="x" * 16)
+        self.shares = Shares(self.store, max_file_size=MAX_FILE_SIZE, clock=lambda: self.now, secret="x" * 16)
+        self.direct = DirectUploads(self.shares)
+
+    def _stored(self, upload: DirectUpload) -> Sequence[Part]:
+        return self.direct.parts(upload.file_id, upload.upload_id)
+
+    def _goes_on(self, upload: DirectUpload) -> bool:
+        """Whether parts of it are to be seen, which then are compared with those that were sent; nothing else is."""
+        if not upload.made:
+            with pytest.raises(UnknownFile):
+                self.shares.find(upload.file_id)
+        try:
+            stored = self._stored(upload)
+        except UnknownFile:
+            return False
+        assert not upload.gone
+        assert [(part.number, part.size, part.etag) for part in stored] == [
+            (number, len(data), etag) for number, (etag, data) in sorted(upload.parts.items())
+        ]
+        return True
+
+    def _read(self, file_id: str) -> bytes:
+        found = self.shares.find(file_id)
+        with contextlib.closing(self.shares.open(found, 0, found.record.file_size)) as payload:
+            return b"".join(iter(lambda: payload.read(10**6), b""))
 
     def _carry_out(self, act: Callable[[], object], kill: Moment) -> bool:
         """Whether it was done; else the process was killed while doing it, and another one has taken its place."""
@@ -267,22 +557,104 @@ class Files(RuleBasedStateMachine):
         return file
 
 
-def prove(make_store: Callable[[], ObjectStore], effort: settings) -> None:
-    machine = type("FilesHere", (Files,), {"make_store": staticmethod(make_store)})
+# What is left out where direct uploads are to be tried often.
+ORDINARY = ("upload", "change", "look_into", "list", "restart")
+
+
+def prove(make_place: Callable[[], Place], effort: settings, without: Sequence[str] = ()) -> None:
+    machine = type("FilesHere", (Files,), {"make_place": staticmethod(make_place), **dict.fromkeys(without)})
     run_state_machine_as_test(machine, settings=effort)
 
 
-def test_a_directory_behaves_as_the_model(tmp_path: Path) -> None:
-    prove(lambda: LocalStore(tmp_path / str(uuid.uuid4())), examples(40, steps=30))
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("objects", "plan"):
+        monkeypatch.setattr(f"shared.storage.{module}.MIN_PART_SIZE", PART_SIZE)
 
 
-def test_a_bucket_behaves_as_the_model(in_bucket: Objects) -> None:
-    prove(lambda: open_s3(BUCKET, f"model/{uuid.uuid4()}"), examples(4, steps=20))
+@pytest.fixture
+def new_directory(small_parts: None) -> Iterator[Callable[[], Place]]:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:
+
+        def make() -> Place:
+            root = Path(place) / str(uuid.uuid4())
+            return Place(LocalStore(root), DirectoryObjects(root))
+
+        yield make
 
 
-def test_what_differs_from_the_model_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def small_parts_server() -> Iterator[S3Server]:
+    """Parts of 5 MiB would take most of the time."""
+    with moto_server(S3_UPLOAD_PART_MIN_SIZE=str(PART_SIZE)) as server:
+        server.client().create_bucket(Bucket=BUCKET)
+        yield server
+
+
+@pytest.fixture
+def new_prefix(
+    small_parts: None,
+    small_parts_server: S3Server,
+    configure: Callable[[str, str], None],
+    s3_session: SharedSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[], Place]:
+    client = small_parts_server.client()
+    monkeypatch.setattr(boto3.session, "Session", lambda: s3_session)
+    for name, value in small_parts_server.environment().items():
+        configure(name, value)
+
+    def make() -> Place:
+        prefix = f"model/{uuid.uuid4()}"
+        return Place(open_s3(BUCKET, prefix), BucketObjects(client, BUCKET, prefix))
+
+    return make
+
+
+def test_a_directory_behaves_as_the_model(new_directory: Callable[[], Place]) -> None:
+    prove(new_directory, examples(40, steps=30))
+
+
+def test_direct_uploads_to_a_directory_behave_as_the_model(new_directory: Callable[[], Place]) -> None:
+    prove(new_directory, examples(30, steps=30), ORDINARY)
+
+
+def test_a_bucket_behaves_as_the_model(new_prefix: Callable[[], Place]) -> None:
+    prove(new_prefix, examples(4, steps=20))
+
+
+def test_direct_uploads_to_a_bucket_behave_as_the_model(new_prefix: Callable[[], Place]) -> None:
+    prove(new_prefix, examples(4, steps=20), ORDINARY)
+
+
+def _no_count(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("shared.storage.counts.min", lambda *_numbers: 1, raising=False)
+    patch.setattr("shared.sharing.is_used_up", lambda _record: False)
+
+
+def _every_part(patch: pytest.MonkeyPatch) -> None:
+    for module in ("direct_uploads", "storage.local"):
+        patch.setattr(f"shared.{module}.chosen_parts", lambda _key, _named, stored: stored)
+
+
+def _no_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DirectUploads, "abort", lambda *_names: None)
+
+
+def _parts_left(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Shares, "remove_raw", lambda *_names: None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "without"), [(_no_count, ()), (_every_part, ORDINARY), (_no_end, ORDINARY), (_parts_left, ORDINARY)]
+)
+def test_what_differs_from_the_model_is_noticed(
+    new_directory: Callable[[], Place],
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[pytest.MonkeyPatch], None],
+    without: Sequence[str],
+) -> None:
     # Else a machine whose checks never run would pass as well.
-    monkeypatch.setattr("shared.storage.counts.min", lambda *_numbers: 1, raising=False)
-    monkeypatch.setattr("shared.sharing.is_used_up", lambda _record: False)
+    spoil(monkeypatch)
     with pytest.raises(AssertionError):
-        prove(lambda: LocalStore(tmp_path / str(uuid.uuid4())), examples(100, steps=30, shrink=False))
+        prove(new_directory, examples(100, steps=30, shrink=False), without)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import pickle
 import shutil
 import threading
@@ -16,11 +17,12 @@ from typing import Any
 import pytest
 
 from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads, StillUploading
-from shared.errors import FileTooLarge, InvalidValue, UnknownFile
+from shared.errors import FileTooLarge, InvalidValue, StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.blobs import blob_key
-from shared.storage.local import LocalStore
+from shared.storage.local import CHOICE, LocalStore
+from shared.storage.objects import ANYTHING, Condition
 from shared.sweeping import Sweep
 from tests.sharing.conftest import (
     DAY,
@@ -136,6 +138,27 @@ def test_a_part_that_comes_after_the_end_leaves_nothing(uploads: DirectUploads, 
     assert not any(key.startswith("raw/") for key in of_files(root))
 
 
+def test_a_part_finds_no_place_only_because_its_upload_is_over(
+    uploads: DirectUploads, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanished(*_paths: object) -> None:
+        raise FileNotFoundError
+
+    ended, going_on = start(uploads), start(uploads)
+    parts = []
+    for record in (ended, going_on):
+        assert record.upload_id is not None
+        parts.append(uploads.begin_part(record.file_id, record.upload_id, 1))
+    abort(uploads, ended)
+    # As if it was taken away between being made and being used.
+    monkeypatch.setattr(os, "replace", vanished)
+    with pytest.raises(UnknownFile):
+        parts[0].finish()
+    with pytest.raises(StorageUnavailable):
+        parts[1].finish()
+    assert not any(key.startswith("raw/") for key in of_files(root))
+
+
 def test_all_parts_together_are_bounded(uploads: DirectUploads) -> None:
     record = start(uploads)
     assert record.upload_id is not None
@@ -200,6 +223,30 @@ def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
         if len(meanwhile.changes) <= step:
             break
     assert step > 3
+
+
+@pytest.mark.parametrize("faster", ["complete", "abort"])
+def test_who_completes_too_late_leaves_nothing(
+    uploads: DirectUploads, root: Path, monkeypatch: pytest.MonkeyPatch, faster: str
+) -> None:
+    record = start(uploads)
+    part = send(uploads, record, 1, b"hello")
+    put = LocalStore.put
+
+    def late(store: LocalStore, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+        # Having seen the parts, and before it says so.
+        if key.endswith(CHOICE):
+            monkeypatch.setattr(LocalStore, "put", put)
+            {"complete": _complete, "abort": _abort}[faster](uploads, record, part)
+        return put(store, key, data, when)
+
+    monkeypatch.setattr(LocalStore, "put", late)
+    if faster == "complete":
+        assert complete(uploads, record, [part]).file_size == len(b"hello")
+    else:
+        with pytest.raises(UnknownFile):
+            complete(uploads, record, [part])
+    assert not any(key.startswith("raw/") for key in of_files(root))
 
 
 def test_a_file_deleted_while_it_is_completed_stays_deleted(store: WatchedStore, clock: Clock, root: Path) -> None:

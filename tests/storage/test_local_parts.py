@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -127,3 +130,60 @@ def test_what_is_put_together_is_synced_before_it_gets_its_name(
     monkeypatch.setattr(os, "replace", replaced)
     store.compose(BLOB, PIECES)
     assert steps == ["file", "rename", "directory"]
+
+
+def test_a_part_may_come_while_its_upload_is_forgotten(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id = store.start_parts(RAW)
+    for number in (1, 2):
+        store.part_writer(RAW, upload_id, number).commit()
+    late = store.part_writer(RAW, upload_id, 3)
+    rmdir = os.rmdir
+
+    def remove(*arguments: Any, **named: Any) -> None:
+        monkeypatch.setattr(os, "rmdir", rmdir)
+        late.commit()
+        rmdir(*arguments, **named)
+
+    monkeypatch.setattr(os, "rmdir", remove)
+    store.abort_parts(RAW, upload_id)
+    # Whoever brought it looks whether the upload goes on, and forgets it again.
+    assert [part.number for part in store.list_parts(RAW, upload_id)] == [3]
+    store.abort_parts(RAW, upload_id)
+    assert store.list_parts(RAW, upload_id) == []
+    assert staged(store) == []
+
+
+def test_an_upload_may_be_forgotten_twice_at_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id = store.start_parts(RAW)
+    for number in (1, 2):
+        store.part_writer(RAW, upload_id, number).commit()
+    unlink = os.unlink
+
+    def remove(*arguments: Any, **named: Any) -> None:
+        monkeypatch.setattr(os, "unlink", unlink)
+        store.abort_parts(RAW, upload_id)
+        unlink(*arguments, **named)
+
+    monkeypatch.setattr(os, "unlink", remove)
+    store.abort_parts(RAW, upload_id)
+    assert not (store.root / f"{RAW}.parts").exists()
+    assert staged(store) == []
+
+
+def test_parts_that_a_crash_left_half_forgotten_are_discarded(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = store.start_parts(RAW)
+    store.part_writer(RAW, upload_id, 1).commit()
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(os, "unlink", lambda *_, **__: _end())
+        store.abort_parts(RAW, upload_id)
+    assert len(staged(store)) == 1
+    assert store.list_parts(RAW, upload_id) == []
+    assert store.discard_unfinished(datetime.now(UTC) - timedelta(hours=1)) == 0
+    assert store.discard_unfinished(datetime.now(UTC) + timedelta(hours=1)) == 1
+    assert staged(store) == []
+
+
+def _end() -> NoReturn:
+    raise KeyboardInterrupt

@@ -125,6 +125,22 @@ def test_killed_between_any_two_requests_the_next_run_finishes(
     assert backend.unfinished() == []
 
 
+def test_an_upload_that_dies_while_it_begins_is_forgotten(
+    shares: Shares, backend: Backend, clock: Clock, requests: Requests
+) -> None:
+    for step in range(3):
+        requests.forget()
+        requests.before = kill_at(step)
+        with pytest.raises(Killed):
+            DirectUploads(shares).start("file.bin", "application/octet-stream", Options())
+    requests.before = lambda _number, _request: None
+    for wait in (7 * 24 + 2, 25, 25):
+        clock.now += wait * HOUR
+        Sweep(shares).run()
+    assert backend.unfinished() == []
+    assert list(shares.store.list("expiries/")) == ["expiries/merge"]
+
+
 def test_two_at_once_make_one_blob(shares: Shares, backend: Backend, clock: Clock) -> None:
     file_id = uploaded(shares, FIRST, LAST).file_id
     failures: list[BaseException] = []
