@@ -16,8 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 # Larger ones make the C library give memory back to the system after each and fault it in again for the next.
 BATCH_SIZE = 512 * 1024
-# Smaller ones cost a change of thread more often than they need to.
-CHUNK_SIZE = 768 * 1024
+CHUNK_SIZE = 512 * 1024
 
 T = TypeVar("T")
 
