@@ -25,7 +25,7 @@ from shared.http.deadline import Deadline
 from shared.http.edge import Edge
 from shared.http.guard import Guard
 from shared.http.routing import without_injection
-from shared.http.streams import in_thread
+from shared.http.streams import in_thread, keep_memory
 from shared.settings import Settings
 from shared.sharing import FILE_ID, Shares
 from shared.sweeping import Sweep
@@ -161,6 +161,7 @@ def own_origins(settings: Settings) -> set[str]:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     access_log.mask()
+    keep_memory()
     # A wrong setting or a storage that cannot be used is to stop the start, not the first request.
     await in_thread(app.state.threads, app.state.shares)
     app.state.tokens()

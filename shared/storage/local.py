@@ -25,6 +25,7 @@ from pathlib import Path
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.filesystem import (
     MISSING,
+    begin_writeback,
     copy_range,
     failure,
     open_file,
@@ -58,6 +59,8 @@ LOCK_COUNT = 256
 CHOICE = "chosen"
 # What is copied between two looks at the space that is left.
 COPY_SIZE = 64 * 1024 * 1024
+# What is written before the disk is given it: enough for few requests to it, and little to wait for in the end.
+WRITEBACK_SIZE = 8 * 1024 * 1024
 
 
 class LocalStore:
@@ -374,6 +377,8 @@ class LocalWriter:
         self._store = store
         self._key = key
         self._reserve = reserve
+        self._size = reserve
+        self._handed_over = 0
         with translated():
             store.require_space()
             self._staged, self._file = store._new_staged()
@@ -383,6 +388,7 @@ class LocalWriter:
         with translated():
             self._store.require_space()
             write_all(self._file, data)
+            self._grown_by(len(data))
 
     def copy(self, source: Slice) -> None:
         """Append a range of another object, without its bytes passing through us where the file system can do that.
@@ -398,13 +404,20 @@ class LocalWriter:
             if source.stop > found.size:
                 raise RangeNotSatisfiable(source.key)
             for start in range(source.start, source.stop, COPY_SIZE):
+                stop = min(start + COPY_SIZE, source.stop)
                 with translated():
                     self._store.require_space()
-                    copied = copy_range(file, self._file, start, min(start + COPY_SIZE, source.stop))
-                if not copied:
-                    raise Changed(source.key)
+                    if not copy_range(file, self._file, start, stop):
+                        raise Changed(source.key)
+                    self._grown_by(stop - start)
         finally:
             os.close(file)
+
+    def _grown_by(self, size: int) -> None:
+        self._size += size
+        if self._size - self._handed_over >= WRITEBACK_SIZE:
+            begin_writeback(self._file, self._handed_over, self._size - self._handed_over)
+            self._handed_over = self._size
 
     def info(self) -> Info:
         """Size and version of what was written until now."""

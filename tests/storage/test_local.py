@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ShareError, StorageFull, StorageUnavailable
-from shared.storage.local import LOCKS, STAGING, LocalStore
+from shared.storage.local import LOCKS, STAGING, WRITEBACK_SIZE, LocalStore
 from shared.storage.objects import ABSENT, Changed, Matches, NotFound, Writer
 from shared.storage.records import Records, record_key
 from tests.storage.samples import FILE_ID, NOW, record
@@ -223,6 +223,22 @@ def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(  # 
     writer.write(b"newer")
     writer.commit()
     assert steps == ["sync file", "rename", "sync directory"] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot be told to begin")
+def test_the_disk_is_given_a_large_file_while_it_is_written(
+    directory: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the fsync at its end does not begin with all of it."""
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _file, start, size, _advice: given.append((start, start + size)))
+    writer = directory.writer(KEY, 11)
+    batch = bytes(WRITEBACK_SIZE // 4)
+    for _ in range(22):
+        writer.write(batch)
+    writer.abort()
+    assert [start for start, _ in given] == [0, *(stop for _, stop in given[:-1])]
+    assert given[-1][1] == 11 + 20 * len(batch)
 
 
 def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: LocalStore) -> None:  # C165
