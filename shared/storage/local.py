@@ -189,8 +189,9 @@ class LocalStore:
         # As on S3, the first to finish decides, or two who do it at once could make two objects of one upload.
         finished = self._finished(key)
         if finished is None:
-            chosen = chosen_parts(key, parts, self.list_parts(key, upload_id))
-            with contextlib.suppress(AlreadyExists):
+            # There are no parts to be listed once another is the first.
+            with contextlib.suppress(AlreadyExists, NotFound):
+                chosen = chosen_parts(key, parts, self.list_parts(key, upload_id))
                 self.put(_choice_key(key), json.dumps([dataclasses.astuple(part) for part in chosen]).encode(), ABSENT)
             finished = self._finished(key)
         if finished is None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ import pytest
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage import local
 from shared.storage.local import STAGING, LocalStore
-from shared.storage.objects import Changed, NotFound, Piece, Slice
+from shared.storage.objects import Changed, NotFound, Part, Piece, Slice
 from tests.storage.samples import drain, pattern
 
 RAW = "raw/one"
@@ -130,6 +131,22 @@ def test_what_is_put_together_is_synced_before_it_gets_its_name(
     monkeypatch.setattr(os, "replace", replaced)
     store.compose(BLOB, PIECES)
     assert steps == ["file", "rename", "directory"]
+
+
+def test_of_two_who_finish_at_once_both_are_told_of_the_same_parts(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = store.start_parts(RAW)
+    parts = [store.part_writer(RAW, upload_id, number).commit() for number in (1, 2)]
+    list_parts = LocalStore.list_parts
+
+    def late(self: LocalStore, key: str, upload_id: str) -> Sequence[Part]:
+        monkeypatch.setattr(LocalStore, "list_parts", list_parts)
+        self.finish_parts(key, upload_id, parts[1:])
+        return self.list_parts(key, upload_id)
+
+    monkeypatch.setattr(LocalStore, "list_parts", late)
+    assert [piece.etag for piece in store.finish_parts(RAW, upload_id, parts[:1])] == [parts[1].etag]
 
 
 def test_a_part_may_come_while_its_upload_is_forgotten(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
