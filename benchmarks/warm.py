@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -50,7 +51,9 @@ def event(path: str) -> dict[str, Any]:
 
 def calls(setup: Setup) -> Result:
     """P11. The log lines are made and written, but to nowhere."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), asyncio.Runner() as runner:
+        # Mangum would make one, and leave it open.
+        asyncio.set_event_loop(runner.get_loop())
         return _calls(setup)
 
 

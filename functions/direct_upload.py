@@ -122,8 +122,8 @@ async def take_part(request: Request, upload_id: str, part_number: PartNumber, k
     async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number), threads) as incoming:
         async for chunk in request.stream():
             await incoming.write(chunk)
-        part = await incoming.finish(lambda upload: upload.finish())
-    return Response(headers={"ETag": f'"{part.etag}"'})
+        etag = await incoming.finish(lambda upload: upload.finish(), lambda part: part.etag)
+    return Response(headers={"ETag": f'"{etag}"'})
 
 
 async def complete(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
@@ -132,9 +132,7 @@ async def complete(request: Request, upload_id: str, key: str = KEY) -> JSONResp
     parts = _parts(await options.read_json(request, MAX_PARTS_BYTES))
 
     def work() -> dict[str, Any]:
-        # Before the file is there, since the signing key may have to be read from storage, and that may fail.
-        token = shares.signing.delete_token(file_id)
-        return uploaded(request, uploads.complete(file_id, upload_id, parts), token)
+        return uploaded(request, shares, uploads.complete(file_id, upload_id, parts))
 
     body = await in_thread(request.app.state.threads, work)
     request.app.state.observe("Uploads", 1)

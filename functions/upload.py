@@ -20,8 +20,7 @@ from shared.http.models import UploadedFile, base_url, problems, uploaded
 from shared.http.routing import add_endpoint
 from shared.http.streams import Incoming
 from shared.names import clean_name
-from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH, Options
-from shared.sharing import Upload
+from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
 
 router = APIRouter()
 
@@ -42,7 +41,9 @@ async def upload(request: Request) -> Response:
         chosen = options.from_request(request, shares.lifetimes.limit, form.fields)
         sha256 = options.form_sha256(form.fields)
         name, kind = form.file_name, media_type(form.content_type)
-        body = await incoming.finish(lambda upload: _store(request, upload, name, kind, chosen, sha256))
+        body = await incoming.finish(
+            lambda upload: upload.finish(name, kind, chosen, sha256), lambda record: uploaded(request, shares, record)
+        )
     return _created(request, body)
 
 
@@ -58,7 +59,9 @@ async def upload_raw(request: Request) -> Response:
         async for chunk in request.stream():
             await incoming.write(chunk)
         kind = media_type(request.headers.get("content-type"))
-        body = await incoming.finish(lambda upload: _store(request, upload, name, kind, chosen, sha256))
+        body = await incoming.finish(
+            lambda upload: upload.finish(name, kind, chosen, sha256), lambda record: uploaded(request, shares, record)
+        )
     return _created(request, body)
 
 
@@ -68,14 +71,6 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must not have a Content-Encoding.")
     if content_length(request.headers) > longest_body:
         raise FileTooLarge(max_file_size)
-
-
-def _store(
-    request: Request, upload: Upload, name: str, kind: str, chosen: Options, sha256: str | None
-) -> dict[str, Any]:
-    # Before the file is there, since the signing key may have to be read from storage, and that may fail.
-    token = shares_of(request).signing.delete_token(upload.file_id)
-    return uploaded(request, upload.finish(name, kind, chosen, sha256), token)
 
 
 def _created(request: Request, body: dict[str, Any]) -> Response:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from shared.http.problems import MEDIA_TYPE
 from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
-from shared.sharing import Record, rfc3339
+from shared.sharing import Record, Shares, rfc3339
 
 EXAMPLE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 
@@ -87,9 +87,10 @@ def metadata(request: Request, record: Record) -> dict[str, Any]:
     }
 
 
-def uploaded(request: Request, record: Record, delete_token: str) -> dict[str, Any]:
-    """What the sender of a file is told."""
-    return {"file_id": record.file_id, **metadata(request, record), "delete_token": delete_token}
+def uploaded(request: Request, shares: Shares, record: Record) -> dict[str, Any]:
+    """What the sender of a file is told. The first use of the signing key in a process may read it from storage."""
+    token = shares.signing.delete_token(record.file_id)
+    return {"file_id": record.file_id, **metadata(request, record), "delete_token": token}
 
 
 def download_page(request: Request, file_id: str) -> str:

@@ -20,6 +20,7 @@ CHUNK_SIZE = 512 * 1024
 KEPT_SIZE = 8 * 1024 * 1024
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 def keep_memory() -> None:
@@ -75,15 +76,18 @@ class Incoming(Generic[S]):
             await self._settle()
             self._pending = self._threads.submit(self._store, self._take())
 
-    async def finish(self, finish: Callable[[S], T]) -> T:
-        """Store what is left, and finish the sink with the function given. Raises what that raises."""
+    async def finish(self, finish: Callable[[S], T], answer: Callable[[T], A]) -> A:
+        """Store what is left, finish the sink with the function given, and make the answer of what that returns.
+
+        Raises what they raise; if that is `answer`, what was sent stays.
+        """
         await self._settle()
         batch = self._take()
 
-        def work() -> T:
+        def work() -> A:
             result = finish(self._store(batch))
             self._finished = True
-            return result
+            return answer(result)
 
         self._pending = finishing = self._threads.submit(work)
         return await asyncio.wrap_future(finishing)
