@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
     }
     print(f"{about['at'][:10]}, {os.cpu_count()} processors, {chosen.rounds} rounds, sizes times {scale:g}")
     print(", ".join(f"{name} {number}" for name, number in peers.versions().items()))
+    path = chosen.results / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
     results: dict[str, Result] = {}
     for name in chosen.parts or parts:
         began = time.monotonic()
@@ -72,8 +73,8 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
         for title, drawing in results[name].plots.items():
             chosen.results.mkdir(parents=True, exist_ok=True)
             (chosen.results / f"{title}.svg").write_text(drawing)
-    path = chosen.results / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
-    write_json(path, about, results)
+        # After each, since a later one may fail.
+        write_json(path, about, results)
     print(f"\nEvery figure is in {path}.")
     return 0
 

@@ -29,6 +29,8 @@ MIB = 1024 * 1024
 SIZE = 1024 * MIB
 PART = 64 * MIB
 PARALLEL = (1, 4, 16)
+# Of SeaweedFS, for all that is sealed and deleted again.
+VOLUMES = 400
 
 
 class Traffic:
@@ -55,8 +57,8 @@ class Traffic:
 def sealing(setup: Setup) -> Result:
     """P12, on both servers: what passes through us, and how long it takes with more copies at once."""
     result = Result()
-    for name, server in (("moto", moto_server), ("SeaweedFS", seaweedfs)):
-        with server() as running, environment(running.environment()):
+    for name, server in (("moto", moto_server()), ("SeaweedFS", seaweedfs(VOLUMES))):
+        with server as running, environment(running.environment()):
             result.add(_on(name, running, setup))
     return result
 

@@ -96,10 +96,11 @@ def moto_server(**environment: str) -> Iterator[S3Server]:
 
 
 @contextlib.contextmanager
-def seaweedfs() -> Iterator[S3Server]:
+def seaweedfs(volumes: int = 100) -> Iterator[S3Server]:
     """SeaweedFS: all of its servers in one process, over a directory that goes with it.
 
-    A bucket takes several of its volumes at once, so tests should share one.
+    A bucket takes several of its volumes at once, so tests should share one. Each has 64 MiB, in which what was deleted
+    goes on taking room for some minutes.
     """
     roles = ("s3", "master", "volume", "filer")
     with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as name:
@@ -126,7 +127,7 @@ def seaweedfs() -> Iterator[S3Server]:
                 "-s3.port.lance=0",
                 "-master.telemetry=false",
                 "-master.volumeSizeLimitMB=64",
-                "-volume.max=100",
+                f"-volume.max={volumes}",
             ]
 
         # It refuses who does not sign. To stop in good order takes it 15 s, for data that nobody will read.
