@@ -8,7 +8,7 @@ file's size.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor, Future, wait
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -140,7 +140,7 @@ class Outgoing:
         self._threads = threads
         self._ahead: Future[bytes] | None = None
 
-    async def chunks(self) -> AsyncIterator[bytes | memoryview]:
+    async def chunks(self) -> AsyncGenerator[bytes | memoryview, None]:
         chunk: bytes | memoryview = self._first
         while chunk:
             ready = self._source.read_ready(CHUNK_SIZE)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator
 
 from shared.errors import StorageFull, StorageUnavailable
@@ -70,7 +69,7 @@ def read_cached(file: int, size: int, start: int) -> memoryview | None:
 
     It does not wait for a disk (preadv2(2), RWF_NOWAIT), so it may be called from an event loop.
     """
-    if not sys.platform.startswith("linux"):
+    if not hasattr(os, "RWF_NOWAIT"):
         return None
     buffer = bytearray(size)
     try:

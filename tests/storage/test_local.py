@@ -95,15 +95,15 @@ def test_a_reader_is_not_disturbed_when_its_object_is_deleted(directory: LocalSt
     reader.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what it has in memory")
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what it has in memory")
 def test_what_was_just_written_is_ready(directory: LocalStore) -> None:
     directory.put(KEY, b"0123456789")
     with contextlib.closing(directory.open(KEY, 0, 9)) as reader:
         first = reader.read_ready(4)
         if first is None:
             pytest.skip("the file system cannot tell")
-        assert first == b"0123"
-        assert reader.read_ready(100) == b"45678"
+        assert bytes(first) == b"0123"
+        assert bytes(reader.read_ready(100) or b"") == b"45678"
         assert reader.read_ready(100) is None
 
 
@@ -116,7 +116,7 @@ def test_what_is_not_ready_is_read_all_the_same(directory: LocalStore, number: i
         assert reader.read(4) == b"0123"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what it has in memory")
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what it has in memory")
 def test_a_disk_that_fails_is_reported_when_asked_what_is_ready(directory: LocalStore) -> None:
     directory.put(KEY, b"0123456789")
     with (
