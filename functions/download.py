@@ -115,7 +115,7 @@ def _send(
     if len(first) == len(span):
         payload.close()
         return Response(first, status, headers)
-    return OutgoingResponse(Outgoing(payload.read, payload.close, first, request.app.state.threads), status, headers)
+    return OutgoingResponse(Outgoing(payload, first, request.app.state.threads), status, headers)
 
 
 def _redirect(request: Request, shares: Shares, found: Stored, counted: bool, headers: dict[str, str]) -> Response:

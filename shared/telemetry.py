@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared import bootstrap
+from shared.garbage import uncollected
 
 NAME = "simple-file-sharing-api"
 NAMESPACE = "SimpleFileSharing"
@@ -34,7 +35,8 @@ def lazily(
 
     @functools.cache
     def built() -> Handler:
-        return _instrumented(build, correlation_id_path, log_keys, cold_starts)
+        with uncollected():
+            return _instrumented(build, correlation_id_path, log_keys, cold_starts)
 
     def handler(event: dict[str, Any], context: Any) -> Any:
         return built()(event, context)

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import bootstrap, telemetry
+from shared.garbage import uncollected
 from shared.http import access_log, openapi, problems
 from shared.http.deadline import Deadline
 from shared.http.edge import Edge
@@ -163,8 +164,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     access_log.mask()
     keep_memory()
     # A wrong setting or a storage that cannot be used is to stop the start, not the first request.
-    await in_thread(app.state.threads, app.state.shares)
-    app.state.tokens()
+    with uncollected():
+        await in_thread(app.state.threads, app.state.shares)
+        app.state.tokens()
     sweeping = asyncio.create_task(_sweep_hourly(app.state.shares))
     yield
     sweeping.cancel()

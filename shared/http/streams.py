@@ -1,13 +1,14 @@
 """Files on their way between a socket and storage.
 
-The event loop never touches storage: every call goes to a thread, and there is always one in flight while the socket is
-served, so that hashing, writing and the network overlap. Memory is bounded by a few batches whatever the file's size.
+The event loop never waits for storage: every call that may wait goes to a thread, and there is one in flight while the
+socket is served, so that hashing, writing and the network overlap. Memory is bounded by a few batches whatever the
+file's size.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor, Future, wait
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -113,24 +114,43 @@ class Incoming(Generic[S]):
             self._sink.abort()
 
 
-class Outgoing:
-    """Bytes being downloaded: read ahead by one chunk, closed however the download ends."""
+class Source(Protocol):
+    """What a download is read from."""
 
-    def __init__(
-        self, read: Callable[[int], bytes], close: Callable[[], None], first: bytes, threads: Executor
-    ) -> None:
-        self._read = read
-        self._close = close
+    def read(self, size: int) -> bytes:
+        """At most `size` next bytes; empty at the end and only there."""
+        ...
+
+    def read_ready(self, size: int) -> memoryview | None:
+        """At most `size` next bytes, if they can be had without waiting; None at the end, or if that cannot be told."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Outgoing:
+    """Bytes being downloaded: read ahead by one chunk, closed however the download ends.
+
+    What can be had at once is read on the event loop, since a thread to read it costs more than reading it.
+    """
+
+    def __init__(self, source: Source, first: bytes, threads: Executor) -> None:
+        self._source = source
         self._first = first
         self._threads = threads
         self._ahead: Future[bytes] | None = None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        chunk = self._first
+    async def chunks(self) -> AsyncGenerator[bytes | memoryview, None]:
+        chunk: bytes | memoryview = self._first
         while chunk:
-            self._ahead = self._threads.submit(self._read, CHUNK_SIZE)
-            yield chunk
-            chunk = await asyncio.wrap_future(self._ahead)
+            ready = self._source.read_ready(CHUNK_SIZE)
+            if ready is not None:
+                yield chunk
+                chunk = ready
+            else:
+                self._ahead = self._threads.submit(self._source.read, CHUNK_SIZE)
+                yield chunk
+                chunk = await asyncio.wrap_future(self._ahead)
 
     async def close(self) -> None:
         await asyncio.shield(asyncio.wrap_future(self._threads.submit(self._finish)))
@@ -138,7 +158,7 @@ class Outgoing:
     def _finish(self) -> None:
         if self._ahead is not None:
             wait([self._ahead])
-        self._close()
+        self._source.close()
 
 
 class OutgoingResponse(StreamingResponse):

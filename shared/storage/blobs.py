@@ -114,6 +114,17 @@ class Payload:
         self._left -= len(data)
         return data
 
+    def read_ready(self, size: int) -> memoryview | None:
+        """At most `size` next bytes, if they can be had without waiting; None at the end, or if that cannot be told.
+
+        Raises like `read`.
+        """
+        if self._first or self._left == 0 or self._reader is None:
+            return None
+        data = self._reader.read_ready(min(size, self._left))
+        self._left -= len(data or b"")
+        return data
+
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()

@@ -15,6 +15,7 @@ BUFFER_SIZE = 1024 * 1024
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CANNOT_READ_CACHED = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 
 
@@ -61,6 +62,23 @@ def read_file(path: str) -> bytes:
         return os.read(file, found.st_size)
     finally:
         os.close(file)
+
+
+def read_cached(file: int, size: int, start: int) -> memoryview | None:
+    """Bytes from `start` on, as many of `size` as lie in memory; None if there are none or no way to tell.
+
+    It does not wait for a disk (preadv2(2), RWF_NOWAIT), so it may be called from an event loop.
+    """
+    if not hasattr(os, "RWF_NOWAIT"):
+        return None
+    buffer = bytearray(size)
+    try:
+        count = os.preadv(file, [buffer], start, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno in _CANNOT_READ_CACHED:
+            return None
+        raise
+    return memoryview(buffer)[:count] if count else None
 
 
 def write_all(file: int, data: bytes) -> None:

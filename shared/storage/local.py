@@ -29,6 +29,7 @@ from shared.storage.filesystem import (
     copy_range,
     failure,
     open_file,
+    read_cached,
     read_file,
     sync_directory,
     translated,
@@ -363,6 +364,12 @@ class LocalReader:
         with translated():
             data = os.pread(self._file, min(size, self._stop - self._position), self._position)
         self._position += len(data)
+        return data
+
+    def read_ready(self, size: int) -> memoryview | None:
+        with translated():
+            data = read_cached(self._file, min(size, self._stop - self._position), self._position)
+        self._position += len(data or b"")
         return data
 
     def close(self) -> None:

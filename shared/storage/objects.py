@@ -127,6 +127,13 @@ class Reader(Protocol):
         """
         ...
 
+    def read_ready(self, size: int) -> memoryview | None:
+        """At most `size` next bytes, if they can be had without waiting; None at the end, or if that cannot be told.
+
+        Raises like `read`.
+        """
+        ...
+
     def close(self) -> None: ...
 
 

@@ -231,6 +231,9 @@ class S3Reader:
         with translated(""):
             return self._body.read(size)
 
+    def read_ready(self, size: int) -> None:
+        return None
+
     def close(self) -> None:
         self._body.close()
 

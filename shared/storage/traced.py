@@ -152,6 +152,9 @@ class _TracedReader:
         with self._store.subsegment("Reader.read", self._key):
             return self._reader.read(size)
 
+    def read_ready(self, size: int) -> memoryview | None:
+        return self._reader.read_ready(size)
+
     def close(self) -> None:
         self._reader.close()
 

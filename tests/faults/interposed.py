@@ -158,6 +158,9 @@ class _Reader:
     def read(self, size: int) -> bytes:
         return self._store.call("read on", self._key, lambda: self._reader.read(size))
 
+    def read_ready(self, size: int) -> memoryview | None:
+        return self._store.call("read on", self._key, lambda: self._reader.read_ready(size))
+
 
 class _Writer:
     def __init__(self, store: InterposedStore, key: str, writer: Writer) -> None:

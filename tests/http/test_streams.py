@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import platform
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from shared.http.streams import Outgoing
 
 ROOT = Path(__file__).parents[2]
 PAGES = 1024  # of 4 KiB, in one batch below
@@ -31,3 +37,58 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=60)
     assert int(run.stdout) < PAGES
+
+
+class Pieces:
+    """A source of these pieces, of which those that are memoryviews are ready."""
+
+    def __init__(self, *pieces: bytes | memoryview) -> None:
+        self.left = list(pieces)
+        self.threads: list[threading.Thread] = []
+        self.closed = False
+
+    def read(self, size: int) -> bytes:
+        assert not self.closed
+        self.threads.append(threading.current_thread())
+        return bytes(self.left.pop(0)) if self.left else b""
+
+    def read_ready(self, size: int) -> memoryview | None:
+        self.threads.append(threading.current_thread())
+        piece = self.left[0] if self.left else None
+        if not isinstance(piece, memoryview):
+            return None
+        del self.left[0]
+        return piece
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def sent(source: Pieces, most: int) -> list[bytes]:
+    """At most so many chunks of a download, which ends then."""
+    found: list[bytes] = []
+    with ThreadPoolExecutor(1) as threads:
+        outgoing = Outgoing(source, b"first", threads)
+        async with contextlib.aclosing(outgoing.chunks()) as chunks:
+            async for chunk in chunks:
+                found.append(bytes(chunk))
+                if len(found) == most:
+                    break
+        await outgoing.close()
+    return found
+
+
+def test_what_is_ready_is_sent_without_a_thread_and_the_rest_in_its_order() -> None:
+    source = Pieces(memoryview(b"1"), memoryview(b"2"), b"3", memoryview(b"4"), b"5")
+    assert asyncio.run(sent(source, 100)) == [b"first", b"1", b"2", b"3", b"4", b"5"]
+    assert source.closed
+    here = threading.current_thread()
+    assert [thread is here for thread in source.threads] == [True] * 3 + [False] + [True] * 2 + [False, True, False]
+
+
+@pytest.mark.parametrize("piece", [b"1", memoryview(b"1")], ids=["read ahead", "ready"])
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_download_that_ends_early_is_closed_once_nothing_is_being_read(piece: bytes | memoryview, most: int) -> None:
+    source = Pieces(piece, b"2", b"3")
+    assert asyncio.run(sent(source, most)) == [b"first", b"1"][:most]
+    assert source.closed

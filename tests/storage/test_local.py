@@ -95,6 +95,38 @@ def test_a_reader_is_not_disturbed_when_its_object_is_deleted(directory: LocalSt
     reader.close()
 
 
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what it has in memory")
+def test_what_was_just_written_is_ready(directory: LocalStore) -> None:
+    directory.put(KEY, b"0123456789")
+    with contextlib.closing(directory.open(KEY, 0, 9)) as reader:
+        first = reader.read_ready(4)
+        if first is None:
+            pytest.skip("the file system cannot tell")
+        assert bytes(first) == b"0123"
+        assert bytes(reader.read_ready(100) or b"") == b"45678"
+        assert reader.read_ready(100) is None
+
+
+# On the disk only; a file system that cannot tell (preadv2(2)), as those of a network; a kernel before 4.14.
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_what_is_not_ready_is_read_all_the_same(directory: LocalStore, number: int) -> None:
+    directory.put(KEY, b"0123456789")
+    with contextlib.closing(directory.open(KEY)) as reader, failing("preadv", number):
+        assert reader.read_ready(4) is None
+        assert reader.read(4) == b"0123"
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what it has in memory")
+def test_a_disk_that_fails_is_reported_when_asked_what_is_ready(directory: LocalStore) -> None:
+    directory.put(KEY, b"0123456789")
+    with (
+        contextlib.closing(directory.open(KEY)) as reader,
+        failing("preadv", errno.EIO),
+        pytest.raises(StorageUnavailable),
+    ):
+        reader.read_ready(4)
+
+
 @pytest.mark.parametrize("key", ["", "../one", "/etc/passwd", "a//b", "a/", "a/./b", ".staging/x", "a/.hidden", "é"])
 def test_no_key_leads_out_of_the_directory_or_into_its_own_files(directory: LocalStore, key: str) -> None:
     for use in (directory.read, directory.open, directory.delete, lambda key: directory.put(key, b"")):

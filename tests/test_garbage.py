@@ -1,0 +1,63 @@
+"""How often Python looks for garbage that refers to itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(program: str) -> Any:
+    """What a process of its own prints as JSON, since all of this is of the whole process."""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+def test_what_was_put_together_is_not_looked_through_again() -> None:
+    program = """
+import gc, json
+from shared.garbage import uncollected
+with uncollected():
+    held = [[] for _ in range(100_000)]
+    during = gc.isenabled()
+print(json.dumps([during, gc.isenabled(), any(held[0] is each for each in gc.get_objects())]))
+"""
+    assert run(program) == [False, True, False]
+
+
+def test_a_start_that_fails_leaves_the_collector_on() -> None:
+    program = """
+import gc, json
+from shared.garbage import uncollected
+try:
+    with uncollected():
+        raise ValueError
+except ValueError:
+    print(json.dumps(gc.isenabled()))
+"""
+    assert run(program) is True
+
+
+def test_garbage_of_requests_is_still_found() -> None:
+    program = """
+import json, weakref
+from shared.garbage import uncollected
+
+class Cycle:
+    def __init__(self):
+        self.me = self
+
+with uncollected():
+    pass
+last = weakref.ref(Cycle())
+made = 0
+while last() is not None and made < 1_000_000:
+    made += 1
+    Cycle()
+print(json.dumps(made))
+"""
+    assert 0 < run(program) < 100_000
