@@ -28,7 +28,7 @@ FILES_ON_MOTO = (0, 1_000, 10_000)
 CLIENTS = (1, 4, 16, 64, 256)
 REQUESTS = 2_000
 
-WIDTH, HEIGHT, MARGIN = 480, 300, 60
+WIDTH, HEIGHT, MARGIN = 560, 300, 60
 
 
 def growth(setup: Setup) -> Result:
@@ -174,7 +174,7 @@ def by_clients(setup: Setup) -> tuple[Result, Series]:
             return lambda: load(server.port, requests, clients, expecting(200, DATA)).rate
 
         for clients in CLIENTS:
-            names = f"one hot file, {clients} clients", f"many files, {clients} clients"
+            names = f"one hot file, {clients} at once", f"many files, {clients} at once"
             cases = {names[0]: rate(ids[:1], clients), names[1]: rate(ids, clients)}
             result.add(interleave(cases, min(setup.rounds, 3), "downloads/s", warm_up=False))
             for case, name in zip(series, names, strict=True):
@@ -206,8 +206,10 @@ def plot(axis: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     drawn.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - MARGIN + 36}" text-anchor="middle">{axis}</text>')
     for number, (name, line) in enumerate(lines.items()):
         colour = f"hsl({number * 360 / len(lines):.0f} 70% 40%)"
-        path = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in line)
+        placed = [place(*point) for point in line]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in placed]
         drawn.append(f'<text x="{MARGIN}" y="{HEIGHT + 20 * number}" fill="{colour}">{name}</text>')
     size = f'width="{WIDTH}" height="{HEIGHT + 20 * len(lines)}"'
     namespace = 'xmlns="http://www.w3.org/2000/svg"'
