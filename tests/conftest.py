@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import uuid
@@ -134,11 +135,15 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 def lambda_logging() -> dict[str, LoggerState]:
     """How the functions set up logging with their first event, which all of them have had by now."""
     before = {name: _logger_state(name) for name in LAMBDA_LOGGERS}
+    thresholds = gc.get_threshold()
     with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as environment:
         asyncio.set_event_loop(runner.get_loop())
         _unset_all(environment)
         for handler in {fallback.handler, *(route.handler for route in routes())}:
             httpx.Client(transport=Gateway(only=handler), base_url=f"https://{DOMAIN}").get("/no/such/page")
+    # Here others come and go in the process, and what they leave open is to be found.
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
     _forget_settings()
     made = {name: _logger_state(name) for name in LAMBDA_LOGGERS}
     _set_loggers(before)

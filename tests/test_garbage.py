@@ -29,17 +29,18 @@ print(json.dumps([during, gc.isenabled(), any(held[0] is each for each in gc.get
     assert run(program) == [False, True, False]
 
 
-def test_a_start_that_fails_leaves_the_collector_on() -> None:
+def test_a_start_that_fails_is_as_if_there_had_been_none() -> None:
     program = """
 import gc, json
 from shared.garbage import uncollected
+before = gc.get_threshold()
 try:
     with uncollected():
         raise ValueError
 except ValueError:
-    print(json.dumps(gc.isenabled()))
+    print(json.dumps([gc.isenabled(), gc.get_freeze_count(), gc.get_threshold() == before]))
 """
-    assert run(program) is True
+    assert run(program) == [True, 0, True]
 
 
 def test_garbage_of_requests_is_still_found() -> None:

@@ -26,12 +26,14 @@ _MAX_BOUNDARY_LENGTH = 70
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER_BYTES = 4096
 
-# Possessive, so that a value which never closes its quotes fails in one pass. A quoted backslash is consumed together
-# with what follows it, which is all that is needed to find the closing quote.
+# Possessive where one character is repeated, and each group has one reading only, so that a value which never closes
+# its quotes fails in time proportional to its length. Possessive groups match too much in Python before 3.11.5
+# (python/cpython#106052). A quoted backslash is consumed together with what follows it, which is all that is needed to
+# find the closing quote.
 _PARAMETER = re.compile(
     r"[ \t]*+;[ \t]*+"
     r"(?:(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+=[ \t]*+"
-    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*+)"|(?P<bare>[^\s;"]++)))?+'
+    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s;"]++)))?'
 )
 # Browsers do not escape backslashes, so only these two pairs are pairs: `C:\Users\r.txt` keeps its separators.
 _QUOTED_PAIR = re.compile(r'\\(["\\])')

@@ -23,10 +23,11 @@ _ATTR_CHARS = "!#$&+^`|"
 _NOT_PLAIN = re.compile(r'[^ -~]|["\\%]')
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*+"'
+_QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
 
-# Possessive throughout: a run of spaces and semicolons has many readings, and backtracking would try them all.
-_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*+;[ \t]*+(?:{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))?+)*+")
+# Possessive, since a run of spaces has many readings, and backtracking would try them all. Not so the groups, of which
+# each has one reading only: Python before 3.11.5 takes half of a possessive group for a match (python/cpython#106052).
+_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*+;[ \t]*+(?:{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))?)*")
 
 
 def joined(headers: Headers) -> dict[str, str]:

@@ -44,7 +44,7 @@ _OPAQUE_TAG = r'"[!#-~\x80-\xff]*+"'
 _STRONG_TAG = re.compile(_OPAQUE_TAG)
 
 # An element ends where a comma or the value ends, not at the first comma: a tag may hold commas (RFC 9110 §8.8.3).
-_LISTED_TAG = re.compile(rf"(?:^|,)[ \t]*+(W/)?+({_OPAQUE_TAG})[ \t]*+(?=,|$)")
+_LISTED_TAG = re.compile(rf"(?:^|,)[ \t]*+(W/)?({_OPAQUE_TAG})[ \t]*+(?=,|$)")
 
 # `[0-9]`, because `\d` and `int()` take digits of every script; int() takes signs and underscores, too.
 _ONE_RANGE = re.compile(r"(?i:bytes)=[ \t]*+(?:([0-9]++)-([0-9]*+)|-([0-9]++))[ \t]*+")

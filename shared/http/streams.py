@@ -1,8 +1,7 @@
 """Files on their way between a socket and storage.
 
-The event loop never waits for storage: every call that may wait goes to a thread, and there is one in flight while the
-socket is served, so that hashing, writing and the network overlap. Memory is bounded by a few batches whatever the
-file's size.
+The event loop never waits for storage: a call that may wait goes to a thread and runs while the socket is served, so
+that hashing, writing and the network overlap. Memory is bounded by a few batches whatever the file's size.
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ class Source(Protocol):
         ...
 
     def read_ready(self, size: int) -> memoryview | None:
-        """At most `size` next bytes, if they can be had without waiting; None at the end, or if that cannot be told."""
+        """At most `size` next bytes that can be had without waiting, perhaps fewer; else None, as at the end."""
         ...
 
     def close(self) -> None: ...
@@ -141,16 +140,21 @@ class Outgoing:
         self._ahead: Future[bytes] | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes | memoryview, None]:
-        chunk: bytes | memoryview = self._first
+        chunk: bytes | memoryview
+        chunk, self._first = self._first, b""
         while chunk:
             ready = self._source.read_ready(CHUNK_SIZE)
             if ready is not None:
                 yield chunk
+                # A server does not suspend while its socket takes everything, nor once the client has gone: without
+                # this, nothing else would have its turn until the end of the file, and no cancellation would arrive.
+                await asyncio.sleep(0)
                 chunk = ready
             else:
                 self._ahead = self._threads.submit(self._source.read, CHUNK_SIZE)
                 yield chunk
                 chunk = await asyncio.wrap_future(self._ahead)
+                self._ahead = None
 
     async def close(self) -> None:
         await asyncio.shield(asyncio.wrap_future(self._threads.submit(self._finish)))

@@ -115,9 +115,9 @@ class Payload:
         return data
 
     def read_ready(self, size: int) -> memoryview | None:
-        """At most `size` next bytes, if they can be had without waiting; None at the end, or if that cannot be told.
+        """At most `size` next bytes that can be had without waiting, perhaps fewer than there are; else None.
 
-        Raises like `read`.
+        That is also at the end, and where it cannot be told or goes wrong: only `read` tells these apart.
         """
         if self._first or self._left == 0 or self._reader is None:
             return None

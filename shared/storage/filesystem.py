@@ -15,7 +15,6 @@ BUFFER_SIZE = 1024 * 1024
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_CANNOT_READ_CACHED = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 
 
@@ -65,7 +64,7 @@ def read_file(path: str) -> bytes:
 
 
 def read_cached(file: int, size: int, start: int) -> memoryview | None:
-    """Bytes from `start` on, as many of `size` as lie in memory; None if there are none or no way to tell.
+    """Bytes from `start` on, as many of `size` as lie in memory; None if there are none, or it cannot be told.
 
     It does not wait for a disk (preadv2(2), RWF_NOWAIT), so it may be called from an event loop.
     """
@@ -74,10 +73,9 @@ def read_cached(file: int, size: int, start: int) -> memoryview | None:
     buffer = bytearray(size)
     try:
         count = os.preadv(file, [buffer], start, os.RWF_NOWAIT)
-    except OSError as error:
-        if error.errno in _CANNOT_READ_CACHED:
-            return None
-        raise
+    except OSError:
+        # On the disk only, a file system that does not know the call, or a fault: the read that waits will tell.
+        return None
     return memoryview(buffer)[:count] if count else None
 
 

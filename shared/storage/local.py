@@ -367,8 +367,7 @@ class LocalReader:
         return data
 
     def read_ready(self, size: int) -> memoryview | None:
-        with translated():
-            data = read_cached(self._file, min(size, self._stop - self._position), self._position)
+        data = read_cached(self._file, min(size, self._stop - self._position), self._position)
         self._position += len(data or b"")
         return data
 

@@ -128,9 +128,9 @@ class Reader(Protocol):
         ...
 
     def read_ready(self, size: int) -> memoryview | None:
-        """At most `size` next bytes, if they can be had without waiting; None at the end, or if that cannot be told.
+        """At most `size` next bytes that can be had without waiting, perhaps fewer than there are; else None.
 
-        Raises like `read`.
+        That is also at the end, and where it cannot be told or goes wrong: only `read` tells these apart.
         """
         ...
 

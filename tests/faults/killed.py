@@ -28,7 +28,19 @@ from shared.storage import objects
 from shared.storage.local import STAGING, LocalStore
 from shared.sweeping import Sweep
 
-STEPS = ("open", "write", "pwrite", "copy_file_range", "fsync", "replace", "unlink", "mkdir", "rmdir", "close")
+STEPS = (
+    "open",
+    "write",
+    "pwrite",
+    "copy_file_range",
+    "fsync",
+    "replace",
+    "rename",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "close",
+)
 # Hours by which everything that is over, or has no record, has been swept.
 SWEEPS = (7 * 24 + 2, 7 * 24 + 27, 7 * 24 + 52, 7 * 24 + 77)
 DATA = b"0123456789" * 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -58,6 +59,7 @@ FAULTS: dict[str, Callable[[AWSPreparedRequest, Send], AWSResponse]] = {
     "SlowDown": answered(503, "SlowDown"),
     "InternalError": answered(500, "InternalError"),
     "ConditionalRequestConflict": answered(409, "ConditionalRequestConflict"),
+    "PreconditionFailed": answered(412, "PreconditionFailed"),
     "AccessDenied": answered(403, "AccessDenied"),
     "RequestTimeTooSkewed": answered(403, "RequestTimeTooSkewed"),
     "dropped": dropped,
@@ -65,7 +67,11 @@ FAULTS: dict[str, Callable[[AWSPreparedRequest, Send], AWSResponse]] = {
     "hanging": hanging,
 }
 # What is over by itself, and what botocore or we try again.
-PASSING = FAULTS.keys() - {"AccessDenied", "RequestTimeTooSkewed", "ConditionalRequestConflict"}
+PASSING = FAULTS.keys() - {"AccessDenied", "RequestTimeTooSkewed", "ConditionalRequestConflict", "PreconditionFailed"}
+
+
+# What alone is ever answered 412.
+CONDITIONS = {"If-Match", "If-None-Match"}
 
 
 class Line:
@@ -77,11 +83,17 @@ class Line:
 
     def begin(self, fault: str | None, number: int, *, lasting: bool) -> None:
         self._fault, self._number, self._lasting = fault, number, lasting
-        self.requests = 0
+        self._requests = 0
         self.struck = False
 
+    def mend(self) -> None:
+        """From here on nothing goes wrong; whether something did is still to be seen."""
+        self._fault = None
+
     def __call__(self, session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
-        position, self.requests = self.requests, self.requests + 1
+        if self._fault == "PreconditionFailed" and not CONDITIONS & set(request.headers):
+            return self._send(session, request)
+        position, self._requests = self._requests, self._requests + 1
         due = position >= self._number if self._lasting else position == self._number
         if self._fault is None or not due:
             return self._send(session, request)
@@ -110,32 +122,33 @@ def faulty(in_bucket: Objects, loop: asyncio.AbstractEventLoop, line: Line, monk
 
 
 # What differs to us; the others are tried by `make fuzz`.
-USUAL = ["SlowDown", "ConditionalRequestConflict", "AccessDenied", "answer lost", "hanging"]
+USUAL = ["SlowDown", "ConditionalRequestConflict", "PreconditionFailed", "AccessDenied", "answer lost", "hanging"]
 
 
 @pytest.mark.parametrize("fault", USUAL if EFFORT == 1 else FAULTS)
 def test_a_life_of_a_file_with_every_request_at_fault(faulty: Faulty, line: Line, fault: str) -> None:  # C147, C143
     api = faulty.api
-    cap = text_part("max_downloads", b"1000")
-    steady = api.post(form(cap, file_part(DIGITS))).json()["file_id"]
+    cap = 1000
+    first = api.post(form(text_part("max_downloads", b"%d" % cap), file_part(DIGITS))).json()
+    steady = first["file_id"]
+    owner = {"X-Delete-Token": first["delete_token"], "Content-Type": "application/json"}
     count, acknowledged, refusals = 0, {steady}, 0
 
     def upload() -> None:
         nonlocal refusals
         answer = api.post(form(file_part(DIGITS)))
-        struck = line.struck
-        line.begin(None, 0, lasting=False)
+        line.mend()
         if answer.status_code == 201:
             acknowledged.add(answer.json()["file_id"])
         else:
-            assert struck
+            assert line.struck
             is_clear(answer)
             refusals += 1
 
     def download() -> None:
         nonlocal count, refusals
         answer = api.download(steady)
-        line.begin(None, 0, lasting=False)
+        line.mend()
         now = api.count(steady)
         if answer.status_code == 200:
             assert answer.content == DIGITS
@@ -146,28 +159,46 @@ def test_a_life_of_a_file_with_every_request_at_fault(faulty: Faulty, line: Line
             refusals += 1
         count = now
 
+    def change() -> None:
+        nonlocal cap, refusals
+        answer = api.request("PATCH", f"/file/{steady}", owner, json.dumps({"max_downloads": cap + 1}).encode())
+        line.mend()
+        now = api.metadata(steady)["max_downloads"]
+        if answer.status_code == 200:
+            assert now == cap + 1
+        else:
+            is_clear(answer)
+            assert now in (cap, cap + 1)
+            refusals += 1
+        cap = now
+
     def delete() -> None:
         nonlocal refusals
-        line.begin(None, 0, lasting=False)
+        line.mend()
         made = api.post(form(file_part(DIGITS))).json()
         line.begin(*armed, lasting=lasting)
-        owner = {"X-Delete-Token": made["delete_token"]}
-        answer = api.request("DELETE", f"/file/{made['file_id']}", owner)
-        line.begin(None, 0, lasting=False)
+        token = {"X-Delete-Token": made["delete_token"]}
+        answer = api.request("DELETE", f"/file/{made['file_id']}", token)
+        line.mend()
         if answer.status_code != 204:
             is_clear(answer)
             refusals += 1
-            assert api.request("DELETE", f"/file/{made['file_id']}", owner).status_code in (204, 404)
+            assert api.request("DELETE", f"/file/{made['file_id']}", token).status_code in (204, 404)
         assert api.download(made["file_id"]).status_code == 404
 
-    for lasting, act in itertools.product((False, True), (upload, download, delete)):
-        for number in range(4 if act is not delete else 6):
+    positions = 0
+    for lasting, act in itertools.product((False, True), (upload, download, change, delete)):
+        for number in itertools.count():
             armed = (fault, number)
             line.begin(*armed, lasting=lasting)
             act()
+            if not line.struck:
+                break
+            positions += 1
             if not lasting and fault in PASSING and fault != "hanging":
                 # One fault that is over by itself is nothing that a client hears of.
                 assert refusals == 0, (act, number)
+    assert positions >= (8 if fault == "PreconditionFailed" else 30)
     assert refusals
 
     listed = api.listing().keys()

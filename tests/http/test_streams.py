@@ -8,12 +8,14 @@ import platform
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from starlette.types import Message
 
-from shared.http.streams import Outgoing
+from shared.http.streams import Outgoing, OutgoingResponse
 
 ROOT = Path(__file__).parents[2]
 PAGES = 1024  # of 4 KiB, in one batch below
@@ -40,16 +42,19 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 class Pieces:
-    """A source of these pieces, of which those that are memoryviews are ready."""
+    """A source of these pieces, of which memoryviews are ready. What is read in a thread takes a moment."""
 
     def __init__(self, *pieces: bytes | memoryview) -> None:
         self.left = list(pieces)
         self.threads: list[threading.Thread] = []
-        self.closed = False
+        self.reading = False
+        self.closed_while_reading: bool | None = None
 
     def read(self, size: int) -> bytes:
-        assert not self.closed
         self.threads.append(threading.current_thread())
+        self.reading = True
+        time.sleep(0.05)
+        self.reading = False
         return bytes(self.left.pop(0)) if self.left else b""
 
     def read_ready(self, size: int) -> memoryview | None:
@@ -61,13 +66,13 @@ class Pieces:
         return piece
 
     def close(self) -> None:
-        self.closed = True
+        self.closed_while_reading = self.reading
 
 
 async def sent(source: Pieces, most: int) -> list[bytes]:
     """At most so many chunks of a download, which ends then."""
     found: list[bytes] = []
-    with ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(2) as threads:
         outgoing = Outgoing(source, b"first", threads)
         async with contextlib.aclosing(outgoing.chunks()) as chunks:
             async for chunk in chunks:
@@ -81,7 +86,7 @@ async def sent(source: Pieces, most: int) -> list[bytes]:
 def test_what_is_ready_is_sent_without_a_thread_and_the_rest_in_its_order() -> None:
     source = Pieces(memoryview(b"1"), memoryview(b"2"), b"3", memoryview(b"4"), b"5")
     assert asyncio.run(sent(source, 100)) == [b"first", b"1", b"2", b"3", b"4", b"5"]
-    assert source.closed
+    assert source.closed_while_reading is False
     here = threading.current_thread()
     assert [thread is here for thread in source.threads] == [True] * 3 + [False] + [True] * 2 + [False, True, False]
 
@@ -91,4 +96,51 @@ def test_what_is_ready_is_sent_without_a_thread_and_the_rest_in_its_order() -> N
 def test_a_download_that_ends_early_is_closed_once_nothing_is_being_read(piece: bytes | memoryview, most: int) -> None:
     source = Pieces(piece, b"2", b"3")
     assert asyncio.run(sent(source, most)) == [b"first", b"1"][:most]
-    assert source.closed
+    assert source.closed_while_reading is False
+
+
+# uvicorn does not suspend while the socket takes everything, nor once the connection is lost.
+async def respond(source: Pieces, *, gone_after: int | None) -> int:
+    """Send an answer to a server that never suspends; how many chunks it was given. The client may leave meanwhile."""
+    given = 0
+    gone = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        nonlocal given
+        given += message["type"] == "http.response.body" and bool(message["body"])
+        if given == gone_after:
+            gone.set()
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    with ThreadPoolExecutor(1) as threads:
+        response = OutgoingResponse(Outgoing(source, b"first", threads), 200, {})
+        await response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
+    return given
+
+
+def test_others_have_their_turn_while_everything_is_ready() -> None:
+    turns: list[int] = []
+    source = Pieces(*[memoryview(b"x")] * 1_000)
+
+    async def other() -> None:
+        while True:
+            turns.append(len(source.left))
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        task = asyncio.create_task(other())
+        assert await respond(source, gone_after=None) == 1_001
+        task.cancel()
+
+    asyncio.run(both())
+    assert len(set(turns)) > 900
+
+
+def test_nothing_more_is_read_once_the_client_has_gone() -> None:
+    source = Pieces(*[memoryview(b"x")] * 1_000)
+    assert asyncio.run(respond(source, gone_after=10)) < 20
+    assert len(source.left) > 980
+    assert source.closed_while_reading is False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +97,26 @@ def test_an_aborted_blob_was_never_there(directory: LocalStore) -> None:
 def test_the_hash_of_a_blob_is_that_of_the_file(directory: LocalStore, data: bytes) -> None:
     write(directory, [data])
     assert hash_blob(directory, FILE_ID, len(data)) == hashlib.sha256(data).hexdigest()
+
+
+def test_what_is_ready_ends_with_the_file(directory: LocalStore) -> None:
+    data = bytes(range(256)) * 1024
+    write(directory, [data])
+    with contextlib.closing(open_payload(directory, FILE_ID, len(data), 0, len(data))) as payload:
+        found = b""
+        while chunk := bytes(payload.read_ready(30_000) or b"") + payload.read(1_000):
+            found += chunk
+        assert found == data
+        assert payload.read_ready(1) is None
+
+
+def test_a_blob_cut_short_while_it_is_read_is_damage(directory: LocalStore) -> None:  # C167
+    data = bytes(200_000)
+    write(directory, [data])
+    with contextlib.closing(open_payload(directory, FILE_ID, len(data), 0, len(data))) as payload:
+        os.truncate(directory.root / blob_key(FILE_ID), 100_000)
+        with pytest.raises(DamagedFile, match="early"):
+            [chunk for _ in range(10) if (chunk := payload.read_ready(30_000) or payload.read(30_000))]
 
 
 def test_a_missing_blob_is_not_found(directory: LocalStore) -> None:

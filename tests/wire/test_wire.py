@@ -133,14 +133,14 @@ def test_a_request_without_exactly_one_valid_host_is_refused(server: Server, hos
         assert everything(connection).startswith(b"HTTP/1.1 400 ")
 
 
-LENGTHS = ["Content-Length: -5", "Content-Length: +5", "Content-Length: 0x5", "Content-Length: 5, 6"]
+LENGTHS = [["-5"], ["+5"], ["0x5"], ["5 5"], ["5, 6"], ["5", "6"], ["1" + "0" * 30]]
 
 
-@pytest.mark.parametrize("length", LENGTHS)
-def test_a_length_that_is_none_is_refused(server: Server, length: str) -> None:  # C076, C077
+@pytest.mark.parametrize("lengths", LENGTHS, ids=" and ".join)
+def test_a_length_that_is_none_is_refused(server: Server, lengths: list[str]) -> None:  # C076, C077
     before = server.stored()
     with server.connect() as connection:
-        connection.sendall(posted(length, body=FORM_HEAD + FORM_TAIL))
+        connection.sendall(posted(*(f"Content-Length: {each}" for each in lengths), body=FORM_HEAD + FORM_TAIL))
         connection.shutdown(socket.SHUT_WR)
         assert everything(connection).startswith(b"HTTP/1.1 400 ")
     assert server.stored() == before
