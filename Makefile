@@ -58,7 +58,7 @@ lint: .venv/.installed-tests ## Check style, types, the layers and the template
 	@$(BIN)/cfn-lint template.yaml
 
 bench: .venv/.installed-tests .venv-bench/.installed ## Measure beside the peers (QUICK=1 a fifth of it, ARGS="p1 p4")
-	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y --no-install-recommends nginx-light; } \
+	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nginx-light; } \
 	    || { echo 'nginx is needed (on Debian or Ubuntu: apt install nginx-light).' >&2; exit 1; }
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 

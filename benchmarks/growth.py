@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import random
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import peers
@@ -66,9 +67,7 @@ def by_size(setup: Setup) -> tuple[Result, Series]:
             trip = _Trip(server, source, size)
             cases = {f"upload of {mebibytes} MiB": trip.up, f"download of {mebibytes} MiB": trip.down}
             result.add(interleave(cases, min(setup.rounds, 3), "MB/s", warm_up=False))
-            memory = f"peak memory with {mebibytes} MiB"
-            result.figures[memory] = [server.memory("VmHWM")]
-            result.units[memory] = "MiB"
+            memory = _memory(result, server, f"{mebibytes} MiB")
         for case, name in zip(series, (*cases, memory), strict=True):
             series[case].append((mebibytes, name))
         shutil.rmtree(setup.work / "growing")
@@ -104,7 +103,7 @@ class _Trip:
 
 
 def by_files(setup: Setup) -> tuple[Result, Series]:
-    """A page of the list, one file's metadata and an upload against how many files there are, here and on moto."""
+    """A page of the list, an upload, and memory, against how many files there are, in a directory and on moto."""
     result = Result()
     series: dict[str, list[tuple[float, str]]] = {}
     stored = 0
@@ -157,28 +156,43 @@ def _with_files(
 
     names = f"upload with {number:,} files, {where}", f"page of 100 of {number:,} files, {where}"
     result.add(interleave(dict(zip(names, (upload, page), strict=True)), min(setup.rounds, 3), "ms"))
-    for case, name in zip((f"upload, {where}, ms", f"page of 100, {where}, ms"), names, strict=True):
+    memory = _memory(result, server, f"{number:,} files, {where}")
+    cases = f"upload, {where}, ms", f"page of 100, {where}, ms", f"peak memory, {where}, MiB"
+    for case, name in zip(cases, (*names, memory), strict=True):
         series.setdefault(case, []).append((max(number, 1), name))
 
 
+def _memory(result: Result, server: peers.Server, what: str) -> str:
+    """Measure the most that a server ever occupied; the name of that figure."""
+    name = f"peak memory with {what}"
+    result.figures[name] = [server.memory("VmHWM")]
+    result.units[name] = "MiB"
+    return name
+
+
 def by_clients(setup: Setup) -> tuple[Result, Series]:
-    """Small counted downloads a second against how many clients come at once."""
+    """Small counted downloads a second, and memory, against how many clients come at once."""
     result = Result()
     ids = fill(setup.work / "crowd", 200)
-    series: dict[str, list[tuple[float, str]]] = {"one hot file, downloads/s": [], "many files, downloads/s": []}
+    series: dict[str, list[tuple[float, str]]] = {
+        "one hot file, downloads/s": [],
+        "many files, downloads/s": [],
+        "peak memory, MiB": [],
+    }
     count = setup.sized(REQUESTS, 256)
-    with peers.ours(setup.work / "crowd") as server:
+    for clients in CLIENTS:
+        with peers.ours(setup.work / "crowd") as server:
 
-        def rate(chosen: Sequence[str], clients: int) -> Callable[[], float]:
-            requests = [get(f"/file/download/{chosen[number % len(chosen)]}") for number in range(count)]
-            return lambda: load(server.port, requests, clients, expecting(200, DATA)).rate
+            def rate(chosen: Sequence[str], server: peers.Server = server, clients: int = clients) -> float:
+                requests = (get(f"/file/download/{chosen[number % len(chosen)]}") for number in range(count))
+                return load(server.port, requests, clients, expecting(200, DATA)).rate
 
-        for clients in CLIENTS:
             names = f"one hot file, {clients} at once", f"many files, {clients} at once"
-            cases = {names[0]: rate(ids[:1], clients), names[1]: rate(ids, clients)}
-            result.add(interleave(cases, min(setup.rounds, 3), "downloads/s", warm_up=False))
-            for case, name in zip(series, names, strict=True):
-                series[case].append((clients, name))
+            cases = {names[0]: functools.partial(rate, ids[:1]), names[1]: functools.partial(rate, ids)}
+            result.add(interleave(cases, min(setup.rounds, 3), "downloads/s"))
+            memory = _memory(result, server, f"{clients} at once")
+        for case, name in zip(series, (*names, memory), strict=True):
+            series[case].append((clients, name))
     return result, series
 
 

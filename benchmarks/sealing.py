@@ -60,7 +60,14 @@ def sealing(setup: Setup) -> Result:
     for name, server in (("moto", moto_server()), ("SeaweedFS", seaweedfs(VOLUMES))):
         with server as running, environment(running.environment()):
             result.add(_on(name, running, setup))
+    # moto copies in one process of Python, one part after another.
+    first, *_, last = (_case("SeaweedFS", parallel) for parallel in PARALLEL)
+    result.goals.append(Goal("P12", "more copies at once", last, first, most=1))
     return result
+
+
+def _case(name: str, parallel: int) -> str:
+    return f"sealing on {name}, {parallel} at once"
 
 
 def _on(name: str, server: S3Server, setup: Setup) -> Result:
@@ -84,8 +91,8 @@ def _on(name: str, server: S3Server, setup: Setup) -> Result:
         store.delete(blob_key(file_id))
         return took
 
-    cases = {f"sealing on {name}, {parallel} at once": functools.partial(seconds, parallel) for parallel in PARALLEL}
-    result = interleave(cases, max(1, min(setup.rounds, 3)), "s", warm_up=False)
+    cases = {_case(name, parallel): functools.partial(seconds, parallel) for parallel in PARALLEL}
+    result = interleave(cases, setup.rounds, "s", warm_up=False)
     through = f"through us on {name}"
     result.figures[through] = moved
     result.units[through] = "MiB"

@@ -128,7 +128,7 @@ def uploads(setup: Setup) -> Result:
 
         def to_seed() -> float:
             request = post_file("/upload", DATA)
-            return load(seed.port, [request] * seed_count, 1, expecting(200)).rate
+            return load(seed.port, [request] * seed_count, CONNECTIONS, expecting(200)).rate
 
         result = interleave(
             {

@@ -222,15 +222,15 @@ def memory(setup: Setup) -> Result:
 
     def peak(prepare: Callable[[Server], Callable[[], object]]) -> float:
         with _fresh(setup) as server:
-            act = prepare(server)
+            curl(f"{server.url}/health")
             idle = server.memory("VmRSS")
+            act = prepare(server)
             # From here on the peak is counted anew.
             Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
             act()
             return server.memory("VmHWM") - idle
 
     def up(server: Server) -> Callable[[], object]:
-        curl(f"{server.url}/health")
         return lambda: sent.to_us(server)
 
     def down(server: Server) -> Callable[[], object]:
@@ -244,7 +244,7 @@ def memory(setup: Setup) -> Result:
         "MiB over idle",
         warm_up=False,
     )
-    result.goals = [Goal("P3", "peak memory", name, most=32, unit="MiB over idle") for name in list(result.figures)]
+    result.goals = [Goal("P3", f"peak {name}", name, most=32, unit="MiB over idle") for name in list(result.figures)]
     return result
 
 
