@@ -138,7 +138,7 @@ def test_what_is_handed_out_by_link_needs_no_token(api: Api) -> None:
 @pytest.mark.parametrize("asked", [("POST", "/file/upload/"), ("PUT", "/file/upload/digits.txt")])
 def test_a_token_is_asked_for_before_the_body_is_read(
     configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop, asked: tuple[str, str]
-) -> None:  # C177
+) -> None:  # C079, C177
     configure("SHARE_API_TOKEN", TOKENS[0])
     sent: list[Message] = []
 
