@@ -12,6 +12,9 @@ from shared.telemetry import Handler, Observe, lazily
 
 log = logging.getLogger("shared.seal")
 
+# S3's name for the request that completed the object.
+CORRELATION_ID = 'Records[0].responseElements."x-amz-request-id"'
+
 
 class SealFailed(Exception):
     """Some files of an event could not be sealed; the log says why. Lambda is to send it again."""
@@ -40,4 +43,4 @@ def _build(observe: Observe) -> Handler:
     return handle
 
 
-handler = lazily(_build)
+handler = lazily(_build, CORRELATION_ID)

@@ -35,7 +35,7 @@ def main() -> int:
     return 0
 
 
-handler = lazily(_build, cold_starts=False)
+handler = lazily(_build, "id", cold_starts=False)
 
 if __name__ == "__main__":
     sys.exit(main())

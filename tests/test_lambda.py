@@ -22,17 +22,22 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
+from aws_lambda_powertools.utilities.parser.models import APIGatewayProxyEventV2Model, EventBridgeModel, S3Model
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 import functions
 from functions.app import ROUTERS
-from local.emulate import chosen_template, running
+from functions.seal import SealFailed
+from local import artifact
+from local.emulate import running
 from shared import bootstrap
 from shared.http.app import UnexpectedEvent, build_app
 from shared.storage.local import LocalStore
 from shared.storage.objects import ANYTHING, Changed, Condition
 from shared.telemetry import NAME
 from tests.api.client import Api, Objects, WholeApp, blob_key, record_key
+from tests.emulated.deployment import ARTIFACT
 from tests.gateway import DOMAIN, Gateway, LambdaContext, routes
 
 ROOT = Path(__file__).parent.parent
@@ -173,6 +178,14 @@ def test_a_sample_event_is_answered(uploaded: Objects, name: str) -> None:
     assert invoke(function_of(name), sample(name))["statusCode"] == STATUSES[name]
 
 
+MODELS: dict[str, type[BaseModel]] = {"seal": S3Model, "sweep": EventBridgeModel}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_event_is_what_powertools_knows_as_one(name: str) -> None:
+    MODELS.get(name, APIGatewayProxyEventV2Model).model_validate(sample(name))
+
+
 def test_a_sample_event_has_the_length_of_its_body() -> None:
     for event in map(sample, HTTP_SAMPLES):
         body = event.get("body", "")
@@ -183,8 +196,7 @@ def test_a_sample_event_has_the_length_of_its_body() -> None:
 @pytest.fixture(scope="module")
 def invoked() -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
     """The result of a function of the template, each in a process of its own, as `make invoke` gets it."""
-    folder, template, _ = chosen_template(ROOT)
-    with running(folder, template, token=TOKEN) as (runtime, _environment), asyncio.Runner() as runner:
+    with running(ARTIFACT, artifact.load(ARTIFACT), token=TOKEN) as (runtime, _environment), asyncio.Runner() as runner:
 
         def invoke(name: str, event: dict[str, Any]) -> dict[str, Any]:
             logical_id = f"{function_of(name).title().replace('_', '')}Function"
@@ -335,6 +347,34 @@ def asking_for(file_id: str, **headers: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads(json.dumps(sample("download")).replace(FILE_ID, file_id))
     event["headers"] |= headers
     return event
+
+
+def test_a_body_that_a_gateway_may_have_taken_for_text_is_warned_of(
+    storage: Objects, printed: Callable[[], list[dict[str, Any]]]
+) -> None:  # C122
+    text = sample("upload_put") | {"isBase64Encoded": False, "body": "caf\N{REPLACEMENT CHARACTER}"}
+    invoke("upload", text)
+    invoke("upload", text | {"body": "caf"})
+    assert [line["message"][:6] for line in printed() if line.get("level") == "WARNING"] == ["U+FFFD"]
+
+
+@pytest.mark.parametrize(
+    ("name", "correlation_id"),
+    [
+        ("seal", sample("seal")["Records"][0]["responseElements"]["x-amz-request-id"]),
+        ("sweep", sample("sweep")["id"]),
+    ],
+)
+def test_what_is_logged_of_an_event_carries_its_id(
+    storage: Objects, printed: Callable[[], list[dict[str, Any]]], name: str, correlation_id: str
+) -> None:
+    key = sample("seal")["Records"][0]["s3"]["object"]["key"]
+    storage.write(record_key(key.removeprefix("raw/")), b"damaged")
+    with contextlib.suppress(SealFailed):
+        invoke(name, sample(name))
+    lines = [line for line in printed() if "message" in line]
+    assert lines
+    assert {line["correlation_id"] for line in lines} == {correlation_id}
 
 
 def test_what_is_logged_carries_the_id_of_its_request(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,12 @@ def test_only_a_download_may_read_files() -> None:
     assert [module for module in FUNCTIONS if ("s3:GetObject", "files/*") in allowed(module)] == ["download"]
 
 
+def test_whoever_tells_the_count_of_an_older_file_may_read_its_cells() -> None:
+    # A direct upload is completed again by who did not hear of it, and the file may be a hot one by then.
+    readers = {module for module in FUNCTIONS if ("s3:GetObject", "counts/*") in allowed(module)}
+    assert readers == {"get_metadata", "list_metadata", "change", "download", "direct_upload"}
+
+
 def test_the_fallback_may_touch_nothing() -> None:
     assert statements("fallback") == []
 
@@ -324,6 +331,37 @@ def test_the_signing_key_may_be_made_but_not_replaced() -> None:
 def test_the_bucket_outlives_the_stack() -> None:
     for kind in ("AWS::S3::Bucket", "AWS::S3::BucketPolicy"):
         assert (only(kind)["DeletionPolicy"], only(kind)["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_functions_run_on_what_they_are_built_for() -> None:
+    assert GLOBALS["Runtime"] == "python3.13"
+    assert GLOBALS["Architectures"] == [{"Ref": "Architecture"}]
+    assert TEMPLATE["Parameters"]["Architecture"]["Default"] == "arm64"
+
+
+def test_every_route_is_throttled_by_the_parameters() -> None:
+    settings = only("AWS::Serverless::HttpApi")["Properties"]["DefaultRouteSettings"]
+    assert settings["ThrottlingRateLimit"] == {"Ref": "ThrottlingRate"}
+    assert settings["ThrottlingBurstLimit"] == {"Ref": "ThrottlingBurst"}
+
+
+def test_a_sweep_that_fails_or_does_not_start_is_kept_in_a_queue() -> None:
+    (queue,) = resources("AWS::SQS::Queue")
+    arn = {"Fn::GetAtt": [queue, "Arn"]}
+    sweep = TEMPLATE["Resources"]["SweepFunction"]["Properties"]
+    assert sweep["DeadLetterQueue"] == {"Type": "SQS", "TargetArn": arn}
+    (schedule,) = sweep["Events"].values()
+    assert schedule["Properties"]["DeadLetterConfig"] == {"Arn": arn}
+
+
+def test_the_readme_lists_every_parameter_with_its_default() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, parameter in TEMPLATE["Parameters"].items():
+        row = re.search(rf"^\| [^|]*`{name}`[^|]*\| ([^|]*)\|", readme, re.MULTILINE)
+        assert row is not None, name
+        default = parameter.get("Default", "")
+        assert str(default) in row[1], name
+        assert default != "" or "none" in row[1] or name == "PublicUrl"
 
 
 def test_the_bucket_is_private() -> None:

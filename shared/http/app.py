@@ -99,6 +99,8 @@ def lambda_handler(*routers: APIRouter, shares: Callable[[], Shares] = bootstrap
         adapter = Mangum(Deadline(app, _time_left), lifespan="off", text_mime_types=text_types)
 
         def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+            if not event.get("isBase64Encoded") and "\N{REPLACEMENT CHARACTER}" in (event.get("body") or ""):
+                log.warning("U+FFFD in a body that came as text: a gateway may have taken bytes for it")
             answer = adapter(_complete(event), context)
             made = _file_id(answer["headers"].get("location", "").rpartition("/")[2])
             log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=made)

@@ -21,6 +21,7 @@ from shared.sharing import Shares
 from shared.storage.local import LocalStore
 from shared.tokens import Tokens
 from tests.api.client import DIGITS, Api, DirectoryObjects, WholeApp, file_part, form, problem, text_part
+from tests.api.test_direct_upload import DirectUpload
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 250_000, tzinfo=UTC)
 HOUR = 3600
@@ -81,6 +82,16 @@ def test_a_file_is_there_until_a_second_before(timed: Api, clock: Clock) -> None
     assert timed.download(file_id, "HEAD").status_code == 200
     assert timed.metadata(file_id)["download_count"] == 1
     assert set(timed.listing()) == {file_id}
+
+
+def test_an_upload_in_parts_is_over_after_a_week(timed: Api, clock: Clock) -> None:
+    upload = DirectUpload(timed)
+    url, part = upload.url(2), upload.send(1, DIGITS)
+    clock.now = NOON + timedelta(days=7) - SECOND
+    assert upload.parts() == [{**part, "Size": len(DIGITS)}]
+    clock.now = NOON + timedelta(days=7)
+    for answer in (upload.ask("GET"), upload.ask("GET", "/2"), upload.put(url, DIGITS), upload.complete([part])):
+        problem(answer, 404)
 
 
 GONE = {"exactly": timedelta(0), "a second later": SECOND, "a year later": timedelta(days=365)}

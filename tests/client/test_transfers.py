@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.client.conftest import DATA, MIB, SIZE, Client, write_large
+from tests.client.conftest import CLIENT, DATA, MIB, SIZE, Client, write_large
 from tests.client.proxy import Answer, Cut, FirstBytes, HeldUp, Proxy, Seen
 from tests.wire.server import Server, until
 
@@ -28,6 +32,37 @@ def interrupted_upload(client: Client, proxy: Proxy, *arguments: str) -> None:
     process.communicate()
     hold.release()
     proxy.reset()
+
+
+def test_a_terminal_shows_how_far_an_upload_is(client: Client, proxy: Proxy, large: Path) -> None:
+    proxy.before = hold = HeldUp(passing=2)
+    controller, terminal = pty.openpty()
+    seen = ""
+    with os.fdopen(controller, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [sys.executable, str(CLIENT), "up", "large.bin"],
+            cwd=client.here,
+            env=client.environment(COLUMNS="100", TERM="xterm"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+
+        def drawn() -> bool:
+            nonlocal seen
+            # The bar is drawn several times a second.
+            seen += screen.read(65536).decode(errors="replace")
+            done = re.findall(r"large\.bin.*?([\d.]+)/([\d.]+) MiB.*?[\d.]+ [KM]iB/s", seen)
+            return any(0 < float(some) < float(all_) for some, all_ in done)
+
+        try:
+            until(drawn)
+        finally:
+            process.kill()
+            process.wait()
+            hold.release()
 
 
 @pytest.mark.parametrize(

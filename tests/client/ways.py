@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from tests.client.proxy import Proxy
+from tests.emulated.deployment import ARTIFACT
 from tests.servers import S3Server, moto_server, seaweedfs
 from tests.wire.server import ROOT, WITHIN, Server, until
 
@@ -56,7 +57,7 @@ def bucket(folder: Path) -> Iterator[Way]:
 
 
 @contextlib.contextmanager
-def emulated(folder: Path, artifact: Path = ROOT) -> Iterator[Way]:
+def emulated(folder: Path, artifact: Path = ARTIFACT) -> Iterator[Way]:
     """`make emulate`, which wants a token; its template may be that of another folder."""
     with watched(moto_server) as (s3, proxy):
         command = ["--port", "0", "--token", TOKEN, "--artifact", str(artifact), "--s3", proxy.address]
