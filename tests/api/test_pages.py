@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import segno
 
 from tests.api.client import DIGITS, Api, file_part, form, problem, text_part
 
@@ -315,6 +316,18 @@ def test_under_a_public_address_everything_is_under_its_path(quick_api: Api) -> 
     assert response.headers["location"] == f"/share/file/download/{file_id}"
     assert cookie_of(response)["path"] == f"/share/file/download/{file_id}"
     assert cookie_of(response)["secure"] is True
+
+
+def test_the_qr_code_leads_to_the_page(api: Api) -> None:
+    uploaded = api.upload()
+    shown = api.request("GET", f"/download/{uploaded['file_id']}/qr.svg").text
+    expected = segno.make(uploaded["download_page"], micro=False, error="m").svg_inline()
+    assert modules(shown) == modules(expected)
+
+
+def modules(image: str) -> str:
+    """The dark ones of a QR code, as its last path draws them."""
+    return str(re.findall(r' d="([^"]+)"', image)[-1])
 
 
 def test_the_qr_code_is_an_image_of_the_pages_address(api: Api) -> None:
