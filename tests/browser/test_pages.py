@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, Route, expect
+from playwright.sync_api import APIResponse, Browser, BrowserContext, FilePayload, Locator, Page, Route, expect
 
 from tests.browser.conftest import WITHIN
 from tests.wire.server import Server
@@ -184,6 +186,89 @@ def test_a_link_that_is_used_up_says_so(page: Page, context: BrowserContext) -> 
     expect(visitor.get_by_role("heading")).to_have_text("This link is used up")
     no_violations(visitor)
     expect(item(page, "once.txt").locator(".state")).to_have_text("4 bytes · 1 of 1 download, used up")
+
+
+def used_up(page: Page, sent: dict[str, Any]) -> APIResponse:
+    return page.request.get(sent["download_link"])
+
+
+def deleted(page: Page, sent: dict[str, Any]) -> APIResponse:
+    return page.request.delete(f"/file/{sent['file_id']}", headers={"X-Delete-Token": sent["delete_token"]})
+
+
+def locked(page: Page, sent: dict[str, Any]) -> APIResponse:
+    headers = {"X-Delete-Token": sent["delete_token"]}
+    return page.request.patch(f"/file/{sent['file_id']}", headers=headers, data={"password": "x"})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(used_up, "This link is used up"), (deleted, "No such file"), (locked, "The password is needed to download it.")],
+)
+def test_a_file_that_changed_since_its_page_was_opened_is_told_of_in_words(
+    page: Page, change: Callable[[Page, dict[str, Any]], APIResponse], words: str
+) -> None:
+    sent = page.request.put("/file/upload/once.txt?max_downloads=1", data="data").json()
+    page.goto(sent["download_page"])
+    downloads: list[object] = []
+    page.on("download", lambda download: downloads.append(download))
+    assert change(page, sent).ok
+    page.get_by_role("link", name="Download").click()
+    expect(page.get_by_text(words)).to_be_visible()
+    expect(page.get_by_text("begins")).to_have_count(0)
+    assert downloads == []
+
+
+@pytest.mark.parametrize(("status", "words"), [(503, "cannot be downloaded just now"), (None, "out of reach")])
+def test_a_download_that_would_fail_does_not_begin(page: Page, server: Server, status: int | None, words: str) -> None:
+    sent = server.upload([b"data"], 4)
+    page.goto(sent["download_page"])
+    address = "**/file/download/**"
+    page.route(address, lambda route: route.abort() if status is None else route.fulfill(status=status))
+    page.get_by_role("link", name="Download").click()
+    expect(page.locator("#begun")).to_contain_text(words)
+    no_violations(page)
+    page.unroute(address)
+    with page.expect_download():
+        page.get_by_role("link", name="Download").click()
+    expect(page.locator("#begun")).to_contain_text("Your download begins.")
+
+
+@pytest.mark.parametrize("answer", [{"status": 401}, {"status": 302, "headers": {"Location": "/sign-in"}}])
+def test_what_a_gate_in_front_answers_stops_no_download(page: Page, server: Server, answer: dict[str, Any]) -> None:
+    sent = server.upload([b"data"], 4)
+    page.goto(sent["download_page"])
+
+    def let_downloads_through(route: Route) -> None:
+        if route.request.method == "HEAD":
+            route.fulfill(**answer)
+        else:
+            route.continue_()
+
+    page.route("**/file/download/**", let_downloads_through)
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download").click()
+    assert started.value.path().read_bytes() == b"data"
+
+
+def test_a_double_click_is_one_download(page: Page, server: Server) -> None:
+    sent = server.upload([b"data"], 4)
+    page.goto(sent["download_page"])
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download").dblclick()
+    started.value.path()
+    assert server.metadata(sent["file_id"])["download_count"] == 1
+
+
+def test_the_download_needs_no_javascript(chromium: Browser, server: Server) -> None:
+    sent = server.upload([b"data"], 4)
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(sent["download_page"])
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download").click()
+    assert started.value.path().read_bytes() == b"data"
+    context.close()
 
 
 @pytest.mark.parametrize(("downloads", "password"), [("0", ""), ("1.5", ""), ("", " x")])
