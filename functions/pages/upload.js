@@ -105,8 +105,8 @@ async function persistently(attempt, signal) {
     try {
       return await attempt();
     } catch (error) {
-      const passing = !(error instanceof Cancelled) && (!(error instanceof Refused) || error.status === 429 || error.status >= 500);
-      if (!passing || tried === TRIES) throw error;
+      const final = error instanceof Refused && error.status !== 429 && error.status < 500;
+      if (final || error instanceof Cancelled || tried === TRIES) throw error;
       await Promise.race([pause(500 * 2 ** tried), whenAborted(signal)]);
     }
   }
@@ -123,7 +123,8 @@ async function uploadWhole(task) {
   if (task.options.max_downloads) query.set("max_downloads", task.options.max_downloads);
   const headers = { "Content-Type": task.file.type || "application/octet-stream", Accept: "application/json" };
   // A header takes bytes, each written as one character.
-  if (task.options.password) headers["X-Password"] = String.fromCharCode(...new TextEncoder().encode(task.options.password));
+  const { password } = task.options;
+  if (password) headers["X-Password"] = String.fromCharCode(...new TextEncoder().encode(password));
   const url = `${prefix}/file/upload/${encodeURIComponent(task.file.name)}?${query}`;
   const request = await sendWithToken("PUT", url, {
     headers,
@@ -139,8 +140,10 @@ async function uploadInParts(task) {
   const multipart = `${prefix}/file/s3/multipart`;
   const { file, signal } = task;
   const asJson = { "Content-Type": "application/json" };
-  const json = async (method, url, body) =>
-    JSON.parse((await persistently(() => sendWithToken(method, url, { headers: asJson, body, signal }), signal)).responseText);
+  const json = async (method, url, body) => {
+    const request = () => sendWithToken(method, url, { headers: asJson, body, signal });
+    return JSON.parse((await persistently(request, signal)).responseText);
+  };
 
   // Null where the server does not know the upload.
   const ifKnown = (error) => {
@@ -470,7 +473,8 @@ function size(bytes) {
   let power = 0;
   for (; value >= 999.5 && power < units.length - 1; power += 1) value /= 1000;
   const maximumFractionDigits = power === 0 || value >= 99.95 ? 0 : 1;
-  const format = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short", maximumFractionDigits };
+  const unitDisplay = power === 0 ? "long" : "short";
+  const format = { style: "unit", unit: units[power], unitDisplay, maximumFractionDigits };
   return new Intl.NumberFormat("en", format).format(value);
 }
 
