@@ -59,22 +59,23 @@ function send(method, url, { headers = {}, body = null, signal, onProgress } = {
 /** As `send`, with the API token where the server wants one, for which it asks. */
 async function sendWithToken(method, url, options = {}) {
   for (;;) {
-    const token = sessionStorage.getItem("token");
-    const headers = token === null ? options.headers : { ...options.headers, Authorization: `Bearer ${token}` };
+    const sent = token;
+    const headers = sent === null ? options.headers : { ...options.headers, Authorization: `Bearer ${sent}` };
     try {
       return await send(method, url, { ...options, headers });
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== 401 || error.kind !== "token-required") throw error;
-      await askForToken(token, options.signal);
+      await askForToken(sent, options.signal);
     }
   }
 }
 
+let token = stored("token", null, "sessionStorage");
 let asking = null;
 
 /** Wait until there is another token than `refused`. All who wait share one form. */
 async function askForToken(refused, signal) {
-  if (sessionStorage.getItem("token") !== refused) return;
+  if (token !== refused) return;
   asking ??= new Promise((resolve) => {
     const form = $("token-form");
     form.hidden = false;
@@ -82,8 +83,10 @@ async function askForToken(refused, signal) {
     $("token").focus();
     form.onsubmit = (event) => {
       event.preventDefault();
-      sessionStorage.setItem("token", $("token").value.trim());
+      token = $("token").value.trim();
+      store("token", token, "sessionStorage");
       $("token").value = "";
+      passFocus(form, $("pick"));
       form.hidden = true;
       asking = null;
       resolve();
@@ -243,7 +246,7 @@ function remember(task) {
 
 function forget(task) {
   task.begun = null;
-  localStorage.removeItem(memoryKey(task));
+  store(memoryKey(task), null);
 }
 
 /** One file on its way up, and its place on the page. */
@@ -258,12 +261,13 @@ class Task {
     this.state = find(".state");
     this.failure = find(".failure");
     this.retry = find(".retry");
+    this.stop = find(".cancel");
     find("bdi").textContent = file.name;
     this.bar.setAttribute("aria-label", `Upload of ${file.name}`);
     label(this.retry, file.name);
-    label(find(".cancel"), file.name);
+    label(this.stop, file.name);
     this.retry.onclick = () => enqueue(this);
-    find(".cancel").onclick = () => this.cancel();
+    this.stop.onclick = () => this.cancel();
     $("uploads").append(this.element);
   }
 
@@ -274,8 +278,7 @@ class Task {
     this.progress(0);
     try {
       const answer = await (this.file.size <= WHOLE_UP_TO ? uploadWhole(this) : uploadInParts(this));
-      this.remove();
-      shared.add(answer);
+      this.remove(shared.add(answer));
       say(`${this.file.name} is uploaded. Its link is ready.`);
     } catch (error) {
       if (error instanceof Cancelled) return;
@@ -289,6 +292,7 @@ class Task {
 
   waits() {
     this.failure.textContent = "";
+    passFocus(this.retry, this.stop);
     this.retry.hidden = true;
     this.state.textContent = "Waiting";
   }
@@ -315,12 +319,12 @@ class Task {
       sendWithToken("DELETE", address(this.begun)).catch((error) => console.warn(error.message));
       forget(this);
     }
-    this.remove();
+    this.remove($("pick"));
     say(`The upload of ${this.file.name} is cancelled.`);
-    $("pick").focus();
   }
 
-  remove() {
+  remove(next) {
+    passFocus(this.element, next);
     this.element.remove();
     $("uploads-section").hidden = $("uploads").childElementCount === 0;
   }
@@ -351,16 +355,33 @@ async function startMore() {
 // --- what this browser has shared ---
 
 const shared = {
-  files: stored("files", []),
+  // What storage did not take, which no other tab knows of.
+  unsaved: [],
   shown: new Map(),
 
-  add(answer) {
-    const { file_id, original_name, file_size, download_page, delete_token } = answer;
-    this.files.unshift({ file_id, original_name, file_size, download_page, delete_token });
-    store("files", this.files);
-    this.show(this.files[0], answer);
+  /** All of them, the newest first. Read anew each time, since other tabs write the same list. */
+  files() {
+    return [...this.unsaved, ...stored("files", [])];
   },
 
+  /** Returns the field that shows the link. */
+  add(answer) {
+    const { file_id, original_name, file_size, download_page, delete_token } = answer;
+    const file = { file_id, original_name, file_size, download_page, delete_token };
+    const saved = store("files", [file, ...this.files()]);
+    this.unsaved = saved ? [] : [file, ...this.unsaved];
+    return this.show(file, answer);
+  },
+
+  /** Show what another tab has added, and nothing that it has removed. */
+  sync() {
+    const files = this.files();
+    for (const file of [...files].reverse()) if (!this.shown.has(file.file_id)) this.show(file);
+    const kept = new Set(files.map((file) => file.file_id));
+    for (const id of [...this.shown.keys()]) if (!kept.has(id)) this.hide(id);
+  },
+
+  /** Returns the field that shows the link. */
   show(file, metadata) {
     const element = $("shared-item").content.firstElementChild.cloneNode(true);
     const find = (selector) => element.querySelector(selector);
@@ -370,15 +391,16 @@ const shared = {
     link.setAttribute("aria-label", `Link to ${file.original_name}`);
     link.onfocus = () => link.select();
     for (const button of element.querySelectorAll("button")) label(button, file.original_name);
-    find(".copy").onclick = () => copy(link, find(".copy"));
+    find(".copy").onclick = () => copy(link, find(".copy"), find(".failure"));
     find(".qr").onclick = () => toggleCode(file, find(".qr"), find(".code"));
     find(".delete").onclick = () => this.delete(file);
     find(".forget").onclick = () => this.remove(file);
-    this.shown.set(file.file_id, { element, find });
+    this.shown.set(file.file_id, { file, element, find });
     $("shared").prepend(element);
     $("shared-section").hidden = false;
     if (metadata) this.describe(file, metadata);
     else find(".state").textContent = size(file.file_size);
+    return link;
   },
 
   describe(file, metadata) {
@@ -394,15 +416,17 @@ const shared = {
   },
 
   gone(file, words) {
-    const { find } = this.shown.get(file.file_id);
+    const shown = this.shown.get(file.file_id);
+    const { element, find } = shown;
     find(".state").textContent = `${size(file.file_size)} · ${words}`;
-    for (const selector of [".link", ".copy", ".qr", ".delete", ".code"]) find(selector).hidden = true;
     find(".forget").hidden = false;
-    file.gone = true;
+    passFocus(element, find(".forget"));
+    for (const selector of [".link", ".copy", ".qr", ".delete", ".code"]) find(selector).hidden = true;
+    shown.gone = true;
   },
 
   async refresh() {
-    for (const file of this.files.filter((each) => !each.gone)) {
+    for (const { file } of [...this.shown.values()].filter((each) => !each.gone)) {
       try {
         const request = await send("GET", `${prefix}/file/metadata/${file.file_id}`);
         if (this.shown.has(file.file_id)) this.describe(file, JSON.parse(request.responseText));
@@ -416,7 +440,8 @@ const shared = {
   },
 
   async delete(file) {
-    if (!confirm(`Delete ${file.original_name}? Its link will stop working.`)) return;
+    // A name written from right to left would otherwise move the words around it.
+    if (!confirm(`Delete \u2068${file.original_name}\u2069? Its link will stop working.`)) return;
     const { find } = this.shown.get(file.file_id);
     find(".failure").textContent = "";
     try {
@@ -431,23 +456,37 @@ const shared = {
     say(`${file.original_name} is deleted.`);
   },
 
-  remove(file) {
-    this.files = this.files.filter((each) => each.file_id !== file.file_id);
-    store("files", this.files);
-    this.shown.get(file.file_id).element.remove();
-    this.shown.delete(file.file_id);
-    $("shared-section").hidden = this.files.length === 0;
-    $("pick").focus();
+  remove({ file_id }) {
+    const others = (files) => files.filter((each) => each.file_id !== file_id);
+    this.unsaved = others(this.unsaved);
+    store("files", others(stored("files", [])));
+    this.hide(file_id);
+  },
+
+  hide(id) {
+    // Another tab may have been first.
+    if (!this.shown.has(id)) return;
+    const { element } = this.shown.get(id);
+    passFocus(element, $("pick"));
+    element.remove();
+    this.shown.delete(id);
+    $("shared-section").hidden = this.shown.size === 0;
   },
 };
 
-async function copy(link, button) {
+async function copy(link, button, failure) {
+  failure.textContent = "";
   try {
     await navigator.clipboard.writeText(link.value);
   } catch {
-    // Without TLS there is no clipboard to write to but this one.
+    // Without TLS there is no clipboard to write to but this one, which takes what is selected.
+    link.focus();
     link.select();
-    document.execCommand("copy");
+    if (!document.execCommand("copy")) {
+      failure.textContent = "Not copied. Select the link and copy it.";
+      return;
+    }
+    button.focus();
   }
   button.textContent = "Copied";
   say("The link is copied.");
@@ -490,24 +529,34 @@ function label(button, name) {
   button.setAttribute("aria-label", `${button.textContent}: ${name}`);
 }
 
+/** To call before an element goes: what goes with the focus in it would send a keyboard back to the top of the page. */
+function passFocus(element, next) {
+  if (element.contains(document.activeElement)) next.focus();
+}
+
 function say(words) {
   $("news").textContent = words;
 }
 
-function stored(key, otherwise) {
+// Where site data is blocked, naming the area already throws.
+function stored(key, otherwise, area = "localStorage") {
   try {
-    return JSON.parse(localStorage.getItem(key)) ?? otherwise;
+    return JSON.parse(window[area].getItem(key)) ?? otherwise;
   } catch {
     return otherwise;
   }
 }
 
-function store(key, value) {
+/** Whether the value is stored now, or no longer there if it is null. */
+function store(key, value, area = "localStorage") {
   try {
-    localStorage.setItem(key, JSON.stringify(value));
+    if (value === null) window[area].removeItem(key);
+    else window[area].setItem(key, JSON.stringify(value));
+    return true;
   } catch (error) {
     // A full or forbidden storage loses the list when the page is closed, and no file.
     console.warn(error.message);
+    return false;
   }
 }
 
@@ -561,7 +610,11 @@ window.addEventListener("beforeunload", (event) => {
   if (running > 0) event.preventDefault();
 });
 
-for (const file of [...shared.files].reverse()) shared.show(file);
+shared.sync();
+window.addEventListener("storage", (event) => {
+  // No key: all of it was cleared.
+  if (event.key === "files" || event.key === null) shared.sync();
+});
 
 async function refreshForever() {
   for (;;) {

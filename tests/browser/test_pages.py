@@ -8,10 +8,28 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import APIResponse, Browser, BrowserContext, FilePayload, Locator, Page, Route, expect
+from playwright.sync_api import (
+    APIResponse,
+    Browser,
+    BrowserContext,
+    Dialog,
+    FilePayload,
+    Locator,
+    Page,
+    Route,
+    expect,
+)
 
 from tests.browser.conftest import WITHIN
-from tests.wire.server import Server
+from tests.wire.server import Server, until
+
+BLOCKED = """
+    for (const area of ["localStorage", "sessionStorage"]) {
+        const get = () => { throw new DOMException("Access is denied for this document.", "SecurityError"); };
+        Object.defineProperty(window, area, { get });
+    }
+"""
+TOKEN = "a-token-of-thirty-two-characters"
 
 # One server and one browser serve all of them.
 pytestmark = pytest.mark.xdist_group("browser")
@@ -312,17 +330,31 @@ def test_both_pages_are_accessible_and_fit(page: Page, scheme: str, width: int) 
 
 
 def test_a_name_written_from_right_to_left_stays_by_itself(page: Page) -> None:
-    drop(page, ("‮מסמך.pdf", "data"))
-    page.goto(link(page, "מסמך.pdf"))
-    expect(page.locator("h1 bdi")).to_have_text("מסמך.pdf")
+    name = "מסמך.pdf"
+    held = hold(page, "**/file/upload/**")
+    drop(page, (f"\u202e{name}", "data"))
+    expect(page.locator("#uploads bdi")).to_have_text(f"\u202e{name}")
+    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
+    held[0].continue_()
+    expect(page.locator("#shared bdi")).to_have_text(name)
+    asked: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", refuse)
+    item(page, name).get_by_role("button", name="Delete").click()
+    assert asked == [f"Delete \u2068{name}\u2069? Its link will stop working."]
+    page.goto(link(page, name))
+    expect(page.locator("h1 bdi")).to_have_text(name)
     assert page.locator("h1 bdi").evaluate("(name) => getComputedStyle(name).unicodeBidi") == "isolate"
 
 
 def test_the_token_is_asked_for_where_the_server_wants_one(
     context: BrowserContext, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    token = "a-token-of-thirty-two-characters"
-    with Server(tmp_path_factory.mktemp("guarded") / "data", SHARE_API_TOKEN=token) as guarded:
+    with Server(tmp_path_factory.mktemp("guarded") / "data", SHARE_API_TOKEN=TOKEN) as guarded:
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{guarded.port}/")
         expect(page.get_by_label("API token", exact=True)).to_be_hidden()
@@ -331,10 +363,144 @@ def test_the_token_is_asked_for_where_the_server_wants_one(
         page.keyboard.press("Enter")
         expect(page.locator("#token-error")).to_have_text("The server does not accept this token.")
         no_violations(page)
-        page.get_by_label("API token", exact=True).fill(token)
+        page.get_by_label("API token", exact=True).fill(TOKEN)
         page.keyboard.press("Enter")
+        expect(page.get_by_label("API token", exact=True)).to_be_hidden()
+        expect(page.locator("#pick")).to_be_focused()
         expect(item(page, "first.txt")).to_be_visible()
         drop(page, ("second.txt", "data"))
         expect(item(page, "second.txt")).to_be_visible()
-        assert page.evaluate("JSON.stringify(localStorage)").find(token) == -1
+        assert page.evaluate("JSON.stringify(localStorage)").find(TOKEN) == -1
+        page.reload()
+        drop(page, ("third.txt", "data"))
+        expect(item(page, "third.txt")).to_be_visible()
         page.close()
+
+
+def test_files_are_shared_where_site_data_is_blocked(
+    context: BrowserContext, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    context.add_init_script(BLOCKED)
+    with Server(tmp_path_factory.mktemp("guarded") / "data", SHARE_API_TOKEN=TOKEN) as guarded:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{guarded.port}/")
+        drop(page, ("small.txt", "data"))
+        page.get_by_label("API token", exact=True).fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(item(page, "small.txt")).to_be_visible()
+        # In parts, and without a second question.
+        drop(page, ("large.txt", "x" * (4 * 2**20 + 1)))
+        expect(page.locator("#shared .name")).to_have_text(["large.txt", "small.txt"])
+        page.on("dialog", lambda dialog: dialog.accept())
+        item(page, "large.txt").get_by_role("button", name="Delete").click()
+        expect(page.locator("#shared .name")).to_have_text(["small.txt"])
+        page.close()
+
+
+def test_each_tab_shows_what_another_shares_and_deletes(page: Page, context: BrowserContext) -> None:
+    other = context.new_page()
+    other.goto("/")
+    drop(page, ("one.txt", "data"))
+    expect(item(other, "one.txt")).to_be_visible()
+    drop(other, ("two.txt", "data"))
+    expect(page.locator("#shared .name")).to_have_text(["two.txt", "one.txt"])
+    other.on("dialog", lambda dialog: dialog.accept())
+    item(other, "one.txt").get_by_role("button", name="Delete").click()
+    expect(page.locator("#shared .name")).to_have_text(["two.txt"])
+
+
+def test_what_another_tab_has_shared_is_kept_before_it_is_heard_of(context: BrowserContext) -> None:
+    context.add_init_script("addEventListener('storage', (event) => event.stopImmediatePropagation())")
+    pages = [context.new_page() for _ in range(2)]
+    for page in pages:
+        page.goto("/")
+    one, two = pages
+    drop(one, ("one.txt", "data"))
+    expect(item(one, "one.txt")).to_be_visible()
+    until(lambda: "one.txt" in two.evaluate("localStorage.files ?? ''"))
+    drop(two, ("two.txt", "data"))
+    expect(item(two, "two.txt")).to_be_visible()
+    until(lambda: "two.txt" in one.evaluate("localStorage.files"))
+    one.on("dialog", lambda dialog: dialog.accept())
+    item(one, "one.txt").get_by_role("button", name="Delete").click()
+    expect(one.locator("#shared > li")).to_have_count(0)
+    one.reload()
+    expect(one.locator("#shared .name")).to_have_text(["two.txt"])
+    # Its delete token was kept with it.
+    item(one, "two.txt").get_by_role("button", name="Delete").click()
+    expect(one.locator("#shared > li")).to_have_count(0)
+    assert two.request.get(link(two, "two.txt")).status == 404
+
+
+def test_what_does_not_fit_into_storage_is_shown_while_the_page_is_open(page: Page, context: BrowserContext) -> None:
+    other = context.new_page()
+    other.goto("/")
+    page.evaluate("""() => {
+        window.setItem = Storage.prototype.setItem;
+        Storage.prototype.setItem = () => { throw new DOMException("It is full.", "QuotaExceededError"); };
+    }""")
+    drop(page, ("one.txt", "data"))
+    expect(item(page, "one.txt")).to_be_visible()
+    drop(page, ("two.txt", "data"))
+    expect(item(page, "two.txt")).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    item(page, "two.txt").get_by_role("button", name="Delete").click()
+    expect(page.locator("#shared .name")).to_have_text(["one.txt"])
+    drop(other, ("three.txt", "data"))
+    expect(page.locator("#shared .name")).to_have_text(["three.txt", "one.txt"])
+    page.evaluate("() => { Storage.prototype.setItem = window.setItem; }")
+    drop(page, ("four.txt", "data"))
+    expect(item(page, "four.txt")).to_be_visible()
+    page.reload()
+    expect(page.locator("#shared .name")).to_have_text(["four.txt", "one.txt", "three.txt"])
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_link_is_copied(page: Page, context: BrowserContext, *, tls: bool) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    drop(page, ("copied.txt", "data"))
+    if not tls:
+        page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('denied')); }")
+    button = item(page, "copied.txt").locator(".copy")
+    button.click()
+    expect(button).to_have_text("Copied")
+    expect(button).to_be_focused()
+    assert page.evaluate("navigator.clipboard.readText()") == link(page, "copied.txt")
+
+
+def test_a_link_that_cannot_be_copied_is_not_said_to_be(page: Page) -> None:
+    drop(page, ("uncopied.txt", "data"))
+    page.evaluate("""() => {
+        navigator.clipboard.writeText = () => Promise.reject(new Error("denied"));
+        document.execCommand = () => false;
+    }""")
+    shared = item(page, "uncopied.txt")
+    shared.locator(".copy").click()
+    expect(shared.get_by_role("alert")).to_have_text("Not copied. Select the link and copy it.")
+    expect(shared.locator(".copy")).to_have_text("Copy link")
+    expect(shared.locator("input")).to_be_focused()
+
+
+def test_the_focus_stays_with_a_file_as_its_upload_ends(page: Page) -> None:
+    held = hold(page, "**/file/upload/**")
+    drop(page, ("focused.txt", "data"))
+    page.locator("#uploads .cancel").focus()
+    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
+    held[0].abort()
+    page.locator("#uploads").get_by_role("button", name="Retry").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#uploads .cancel")).to_be_focused()
+    until(lambda: bool(page.evaluate("true")) and len(held) == 2)
+    held[1].continue_()
+    expect(item(page, "focused.txt").locator("input")).to_be_focused()
+    page.on("dialog", lambda dialog: dialog.accept())
+    item(page, "focused.txt").get_by_role("button", name="Delete").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#pick")).to_be_focused()
+
+
+def test_an_upload_that_ends_takes_no_focus_from_elsewhere(page: Page) -> None:
+    page.locator("#downloads").focus()
+    drop(page, ("unfocused.txt", "data"))
+    expect(item(page, "unfocused.txt")).to_be_visible()
+    expect(page.locator("#downloads")).to_be_focused()
