@@ -21,8 +21,8 @@ BIN = .venv/bin
 LOCKED = --require-hashes --quiet --disable-pip-version-check
 PIP_INSTALL = $(BIN)/python -m pip install $(LOCKED)
 
-LOCKS = functions/requirements.lock requirements.lock local/requirements.lock tests/requirements.lock \
-    benchmarks/requirements.lock local/sam-requirements.lock local/audit-requirements.lock
+LOCKS = functions/requirements.lock requirements.lock client/requirements.lock local/requirements.lock \
+    tests/requirements.lock benchmarks/requirements.lock local/sam-requirements.lock local/audit-requirements.lock
 
 SAM_BIN = .venv-sam/bin
 # SAM looks for an interpreter of the functions' version on PATH, and its environment has one.
@@ -32,13 +32,16 @@ PACKAGES = .aws-sam/packages-$(ARCH)
 .DEFAULT_GOAL := help
 # Two installations at once in one environment would break each other.
 .NOTPARALLEL:
-.PHONY: help run emulate invoke test lint bench fuzz soak audit lock format build deploy clean
+.PHONY: help run client emulate invoke test lint bench fuzz soak audit lock format build deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.installed ## Start the API (HOST=127.0.0.1 PORT=8080 WORKERS=1)
 	@exec $(BIN)/python -m local.serve --host '$(HOST)' --port '$(PORT)' --workers '$(WORKERS)'
+
+client: .venv/.installed-client ## Install the command `share`, which sends and fetches files
+	@echo 'Installed: $(CURDIR)/$(BIN)/share --help'
 
 emulate: PORT = 8081
 emulate: .venv/.installed-local ## Run the deployment on this machine: the build if it fits, else the source (PORT=8081)
@@ -107,6 +110,12 @@ clean: ## Remove the environments, the build and every cache; uploaded files sta
 	@echo 'Installing what the API and its emulation need ...'
 	@$(PIP_INSTALL) -r local/requirements.lock
 	@touch .venv/.installed $@
+
+.venv/.installed-client: client/requirements.lock client/pyproject.toml .venv/.created
+	@echo 'Installing the client ...'
+	@$(PIP_INSTALL) -r client/requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e ./client
+	@touch $@
 
 .venv/.installed-tests: tests/requirements.lock .venv/.created
 	@echo 'Installing what the API and its tests need ...'

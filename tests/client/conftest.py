@@ -19,7 +19,8 @@ from tests.client.proxy import Proxy
 from tests.client.ways import WAYS, Way
 from tests.wire.server import ROOT, WITHIN, Server
 
-CLIENT = ROOT / "client" / "share.py"
+# The module is found by PYTHONPATH, as `Client.environment` sets it.
+COMMAND = [sys.executable, "-m", "share"]
 
 MIB = 1024 * 1024
 PART = 8 * MIB
@@ -41,12 +42,18 @@ class Client:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "XDG_", "AWS_"))
         }
-        own = {"HOME": str(self.home), "NO_PROXY": "127.0.0.1", "SHARE_SERVER": self.server, "SHARE_TOKEN": self.token}
+        own = {
+            "HOME": str(self.home),
+            "NO_PROXY": "127.0.0.1",
+            "PYTHONPATH": str(ROOT / "client"),
+            "SHARE_SERVER": self.server,
+            "SHARE_TOKEN": self.token,
+        }
         return {**inherited, **own, **more}
 
     def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, str(CLIENT), *arguments],
+            [*COMMAND, *arguments],
             cwd=self.here,
             env=self.environment(**environment),
             stdin=stdin,

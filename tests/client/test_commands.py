@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import runpy
 import stat
 import uuid
 from pathlib import Path
 
 import pytest
+from share.names import safe_name
 
-from tests.client.conftest import CLIENT, Client, make_client
+from tests.client.conftest import Client, make_client
 from tests.client.proxy import Answer, Proxy, Seen
 from tests.wire.server import Server, until
 
@@ -203,7 +203,6 @@ def test_nothing_is_overwritten_without_force(client: Client) -> None:
     ],
 )
 def test_a_name_stays_in_its_directory(name: str, saved: str) -> None:
-    safe_name = runpy.run_path(str(CLIENT))["safe_name"]
     assert safe_name(name) == saved
 
 
@@ -260,13 +259,6 @@ def test_what_is_read_no_further_ends_quietly(client: Client) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-
-
-def test_the_head_of_the_script_and_the_package_need_the_same() -> None:
-    client = Path(__file__).parent.parent.parent / "client"
-    needed = re.search(r"^# (dependencies = .*)$", (client / "share.py").read_text(), re.MULTILINE)
-    assert needed is not None
-    assert needed[1] in (client / "pyproject.toml").read_text().splitlines()
 
 
 def test_help_needs_no_server(client: Client) -> None:

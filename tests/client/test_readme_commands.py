@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import runpy
 import subprocess
 import sys
 import tomllib
@@ -13,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from share.faults import Exit
 
-from tests.client.conftest import CLIENT, make_client
+from tests.client.conftest import COMMAND, make_client
 from tests.conftest import BUCKET
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
@@ -99,15 +99,17 @@ def test_the_readmes_commands(command: Path, address: str, tmp_path: Path) -> No
 
 def test_exit_statuses() -> None:
     documented = {int(status) for status, _ in table("exit status", "meaning")}
-    assert documented == {int(code) for code in runpy.run_path(str(CLIENT))["Exit"]}
+    assert documented == {int(code) for code in Exit}
 
 
-def test_the_script_and_the_package_need_the_same() -> None:
-    # The head of a script: PEP 723.
-    lines = re.findall(r"^# (?!/)(.*)$", CLIENT.read_text().partition("# ///\n")[0], re.MULTILINE)
-    head = tomllib.loads("\n".join(lines))
-    project = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
-    assert head == {name: project[name] for name in ("requires-python", "dependencies")}
+def test_the_package_and_what_is_locked_for_it_name_the_same() -> None:
+    project = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())
+    names = {
+        re.split("[=><]", line)[0]
+        for line in [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    }
+    locked = (ROOT / "client" / "requirements.txt").read_text().splitlines()
+    assert names == {line.partition("==")[0] for line in locked if not line.startswith("#")}
 
 
 @pytest.mark.parametrize("columns", ["40", "60", "120"])
@@ -119,7 +121,7 @@ def test_a_list_shows_whole_ids_however_narrow_the_terminal_is(tmp_path: Path, c
         with os.fdopen(controller, "rb", buffering=0) as shown:
             try:
                 subprocess.run(
-                    [sys.executable, str(CLIENT), "ls"],
+                    [*COMMAND, "ls"],
                     env=client.environment(COLUMNS=columns, TERM="xterm"),
                     stdout=terminal,
                     timeout=WITHIN,

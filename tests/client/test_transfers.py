@@ -7,14 +7,13 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.client.conftest import CLIENT, DATA, MIB, SIZE, Client, write_large
+from tests.client.conftest import COMMAND, DATA, MIB, SIZE, Client, write_large
 from tests.client.proxy import Answer, Cut, FirstBytes, HeldUp, Proxy, Seen
 from tests.wire.server import Server, until
 
@@ -40,7 +39,7 @@ def test_a_terminal_shows_how_far_an_upload_is(client: Client, proxy: Proxy, lar
     seen = ""
     with os.fdopen(controller, "rb", buffering=0) as screen:
         process = subprocess.Popen(
-            [sys.executable, str(CLIENT), "up", "large.bin"],
+            [*COMMAND, "up", "large.bin"],
             cwd=client.here,
             env=client.environment(COLUMNS="100", TERM="xterm"),
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,6 @@
+"""`python -m share`."""
+
+from share.commands import main
+
+if __name__ == "__main__":
+    main()

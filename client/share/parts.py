@@ -1,0 +1,248 @@
+"""Sending a file in parts."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from share.faults import Exit, Fault, Missing, Stopped
+from share.memory import Memory
+from share.server import Patience, Server, check, json_object
+from share.settings import app_dir
+from share.source import Options, Source
+from share.text import printable
+
+MIN_PART = 8 * 1024 * 1024  # S3 wants at least 5 MiB
+STREAM_PART = 16 * 1024 * 1024  # for input of unknown length
+MAX_PARTS = 10_000
+CHUNK = 256 * 1024
+PARALLEL = 4
+PARTS_IN_MEMORY = 256 * 1024 * 1024  # bytes; fewer parts at once when they are large
+
+# Putting a large file together takes a server that copies bytes a while.
+COMPLETION_WAITS = httpx.Timeout(900.0, connect=10.0)  # seconds
+
+
+class DirectUpload:
+    """An upload in parts, which go up side by side and, from a file, can be continued by another process."""
+
+    def __init__(self, server: Server, source: Source, options: Options, advance: Callable[[int], None]) -> None:
+        self._server = server
+        self._source = source
+        self._options = options
+        self._advance = advance
+        self._stop = threading.Event()
+        self._state: dict[str, Any] = {}
+        self._part_size = STREAM_PART if source.size is None else part_size(source.size)
+        self._before = source.identity() if source.path else None
+        self._memory = self._find_memory()
+
+    def _find_memory(self) -> Memory | None:
+        if self._before is None:
+            return None
+        key = hashlib.sha256(f"{self._server.address}\n{self._source.name}\n{self._before}".encode(errors="replace"))
+        return Memory(app_dir() / "unfinished" / f"{key.hexdigest()}.json")
+
+    def run(self, taken: Callable[[bytes], None], head: bytes) -> dict[str, Any] | None:
+        """The server's answer, or None if this server knows no direct upload. `taken` sees every block, in order."""
+        there = self._continued()
+        if there is None:
+            try:
+                self._begin()
+            except Missing:
+                return None
+            there = {}
+        try:
+            tags = self._send_parts(taken, there, head)
+            self._require_unchanged()
+            answer = self._complete(tags)
+        except Missing as error:
+            # Finished, deleted or too old meanwhile: nothing is left that could be continued.
+            self._forget()
+            raise Fault(Exit.NOT_FOUND, f"The server no longer knows this upload. Start it again. ({error})") from error
+        self._forget()
+        return answer
+
+    def _path(self, tail: str = "") -> str:
+        upload_id, key = (quote(self._state[name], safe="") for name in ("uploadId", "key"))
+        return f"/file/s3/multipart/{upload_id}{tail}?key={key}"
+
+    def _begin(self) -> None:
+        announced = {
+            "filename": self._source.name,
+            "type": self._source.content_type,
+            "metadata": self._options.public(),
+            **({} if self._source.size is None else {"size": self._source.size}),
+        }
+        answer = json_object(self._server.request("POST", "/file/s3/multipart", json=announced, with_password=True))
+        upload_id, key = str(answer["uploadId"]), str(answer["key"])
+        self._state = {
+            "key": key,
+            "uploadId": upload_id,
+            "partSize": self._part_size,
+            "options": self._options.fingerprint(upload_id),
+        }
+        if self._memory is not None:
+            self._memory.save(self._state)
+
+    def _continued(self) -> dict[int, tuple[int, str]] | None:
+        """Size and ETag of each part that an earlier run got to the server; None if there is no such run."""
+        state = self._memory.load() if self._memory is not None else None
+        if state is None or set(state) - {"parts"} != {"key", "uploadId", "partSize", "options"}:
+            return None
+        self._state = state
+        if state["options"] != self._options.fingerprint(state["uploadId"]):
+            with contextlib.suppress(Missing):
+                self._server.request("DELETE", self._path())
+            return None
+        self._part_size = int(state["partSize"])
+        try:
+            parts = self._server.request("GET", self._path()).json()
+        except Missing:
+            return self._completed()
+        return {int(part["PartNumber"]): (int(part["Size"]), str(part["ETag"])) for part in parts}
+
+    def _completed(self) -> dict[int, tuple[int, str]] | None:
+        """As `_continued`, where an earlier run may have completed the upload and not heard of it."""
+        named = self._state.get("parts")
+        if named is None or self._source.size is None:
+            return None
+        tags = {int(part["PartNumber"]): str(part["ETag"]) for part in named}
+        try:
+            self._complete(tags)
+        except Missing:
+            return None
+        size = self._source.size
+        return {
+            number: (min(self._part_size, size - (number - 1) * self._part_size), tag) for number, tag in tags.items()
+        }
+
+    def _forget(self) -> None:
+        if self._memory is not None:
+            self._memory.forget()
+
+    def _send_parts(
+        self, taken: Callable[[bytes], None], there: dict[int, tuple[int, str]], head: bytes
+    ) -> dict[int, str]:
+        parallel = max(1, min(PARALLEL, PARTS_IN_MEMORY // self._part_size))
+        slots = threading.Semaphore(parallel)
+        tags: dict[int, str] = {}
+        pool = concurrent.futures.ThreadPoolExecutor(parallel, thread_name_prefix="part")
+        running: list[concurrent.futures.Future[str]] = []
+
+        def send(number: int, block: bytes) -> str:
+            try:
+                tags[number] = tag = self._send_part(number, block)
+                return tag
+            except BaseException:
+                self._stop.set()
+                raise
+            finally:
+                slots.release()
+
+        try:
+            for number, block in enumerate(self._parts(head), start=1):
+                if number > MAX_PARTS:
+                    limit = MAX_PARTS * self._part_size // 2**30
+                    raise Fault(Exit.REFUSED, f"A stream may have at most {limit} GiB.")
+                taken(block)
+                if number in there and there[number][0] == len(block):
+                    tags[number] = there[number][1]
+                    self._advance(len(block))
+                    continue
+                slots.acquire()
+                if self._stop.is_set():
+                    slots.release()
+                    break
+                running.append(pool.submit(send, number, block))
+            raise_first(running)
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+        return tags
+
+    def _parts(self, head: bytes) -> Iterator[bytes]:
+        if head:
+            head += self._source._read(self._part_size - len(head))
+            yield head
+        yield from self._source.blocks(self._part_size)
+
+    def _send_part(self, number: int, block: bytes) -> str:
+        """Send until the server has it. Returns its ETag."""
+        patience = Patience(self._stop)
+        while True:
+            moved = 0
+
+            def body() -> Iterator[bytes]:
+                nonlocal moved
+                for start in range(0, len(block), CHUNK):
+                    if self._stop.is_set():
+                        raise Stopped
+                    chunk = block[start : start + CHUNK]
+                    yield chunk
+                    moved += len(chunk)
+                    self._advance(len(chunk))
+
+            try:
+                # A URL for each attempt, since presigned ones run out while one waits.
+                target = json_object(self._server.request("GET", self._path(f"/{number}")))
+                # The URL is the credential: no token goes with it, whosever host it is.
+                response = self._server.http.put(
+                    str(target["url"]),
+                    content=body(),
+                    headers={"Content-Type": "application/octet-stream", "Content-Length": str(len(block))},
+                )
+                tag = check(response).headers.get("etag")
+            except (Fault, httpx.TransportError) as error:
+                self._advance(-moved)
+                patience.wait_after(error)
+                continue
+            if tag is None:
+                raise Fault(
+                    Exit.REFUSED, "The storage does not say the ETag of a part, so they cannot be put together."
+                )
+            return str(tag)
+
+    def _require_unchanged(self) -> None:
+        if self._before is not None and self._source.identity() != self._before:
+            self._server.request("DELETE", self._path())
+            self._forget()
+            raise Fault(Exit.LOCAL, f"{printable(self._source.name)} changed while it was being sent. Start again.")
+
+    def _complete(self, tags: dict[int, str]) -> dict[str, Any]:
+        parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
+        if self._memory is not None:
+            self._memory.save({**self._state, "parts": parts})
+        # Asking twice does no harm: the second answer is the first one again.
+        return json_object(
+            self._server.request(
+                "POST",
+                self._path("/complete"),
+                json={"parts": parts},
+                timeout=COMPLETION_WAITS,
+                patience=Patience(),
+            )
+        )
+
+
+def part_size(size: int) -> int:
+    """At most 10,000 parts, in whole MiB."""
+    mebibyte = 1024 * 1024
+    return max(MIN_PART, math.ceil(math.ceil(size / MAX_PARTS) / mebibyte) * mebibyte)
+
+
+def raise_first(running: list[concurrent.futures.Future[str]]) -> None:
+    """Wait for all, then raise what went wrong, rather than that others stopped because of it."""
+    concurrent.futures.wait(running)
+    errors = [error for future in running if (error := future.exception()) is not None]
+    errors.sort(key=lambda error: isinstance(error, Stopped))
+    if errors:
+        raise errors[0]

@@ -1,0 +1,58 @@
+"""Following redirects."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator
+
+import httpx
+
+from share.faults import Exit, Fault
+
+MAX_REDIRECTS = 5
+
+
+class Redirected:
+    """GET that follows redirects itself: what belongs to one host is never shown to another.
+
+    A later part is asked for with the ETag that the same host gave, since each host on the way knows its own only.
+    """
+
+    def __init__(self, http: httpx.Client, url: str, password: str | None) -> None:
+        self._http = http
+        self._url = httpx.URL(url)
+        self._password = password
+
+    @contextlib.contextmanager
+    def get(self, offset: int, tags: dict[str, str]) -> Iterator[httpx.Response]:
+        """The bytes from `offset` on, or an error response. `tags`, by origin, is brought up to date."""
+        url = self._url
+        given: dict[str, str] = {}
+        for _ in range(MAX_REDIRECTS):
+            origin = origin_of(url)
+            headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+            if origin == origin_of(self._url) and self._password is not None:
+                credentials = base64.b64encode(f":{self._password}".encode()).decode()
+                headers["Authorization"] = f"Basic {credentials}"
+            if offset:
+                headers["Range"] = f"bytes={offset}-"
+                if origin in tags:
+                    headers["If-Range"] = tags[origin]
+            with self._http.stream("GET", url, headers=headers) as response:
+                if tag := response.headers.get("etag"):
+                    given[origin] = tag
+                if not response.has_redirect_location:
+                    if response.status_code == httpx.codes.OK:
+                        tags.clear()
+                    tags.update(given)
+                    yield response
+                    return
+                url = url.join(response.headers["location"])
+                if url.scheme not in ("http", "https") or (self._url.scheme == "https" and url.scheme != "https"):
+                    raise Fault(Exit.REFUSED, "The server redirects to an address that is not safe.")
+        raise Fault(Exit.REFUSED, "The server redirects in circles.")
+
+
+def origin_of(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode()}"

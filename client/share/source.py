@@ -1,0 +1,101 @@
+"""What is sent: the bytes of a file or a stream, and what its sender chooses for it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import mimetypes
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from share.faults import Exit, Fault
+from share.text import printable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """What the sender chooses for a file."""
+
+    expires_in: int | None
+    max_downloads: int | None
+    password: str | None
+
+    def public(self) -> dict[str, int]:
+        chosen = {"expires_in": self.expires_in, "max_downloads": self.max_downloads}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def fingerprint(self, salt: str) -> str:
+        """Tells whether an upload was begun with the same options, and gives the password to nobody."""
+        chosen = json.dumps([self.expires_in, self.max_downloads, self.password]).encode()
+        return hashlib.scrypt(chosen, salt=salt.encode(), n=2**14, r=8, p=1).hex()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Bytes to send: `size` is None for a stream, `path` for what cannot be read twice."""
+
+    file: BinaryIO
+    name: str
+    content_type: str
+    size: int | None = None
+    path: Path | None = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: str, name: str | None) -> Iterator[Self]:
+        """A file, or with `-` standard input. Raises `Fault`."""
+        if path == "-":
+            chosen = name or "stdin"
+            yield cls(sys.stdin.buffer, chosen, guess_type(chosen))
+            return
+        try:
+            if Path(path).is_dir():
+                raise Fault(
+                    Exit.USAGE,
+                    f"{printable(path)} is a directory. Send it with: tar c DIRECTORY | share up - --name NAME.tar",
+                )
+            file = open(path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise Fault(Exit.LOCAL, f"{printable(path)} cannot be read: {error.strerror}.") from error
+        with file:
+            status = os.fstat(file.fileno())
+            chosen = name or Path(path).name
+            if stat.S_ISREG(status.st_mode):
+                yield cls(file, chosen, guess_type(chosen), status.st_size, Path(path).resolve())
+            else:
+                yield cls(file, chosen, guess_type(chosen))
+
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """All bytes, in blocks of this size; the last one may be shorter, and of nothing there is none."""
+        while block := self._read(size):
+            yield block
+
+    def _read(self, size: int) -> bytes:
+        # One `read` of a pipe may give less than was asked for.
+        block = bytearray()
+        try:
+            while len(block) < size and (data := self.file.read(size - len(block))):
+                block += data
+        except OSError as error:
+            raise Fault(Exit.LOCAL, f"{printable(self.name)} cannot be read: {error.strerror}.") from error
+        return bytes(block)
+
+    def identity(self) -> str:
+        """Changes whenever the file does. Only for files."""
+        status = os.fstat(self.file.fileno())
+        return f"{self.path}\n{status.st_size}\n{status.st_mtime_ns}"
+
+
+def guess_type(name: str) -> str:
+    kind, encoding = mimetypes.guess_type(name)
+    if encoding is not None:
+        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
+            encoding, "application/octet-stream"
+        )
+    return kind or "application/octet-stream"

@@ -1,0 +1,78 @@
+"""Sending a file: small ones in one request, larger ones in parts where the server knows them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from share.parts import CHUNK, DirectUpload
+from share.server import Server, json_object
+from share.source import Options, Source
+
+SMALL = 4 * 1024 * 1024  # bytes that fit into one request everywhere, AWS Lambda included
+
+
+class Upload:
+    """One file on its way up. After `run`, `sha256` and `sent` are those of the bytes that were read."""
+
+    def __init__(self, server: Server, source: Source, options: Options, advance: Callable[[int], None]) -> None:
+        self._server = server
+        self._source = source
+        self._options = options
+        self._advance = advance
+        self._digest = hashlib.sha256()
+        self.sent = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def run(self) -> dict[str, Any]:
+        """The server's answer. Raises `Fault`; what was sent so far stays where it can be continued."""
+        head = b"" if self._source.size is not None and self._source.size > SMALL else self._source._read(SMALL + 1)
+        if (self._source.size is None or self._source.size <= SMALL) and len(head) <= SMALL:
+            return self._put_small(head)
+        answer = DirectUpload(self._server, self._source, self._options, self._advance).run(self._taken, head)
+        return self._put_stream(head) if answer is None else answer
+
+    def _taken(self, block: bytes) -> None:
+        self._digest.update(block)
+        self.sent += len(block)
+
+    def _put_small(self, data: bytes) -> dict[str, Any]:
+        self._taken(data)
+        digest = base64.b64encode(self._digest.digest()).decode()
+        answer = self._put(data, {"Repr-Digest": f"sha-256=:{digest}:", "Content-Length": str(len(data))})
+        self._advance(len(data))
+        return answer
+
+    def _put_stream(self, head: bytes) -> dict[str, Any]:
+        def body() -> Iterator[bytes]:
+            for block in pieces(head, self._source.blocks(CHUNK)):
+                self._taken(block)
+                yield block
+                self._advance(len(block))
+
+        size = self._source.size
+        return self._put(body(), {} if size is None else {"Content-Length": str(size)})
+
+    def _put(self, content: bytes | Iterable[bytes], headers: dict[str, str]) -> dict[str, Any]:
+        return json_object(
+            self._server.request(
+                "PUT",
+                f"/file/upload/{quote(self._source.name, safe='')}",
+                params=self._options.public(),
+                content=content,
+                headers={"Content-Type": self._source.content_type, **headers},
+                with_password=True,
+            )
+        )
+
+
+def pieces(head: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
+    for start in range(0, len(head), CHUNK):
+        yield head[start : start + CHUNK]
+    yield from rest
