@@ -1,0 +1,137 @@
+"""A proxy in front of an S3 server that makes it behave like servers whose conditional writes are not those of AWS.
+
+Signatures no longer fit what it sends on, so the server behind it must be one that checks none, as moto is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from enum import Enum, auto
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
+
+from tests.servers import HOST, S3Server
+
+CONDITIONS = ("If-Match", "If-None-Match")
+# Of one connection, and set anew by whoever sends something on.
+HOP_BY_HOP = {"connection", "content-length", "expect", "host", "keep-alive", "transfer-encoding"}
+
+
+class Quirk(Enum):
+    """What a server does otherwise than AWS."""
+
+    IGNORES_CONDITIONS = auto()  # Every write takes place, whatever its headers say (rclone serve, s3rver).
+    RECREATES = auto()  # `If-Match` holds for a key that is gone (MinIO before minio#21526, versitygw before #1721).
+    REFUSES_CONDITIONS = auto()  # 501 to either header (Alibaba OSS).
+    ONE_WRITE_AT_A_TIME = auto()  # 429 to a second write of a key within `pause` seconds (Cloudflare R2: 1 s).
+    EQUAL_PARTS = auto()  # All parts of an object but its last must have one size (Cloudflare R2).
+
+
+class OddS3:
+    """The server behind it, with `quirks` that may be changed at any time."""
+
+    def __init__(self, behind: S3Server, quirks: Collection[Quirk], pause: float) -> None:
+        self.quirks = set(quirks)
+        self.refused: list[int] = []
+        """The status of each refusal that was not the server's own."""
+        self._behind = urlsplit(behind.endpoint).netloc
+        self._pause = pause
+        self._written: dict[str, float] = {}
+        self._guard = threading.Lock()
+        odd = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, headers, data = odd.answer(self.command, self.path, dict(self.headers.items()), body)
+                self.send_response_only(status)
+                for name, value in headers:
+                    self.send_header(name, value)
+                if self.command != "HEAD":
+                    self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
+        self._thread.start()
+        self.server = replace(behind, endpoint=f"http://{HOST}:{self._server.server_port}")
+
+    def answer(
+        self, method: str, target: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        url = urlsplit(target)
+        query = parse_qs(url.query, keep_blank_values=True)
+        conditional = method == "PUT" and any(name in headers for name in CONDITIONS)
+        if Quirk.REFUSES_CONDITIONS in self.quirks and conditional:
+            return self._refusal(501, "NotImplemented")
+        if Quirk.ONE_WRITE_AT_A_TIME in self.quirks and method == "PUT" and not query and self._too_soon(url.path):
+            return self._refusal(429, "TooManyRequests")
+        if Quirk.EQUAL_PARTS in self.quirks and method == "POST" and "uploadId" in query and self._uneven(target):
+            return self._refusal(400, "InvalidPart")
+        if Quirk.IGNORES_CONDITIONS in self.quirks and conditional:
+            headers = {name: value for name, value in headers.items() if name not in CONDITIONS}
+        if Quirk.RECREATES in self.quirks and "If-Match" in headers and self._send("HEAD", url.path)[0] == 404:
+            headers = {name: value for name, value in headers.items() if name != "If-Match"}
+        return self._send(method, target, headers, body)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _refusal(self, status: int, code: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        self.refused.append(status)
+        body = f"<Error><Code>{code}</Code><Message>said the proxy</Message></Error>"
+        return status, [("Content-Type", "application/xml")], body.encode()
+
+    def _too_soon(self, path: str) -> bool:
+        now = time.monotonic()
+        with self._guard:
+            too_soon = now - self._written.get(path, -self._pause) < self._pause
+            if not too_soon:
+                self._written[path] = now
+        return too_soon
+
+    def _uneven(self, target: str) -> bool:
+        """Whether the stored parts of the upload that is to be completed are of different sizes."""
+        listing = ElementTree.fromstring(self._send("GET", target)[2])
+        sizes = [int(size.text or 0) for size in listing.findall(".//{*}Part/{*}Size")]
+        return len(set(sizes[:-1])) > 1 or any(size > sizes[0] for size in sizes[-1:])
+
+    def _send(
+        self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        passed_on = {name: value for name, value in (headers or {}).items() if name.lower() not in HOP_BY_HOP}
+        with contextlib.closing(http.client.HTTPConnection(self._behind, timeout=60)) as connection:
+            connection.request(method, target, body or None, passed_on)
+            response = connection.getresponse()
+            kept = [
+                (name, value)
+                for name, value in response.getheaders()
+                if name.lower() not in HOP_BY_HOP or (method == "HEAD" and name.lower() == "content-length")
+            ]
+            return response.status, kept, response.read()
+
+
+@contextlib.contextmanager
+def odd_s3(behind: S3Server, *quirks: Quirk, pause: float = 1.0) -> Iterator[OddS3]:
+    """The server with these quirks, as `server` of what this yields, until the block ends."""
+    odd = OddS3(behind, quirks, pause)
+    try:
+        yield odd
+    finally:
+        odd.close()

@@ -1,0 +1,133 @@
+"""The proxy that imitates other S3 servers: each quirk as those servers have it, and everything else left alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.odd_s3 import OddS3, Quirk, odd_s3
+from tests.servers import S3Server
+from tests.storage.conftest import BUCKET
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+MIB = 1024 * 1024
+PAUSE = 0.2  # seconds
+
+pytestmark = pytest.mark.xdist_group("moto")
+
+
+@pytest.fixture
+def odd(moto: S3Server) -> Iterator[OddS3]:
+    with odd_s3(moto, pause=PAUSE) as odd:
+        yield odd
+
+
+@pytest.fixture
+def client(odd: OddS3) -> S3Client:
+    return odd.server.client()
+
+
+@pytest.fixture
+def key() -> str:
+    return f"odd/{uuid.uuid4()}"
+
+
+def status(refusal: pytest.ExceptionInfo[ClientError]) -> int:
+    found: int = refusal.value.response["ResponseMetadata"]["HTTPStatusCode"]
+    return found
+
+
+def read(client: S3Client, key: str) -> bytes:
+    return client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+def test_without_quirks_it_is_the_server_behind_it(client: S3Client, key: str) -> None:
+    etag = client.put_object(Bucket=BUCKET, Key=key, Body=b"one", IfNoneMatch="*")["ETag"]
+    with pytest.raises(ClientError) as refusal:
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"two", IfNoneMatch="*")
+    assert status(refusal) == 412
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"two", IfMatch=etag)
+    assert client.head_object(Bucket=BUCKET, Key=key)["ContentLength"] == 3
+    assert client.get_object(Bucket=BUCKET, Key=key, Range="bytes=1-")["Body"].read() == b"wo"
+    client.delete_object(Bucket=BUCKET, Key=key)
+    with pytest.raises(ClientError) as refusal:
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"three", IfMatch=etag)
+    assert status(refusal) == 404
+
+
+def test_conditions_can_be_ignored(odd: OddS3, client: S3Client, key: str) -> None:
+    odd.quirks = {Quirk.IGNORES_CONDITIONS}
+    for body in (b"one", b"two"):
+        client.put_object(Bucket=BUCKET, Key=key, Body=body, IfNoneMatch="*")
+    assert read(client, key) == b"two"
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"three", IfMatch='"another"')
+    assert read(client, key) == b"three"
+
+
+def test_a_key_that_is_gone_can_be_written_on_a_match(odd: OddS3, client: S3Client, key: str) -> None:
+    odd.quirks = {Quirk.RECREATES}
+    etag = client.put_object(Bucket=BUCKET, Key=key, Body=b"one")["ETag"]
+    with pytest.raises(ClientError) as refusal:
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"two", IfMatch='"another"')
+    assert status(refusal) == 412
+    client.delete_object(Bucket=BUCKET, Key=key)
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"two", IfMatch=etag)
+    assert read(client, key) == b"two"
+
+
+def test_conditions_can_be_unknown(odd: OddS3, client: S3Client, key: str) -> None:
+    odd.quirks = {Quirk.REFUSES_CONDITIONS}
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"one")
+    with pytest.raises(ClientError) as refusal:
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"two", IfMatch='"another"')
+    assert status(refusal) == 501
+    assert read(client, key) == b"one"
+
+
+def test_a_key_can_take_one_write_at_a_time(odd: OddS3, key: str) -> None:
+    odd.quirks = {Quirk.ONE_WRITE_AT_A_TIME}
+
+    def put(to: str) -> int:
+        # botocore would repeat it.
+        return odd.answer("PUT", f"/{BUCKET}/{to}", {}, b"one")[0]
+
+    assert put(key) == 200
+    assert put(key) == 429
+    assert put(f"{key}-other") == 200
+    assert odd.refused == [429]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken"), [([6, 6, 1], True), ([6, 6], True), ([1], True), ([5, 6, 1], False), ([5, 6], False)]
+)
+def test_parts_can_have_to_be_equal(odd: OddS3, client: S3Client, key: str, sizes: list[int], taken: bool) -> None:
+    odd.quirks = {Quirk.EQUAL_PARTS}
+    upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    parts = [
+        client.upload_part(Bucket=BUCKET, Key=key, UploadId=upload_id, PartNumber=number, Body=bytes(size * MIB))[
+            "ETag"
+        ]
+        for number, size in enumerate(sizes, 1)
+    ]
+    named = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(parts, 1)]
+
+    def complete() -> None:
+        client.complete_multipart_upload(
+            Bucket=BUCKET,
+            Key=key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": named},  # type: ignore[typeddict-item]
+        )
+
+    if taken:
+        complete()
+        assert client.head_object(Bucket=BUCKET, Key=key)["ContentLength"] == sum(sizes) * MIB
+    else:
+        with pytest.raises(ClientError, match="InvalidPart"):
+            complete()
