@@ -31,7 +31,7 @@ FUNCTIONS = (
     "delete",
     "health",
     "page",
-    "fallback",
+    "app",
 )
 EVENTS = ("seal", "sweep")
 ENVIRONMENT = {
@@ -79,17 +79,14 @@ event = {{
     }},
 }}
 assert handler(event, context)["statusCode"] == 404
-{client}
+bootstrap.shares()
 """
 _EVENT = "from functions.{name} import handler; from shared import bootstrap; bootstrap.shares()"
 
 
 def cases() -> dict[str, str]:
     """The code that each case runs in an interpreter of its own, by name."""
-    handlers = {
-        f"functions.{name}": _HTTP.format(name=name, client="" if name == "fallback" else "bootstrap.shares()")
-        for name in FUNCTIONS
-    }
+    handlers = {f"functions.{name}": _HTTP.format(name=name) for name in FUNCTIONS}
     events = {f"functions.{name}": _EVENT.format(name=name) for name in EVENTS}
     return {**PEERS, **handlers, **events}
 
@@ -120,7 +117,7 @@ def _start(code: str, environment: Mapping[str, str]) -> float:
 def part(setup: Setup) -> Result:
     """P10: the slowest functions, of those that serve HTTP from S3 and of the others, beside the packages alone."""
     times = measure(cases(), setup.rounds)
-    http = [f"functions.{name}" for name in FUNCTIONS if name != "fallback"]
+    http = [f"functions.{name}" for name in FUNCTIONS]
     events = [f"functions.{name}" for name in EVENTS]
     figures = {name: [seconds * 1000 for seconds in values] for name, values in times.items()}
     slowest, event = (max(names, key=lambda name: statistics.median(figures[name])) for names in (http, events))

@@ -1,4 +1,4 @@
-"""All endpoints in one application: `app` for uvicorn, `handler` for whoever wants a single Lambda function."""
+"""All endpoints in one application: `app` for uvicorn, `handler` for the gateway's `$default` route."""
 
 from __future__ import annotations
 

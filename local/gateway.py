@@ -14,6 +14,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -32,6 +33,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+@dataclass(frozen=True)
+class Invocation:
+    """An event, as JSON, for a function."""
+
+    function: str
+    event: bytes
+
+
 class _Cut(Exception):
     """The client went away before its request was whole."""
 
@@ -45,7 +54,7 @@ class Router:
         explicit = [route for route in found if route.path != DEFAULT_ROUTE]
         self._routes = [(route, _pattern(route.path)) for route in sorted(explicit, key=_specificity)]
 
-    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route of a request, and its path parameters; None where nothing is for it."""
         for route, pattern in self._routes:
             match = pattern.fullmatch(path)
@@ -72,6 +81,16 @@ def _specificity(route: Route) -> tuple[bool, list[int], bool]:
     segments = route.path.split("/")
     kinds = [2 if segment.endswith("+}") else 1 if segment.startswith("{") else 0 for segment in segments]
     return 2 in kinds, kinds, route.method == "ANY"
+
+
+def admit(request: Request, router: Router, domain: str) -> Invocation | Response:
+    """What the gateway at `domain` does with a request: have a function answer it, or refuse it itself."""
+    matched = router.match(request.method, request.path)
+    if matched is None:
+        return _message(HTTPStatus.NOT_FOUND, "Not Found")
+    route, parameters = matched
+    event = json.dumps(event_of(request, route, parameters, domain), ensure_ascii=False)
+    return Invocation(route.function, event.encode("utf-8", errors="replace"))
 
 
 class Gateway:
@@ -118,17 +137,16 @@ class Gateway:
 
     async def answer(self, request: Request) -> Response:
         """What a client gets for a request whose body is not too long."""
-        found = self._router.find(request.method, request.path)
-        if found is None:
-            return _message(HTTPStatus.NOT_FOUND, "Not Found")
-        route, parameters = found
-        event = json.dumps(event_of(request, route, parameters, self._domain), ensure_ascii=False)
-        task = asyncio.ensure_future(self._invoke(route.function, event.encode("utf-8", errors="replace")))
+        admitted = admit(request, self._router, self._domain)
+        if isinstance(admitted, Response):
+            return admitted
+        function = admitted.function
+        task = asyncio.ensure_future(self._invoke(function, admitted.event))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         done, _ = await asyncio.wait([task], timeout=self._timeout)
         if not done:
-            log.error("%s did not answer within %.0f s", route.function, self._timeout)
+            log.error("%s did not answer within %.0f s", function, self._timeout)
             task.add_done_callback(_forget)
             return _message(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
         try:
@@ -136,9 +154,9 @@ class Gateway:
         except EventTooLarge:
             return _message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Too Long")
         except FunctionFailed as error:
-            log.error("%s failed: %s", route.function, error)
+            log.error("%s failed: %s", function, error)
         except MalformedResult as error:
-            log.error("%s returned what is no response: %s", route.function, error)
+            log.error("%s returned what is no response: %s", function, error)
         return _message(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
 
 

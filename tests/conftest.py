@@ -17,14 +17,13 @@ import pytest
 from botocore.config import Config
 from hypothesis import settings
 
-from functions import fallback
 from functions.app import ROUTERS
 from shared import bootstrap
 from shared.http.app import build_app
 from shared.signing import SECRET_KEY
 from tests.api.client import EMULATED, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
-from tests.gateway import DOMAIN, Gateway, LambdaContext, routes
+from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers
 from tests.servers import S3Server, moto_server
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def lambda_logging() -> dict[str, LoggerState]:
     with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as environment:
         asyncio.set_event_loop(runner.get_loop())
         _unset_all(environment)
-        for handler in {fallback.handler, *(route.handler for route in routes())}:
+        for handler in handlers().values():
             httpx.Client(transport=Gateway(only=handler), base_url=f"https://{DOMAIN}").get("/no/such/page")
     # Here others come and go in the process, and what they leave open is to be found.
     gc.unfreeze()
@@ -172,11 +171,11 @@ def _logger_state(name: str) -> LoggerState:
 
 
 def _set_loggers(states: dict[str, LoggerState]) -> None:
-    for name, (level, propagate, handlers) in states.items():
+    for name, (level, propagate, logged_by) in states.items():
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.propagate = propagate
-        logger.handlers = list(handlers)
+        logger.handlers = list(logged_by)
 
 
 @pytest.fixture(scope="session")

@@ -1,32 +1,33 @@
 """An API Gateway HTTP API in front of the functions, in this process: a request becomes an event, a result an answer.
 
-It routes as the deployed gateway does, by routes that are read off the functions' own routers; whatever matches none of
-them goes to the fallback function, as the gateway's `$default` route sends it.
+It does what the emulated gateway does, with routes that are read off the functions' own routers.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import json
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 import functions
-import local.template
-from functions import fallback
-from local.payloads import Request, event_of, response_to
+from local.gateway import Router, admit
+from local.payloads import Request, Response, response_to
+from local.template import DEFAULT_ROUTE, Route
 from local.worker import PAYLOAD_LIMIT
 from shared.telemetry import Handler
 
 DOMAIN = "files.example.com"
+# The function with the application as a whole, which serves what no other function has a route for.
+WHOLE = "app"
 
 
 @dataclass(frozen=True)
@@ -43,59 +44,66 @@ class LambdaContext:
         return 30_000
 
 
-@dataclass(frozen=True)
-class Route:
-    """One route of the gateway: `method` and `path` make its key."""
-
-    method: str
-    path: str
-    function: str
-    handler: Handler
-
-    @property
-    def key(self) -> str:
-        return f"{self.method} {self.path}"
-
-    def parameters(self, method: str, path: str) -> dict[str, str] | None:
-        """The path parameters, or None where the request is not for this route.
-
-        `{name}` takes any one segment, `{name+}` any number of them, and neither takes nothing.
-        """
-        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path)
-        match = re.fullmatch(re.sub(r"\{(\w+)\+\}", r"(?P<\1>(?s:.+))", pattern), path)
-        return None if method != self.method or match is None else match.groupdict()
+@functools.cache
+def handlers() -> Mapping[str, Handler]:
+    """The handlers of the functions that answer requests, by the names of their files."""
+    modules = [importlib.import_module(f"functions.{each.name}") for each in pkgutil.iter_modules(functions.__path__)]
+    return {
+        module.__name__.rpartition(".")[2]: module.handler
+        for module in modules
+        if isinstance(getattr(module, "router", None), APIRouter) or module.__name__ == f"functions.{WHOLE}"
+    }
 
 
-def routes() -> list[Route]:
-    """Every route but `$default`, fixed paths before those with parameters."""
-    found = []
-    for module_info in pkgutil.iter_modules(functions.__path__):
-        module = importlib.import_module(f"functions.{module_info.name}")
-        router = getattr(module, "router", None)
-        if isinstance(router, APIRouter):
-            found += [Route(*key, module_info.name, module.handler) for key in _keys(router)]
-    found += [Route(*key, "fallback", fallback.handler) for key in fallback.SHADOWED]
-    return sorted(found, key=lambda route: "{" in route.path)
+@functools.cache
+def routes() -> tuple[Route, ...]:
+    """Every route that the gateway should have, with the names of the functions' files."""
+    own = [
+        Route(*key, name)
+        for name in handlers()
+        if name != WHOLE
+        for key in _keys(importlib.import_module(f"functions.{name}").router)
+    ]
+    return (*own, *_shadowed(own), Route("ANY", DEFAULT_ROUTE, WHOLE))
 
 
 def _keys(router: APIRouter) -> Iterator[tuple[str, str]]:
+    """Methods and paths, without those that only `$default` can serve."""
     for route in router.routes:
         assert isinstance(route, APIRoute)
         # What takes any number of segments takes none as well, and to the gateway that is another route.
         paths = {re.sub(r"\{(\w+):rest\}", r"{\1+}", route.path), re.sub(r"\{\w+:rest\}", "", route.path)}
         for method, path in itertools.product(sorted(route.methods or ()), sorted(paths)):
-            yield method, re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
+            # To the gateway a first segment that may be anything would also be the paths of other functions.
+            if path == "/" or not (path.endswith("/") or path.startswith("/{")):
+                yield method, re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
+
+
+def _shadowed(own: list[Route]) -> Iterator[Route]:
+    """Fixed paths with methods that they do not have, but that a path with a parameter has in another function.
+
+    To the gateway a parameter is any segment, so these would reach a function that does not know the fixed path, and
+    could only say 404 instead of 405.
+    """
+    router = Router(own)
+    methods = sorted({route.method for route in own})
+    for path in sorted({route.path for route in own if "{" not in route.path}):
+        knowing = {route.function for route in own if route.path == path}
+        for method in methods:
+            match = router.match(method, path)
+            if match is not None and match[0].function not in knowing:
+                yield Route(method, path, WHOLE)
 
 
 class Gateway(httpx.BaseTransport):
     """Answers requests by the handlers of the functions, or all by `only` one of them."""
 
     def __init__(self, only: Handler | None = None) -> None:
-        self._default = only or fallback.handler
-        self._routes = [] if only else routes()
+        self._handlers = handlers() if only is None else {WHOLE: only}
+        self._router = Router(route for route in routes() if route.function in self._handlers)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        given = Request(
+        sent = Request(
             request.method,
             request.url.raw_path.decode(),
             request.headers.multi_items(),
@@ -103,22 +111,16 @@ class Gateway(httpx.BaseTransport):
             source_ip="203.0.113.7",
             id="UXkFjZ8liAEMJgQ=",
         )
-        route, parameters, handler = self._find(given.method, given.path)
-        event = _transported(event_of(given, route, parameters, DOMAIN))
-        answer = response_to(given, json.dumps(_transported(handler(event, LambdaContext()))).encode())
+        admitted = admit(sent, self._router, DOMAIN)
+        if isinstance(admitted, Response):
+            answer = admitted
+        else:
+            result = self._handlers[admitted.function](json.loads(_carried(admitted.event)), LambdaContext())
+            answer = response_to(sent, _carried(json.dumps(result, ensure_ascii=False, allow_nan=False).encode()))
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
-    def _find(self, method: str, path: str) -> tuple[local.template.Route, dict[str, str], Handler]:
-        for route in self._routes:
-            parameters = route.parameters(method, path)
-            if parameters is not None:
-                return local.template.Route(route.method, route.path, route.function), parameters, route.handler
-        return local.template.Route("ANY", local.template.DEFAULT_ROUTE, "fallback"), {}, self._default
 
-
-def _transported(payload: dict[str, Any]) -> dict[str, Any]:
-    """The payload as it arrives on the other side of the Lambda API."""
-    text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
-    assert len(text.encode()) <= PAYLOAD_LIMIT, "Lambda takes no payload of this size"
-    transported: dict[str, Any] = json.loads(text)
-    return transported
+def _carried(payload: bytes) -> bytes:
+    """The payload as Lambda carries it."""
+    assert len(payload) <= PAYLOAD_LIMIT, "Lambda takes no payload of this size"
+    return payload

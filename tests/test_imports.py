@@ -49,9 +49,8 @@ def packages(found: set[str]) -> set[str]:
 def test_a_function_on_s3_loads_only_what_it_uses(name: str) -> None:
     found = modules(name, "s3://benchmark")
     assert packages(found) & NEEDED.keys() == {package for package, users in NEEDED.items() if name in users}
-    # The fallback has no right to storage and makes no client. It is the whole application.
-    assert ("boto3" in packages(found)) is (name != "functions.fallback")
-    if name != "functions.fallback":
+    assert "boto3" in packages(found)
+    if name != "functions.app":
         assert {module for module in found if module.startswith("functions.")} == {name}
         assert ("shared.http.forms" in found) is (name == "functions.upload")
         assert ("shared.http.app" in found) is (name not in PLAIN)

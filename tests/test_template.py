@@ -20,7 +20,7 @@ from shared.settings import Settings
 from shared.storage.blobs import raw_key
 from shared.sweeping import Swept
 from shared.telemetry import NAME, NAMESPACE
-from tests.gateway import routes
+from tests.gateway import WHOLE, routes
 from tests.test_readme import Questions, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,8 +107,7 @@ def variables(module: str) -> Properties:
 
 def test_every_handler_has_a_function_and_every_function_a_handler() -> None:
     sources = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__"}
-    # `app` holds one handler for everything; `fallback` is deployed in its place.
-    assert set(FUNCTIONS) == sources - {"app"}
+    assert set(FUNCTIONS) == sources
     assert len(FUNCTIONS) == len(resources("AWS::Serverless::Function"))
     for module in FUNCTIONS:
         assert callable(importlib.import_module(f"functions.{module}").handler)
@@ -126,10 +125,9 @@ def test_the_routes_are_those_of_the_routers() -> None:
             if event["Type"] == "HttpApi":
                 properties = event["Properties"]
                 assert properties["ApiId"] == {"Ref": "Api"}
-                deployed.append((properties.get("Method"), properties.get("Path", "$default"), module))
+                deployed.append((properties.get("Method", "ANY"), properties.get("Path", "$default"), module))
     assert len(deployed) == len(set(deployed))
-    expected = {(route.method, route.path, route.function) for route in routes()}
-    assert set(deployed) == expected | {(None, "$default", "fallback")}
+    assert set(deployed) == {(route.method, route.path, route.function) for route in routes()}
 
 
 def test_only_the_sweep_has_a_schedule_and_only_the_seal_is_notified() -> None:
@@ -204,7 +202,7 @@ def test_every_action_is_written_out_and_on_resources_of_the_stack() -> None:
 
 @pytest.mark.parametrize("module", FUNCTIONS)
 def test_the_token_is_known_only_where_it_is_checked(module: str) -> None:
-    checks = module in ("upload", "direct_upload", "list_metadata", "change", "delete")
+    checks = module in ("upload", "direct_upload", "list_metadata", "change", "delete", WHOLE)
     assert ("SHARE_API_TOKEN_SECRET" in variables(module)) == checks
     assert (("secretsmanager:GetSecretValue", "ApiToken") in allowed(module)) == checks
 
@@ -297,6 +295,11 @@ READING = (
 )
 
 
+# The functions of the endpoints, which the whole application is made of.
+ENDPOINTS = FUNCTIONS.keys() - {"seal", "sweep", WHOLE}
+MAY_CHANGE[WHOLE] = set().union(*(MAY_CHANGE.get(module, set()) for module in ENDPOINTS))
+
+
 @pytest.mark.parametrize("module", FUNCTIONS)
 def test_a_function_may_change_what_it_has_to_and_no_more(module: str) -> None:
     changes = {(action, resource) for action, resource in allowed(module) if action not in READING}
@@ -304,17 +307,25 @@ def test_a_function_may_change_what_it_has_to_and_no_more(module: str) -> None:
 
 
 def test_only_a_download_may_read_files() -> None:
-    assert [module for module in FUNCTIONS if ("s3:GetObject", "files/*") in allowed(module)] == ["download"]
+    readers = {module for module in FUNCTIONS if ("s3:GetObject", "files/*") in allowed(module)}
+    assert readers == {"download", WHOLE}
 
 
 def test_whoever_tells_the_count_of_an_older_file_may_read_its_cells() -> None:
     # A direct upload is completed again by who did not hear of it, and the file may be a hot one by then.
     readers = {module for module in FUNCTIONS if ("s3:GetObject", "counts/*") in allowed(module)}
-    assert readers == {"get_metadata", "list_metadata", "change", "download", "direct_upload"}
+    assert readers == {"get_metadata", "list_metadata", "change", "download", "direct_upload", WHOLE}
 
 
-def test_the_fallback_may_touch_nothing() -> None:
-    assert statements("fallback") == []
+def test_the_whole_app_has_the_rights_of_every_endpoint_and_no_others() -> None:
+    assert allowed(WHOLE) == set().union(*map(allowed, ENDPOINTS))
+
+
+def test_the_whole_app_has_every_variable_of_an_endpoint() -> None:
+    # Above all the token's: without it, anyone could upload through a path that ends in a slash.
+    needed = {name: value for module in ENDPOINTS for name, value in variables(module).items()}
+    assert variables(WHOLE) == needed
+    assert needed["SHARE_API_TOKEN_SECRET"] == {"Ref": "ApiToken"}
 
 
 def test_the_signing_key_may_be_made_but_not_replaced() -> None:
@@ -440,6 +451,23 @@ def test_the_translation_is_sound(parameters: dict[str, str]) -> None:
     # Errors and warnings, without mere information.
     matches = lint(json.dumps(translated(**parameters)), config={"ignore_checks": ["I"]})
     assert [str(match) for match in matches] == []
+
+
+def test_the_gateway_has_a_route_for_each_of_the_apps() -> None:
+    (document,) = (
+        resource["Properties"]["Body"]
+        for resource in translated()["Resources"].values()
+        if resource["Type"] == "AWS::ApiGatewayV2::Api"
+    )
+    keys = {
+        "$default" if path == "/$default" or path == "$default" else f"{method.upper()} {path}"
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    # An HTTP API has no such route, and an import drops it in silence:
+    # https://github.com/aws/serverless-application-model/issues/1949
+    assert {key for key in keys if key.endswith("/")} == {"GET /", "HEAD /"}
+    assert keys == {route.key for route in routes()}
 
 
 METRICS = {

@@ -20,7 +20,7 @@ from local.template import Route
 DOMAIN = "files.example.com"
 EVENTS = Path(__file__).parent.parent.parent / "events"
 EVERY_BYTE = bytes(range(256))
-DEFAULT = Route("ANY", "$default", "Fallback")
+DEFAULT = Route("ANY", "$default", "App")
 
 
 def event(method: str = "GET", target: str = "/", *headers: tuple[str, str], body: bytes = b"") -> dict[str, Any]:
@@ -229,7 +229,7 @@ CHOSEN = [
     ("GET", "/pets/", "Greedy", {"proxy": "pets/"}),
     ("GET", "/abc", "Greedy", {"proxy": "abc"}),
     ("GET", "/a.c", "Literal", {}),
-    ("GET", "/", "Fallback", {}),
+    ("GET", "/", "App", {}),
 ]
 
 
@@ -238,13 +238,13 @@ CHOSEN = [
 def test_the_most_specific_route_wins(
     routes: list[Route], method: str, path: str, function: str, parameters: dict[str, str]
 ) -> None:
-    found = Router(routes).find(method, path)
+    found = Router(routes).match(method, path)
     assert found is not None
     assert (found[0].function, found[1]) == (function, parameters)
 
 
 def test_without_a_default_route_the_gateway_knows_nothing() -> None:
-    assert Router(ROUTES[2:]).find("GET", "/elsewhere") is None
+    assert Router(ROUTES[2:]).match("GET", "/elsewhere") is None
 
 
 Invoke = Callable[[str, bytes], Awaitable[bytes]]

@@ -178,4 +178,4 @@ def test_our_own_template_can_be_worked_out() -> None:
     assert {function.environment["SHARE_STORAGE"] for function in template.functions.values()} == {f"s3://{bucket}"}
     named = {function.environment.get("SHARE_API_TOKEN_SECRET") for function in template.functions.values()}
     assert named - {None} == set(template.secrets)
-    assert Route("ANY", "$default", "FallbackFunction") in template.routes
+    assert Route("ANY", "$default", "AppFunction") in template.routes
