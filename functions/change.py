@@ -36,7 +36,7 @@ add_endpoint(
     "/file/{file_id:file_id}",
     change,
     response_model=FileMetadata,
-    responses=problems(400, 401, 403, 404, 410, 413, 415, 422, 429, 503),
+    responses=problems(400, 401, 403, 404, 410, 413, 415, 422, 429, 503, 507),
     dependencies=OWNER,
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
 )

@@ -35,7 +35,7 @@ add_endpoint(
     delete,
     status_code=HTTPStatus.NO_CONTENT,
     response_class=Response,
-    responses=problems(401, 403, 404, 410, 503),
+    responses=problems(401, 403, 404, 410, 503, 507),
     dependencies=OWNER,
 )
 

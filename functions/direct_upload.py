@@ -131,12 +131,16 @@ async def complete(request: Request, upload_id: str, key: str = KEY) -> JSONResp
     uploads, file_id, shares = _uploads(request), _file_id(key), shares_of(request)
     parts = _parts(await options.read_json(request, MAX_PARTS_BYTES))
 
-    def work() -> dict[str, Any]:
-        return uploaded(request, shares, uploads.complete(file_id, upload_id, parts))
+    def work() -> tuple[dict[str, Any], bool, bool]:
+        record, first = uploads.complete(file_id, upload_id, parts)
+        return uploaded(request, shares, record), first, record.sealed
 
-    body = await in_thread(request.app.state.threads, work)
-    request.app.state.observe("Uploads", 1)
-    request.app.state.observe("UploadedBytes", body["file_size"])
+    body, first, sealed = await in_thread(request.app.state.threads, work)
+    if not sealed:
+        request.app.state.seal(file_id)
+    if first:
+        request.app.state.observe("Uploads", 1)
+        request.app.state.observe("UploadedBytes", body["file_size"])
     return JSONResponse({**body, "location": body["download_link"], "key": key})
 
 
@@ -275,7 +279,7 @@ add_endpoint(
     PREFIX + "/{upload_id}",
     abort,
     response_model=dict[str, str],
-    responses=problems(401, 403, 404, 422, 503),
+    responses=problems(401, 403, 404, 422, 503, 507),
     **_GUARDED,
 )
 add_endpoint(

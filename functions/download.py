@@ -171,7 +171,7 @@ add_endpoint(
         206: {"description": "The part of it that `Range` asks for.", "content": {"*/*": {}}},
         307: {"description": "To storage, for what one answer cannot hold."},
         304: {"description": "The client has it already."},
-        **problems(401, 404, 410, 412, 416, 429, 503),
+        **problems(401, 404, 410, 412, 416, 429, 503, 507),
     },
 )
 

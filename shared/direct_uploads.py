@@ -150,15 +150,17 @@ class DirectUploads:
             raise UnknownFile(file_id) from error
         return PartUpload(self, record, writer, self.max_file_size - others)
 
-    def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> Record:
-        """Make a file of the parts with these numbers and etags, and return it; a second time, as it then is.
+    def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> tuple[Record, bool]:
+        """Make a file of the parts with these numbers and etags; the file, and whether this call made it.
+
+        If it was complete before, nothing changes, whatever parts are named.
 
         Raises `InvalidValue` unless those parts are stored, in order, and large enough, `FileTooLarge`, which ends the
         upload, `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
         """
         record = self._find(file_id, upload_id)
         if record.state == READY:
-            return self._shares.describe(file_id)
+            return self._shares.describe(file_id), False
         self._require_recent(record)
         key = raw_key(file_id)
         try:
@@ -171,14 +173,14 @@ class DirectUploads:
                 self.require_going_on(record)
             record = self._find(file_id, upload_id)
             if record.state == READY:
-                return self._shares.describe(file_id)
+                return self._shares.describe(file_id), False
             if isinstance(error, NotFound):
                 raise UnknownFile(file_id) from error
             raise _unfit("must be stored, in ascending order, and all but the last of at least 5 MiB") from error
-        ready = self._publish(record, sum(source.stop - source.start for source in sources))
+        completion = self._publish(record, sum(source.stop - source.start for source in sources))
         if not self._store.signs:
             self._store.abort_parts(key, upload_id)
-        return ready
+        return completion
 
     def abort(self, file_id: str, upload_id: str) -> None:
         """End an upload and forget its parts. Raises `UnknownFile`, also for one that is complete."""
@@ -273,14 +275,17 @@ class DirectUploads:
         if record.announced_size not in (None, size):
             raise _unfit(f"have {size} bytes together, and {record.announced_size} were announced")
 
-    def _publish(self, started: Record, file_size: int) -> Record:
+    def _publish(self, started: Record, file_size: int) -> tuple[Record, bool]:
         shares = self._shares
         now = shares.now()
         lifetime = None if started.expires_at is None else started.expires_at - started.created_at
         expires_at = None if lifetime is None else now + lifetime
         sealed = not self._store.signs
+        first = False
 
         def publish(record: Record) -> Record:
+            nonlocal first
+            first = record.state == UPLOADING
             if record.state == READY:
                 return record
             if record.state != UPLOADING:
@@ -301,7 +306,7 @@ class DirectUploads:
             # Should nobody hear of the new object, the sweep seals it.
             shares.expiries.add(started.file_id, now)
         try:
-            return shares.records.update(started.file_id, publish).record
+            return shares.records.update(started.file_id, publish).record, first
         except UnknownFile:
             shares.remove(started.file_id, started)
             raise

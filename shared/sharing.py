@@ -66,6 +66,9 @@ __all__ = [
 
 FILE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
+# Records that a listing reads at once.
+MAX_BATCH = 1001
+
 KEEP_USED_UP_FOR = timedelta(days=1)
 # A blob without a record is left alone for a day (see the sweep). A process that slept between the two must not
 # make a record for what may be gone.
@@ -258,13 +261,16 @@ class Shares:
         now = self.now()
         files: list[Record] = []
         ids = self.records.ids(after)
+        # One more than asked for, to know whether there is more.
+        size = limit + 1
         while True:
-            # One more than asked for, to know whether there is more.
-            batch = list(itertools.islice(ids, limit + 1 - len(files)))
+            batch = list(itertools.islice(ids, size))
             visible = [record for record in self.records.get_many(batch) if _is_visible(record, now)]
             files += self._totals(visible)
             if len(files) > limit or not batch:
                 return Page(files[:limit], len(files) > limit)
+            # Many files in a row may be invisible, and each batch is a wait for storage.
+            size = min(2 * size, MAX_BATCH)
 
     def change(self, file_id: str, options: Options, given: frozenset[str]) -> Record:
         """Set the options whose names are in `given`, where None removes one, and return the file as it then is.

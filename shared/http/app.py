@@ -27,6 +27,7 @@ from shared.http.edge import Edge
 from shared.http.guard import Guard
 from shared.http.routing import without_injection
 from shared.http.streams import in_thread, keep_memory
+from shared.sealing import Sealing
 from shared.settings import Settings
 from shared.sharing import FILE_ID, Shares
 from shared.sweeping import Sweep
@@ -74,6 +75,7 @@ def build_app(
     app.state.tokens = tokens
     app.state.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
     app.state.observe = lambda _name, _value: None
+    app.state.seal = lambda _file_id: None
     # Not included as routers, since that would match each request against every route of each in two steps.
     app.state.routes = [without_injection(route) for router in routers for route in router.routes]
     app.router.routes.extend(app.state.routes)
@@ -170,7 +172,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await in_thread(app.state.threads, app.state.shares)
         app.state.tokens()
     sweeping = asyncio.create_task(_sweep_hourly(app.state.shares))
+    sealing = Sealing(app.state.shares)
+    app.state.seal = sealing.add
     yield
+    sealing.close()
     sweeping.cancel()
     app.state.threads.shutdown(wait=False)
 

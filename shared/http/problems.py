@@ -146,7 +146,7 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
         "Storage does not answer. Try again.",
         headers={"Retry-After": "5"},
     ),
-    errors.StorageFull: _Row(507, "storage-full", "Storage full", "There is no room for this file."),
+    errors.StorageFull: _Row(507, "storage-full", "Storage full", "The server's storage is full. Try again later."),
     errors.InvalidSetting: _Row(500, None, None, "The service is not set up properly."),
 }
 

@@ -93,7 +93,7 @@ def complete(shares: Shares, begun: Record) -> Record:
     except UnknownFile:
         # Completed before; which parts were named decides nothing then.
         named = [(1, "any")]
-    return DirectUploads(shares).complete(begun.file_id, begun.upload_id, named)
+    return DirectUploads(shares).complete(begun.file_id, begun.upload_id, named)[0]
 
 
 def abort(shares: Shares, begun: Record) -> None:

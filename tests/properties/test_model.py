@@ -293,7 +293,7 @@ class Files(RuleBasedStateMachine):
         records: list[Record] = []
         try:
             finished = self._carry_out(
-                lambda: records.append(self.direct.complete(file_id, upload.upload_id, named)), kill
+                lambda: records.append(self.direct.complete(file_id, upload.upload_id, named)[0]), kill
             )
         except InvalidValue:
             assert not upload.may_be_over(self.now)

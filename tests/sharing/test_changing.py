@@ -193,3 +193,18 @@ def test_what_is_not_visible_does_not_shorten_a_page(
     # Between the three files, and behind the last, is nothing but what has expired and one damaged record.
     assert all_pages(shares, 1) == [[made[0]], [made[4]], [made[8]]]
     assert made[3] in caplog.text
+
+
+@pytest.mark.parametrize("expired", [100, 400])
+def test_a_page_before_many_invisible_files_takes_few_batches(
+    shares: Shares, store: WatchedStore, clock: Clock, expired: int
+) -> None:
+    """Each batch is a wait for storage, and on S3 a long one."""
+    made = sorted(upload(shares, expires_in=60).file_id for _ in range(100 + expired))
+    for file_id in made[:100]:
+        change(shares, file_id, expires_in=None)
+    clock.forward(timedelta(seconds=60))
+    store.batches = 0
+    page = shares.page("", 100)
+    assert ([record.file_id for record in page.files], page.more) == (made[:100], False)
+    assert store.batches <= 4

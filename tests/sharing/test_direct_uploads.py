@@ -63,7 +63,7 @@ def send(uploads: DirectUploads, record: Record, number: int, data: bytes) -> tu
 
 def complete(uploads: DirectUploads, record: Record, parts: Parts) -> Record:
     assert record.upload_id is not None
-    return uploads.complete(record.file_id, record.upload_id, parts)
+    return uploads.complete(record.file_id, record.upload_id, parts)[0]
 
 
 def abort(uploads: DirectUploads, record: Record) -> None:

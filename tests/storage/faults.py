@@ -72,6 +72,7 @@ class FaultyStore:
         self.otherwise = otherwise
         self.puts = 0
         self.reads = 0
+        self.batches = 0
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         self.puts += 1
@@ -85,6 +86,7 @@ class FaultyStore:
         return self.store.read(key)
 
     def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        self.batches += 1
         return self.store.read_many(keys)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:

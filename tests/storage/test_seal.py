@@ -58,7 +58,7 @@ def uploaded(shares: Shares, *datas: bytes) -> Record:
         assert url is not None
         ask("PUT", url, content=data).raise_for_status()
     stored = uploads.parts(record.file_id, record.upload_id)
-    return uploads.complete(record.file_id, record.upload_id, [(part.number, part.etag) for part in stored])
+    return uploads.complete(record.file_id, record.upload_id, [(part.number, part.etag) for part in stored])[0]
 
 
 def read(shares: Shares, file_id: str) -> bytes:
@@ -273,7 +273,7 @@ def test_a_completion_that_went_no_further_than_storage_is_repeated(shares: Shar
         requests.forget()
         requests.before = kill_at(step)
         try:
-            ready = uploads.complete(record.file_id, record.upload_id, parts)
+            ready, _ = uploads.complete(record.file_id, record.upload_id, parts)
         except Killed:
             continue
         finally:
@@ -304,10 +304,10 @@ def test_two_who_complete_at_once_get_the_same_file(shares: Shares, requests: Re
         ) -> None:
             if number == at and not others:
                 others.append(record)
-                others[0] = uploads.complete(record.file_id, record.upload_id or "", parts)
+                others[0], _ = uploads.complete(record.file_id, record.upload_id or "", parts)
 
         requests.before = other
-        mine = uploads.complete(record.file_id, record.upload_id, parts)
+        mine, _ = uploads.complete(record.file_id, record.upload_id, parts)
         requests.before = lambda _number, _request: None
         assert read(shares, record.file_id) == LAST
         if not others:
