@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 import random
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,8 @@ VERSION = "0.1.0"
 # Each transfer or count in progress takes one only while it waits for storage.
 THREADS = 128
 SWEEP_EVERY = 3600.0  # seconds
+
+_HOST_FOR_MANGUM = re.compile(r"[^:]*(?::[0-9]{1,5})?", re.ASCII)
 
 CORRELATION_ID = "requestContext.requestId"
 # Seconds before the end of an invocation, by when there is an answer: enough to hand over one of 6 MB.
@@ -137,14 +140,19 @@ def _file_id(text: str) -> dict[str, str]:
 def _complete(event: dict[str, Any]) -> dict[str, Any]:
     """An event as Mangum takes it: nothing null, and the path, which the gateway has decoded, encoded again.
 
-    Mangum decodes it, and decoded twice `100%2541` would become another name. Raises `UnexpectedEvent`.
+    Mangum decodes it, and decoded twice `100%2541` would become another name. It also splits Host at its colon, and
+    fails at a second one or at a port that is no number: such a Host, which no gateway has, becomes an empty one, and
+    is refused like every wrong Host. Raises `UnexpectedEvent`.
     """
     http = (event.get("requestContext") or {}).get("http") or {}
     if event.get("version") != "2.0" or not {"method", "path", "sourceIp"} <= http.keys():
         raise UnexpectedEvent(event)
+    headers = {**(event.get("headers") or {}), "x-forwarded-port": "443"}
+    if not _HOST_FOR_MANGUM.fullmatch(headers.get("host", "")):
+        headers["host"] = ""
     return {
         **event,
-        "headers": event.get("headers") or {},
+        "headers": headers,
         "rawQueryString": event.get("rawQueryString") or "",
         "body": event.get("body") or "",
         "requestContext": {**event["requestContext"], "http": {**http, "path": quote(http["path"])}},

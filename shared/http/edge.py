@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterable
 
 from starlette.exceptions import HTTPException
@@ -18,8 +19,16 @@ MAX_TARGET_BYTES = 8 * 1024
 DRAIN_BYTES = 16 * 1024 * 1024
 DRAIN_TIMEOUT = 2.0  # seconds
 
-# host [":" port], the host a name, an IPv4 address or an IPv6 address in brackets (RFC 9110 §7.2, RFC 3986 §3.2.2).
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+MAX_HOST_BYTES = 255
+MAX_PORT = 65535
+
+# host [":" port] (RFC 9110 §7.2, RFC 3986 §3.2.2). A name is what resolvers take: labels of at most 63 letters, digits,
+# hyphens and underscores, and perhaps a dot at the end.
+_HOST = re.compile(
+    r"(?:(?P<name>(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+# Programs take a name whose last label is a number for an IPv4 address (WHATWG URL, "ends in a number checker").
+_ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?", re.ASCII)
 
 
 class Edge:
@@ -49,10 +58,39 @@ def _refusal(scope: Scope) -> Problem | None:
     if not target.isascii():
         return Problem(400, "The request's address must be ASCII.")
     hosts = [value for name, value in headers if name == b"host"]
+    if not hosts and _needs_no_host(scope):
+        return None
     # RFC 9112 §3.2. Not every server refuses these itself, and links are made from this header.
-    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+    if len(hosts) != 1 or not is_host(hosts[0].decode("latin-1")):
         return Problem(400, "The request must have exactly one valid Host header.")
     return None
+
+
+def _needs_no_host(scope: Scope) -> bool:
+    """Whether this is a health check in HTTP/1.0, which knows no Host (HAProxy asks so); its answer holds no link."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return scope.get("http_version") == "1.0" and path.rstrip("/") == "/health"
+
+
+def is_host(text: str) -> bool:
+    """Whether a link can be made of it: a DNS name or an IP address, and perhaps a port."""
+    match = _HOST.fullmatch(text) if len(text) <= MAX_HOST_BYTES else None
+    if match is None:
+        return False
+    name, ipv6, port = match.group("name", "ipv6", "port")
+    if port is not None and not 1 <= int(port) <= MAX_PORT:
+        return False
+    if ipv6 is not None:
+        return _is_address(socket.AF_INET6, ipv6)
+    return _ENDS_IN_NUMBER.fullmatch(name) is None or _is_address(socket.AF_INET, name)
+
+
+def _is_address(family: socket.AddressFamily, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except OSError:
+        return False
+    return True
 
 
 class _Exchange:

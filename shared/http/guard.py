@@ -26,6 +26,8 @@ OWNER = [
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
 
 class GuardedRoute(APIRoute):
     """A route that needs an API token where any is configured."""
@@ -74,9 +76,18 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin in self._origins():
             return False
-        if headers.get("sec-fetch-site", "none").lower() not in ("same-origin", "none"):
-            return True
-        return origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower()
+        site = headers.get("sec-fetch-site")
+        if site is not None:
+            # The browser compared the addresses that it knows; a proxy may have passed on another Host.
+            return site.lower() not in ("same-origin", "none")
+        return origin is not None and not _is_at(origin.lower(), headers.get("host", "").lower())
+
+
+def _is_at(origin: str, host: str) -> bool:
+    """Whether an origin has this host and port, its scheme's default port being none (RFC 6454 §4)."""
+    scheme, _, place = origin.partition("://")
+    default = _DEFAULT_PORTS.get(scheme, "")
+    return place.removesuffix(default) == host.removesuffix(default)
 
 
 def has_token(headers: Headers, tokens: Tokens) -> bool:

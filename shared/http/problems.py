@@ -114,7 +114,12 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     errors.WrongDeleteToken: _Row(
         403, "wrong-delete-token", "Wrong delete token", "This is not the delete token of the file."
     ),
-    errors.CrossSite: _Row(403, "cross-site", "Cross-site request", "Another site may not change anything here."),
+    errors.CrossSite: _Row(
+        403,
+        "cross-site",
+        "Cross-site request",
+        "Cross-site request refused. Set SHARE_PUBLIC_URL if this server is behind a proxy.",
+    ),
     errors.FileTooLarge: _Row(
         413,
         "file-too-large",

@@ -167,6 +167,9 @@ def test_a_token_is_asked_for_before_the_body_is_read(
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
+# The functions of a process keep the CORS that they began with, and no proxy of ours is in front of a gateway.
+whole_app = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
+
 CROSS_SITE = {
     "cross-site": {"sec-fetch-site": "cross-site"},
     "same-site": {"sec-fetch-site": "same-site"},
@@ -175,7 +178,8 @@ CROSS_SITE = {
     "foreign origin": {"origin": "https://evil.example"},
     "opaque origin": {"origin": "null"},
     "own name, another port": {"origin": "https://share.test:9999"},
-    "foreign origin that claims to be at home": {"origin": "https://evil.example", "sec-fetch-site": "none"},
+    "own name, the default port of another scheme": {"origin": "http://share.test:443"},
+    "own origin that the browser calls foreign": {"origin": "http://share.test:8080", "sec-fetch-site": "cross-site"},
 }
 
 
@@ -201,6 +205,35 @@ def test_another_site_may_link_to_a_download(api: Api) -> None:
     headers = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
     assert api.download(file_id, **headers).content == DIGITS
     assert api.request("GET", f"/file/metadata/{file_id}", headers).status_code == 200
+
+
+def test_the_refusal_tells_the_operator_what_to_set(api: Api) -> None:
+    refused = problem(by_put(api, {"origin": "https://evil.example"}), 403)
+    assert refused["detail"] == "Cross-site request refused. Set SHARE_PUBLIC_URL if this server is behind a proxy."
+
+
+# With `proxy_set_header Host $host`, nginx passes on the name without its port.
+@whole_app
+def test_the_browser_knows_better_than_a_proxy_what_is_same_origin(api: Api) -> None:
+    seen = {"host": "share.test", "origin": "https://share.test:8443"}
+    assert by_put(api, {**seen, "sec-fetch-site": "same-origin"}).status_code == 201
+    # Old browsers do not say it, so that only the names can be compared.
+    assert by_put(api, seen).status_code == 403
+
+
+@whole_app
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("share.test", "http://share.test:80"),
+        ("share.test:80", "http://share.test"),
+        ("share.test:443", "https://share.test"),
+        ("share.test", "https://share.test:443"),
+        ("[::1]:80", "http://[::1]"),
+    ],
+)
+def test_the_default_port_of_an_origin_is_none(api: Api, host: str, origin: str) -> None:
+    assert by_put(api, {"host": host, "origin": origin}).status_code == 201
 
 
 def test_our_own_pages_and_other_clients_may_upload(api: Api) -> None:
@@ -230,8 +263,6 @@ def test_with_a_token_it_does_not_matter_who_asks(api: Api) -> None:
     assert by_put(api, {"sec-fetch-site": "cross-site", **bearer()}).status_code == 201
 
 
-# The functions of a process keep the CORS that they began with.
-whole_app = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 ORIGIN = "https://app.example"
 
 

@@ -111,3 +111,16 @@ def test_a_condition_is_looked_at_before_the_range(api: Api) -> None:  # C099, C
     response = api.download(file_id, if_none_match=tag, range="bytes=0-3")
     assert (response.status_code, response.content) == (304, b"")
     assert api.count(file_id) == 0
+
+
+@pytest.mark.parametrize("host", ["[.]", "[::::]", "[1.2.3.4]", "evil.example/x?", "a b", "a:99999", "a" * 300])
+def test_a_host_that_no_link_can_be_made_of_is_refused_everywhere(api: Api, host: str) -> None:
+    file_id = api.upload()["file_id"]
+    before = api.objects.keys()
+    headers = {"host": host}
+    pages = ("/", f"/download/{file_id}", f"/download/{file_id}/qr.svg", "/static/icon.svg", "/health", "/no/such/page")
+    for path in ("/file/metadata/", f"/file/metadata/{file_id}", f"/file/download/{file_id}", *pages):
+        problem(api.request("GET", path, headers), 400)
+    problem(api.request("PUT", "/file/upload/a.txt", headers, DIGITS), 400)
+    problem(api.request("DELETE", f"/file/{file_id}", headers), 400)
+    assert api.objects.keys() == before

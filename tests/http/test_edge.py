@@ -94,8 +94,41 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
 
 
-HOSTS = ["share.test", "share.test:8080", "127.0.0.1", "[::1]", "[::1]:65535", "a_b.example", "xn--e1afmkfd.example"]
-NO_HOSTS = ["", " ", "a b", "a/b", "a@b", "a:b", "a:", "a:123456", "a,b", "[::1", "::1", 'a"b', "a<b>", "ä", "a\tb"]
+HOSTS = [
+    "share.test",
+    "share.test:8080",
+    "share.test.",
+    "share",
+    "a_b.example",
+    "xn--e1afmkfd.example",
+    "1.example",
+    "127.0.0.1",
+    "127.0.0.1:65535",
+    "[::1]",
+    "[::1]:65535",
+    "[2001:DB8::80]",
+    "[::ffff:192.0.2.1]:8080",
+    ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 63]),
+]
+NO_HOSTS = {
+    "characters": ["", " ", "a b", "a/b", "a@b", "a,b", "a?b", "a#b", "a%41", 'a"b', "a<b>", "ä", "a\tb", "a~b"],
+    "port": ["a:b", "a:", "a:0", "a:65536", "a:123456", "[::1]:", "[::1]:99999", "a:80:80", "a:٣"],
+    "name": [".", "..", ".a", "a..b", "a" * 64, ".".join(["a" * 63] * 4) + ":80", "a" * 2200],
+    # What follows from the last label: browsers do not take these for names.
+    "IPv4": ["1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4.", "01.2.3.4", "1", "a.1", "a.0x1", "0x7f.1"],
+    "IPv6": [
+        "::1",
+        "[::1",
+        "[]",
+        "[.]",
+        "[:]",
+        "[::::]",
+        "[1.2.3.4]",
+        "[fe80::1%eth0]",
+        "[fe80::1%25eth0]",
+        "[12345::]",
+    ],
+}
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -105,7 +138,7 @@ def test_a_valid_host_passes(host: str) -> None:
     assert exchange.status == 200
 
 
-@pytest.mark.parametrize("host", NO_HOSTS)
+@pytest.mark.parametrize("host", [host for hosts in NO_HOSTS.values() for host in hosts])
 def test_an_invalid_host_is_refused(host: str) -> None:
     exchange = Exchange((b"host", host.encode()))
     exchange.run(Edge(hello))
@@ -118,6 +151,31 @@ def test_an_invalid_host_is_refused(host: str) -> None:
 )
 def test_there_must_be_exactly_one_host(headers: list[tuple[bytes, bytes]]) -> None:  # C138
     exchange = Exchange(*headers)
+    exchange.run(Edge(hello))
+    assert exchange.status == 400
+
+
+# HAProxy's checks are in HTTP/1.0 unless they are told otherwise, and only HTTP/1.1 must have a Host (RFC 9112 §3.2).
+@pytest.mark.parametrize(
+    ("version", "path", "root_path", "status"),
+    [
+        ("1.0", "/health", "", 200),
+        ("1.0", "/health/", "", 200),
+        ("1.0", "/share/health", "/share", 200),
+        ("1.0", "/share/health", "", 400),
+        ("1.0", "/file/metadata/", "", 400),
+        ("1.1", "/health", "", 400),
+        ("2", "/health", "", 400),
+    ],
+)
+def test_only_a_health_check_in_http_1_0_needs_no_host(version: str, path: str, root_path: str, status: int) -> None:
+    exchange = Exchange(http_version=version, path=path, root_path=root_path)
+    exchange.run(Edge(hello))
+    assert exchange.status == status
+
+
+def test_a_health_check_in_http_1_0_may_not_have_a_wrong_host() -> None:
+    exchange = Exchange((b"host", b"[.]"), http_version="1.0", path="/health")
     exchange.run(Edge(hello))
     assert exchange.status == 400
 
