@@ -13,7 +13,7 @@ from itsdangerous import BadSignature, Signer, TimestampSigner
 
 from shared.errors import StorageUnavailable
 from shared.settings import MIN_SECRET_LENGTH
-from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, NotFound, ObjectStore
+from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, NotFound, NotSent, ObjectStore
 
 SECRET_KEY = "secret"
 TICKET_LIFETIME = 24 * 3600  # seconds
@@ -98,7 +98,7 @@ def stored_secret(store: ObjectStore) -> str:
             found = store.read(SECRET_KEY)[0]
         except NotFound:
             # Whatever becomes of this write, the next read shows the one that won.
-            with contextlib.suppress(AlreadyExists, Changed, Ambiguous):
+            with contextlib.suppress(AlreadyExists, Changed, Ambiguous, NotSent):
                 store.put(SECRET_KEY, secrets.token_urlsafe(32).encode(), ABSENT)
             continue
         if len(found) < MIN_SECRET_LENGTH or not found.isascii():

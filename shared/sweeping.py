@@ -17,7 +17,7 @@ from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads
 from shared.errors import DamagedFile, ShareError, UnknownFile
 from shared.sharing import FILE_ID, KEEP_USED_UP_FOR, Shares
 from shared.storage.expiries import PREFIX, Entry
-from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound
+from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound, NotSent
 from shared.storage.records import DELETED, READY, UPLOADING, Record
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class Sweep:
             condition = Matches(etag)
         try:
             store.put(MERGE_KEY, json.dumps({"at": self._now.isoformat()}).encode(), condition)
-        except (AlreadyExists, Changed, NotFound, Ambiguous):
+        except (AlreadyExists, Changed, NotFound, NotSent, Ambiguous):
             return False
         return True
 

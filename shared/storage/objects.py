@@ -53,6 +53,14 @@ class Ambiguous(ObjectError):
     """A `put` was sent, and no answer says whether it took effect."""
 
 
+class NotSent(ObjectError):
+    """A `put` never left, since there was no connection to send it on; `reason` is for the log only."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key)
+        self.reason = reason
+
+
 class Unfinished(ObjectError):
     """A `compose` ran out of time; calling it again continues it."""
 
@@ -187,9 +195,9 @@ class ObjectStore(Protocol):
         """Write a small object if the condition holds, durably, and return its new etag.
 
         Atomic against every other `put` and `delete` of the key. Raises `AlreadyExists` (the condition was ABSENT),
-        `Changed` (it was `Matches`, or another write was under way), `NotFound` (it was `Matches` and the key is
-        gone; some S3 servers say `Changed` here, so read again), `Ambiguous` (repeat the same bytes on the same
-        condition, or read to find out) and `StorageFull`.
+        `Changed` (it was `Matches`, or another write was under way or is too recent), `NotFound` (it was `Matches`
+        and the key is gone; some S3 servers say `Changed` here, so read again), `Ambiguous` (repeat the same bytes on
+        the same condition, or read to find out), `NotSent` (only with a condition; repeat it) and `StorageFull`.
         """
         ...
 

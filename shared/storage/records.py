@@ -6,6 +6,7 @@ that was damaged is reported as such and never half believed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -21,8 +22,8 @@ from dataclasses import Field, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from shared.errors import Contended, DamagedFile, OutcomeUnknown, UnknownFile
-from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Matches, NotFound, ObjectStore
+from shared.errors import Contended, DamagedFile, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
+from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Matches, NotFound, NotSent, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,8 @@ class ConditionalWrites:
         """Apply a pure change to the latest document, exactly once, however many others write at the same time.
 
         `base` is what was read, maybe a while ago. `change` may raise to refuse; returning its argument changes
-        nothing. Raises `UnknownFile`, `DamagedFile`, `Contended` and `OutcomeUnknown`.
+        nothing. Raises `UnknownFile`, `DamagedFile`, `Contended` and `OutcomeUnknown`; `StorageFull` and
+        `StorageUnavailable` only if nothing was written.
         """
         current = base
         while True:
@@ -168,7 +170,8 @@ class ConditionalWrites:
             if changed is current.record:
                 return current
             new, write_id = self._stamped(changed)
-            written, current = self._write(kind, key, attempts, current, new, write_id)
+            with attempts.reporting():
+                written, current = self._write(kind, key, attempts, current, new, write_id)
             if written:
                 return current
 
@@ -184,6 +187,9 @@ class ConditionalWrites:
                 raise UnknownFile(new.file_id) from error
             except Ambiguous:
                 attempts.uncertain = True
+            except NotSent as error:
+                attempts.wait(error)
+                continue
             except (AlreadyExists, Changed):
                 # Read after the pause, so that what is written next builds on what is not long out of date.
                 certain = not attempts.uncertain
@@ -215,8 +221,7 @@ class ConditionalWrites:
     def _require_memory(self, base: Document, current: Document) -> None:
         """Raise `OutcomeUnknown` unless every write since `base` is still listed, so that a missing ID is proof."""
         if current.revision - base.revision > len(current.writes):
-            log.error("outcome unknown of a write for %s", base.file_id)
-            raise OutcomeUnknown(base.file_id)
+            raise _unknown(base.file_id)
 
     def _stamped(self, document: D) -> tuple[D, str]:
         now = self._clock().timestamp()
@@ -253,12 +258,19 @@ class Records(ConditionalWrites):
                 yield file_id
 
     def create(self, record: Record) -> Stored:
-        """Write a record under an ID that was never used before. Raises `OutcomeUnknown` and `Contended`."""
+        """Write a record under an ID that was never used before. Raises `OutcomeUnknown` and `Contended`.
+
+        After `StorageFull` and `Contended` there is certainly no record.
+        """
         new, write_id = self._stamped(record)
         attempts = self.attempts(record.file_id)
+        with attempts.reporting():
+            return self._create(new, write_id, attempts)
+
+    def _create(self, record: Record, write_id: str, attempts: Attempts) -> Stored:
         while True:
             try:
-                return Versioned(new, self.store.put(record_key(record.file_id), encode(new), ABSENT))
+                return Versioned(record, self.store.put(record_key(record.file_id), encode(record), ABSENT))
             except (AlreadyExists, Changed):
                 # The ID is random and ours alone: whatever is there came from an earlier try of this loop.
                 try:
@@ -272,6 +284,8 @@ class Records(ConditionalWrites):
             except Ambiguous:
                 attempts.uncertain = True
                 attempts.wait()
+            except NotSent as error:
+                attempts.wait(error)
 
     def update(
         self,
@@ -295,17 +309,34 @@ class Attempts:
         self._pause = BACKOFF_BASE
         self.uncertain = False
 
-    def wait(self) -> None:
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Report a refusal as `OutcomeUnknown` where an earlier try may be in, since it does not prove the contrary."""
+        try:
+            yield
+        except (StorageFull, StorageUnavailable) as error:
+            if self.uncertain:
+                raise _unknown(self._file_id) from error
+            raise
+
+    def wait(self, unsent: NotSent | None = None) -> None:
+        """Pause before the next try, or report why there is none: `unsent` if it is given, else too many writers."""
         loop = self._loop
         pause = self._pause * loop._jitter()
         if loop._monotonic() + pause >= self._deadline:
             if self.uncertain:
-                log.error("outcome unknown of a write for %s", self._file_id)
-                raise OutcomeUnknown(self._file_id)
+                raise _unknown(self._file_id)
+            if unsent is not None:
+                raise StorageUnavailable(unsent.reason) from unsent
             raise Contended(self._file_id)
         loop._on_retry()
         loop._sleep(pause)
         self._pause = min(self._pause * 2, BACKOFF_CAP)
+
+
+def _unknown(file_id: str) -> OutcomeUnknown:
+    log.error("outcome unknown of a write for %s", file_id)
+    return OutcomeUnknown(file_id)
 
 
 def _holds(document: Document, write_id: str) -> bool:

@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,
     HTTPClientError,
     SSLError,
 )
@@ -31,6 +32,7 @@ from shared.storage.objects import (
     Info,
     Matches,
     NotFound,
+    NotSent,
     Part,
     PartWriter,
     Piece,
@@ -126,10 +128,13 @@ class S3Store:
             return put(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*")["ETag"]
         except (HTTPClientError, SSLError) as error:
             raise Ambiguous(key) from error
+        except ConnectionError as error:
+            # Refused, not found or too slow to be made: a connection that was there before is closed, not missing.
+            raise NotSent(key, str(error)) from error
         except ClientError as error:
             refused_put(key, when, error)
         except BotoCoreError as error:
-            # No connection, no credentials: nothing was sent.
+            # No credentials and the like, which the next try would not have either.
             raise StorageUnavailable(str(error)) from error
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> S3Reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
@@ -22,8 +23,10 @@ from shared.storage.objects import (
 )
 
 MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
-_CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"})
+_CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.TOO_MANY_REQUESTS})
 _FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded"})
+# S3 says the first, with status 400, of a body that stopped coming; without a code, the status stands for it.
+_TOO_SLOW = frozenset({"RequestTimeout", "408"})
 _UNFIT = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
@@ -56,16 +59,21 @@ def refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
     """Say what an error answer to a conditional write means.
 
     S3 answers 412 where the condition fails, 409 where another conditional write is under way, and 404 where a match
-    was asked for and the key is gone.
+    was asked for and the key is gone. Cloudflare R2 answers 429 to a write that follows another one too soon, and
+    servers that know no conditions answer 501 (RFC 9110 §15.6.2); neither has written anything.
+
+    Any other 5xx leaves the outcome open, 503 too: some servers answer it when not enough of their disks took a write.
     """
-    said = code(error)
-    if said == "PreconditionFailed" and when is ABSENT:
+    said, answered = code(error), status(error)
+    if answered == HTTPStatus.PRECONDITION_FAILED and when is ABSENT:
         raise AlreadyExists(key) from error
-    if said in _CONFLICTS:
+    if answered in _CONFLICTS:
         raise Changed(key) from error
     if said in MISSING:
         raise NotFound(key) from error
-    if status(error) >= 500 and said not in _FULL:
+    if said in _FULL or answered == HTTPStatus.NOT_IMPLEMENTED:
+        raise failure(error) from error
+    if answered >= HTTPStatus.INTERNAL_SERVER_ERROR or said in _TOO_SLOW:
         raise Ambiguous(key) from error
     raise failure(error) from error
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import ClientError
 
+from shared.errors import StorageUnavailable
+from shared.storage.records import Records
+from shared.storage.s3 import open_s3
 from tests.odd_s3 import OddS3, Quirk, odd_s3
 from tests.servers import S3Server
 from tests.storage.conftest import BUCKET
+from tests.storage.samples import FILE_ID, NOW, downloaded, record
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -131,3 +135,25 @@ def test_parts_can_have_to_be_equal(odd: OddS3, client: S3Client, key: str, size
     else:
         with pytest.raises(ClientError, match="InvalidPart"):
             complete()
+
+
+def test_who_writes_a_record_too_soon_waits(odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]) -> None:
+    configure_aws(odd.server.environment())
+    records = Records(open_s3(BUCKET, f"odd/{uuid.uuid4()}"), lambda: NOW)
+    records.create(record())
+    odd.quirks = {Quirk.ONE_WRITE_AT_A_TIME}
+    for _ in range(3):
+        records.update(FILE_ID, downloaded)
+    assert records.get(FILE_ID).record.download_count == 3
+    assert 429 in odd.refused
+
+
+def test_who_has_to_do_without_conditions_hears_so_at_once(
+    odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]
+) -> None:
+    configure_aws(odd.server.environment())
+    odd.quirks = {Quirk.REFUSES_CONDITIONS}
+    records = Records(open_s3(BUCKET, f"odd/{uuid.uuid4()}"), lambda: NOW)
+    with pytest.raises(StorageUnavailable, match="NotImplemented"):
+        records.create(record())
+    assert odd.refused == [501]

@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
 from shared.errors import StorageUnavailable
-from shared.storage.objects import ABSENT, NotFound, RangeNotSatisfiable
+from shared.storage.objects import ABSENT, NotFound, NotSent, RangeNotSatisfiable
 from shared.storage.s3 import S3Store, open_s3
 from tests.storage.fake_s3 import Answer, FakeS3, error
 from tests.storage.samples import drain
@@ -166,7 +166,7 @@ def test_aws_is_asked_by_the_buckets_host_and_others_by_path(  # C152
     monkeypatch.setattr(URLLib3Session, "send", send)
     account = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
     configure_aws(account | variables)
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(NotSent):
         open_s3("bucket", "").put(KEY, b"a", ABSENT)
     assert asked == [host + KEY]
 

@@ -14,7 +14,7 @@ from botocore.httpsession import URLLib3Session
 
 from shared.errors import FileTooLarge, StorageFull, StorageUnavailable
 from shared.storage import s3
-from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound
+from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound, NotSent
 from shared.storage.s3 import S3Store, S3Writer, open_s3
 from tests.storage.fake_s3 import Answer, FakeS3, Request, error
 
@@ -39,6 +39,16 @@ REFUSALS: dict[str, tuple[Condition, Answer, type[Exception]]] = {
     "internal error": (MATCH, error(500, "InternalError"), Ambiguous),
     "C147 slow down": (MATCH, error(503, "SlowDown"), Ambiguous),
     "bad gateway": (ABSENT, Answer(502, b"<html>Bad Gateway</html>"), Ambiguous),
+    # What other servers than AWS say.
+    "condition failed without a code": (MATCH, Answer(412), Changed),
+    "exists without a code": (ABSENT, Answer(412), AlreadyExists),
+    "conflict of another code": (MATCH, error(409, "Conflict"), Changed),
+    "too soon after another write": (MATCH, error(429, "TooManyRequests"), Changed),
+    "too soon without a code": (ABSENT, Answer(429), Changed),
+    "conditions are unknown": (ABSENT, error(501, "NotImplemented"), StorageUnavailable),
+    "a match is unknown": (MATCH, Answer(501), StorageUnavailable),
+    "the body came too slowly": (MATCH, error(400, "RequestTimeout"), Ambiguous),
+    "the request came too slowly": (ABSENT, Answer(408), Ambiguous),
 }
 
 
@@ -81,25 +91,47 @@ def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_open(
     assert len(fake.requests) == 1
 
 
-NOT_SENT = {
-    "connect timeout": ConnectTimeoutError(endpoint_url="http://x"),
-    "refused": EndpointConnectionError(endpoint_url="http://x"),
-    "proxy": ProxyConnectionError(proxy_url="http://x"),
-    "credentials": CredentialRetrievalError(provider="x", error_msg="expired"),
+NOT_SENT: dict[str, tuple[Exception, type[Exception]]] = {
+    "connect timeout": (ConnectTimeoutError(endpoint_url="http://x"), NotSent),
+    "refused, or no such host": (EndpointConnectionError(endpoint_url="http://x"), NotSent),
+    "proxy": (ProxyConnectionError(proxy_url="http://x"), NotSent),
+    "credentials": (CredentialRetrievalError(provider="x", error_msg="expired"), StorageUnavailable),
 }
 
 
-@pytest.mark.parametrize("fault", NOT_SENT.values(), ids=NOT_SENT.keys())
+@pytest.mark.parametrize(("fault", "raised"), NOT_SENT.values(), ids=NOT_SENT.keys())
 @pytest.mark.parametrize("when", [ABSENT, MATCH], ids=["absent", "match"])
 def test_a_put_that_was_never_sent_has_no_open_outcome(
-    fake: FakeS3, bucket: S3Store, monkeypatch: pytest.MonkeyPatch, when: Condition, fault: Exception
+    fake: FakeS3,
+    bucket: S3Store,
+    monkeypatch: pytest.MonkeyPatch,
+    when: Condition,
+    fault: Exception,
+    raised: type[Exception],
 ) -> None:
     def refuse(*_: object) -> None:
         raise fault
 
     monkeypatch.setattr(URLLib3Session, "send", refuse)
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(raised):
         bucket.put(KEY, b"a", when)
+
+
+def test_a_refused_connection_sent_nothing(fake: FakeS3, bucket: S3Store) -> None:
+    fake.close()
+    with pytest.raises(NotSent) as refusal:
+        bucket.put(KEY, b"a", MATCH)
+    assert refusal.value.key == KEY
+    assert "Could not connect" in refusal.value.reason
+
+
+def test_an_ordinary_put_that_came_too_soon_after_another_is_repeated(
+    fake: FakeS3, bucket: S3Store, pauses: list[float]
+) -> None:
+    fake.one_after_another(error(429, "TooManyRequests"), Answer(429), Answer())
+    bucket.put(KEY, b"a")
+    assert [request.body for request in fake.requests] == [b"a"] * 3
+    assert len(pauses) == 2
 
 
 def test_a_tls_connection_that_breaks_leaves_the_outcome_open(

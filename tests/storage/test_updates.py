@@ -12,7 +12,7 @@ import pytest
 from shared.errors import Contended, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
 from shared.storage import records as module
 from shared.storage.local import LocalStore
-from shared.storage.objects import AlreadyExists, Ambiguous, Changed, NotFound
+from shared.storage.objects import AlreadyExists, Ambiguous, Changed, NotFound, NotSent
 from shared.storage.records import (
     BACKOFF_BASE,
     BACKOFF_CAP,
@@ -280,7 +280,93 @@ def test_only_recent_writes_are_remembered_and_not_too_many(setting: Setting) ->
     assert len(setting.update().record.writes) == 1
 
 
+# Once a write may be in, no later refusal proves that it is not.
+REFUSALS = {"full": StorageFull(), "unavailable": StorageUnavailable("no")}
+
+
+@pytest.mark.parametrize("fault", [before, after], ids=["not in", "in"])
+@pytest.mark.parametrize("error", REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_after_a_lost_answer_leaves_the_outcome_open(
+    setting: Setting, caplog: pytest.LogCaptureFixture, fault: Callable[..., Fault], error: Exception
+) -> None:
+    setting.faulty.script = {1: fault(LOST), 2: before(error)}
+    with pytest.raises(OutcomeUnknown) as unknown:
+        setting.update()
+    assert unknown.value.__cause__ is error
+    assert setting.faulty.puts == 2
+    assert FILE_ID in caplog.text
+
+
+@pytest.mark.parametrize("fault", [before, after], ids=["not in", "in"])
+def test_a_read_that_fails_after_a_lost_answer_leaves_the_outcome_open(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., Fault]
+) -> None:
+    def fail(key: str) -> tuple[bytes, str]:
+        raise StorageUnavailable("no")
+
+    seen = setting.records.get(FILE_ID)
+    monkeypatch.setattr(setting.faulty, "read", fail)
+    setting.faulty.script = {1: fault(LOST), 2: before(Changed(KEY))}
+    with pytest.raises(OutcomeUnknown):
+        setting.records.update(FILE_ID, downloaded, seen)
+
+
+def test_a_refusal_after_a_lost_answer_that_was_cleared_up_is_certain(setting: Setting) -> None:
+    """The first write lost to another for certain, so the second one's refusal is the whole story."""
+    setting.faulty.script = {1: before(LOST, setting.by_others()), 3: before(StorageFull())}
+    with pytest.raises(StorageFull):
+        setting.update()
+    assert setting.count == 1
+
+
+# A connection that is refused sent nothing.
+UNSENT = NotSent(KEY, "connection refused")
+
+
+def test_what_was_not_sent_is_sent_again(setting: Setting) -> None:
+    setting.faulty.script = {1: before(UNSENT), 2: before(UNSENT)}
+    assert setting.update().record.download_count == setting.count == 1
+    assert setting.faulty.puts == 3
+
+
+def test_what_is_never_sent_changed_nothing_and_is_not_blamed_on_others(setting: Setting) -> None:
+    setting.faulty.otherwise = before(UNSENT)
+    with pytest.raises(StorageUnavailable, match="connection refused"):
+        setting.update()
+    assert setting.count == 0
+    assert RETRY_FOR - BACKOFF_CAP <= sum(setting.time.pauses) < RETRY_FOR
+
+
+def test_what_is_not_sent_after_a_lost_answer_leaves_the_outcome_open(setting: Setting) -> None:
+    setting.faulty.script = {1: after(LOST)}
+    setting.faulty.otherwise = before(UNSENT)
+    with pytest.raises(OutcomeUnknown):
+        setting.update()
+
+
 # Creating
+
+
+@pytest.mark.parametrize("fault", [before, after], ids=["not in", "in"])
+@pytest.mark.parametrize("error", REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_to_create_after_a_lost_answer_leaves_the_outcome_open(
+    nothing_yet: Setting, fault: Callable[..., Fault], error: Exception
+) -> None:
+    nothing_yet.faulty.script = {1: fault(LOST), 2: before(error)}
+    with pytest.raises(OutcomeUnknown):
+        nothing_yet.records.create(record())
+
+
+def test_a_record_that_was_not_sent_is_sent_again(nothing_yet: Setting) -> None:
+    nothing_yet.faulty.script = {1: before(UNSENT), 2: before(UNSENT)}
+    assert nothing_yet.records.create(record()) == nothing_yet.directly.get(FILE_ID)
+
+
+def test_a_record_that_is_never_sent_is_not_there(nothing_yet: Setting, directory: LocalStore) -> None:
+    nothing_yet.faulty.otherwise = before(UNSENT)
+    with pytest.raises(StorageUnavailable):
+        nothing_yet.records.create(record())
+    assert list(directory.list("metadata/")) == []
 
 
 def test_a_record_is_created_once_though_the_answer_is_lost(nothing_yet: Setting) -> None:
