@@ -9,6 +9,7 @@ CLIENTS = 256
 QUICK =
 FUNCTION = DownloadFunction
 EVENT = events/download.json
+ENV = default
 
 # The processor that functions are built for, as the template's Architecture says.
 ARCH = arm64
@@ -32,7 +33,7 @@ PACKAGES = .aws-sam/packages-$(ARCH)
 .DEFAULT_GOAL := help
 # Two installations at once in one environment would break each other.
 .NOTPARALLEL:
-.PHONY: help run client emulate invoke test lint bench fuzz soak audit lock format build deploy clean
+.PHONY: help run client emulate invoke test lint bench fuzz soak audit lock format build deploy predeploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -93,8 +94,11 @@ build: .venv-sam/.installed $(PACKAGES)/.installed ## Build the Lambda functions
 	@cd .aws-sam/build/UploadFunction && echo "Every function for $(ARCH), all alike:" \
 	    "$$(($$(du -sk . | cut -f 1) / 1024)) MiB, $$(($$(tar -cz . | wc -c) / 1024 / 1024)) MiB packed"
 
-deploy: build ## Deploy to AWS, asking for the parameters (ARCH=arm64, or x86_64)
-	@$(SAM) deploy --guided $(if $(filter-out arm64,$(ARCH)),--parameter-overrides Architecture=$(ARCH))
+deploy: predeploy build ## Deploy to AWS what samconfig.toml says (ENV=default ARCH=arm64)
+	@$(SAM) deploy --config-env '$(ENV)'
+
+predeploy: .venv-sam/.installed
+	@$(SAM_BIN)/python -m local.predeploy '$(ENV)' '$(ARCH)'
 
 clean: ## Remove the environments, the build and every cache; uploaded files stay
 	@rm -rf .venv .venv-sam .venv-audit .venv-bench .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

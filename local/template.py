@@ -81,14 +81,20 @@ class Template:
     cors: Mapping[str, tuple[CorsRule, ...]] = field(default_factory=dict)
 
 
-def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
-    """The template in a file, with the parameters' defaults unless others are given. Raises `InvalidTemplate`."""
+def parse(path: Path) -> dict[str, Any]:
+    """The template in a file as it is written. Raises `InvalidTemplate`."""
     try:
         document = yaml.load(path.read_bytes(), Loader)
     except (OSError, yaml.YAMLError) as error:
         raise InvalidTemplate(f"{path}: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
         raise InvalidTemplate(f"{path}: no Resources")
+    return document
+
+
+def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
+    """The template in a file, with the parameters' defaults unless others are given. Raises `InvalidTemplate`."""
+    document = parse(path)
     return _Reader(document, path.parent, Values(document, parameters or {})).template()
 
 

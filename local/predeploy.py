@@ -1,0 +1,182 @@
+"""What would go wrong with a deployment, said before anything is built: `python -m local.predeploy ENV ARCH`.
+
+CloudFormation replaces a bucket whose name changes: the files stay behind in the old one, and their links break. SAM
+keeps the previous value of a parameter that samconfig.toml does not name, so that removing a line changes nothing. Both
+are refused here.
+
+https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/serverless-sam-cli-config.html
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3.session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.template import parse
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+ROOT = Path(__file__).parent.parent
+CONFIG = "samconfig.toml"
+# The output of the stack that names its bucket.
+BUCKET_OUTPUT = "Bucket"
+
+
+class Refused(Exception):
+    """This must not be deployed; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One section of samconfig.toml. Region and profile are None where the AWS configuration of the user decides."""
+
+    name: str
+    stack: str
+    region: str | None
+    profile: str | None
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def read(cls, name: str, config: Path) -> Environment:
+        """The environment of this name. Raises `Refused`."""
+        try:
+            document = tomllib.loads(config.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise Refused(f"{config.name} cannot be read: {error}") from error
+        sections = {key: value for key, value in document.items() if isinstance(value, dict)}
+        if name not in sections:
+            raise Refused(f"{config.name} has no environment {name}; it has {', '.join(sorted(sections))}.")
+        settings: dict[str, Any] = {}
+        for command in ("global", "deploy"):
+            settings |= sections[name].get(command, {}).get("parameters", {})
+        parameters = settings.get("parameter_overrides")
+        if not isinstance(parameters, dict):
+            raise Refused(f"{config.name} needs a table [{name}.deploy.parameters.parameter_overrides].")
+        if "stack_name" not in settings:
+            raise Refused(f"{config.name} needs a stack_name in [{name}.deploy.parameters].")
+        return cls(
+            name,
+            settings["stack_name"],
+            settings.get("region"),
+            settings.get("profile"),
+            {key: str(value) for key, value in parameters.items()},
+        )
+
+
+def check_parameters(environment: Environment, template: Path) -> None:
+    """Raises `Refused` unless the environment has exactly the parameters of the template."""
+    declared: dict[str, Any] = parse(template)["Parameters"]
+    table = f"[{environment.name}.deploy.parameters.parameter_overrides] of {CONFIG}"
+    unknown = sorted(environment.parameters.keys() - declared.keys())
+    if unknown:
+        raise Refused(f"{template.name} has no parameter {', '.join(unknown)}: remove it from {table}.")
+    missing = [
+        f'{name} = "{declared[name].get("Default", "")}"' for name in declared.keys() - environment.parameters.keys()
+    ]
+    if missing:
+        lines = "\n  ".join(sorted(missing))
+        raise Refused(
+            f"Without a line in {table}, a parameter would keep the value that was deployed last. Add these, or other "
+            f"values:\n  {lines}"
+        )
+
+
+def check_architecture(environment: Environment, arch: str) -> None:
+    """Raises `Refused` where the functions would be built for another processor than they are to run on."""
+    configured = environment.parameters["Architecture"]
+    if arch != configured:
+        raise Refused(
+            f"{CONFIG} deploys {environment.name} on {configured}, and this build is for {arch}. Run: "
+            f"make deploy ENV={environment.name} ARCH={configured}"
+        )
+
+
+def check_bucket(environment: Environment, session: boto3.session.Session) -> None:
+    """Raises `Refused` where the deployment would leave the bucket with the files behind, or could not make its own."""
+    wanted = _bucket_name(environment, session)
+    current = deployed_bucket(environment.stack, session)
+    if current == wanted:
+        return
+    if current is not None:
+        raise Refused(
+            f"The stack {environment.stack} keeps its files in the bucket {current}, and {CONFIG} names {wanted}: the "
+            "files would stay behind, and their links would break. Set BucketPrefix back, or choose another "
+            "stack_name for a second deployment."
+        )
+    if _exists(wanted, session.client("s3")):
+        raise Refused(
+            f"The bucket {wanted} exists already, perhaps from a stack that was deleted. Choose another BucketPrefix."
+        )
+
+
+def _bucket_name(environment: Environment, session: boto3.session.Session) -> str:
+    """As the template puts it together."""
+    account = session.client("sts").get_caller_identity()["Account"]
+    return f"{environment.parameters['BucketPrefix']}-{account}-{session.region_name}"
+
+
+def deployed_bucket(stack: str, session: boto3.session.Session) -> str | None:
+    """The bucket of a stack; None if there is no such stack, or it came to nothing."""
+    try:
+        (description,) = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        # CloudFormation has no error code of its own for this.
+        if "does not exist" in error.response["Error"]["Message"]:
+            return None
+        raise
+    if description["StackStatus"] == "ROLLBACK_COMPLETE":
+        raise Refused(
+            f"The first deployment of {stack} failed, and such a stack can only be deleted. Run: "
+            f"aws cloudformation delete-stack --stack-name {stack}"
+        )
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
+    return outputs.get(BUCKET_OUTPUT)
+
+
+def _exists(bucket: str, s3: S3Client) -> bool:
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        # Whatever else S3 says of it, somebody has a bucket of this name.
+        return error.response["Error"]["Code"] not in ("404", "NoSuchBucket")
+    return True
+
+
+def check(name: str, arch: str, config: Path, template: Path) -> Environment:
+    """The environment to deploy. Raises `Refused`."""
+    environment = Environment.read(name, config)
+    check_parameters(environment, template)
+    check_architecture(environment, arch)
+    try:
+        session = boto3.session.Session(profile_name=environment.profile, region_name=environment.region)
+        if session.region_name is None:
+            raise Refused(f"No region is configured. Set AWS_DEFAULT_REGION, or region in {CONFIG}.")
+        check_bucket(environment, session)
+    except (BotoCoreError, ClientError) as error:
+        raise Refused(f"AWS cannot be asked about the deployment: {error}") from error
+    return environment
+
+
+def main() -> int:
+    """The exit status: 0 where the deployment can go ahead."""
+    name, arch = sys.argv[1:]
+    try:
+        environment = check(name, arch, ROOT / CONFIG, ROOT / "template.yaml")
+    except Refused as refusal:
+        print(f"error: {refusal}", file=sys.stderr)
+        return 2
+    print(f"Deploying {environment.stack} ({name} of {CONFIG}) for {arch} ...")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
