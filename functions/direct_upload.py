@@ -120,6 +120,8 @@ async def take_part(request: Request, upload_id: str, part_number: PartNumber, k
         raise FileTooLarge(uploads.max_file_size)
     threads = request.app.state.threads
     async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number), threads) as incoming:
+        # The upload's ID is all that allows it, so nothing is held for those who do not know one.
+        await incoming.begin()
         async for chunk in request.stream():
             await incoming.write(chunk)
         etag = await incoming.finish(lambda upload: upload.finish(), lambda part: part.etag)

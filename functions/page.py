@@ -101,14 +101,20 @@ async def enter_password(request: Request, file_id: str) -> Response:
 
 async def qr_code(request: Request, file_id: str) -> Response:
     """The address of a file's page as a QR code. Whether there is such a file is not looked up."""
+    image = await in_thread(request.app.state.threads, lambda: _drawn(download_page(request, file_id)))
+    headers = {**_headers(), "Cache-Control": "private, max-age=3600"}
+    return Response(image, headers=headers, media_type="image/svg+xml")
+
+
+def _drawn(address: str) -> bytes:
+    """The QR code of an address as an SVG image; takes tens of milliseconds."""
     import segno
 
     image = io.BytesIO()
-    segno.make(download_page(request, file_id), micro=False, error="m").save(
+    segno.make(address, micro=False, error="m").save(
         image, kind="svg", scale=8, border=4, dark="#000", light="#fff", title="QR code of a download page"
     )
-    headers = {**_headers(), "Cache-Control": "private, max-age=3600"}
-    return Response(image.getvalue(), headers=headers, media_type="image/svg+xml")
+    return image.getvalue()
 
 
 async def static_file(request: Request, name: str) -> Response:

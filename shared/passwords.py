@@ -13,6 +13,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 
 from shared.errors import TooManyAttempts
+from shared.options import MAX_PASSWORD_LENGTH
 
 # scrypt (RFC 7914) with OWASP's smallest recommended cost: 2**14 * 128 * 8 bytes is 16 MiB, five passes of it.
 _LOG_N, _R, _P = 14, 8, 5
@@ -44,10 +45,13 @@ class Passwords:
         return f"$scrypt$ln={_LOG_N},r={_R},p={_P}${_text(salt)}${_text(derived)}"
 
     def matches(self, password: str, password_hash: str) -> bool:
-        """Whether this is the password, in time that does not tell how nearly.
+        """Whether this is the password, in time that does not tell how nearly. Longer ones than can be set are wrong.
 
         Raises `TooManyAttempts`, and `ValueError` for what `hash` cannot have made.
         """
+        # First, since bringing it into its normal form takes time that is quadratic in its combining marks (UAX #15).
+        if len(password) > MAX_PASSWORD_LENGTH:
+            return False
         parsed = _PHC.fullmatch(password_hash)
         if parsed is None:
             raise ValueError("not a password hash")

@@ -75,6 +75,8 @@ def _malformed(detail: str) -> HTTPException:
 
 
 def _boundary(content_type: str) -> bytes:
+    if len(content_type) > _MAX_PART_HEADER_BYTES:
+        raise _malformed("The form's Content-Type is too long.")
     if content_type.partition(";")[0].strip(" \t").lower() != "multipart/form-data":
         raise HTTPException(415, "The body must be multipart/form-data.")
     boundary = _options(content_type)[1].get("boundary", "")

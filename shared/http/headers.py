@@ -32,7 +32,10 @@ _MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*+;[ \t]*+(?:{_TOKEN}=(?:{_
 
 def joined(headers: Headers) -> dict[str, str]:
     """Each header once, by its lower-case name; repeated ones become one list (RFC 9110 §5.3)."""
-    return {name: ", ".join(headers.getlist(name)) for name in headers}
+    values: dict[str, list[str]] = {}
+    for name, value in headers.items():
+        values.setdefault(name, []).append(value)
+    return {name: ", ".join(repeated) for name, repeated in values.items()}
 
 
 def content_disposition(name: str) -> str:

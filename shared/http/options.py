@@ -11,15 +11,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
+from shared.http.streams import in_thread
 from shared.options import Options, checked, parse_options, whole_number
 
 FORM_FIELDS = frozenset({"expires_in", "max_downloads", "password", "sha256"})
 CHANGEABLE = frozenset({"expires_in", "max_downloads", "password"})
 MAX_JSON_BYTES = 16 * 1024
+# Three times as many as 10,000 parts have, each with its number and its ETag.
+MAX_JSON_VALUES = 100_000
 
 _NO_FIELDS: Mapping[str, str] = {}
 _DAY = 24 * 3600
 MAX_DAYS = 36_600
+# Room for every algorithm that there is (RFC 9530 §7.2); the parser is slow.
+MAX_DIGEST_LENGTH = 1024
 _MAX_DIGITS = 20
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
@@ -77,7 +82,10 @@ async def from_json(request: Request, longest: int) -> tuple[Options, frozenset[
 
 
 async def read_json(request: Request, most: int) -> dict[str, Any]:
-    """The JSON object that is the body, of at most so many bytes. Raises `HTTPException` 400, 413 and 415."""
+    """The JSON object that is the body, of at most so many bytes. Raises `HTTPException` 400, 413 and 415.
+
+    It is parsed in a thread, since what fits in megabytes takes long.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in ("application/json", "application/merge-patch+json"):
         raise HTTPException(415, "The body must be application/json.")
@@ -86,6 +94,14 @@ async def read_json(request: Request, most: int) -> dict[str, Any]:
         body += chunk
         if len(body) > most:
             raise HTTPException(413, f"The body is larger than {most} bytes.")
+    return await in_thread(request.app.state.threads, lambda: _json_object(body))
+
+
+def _json_object(body: bytearray) -> dict[str, Any]:
+    # Between them there are at most as many values and one more. The parser lets no other thread run while it makes
+    # them, so that millions of tiny ones would stop the whole process.
+    if sum(map(body.count, b",[{")) > MAX_JSON_VALUES:
+        raise HTTPException(413, f"The body holds more than {MAX_JSON_VALUES} values.")
     try:
         values = json.loads(body, object_pairs_hook=_no_duplicates, parse_int=_number)
     except (ValueError, RecursionError) as error:
@@ -163,11 +179,14 @@ def announced_sha256(request: Request) -> str | None:
     values = request.headers.getlist("repr-digest")
     if not values:
         return None
+    value = ", ".join(values)
+    if len(value) > MAX_DIGEST_LENGTH:
+        raise HTTPException(400, f"Repr-Digest is longer than {MAX_DIGEST_LENGTH} characters.")
     # Only here, since every function that reads options would start later for it.
     import http_sf
 
     try:
-        digests: Any = http_sf.parse(", ".join(values).encode("latin-1"), tltype="dictionary")
+        digests: Any = http_sf.parse(value.encode("latin-1"), tltype="dictionary")
     except ValueError as error:
         raise HTTPException(400, "Repr-Digest is malformed.") from error
     if "sha-256" not in digests:

@@ -68,6 +68,11 @@ class Incoming(Generic[S]):
             # Shielded, since it is most needed when the task is being cancelled.
             await asyncio.shield(asyncio.wrap_future(self._threads.submit(self._abort)))
 
+    async def begin(self) -> None:
+        """Make the sink now and not with the first batch, so that a refusal comes before the body. Raises the same."""
+        self._pending = self._threads.submit(self._store, b"")
+        await self._settle()
+
     async def write(self, data: bytes) -> None:
         """Append. Raises what writing into the sink raises, here or at a later call."""
         self._batch.append(data)
