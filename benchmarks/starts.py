@@ -25,6 +25,7 @@ FUNCTIONS = (
     "upload",
     "direct_upload",
     "download",
+    "entries",
     "list_metadata",
     "get_metadata",
     "change",

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from functions import change, delete, direct_upload, download, get_metadata, health, list_metadata, page, upload
+from functions import (
+    change,
+    delete,
+    direct_upload,
+    download,
+    entries,
+    get_metadata,
+    health,
+    list_metadata,
+    page,
+    upload,
+)
 from shared.http.app import build_app, lambda_handler
 
 # Routes are tried in this order.
 ROUTERS = (
     download.router,
+    entries.router,
     upload.router,
     direct_upload.router,
     list_metadata.router,

@@ -127,3 +127,36 @@ class WrongDeleteToken(ShareError):
 
 class CrossSite(ShareError):
     """A browser says that another site asks for this change."""
+
+
+class NotAnArchive(ShareError):
+    """The file is no zip archive that can be trusted; `reason` is for the log only."""
+
+    def __init__(self, file_id: str, reason: str) -> None:
+        super().__init__(f"file {file_id} is no archive: {reason}")
+        self.file_id = file_id
+        self.reason = reason
+
+
+class ArchiveTooLarge(ShareError):
+    """The archive has more entries than can be listed, or an entry that can be had only with the whole."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"the archive {file_id} is too large to be read")
+        self.file_id = file_id
+
+
+class UnknownEntry(ShareError):
+    """The archive has no file of the name asked for."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"no such entry in {file_id}")
+        self.file_id = file_id
+
+
+class UnsupportedEntry(ShareError):
+    """The entry is encrypted, or packed in a way other than deflate."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"an entry of {file_id} cannot be unpacked here")
+        self.file_id = file_id

@@ -154,6 +154,8 @@ STATUSES = {
     "direct_upload_complete": 404,
     "direct_upload_abort": 404,
     "download": 200,
+    # Of a file that is no archive.
+    "entries": 415,
     "list_metadata": 200,
     "get_metadata": 200,
     "change": 200,

@@ -8,7 +8,7 @@ import binascii
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from shared.sharing import Record
+from shared.sharing import Record, Shares, Stored
 from shared.signing import Signing
 
 PASS_COOKIE = "pass"
@@ -49,3 +49,12 @@ def _cookie(headers: Headers, name: str) -> str | None:
             if key.strip(" \t") == name:
                 return value.strip(" \t")
     return None
+
+
+def authorise(request: Request, shares: Shares, file: Stored) -> None:
+    """Let only those pass who know the file's password, where it has one, or whom the landing page let pass.
+
+    Raises what `Shares.authorise` raises.
+    """
+    if not has_pass(request, shares.signing, file.record):
+        shares.authorise(file, basic_password(request.headers))

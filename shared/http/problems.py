@@ -152,6 +152,19 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
         headers={"Retry-After": "5"},
     ),
     errors.StorageFull: _Row(507, "storage-full", "Storage full", "The server's storage is full. Try again later."),
+    errors.NotAnArchive: _Row(
+        415, "not-an-archive", "Not an archive", "This file is not a zip archive, or its list of files is damaged."
+    ),
+    errors.ArchiveTooLarge: _Row(
+        413, "archive-too-large", "Archive too large", "This archive is too large to look into. Download it whole."
+    ),
+    errors.UnknownEntry: _Row(404, "unknown-entry", "Unknown entry", "There is no file of this name in the archive."),
+    errors.UnsupportedEntry: _Row(
+        415,
+        "unsupported-entry",
+        "Unsupported entry",
+        "This file is encrypted, or compressed in a way that cannot be read here. Download the whole archive.",
+    ),
     errors.InvalidSetting: _Row(500, None, None, "The service is not set up properly."),
 }
 

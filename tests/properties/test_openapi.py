@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from functions.app import app
 from shared.http.openapi import EVERYWHERE, WITH_BODY
+from tests import archives
 from tests.api.client import Api
 from tests.properties.effort import examples
 
@@ -85,11 +86,11 @@ def session(api: Api, monkeypatch: pytest.MonkeyPatch) -> requests.Session:
 
 @pytest.fixture
 def upload(session: requests.Session, api: Api) -> Callable[[], str]:
-    """Stores a file of which the requests may be; its ID."""
+    """Stores a file that every operation takes, which is an archive; its ID."""
 
     def make() -> str:
         authorised = {"Authorization": f"Bearer {TOKEN}"}
-        answer = session.put(f"{api.base}/file/upload/a.txt", b"0123456789", headers=authorised)
+        answer = session.put(f"{api.base}/file/upload/a.zip", archives.PLAIN, headers=authorised)
         file_id: str = answer.json()["file_id"]
         return file_id
 

@@ -1,0 +1,69 @@
+"""GET /file/entries/{file_id}: what is inside a zip archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.archives import list_entries
+from shared.errors import ArchiveTooLarge
+from shared.http.app import lambda_handler, shares_of
+from shared.http.credentials import authorise
+from shared.http.models import problems
+from shared.http.routing import add_endpoint
+from shared.http.streams import in_thread
+
+router = APIRouter()
+
+
+class ArchiveEntry(BaseModel):
+    """A file or folder in an archive."""
+
+    name: str = Field(
+        description="As it is in the archive, with `/` between folders and at the end of one. Check it before you "
+        "make a path of it: it can be anything.",
+        examples=["photos/beach.jpg"],
+    )
+    size: int = Field(description="Bytes, unpacked.", examples=[48213])
+    modified: str | None = Field(
+        description="RFC 3339; without an offset if the archive knows only the local time of its packer.",
+        examples=["2026-11-27T10:15:00Z"],
+    )
+
+
+async def entries(request: Request, file_id: str) -> Response:
+    """The files and folders in a zip archive, in its order. Listing never counts as a download.
+
+    Any of the files can be downloaded by itself: `GET /file/download/{file_id}?entry=NAME`.
+    """
+    shares = shares_of(request)
+    limit = request.app.state.settings().inline_limit
+
+    def work() -> bytes:
+        file = shares.find(file_id)
+        authorise(request, shares, file)
+        listing = [dataclasses.asdict(entry) for entry in list_entries(shares, file)]
+        # In this thread, since it can be megabytes.
+        body = json.dumps(listing, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+        if limit is not None and len(body) > limit:
+            raise ArchiveTooLarge(file_id)
+        return body
+
+    return Response(await in_thread(request.app.state.threads, work), media_type="application/json")
+
+
+add_endpoint(
+    router,
+    "GET",
+    "/file/entries/{file_id:file_id}",
+    entries,
+    response_model=list[ArchiveEntry],
+    responses=problems(401, 404, 410, 413, 415, 429, 503),
+)
+
+handler = lambda_handler(router)

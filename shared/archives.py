@@ -1,0 +1,266 @@
+"""Zip archives: what is inside a file that is one, and where each entry lies in it, so that it can be had alone.
+
+An archive is read as far as its directory, by ranges. The directory is the work of a stranger, so nothing it says is
+believed further than it was checked: entries lie within the file and do not overlap, and sizes are possible.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from shared.errors import ArchiveTooLarge, Contended, DamagedFile, NotAnArchive, UnknownEntry, UnsupportedEntry
+from shared.sharing import Payload, Shares, Stored
+
+MAX_ENTRIES = 100_000
+MAX_DIRECTORY_BYTES = 16 * 1024 * 1024
+
+# The end of the archive, which says where the directory is; a comment of the greatest length would fill it. Directories
+# of several hundred entries fit in, too, and then take no request of their own.
+_TAIL_BYTES = 64 * 1024 + 22
+# A directory of the greatest size takes some 60 MB of memory, and half a second.
+_AT_ONCE = threading.BoundedSemaphore(2)
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_LOCAL_SIGNATURE = b"PK\x03\x04"
+_DIRECTORY_SIGNATURE = b"PK\x01\x02"
+_ENCRYPTED = 0x1
+_UTF8_NAME = 0x800
+_TIMES_FIELD = 0x5455
+_HAS_MODIFIED = 0x1
+
+# Deflate packs 1,032 bytes into one at best (zlib, "Maximum Compression Factor").
+_MAX_RATIO = 1032
+# No encoder makes data twice as long; what claims to be may be endless blocks of nothing.
+_MAX_EXPANSION = 2
+_SLACK = 1024
+_INFLATE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of an archive, in the words of its directory.
+
+    `name` ends in "/" for a folder, and can be anything else that a stranger thinks of. `size` is in bytes, unpacked;
+    `modified` is RFC 3339, without an offset if the archive has only the local time of its packer.
+    """
+
+    name: str
+    size: int
+    modified: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Where the bytes of one entry are: the range `[start, stop)` of the archive; `deflated`, or as they are."""
+
+    name: str
+    size: int
+    start: int
+    stop: int
+    deflated: bool
+    crc: int
+
+
+def list_entries(shares: Shares, file: Stored) -> list[Entry]:
+    """The entries of an archive, in the order of its directory. Never counted.
+
+    Raises `NotAnArchive`, `ArchiveTooLarge`, `Contended` where too many archives are being read, and what opening the
+    file raises.
+    """
+    with _directory(shares, file) as directory:
+        return [Entry(info.filename, info.file_size, _modified(info)) for info in directory.infolist()]
+
+
+def find_member(shares: Shares, file: Stored, name: str) -> Member:
+    """The file of this name in an archive; of several, the last, as tools that unpack it leave it.
+
+    Raises `UnknownEntry`, `UnsupportedEntry`, and what `list_entries` raises.
+    """
+    with _directory(shares, file) as directory:
+        try:
+            info = directory.getinfo(name)
+        except KeyError as error:
+            raise UnknownEntry(file.record.file_id) from error
+        if info.is_dir():
+            raise UnknownEntry(file.record.file_id)
+        return _locate(shares, file, info)
+
+
+def inflate(payload: Payload, member: Member, file_id: str) -> Inflated:
+    """The bytes of a deflated entry, unpacked while `payload`, which is what it is packed into, is read."""
+    return Inflated(payload, member, file_id)
+
+
+class Inflated:
+    """A deflated entry being read. Close it when done."""
+
+    def __init__(self, payload: Payload, member: Member, file_id: str) -> None:
+        self._payload = payload
+        self._file_id = file_id
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._left = member.size
+        self._expected_crc = member.crc
+        self._crc = 0
+
+    def read(self, size: int) -> bytes:
+        """At most `size` next bytes; empty at the end and only there.
+
+        Raises `DamagedFile` rather than hand out the last bytes of what has not the size and CRC-32 announced.
+        """
+        if self._left == 0:
+            return b""
+        data = self._next(min(size, self._left))
+        self._left -= len(data)
+        self._crc = zlib.crc32(data, self._crc)
+        if self._left == 0 and self._crc != self._expected_crc:
+            raise DamagedFile(self._file_id, "an entry of the archive has not the CRC-32 that is announced")
+        return data
+
+    def read_ready(self, size: int) -> memoryview | None:
+        """None: unpacking is work, which is not for the event loop."""
+        return None
+
+    def close(self) -> None:
+        self._payload.close()
+
+    def _next(self, size: int) -> bytes:
+        try:
+            while True:
+                packed = self._inflater.unconsumed_tail or self._payload.read(_INFLATE_BYTES)
+                if data := self._inflater.decompress(packed, size):
+                    return data
+                if self._inflater.eof or not packed:
+                    raise DamagedFile(self._file_id, "an entry of the archive is shorter than it is announced")
+        except zlib.error as error:
+            raise DamagedFile(self._file_id, f"an entry of the archive cannot be unpacked: {error}") from error
+
+
+@contextlib.contextmanager
+def _directory(shares: Shares, file: Stored) -> Iterator[zipfile.ZipFile]:
+    file_id = file.record.file_id
+    if not _AT_ONCE.acquire(blocking=False):
+        raise Contended(file_id)
+    try:
+        with zipfile.ZipFile(_Ranged(shares, file)) as directory:
+            _check(file_id, directory.infolist(), directory.start_dir)
+            yield directory
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
+        raise NotAnArchive(file_id, f"{type(error).__name__}: {error}") from error
+    finally:
+        _AT_ONCE.release()
+
+
+def _check(file_id: str, entries: Sequence[zipfile.ZipInfo], end: int) -> None:
+    """Refuse a directory whose entries overlap, reach into it, or cannot have the size that they are said to have."""
+    in_place = sorted(entries, key=lambda info: info.header_offset)
+    for info, following in itertools.pairwise([*in_place, None]):
+        assert info is not None
+        stop = info.header_offset + _LOCAL_HEADER.size + info.compress_size
+        if info.header_offset < 0 or stop > (end if following is None else following.header_offset):
+            raise NotAnArchive(file_id, "entries overlap, or reach beyond the archive")
+        if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
+            raise NotAnArchive(file_id, "a stored entry has two sizes")
+        if info.compress_type == zipfile.ZIP_DEFLATED and not _is_possible(info):
+            raise NotAnArchive(file_id, "a deflated entry cannot have its size")
+
+
+def _is_possible(info: zipfile.ZipInfo) -> bool:
+    unpacked, packed = info.file_size, info.compress_size
+    return unpacked <= packed * _MAX_RATIO and packed <= unpacked * _MAX_EXPANSION + _SLACK
+
+
+def _locate(shares: Shares, file: Stored, info: zipfile.ZipInfo) -> Member:
+    file_id = file.record.file_id
+    if info.flag_bits & _ENCRYPTED or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnsupportedEntry(file_id)
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437")
+    start = info.header_offset
+    head = _read(shares, file, start, start + _LOCAL_HEADER.size + len(name))
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack_from(head)
+    # Two names for one entry would be a way to show one and hand out another.
+    if signature != _LOCAL_SIGNATURE or name_length != len(name) or head[_LOCAL_HEADER.size :] != name:
+        raise NotAnArchive(file_id, "an entry is not where the directory says it is")
+    start += _LOCAL_HEADER.size + name_length + extra_length
+    stop = start + info.compress_size
+    if stop > file.record.file_size:
+        raise NotAnArchive(file_id, "an entry reaches beyond the archive")
+    deflated = info.compress_type == zipfile.ZIP_DEFLATED
+    return Member(info.filename, info.file_size, start, stop, deflated, info.CRC)
+
+
+def _modified(info: zipfile.ZipInfo) -> str | None:
+    """The time in UTC that most packers put beside the field of the format, else what that says."""
+    try:
+        fields = info.extra
+        while len(fields) >= 4:
+            kind, length = struct.unpack_from("<HH", fields)
+            if kind == _TIMES_FIELD and length >= 5 and fields[4] & _HAS_MODIFIED:
+                (seconds,) = struct.unpack_from("<i", fields, 5)
+                return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+            fields = fields[4 + length :]
+        return datetime(*info.date_time).isoformat()
+    except (ValueError, struct.error):
+        # No such day, as where a packer wrote nothing at all.
+        return None
+
+
+class _Ranged(io.RawIOBase):
+    """A file of ours as `zipfile` wants one: its end is read at once, anything before by one range at a time."""
+
+    def __init__(self, shares: Shares, file: Stored) -> None:
+        super().__init__()
+        self._shares = shares
+        self._file = file
+        self._size = file.record.file_size
+        self._tail_start = max(0, self._size - _TAIL_BYTES)
+        self._tail = _read(shares, file, self._tail_start, self._size)
+        self._position = 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if position < 0:
+            raise OSError("before the beginning")
+        self._position = position
+        return position
+
+    def read(self, size: int | None = -1) -> bytes:
+        start = min(self._position, self._size)
+        stop = self._size if size is None or size < 0 else min(start + size, self._size)
+        if stop - start > MAX_DIRECTORY_BYTES:
+            raise ArchiveTooLarge(self._file.record.file_id)
+        if start >= self._tail_start:
+            data = self._tail[start - self._tail_start : stop - self._tail_start]
+        else:
+            data = _read(self._shares, self._file, start, stop)
+        # Each entry of a directory begins with one, so there are at most as many entries.
+        if data.count(_DIRECTORY_SIGNATURE) > MAX_ENTRIES:
+            raise ArchiveTooLarge(self._file.record.file_id)
+        self._position = stop
+        return data
+
+
+def _read(shares: Shares, file: Stored, start: int, stop: int) -> bytes:
+    """The bytes `[start, stop)` of a file as far as it has them."""
+    stop = min(stop, file.record.file_size)
+    if start >= stop:
+        return b""
+    with contextlib.closing(shares.open(file, start, stop)) as payload:
+        return b"".join(iter(lambda: payload.read(stop - start), b""))
