@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from local.payloads import MalformedResult, Request, Response, event_of, response_to
+from local.payloads import MalformedPath, MalformedResult, Request, Response, event_of, response_to
 from local.runtime import EventTooLarge, FunctionFailed
 from local.template import DEFAULT_ROUTE, Route
 
 log = logging.getLogger("local.gateway")
 
 BODY_LIMIT = 10 * 1024 * 1024
+# Of the request line and all headers.
+HEAD_LIMIT = 10_240
 TIMEOUT = 30.0  # seconds
 
 Invoke = Callable[[str, bytes], Awaitable[bytes]]
@@ -85,12 +87,23 @@ def _specificity(route: Route) -> tuple[bool, list[int], bool]:
 
 def admit(request: Request, router: Router, domain: str) -> Invocation | Response:
     """What the gateway at `domain` does with a request: have a function answer it, or refuse it itself."""
-    matched = router.match(request.method, request.path)
+    if _head_size(request) > HEAD_LIMIT:
+        return _message(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large")
+    try:
+        matched = router.match(request.method, request.path)
+    except MalformedPath:
+        return _message(HTTPStatus.BAD_REQUEST, "Bad Request")
     if matched is None:
         return _message(HTTPStatus.NOT_FOUND, "Not Found")
     route, parameters = matched
     event = json.dumps(event_of(request, route, parameters, domain), ensure_ascii=False)
     return Invocation(route.function, event.encode("utf-8", errors="replace"))
+
+
+def _head_size(request: Request) -> int:
+    """Bytes of the request line and the headers, as HTTP/1.1 sends them."""
+    line = len(f"{request.method} {request.target} {request.protocol}\r\n")
+    return line + sum(len(f"{name}: {value}\r\n") for name, value in request.headers)
 
 
 class Gateway:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import re
 import time
@@ -26,12 +27,20 @@ API_ID = "a1b2c3d4e5"
 _HOP_BY_HOP = frozenset(
     {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
-# What the gateway hands over as it is; every other body travels in base64.
-_TEXT = re.compile(r"text/|application/(?:json|javascript|xml)\b", re.IGNORECASE)
+# Bodies of these types arrive as text, and all others in base64 (https://github.com/ministackorg/ministack/pull/766,
+# https://github.com/floci-io/floci/issues/2172).
+_TEXT = re.compile(r"text/[^;]+|application/json|[^/;]+/(?:xml|javascript)", re.IGNORECASE)
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
+
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class MalformedResult(Exception):
     """The gateway cannot make a response of what a function returned."""
+
+
+class MalformedPath(Exception):
+    """The gateway refuses this path."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +58,14 @@ class Request:
     id: str = field(default_factory=lambda: base64.b64encode(uuid.uuid4().bytes[:11]).decode())
     time: float = field(default_factory=time.time)
 
-    @property
+    @functools.cached_property
     def path(self) -> str:
-        """The path as functions see it: decoded, an encoded slash as well."""
-        return unquote(self.target.partition("?")[0], errors="replace")
+        """The path as functions see it: decoded, cut where that made a `?`, and decoded again.
+
+        So captures of an HTTP API have it (https://github.com/hotsock/voker/pull/8). Raises `MalformedPath`.
+        """
+        once = _decoded(self.target.partition("?")[0])
+        return _decoded(once.partition("?")[0])
 
     @property
     def query(self) -> str:
@@ -64,6 +77,12 @@ class Response:
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes = b""
+
+
+def _decoded(path: str) -> str:
+    if _ESCAPE.search(path):
+        raise MalformedPath
+    return unquote(path, errors="replace")
 
 
 def event_of(request: Request, route: Route, parameters: Mapping[str, str], domain: str) -> dict[str, Any]:
@@ -103,12 +122,20 @@ def event_of(request: Request, route: Route, parameters: Mapping[str, str], doma
     if query:
         event["queryStringParameters"] = query
     if request.body:
-        encoded = not _TEXT.match(headers.get("content-type", ""))
-        event["isBase64Encoded"] = encoded
+        text = _is_text(headers.get("content-type", ""))
+        event["isBase64Encoded"] = not text
         event["body"] = (
-            base64.b64encode(request.body).decode() if encoded else request.body.decode("utf-8", errors="replace")
+            # What is not UTF-8 is lost, and the length stays that of what was sent.
+            request.body.decode("utf-8", errors="replace") if text else base64.b64encode(request.body).decode()
         )
     return event
+
+
+def _is_text(content_type: str) -> bool:
+    """Whether a body of this type arrives as text. Of the charsets that may be named, only UTF-8 does."""
+    essence = content_type.partition(";")[0].strip()
+    charset = _CHARSET.search(content_type)
+    return bool(_TEXT.fullmatch(essence)) and (charset is None or charset[1].lower() == "utf-8")
 
 
 def _headers(request: Request, domain: str) -> tuple[dict[str, str], list[str]]:

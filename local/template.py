@@ -25,7 +25,7 @@ _MEMORY = 128
 
 @dataclass(frozen=True)
 class Function:
-    """A function as it would be deployed. `timeout` is in seconds, `memory` in MB."""
+    """A function as it would be deployed. `timeout` is in seconds, `memory` in MB, `log_format` JSON or Text."""
 
     name: str
     handler: str
@@ -33,6 +33,7 @@ class Function:
     timeout: int
     memory: int
     environment: Mapping[str, str]
+    log_format: str = "Text"
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,9 @@ class _Reader:
                     for key, value in resolved.items()
                     if value is not NO_VALUE
                 },
+                log_format=self._values.text(
+                    (properties.get("LoggingConfig") or {}).get("LogFormat", "Text"), f"{name}.LoggingConfig.LogFormat"
+                ),
             )
         except KeyError as error:
             raise InvalidTemplate(f"{name}: no {error.args[0]}") from error
@@ -171,6 +175,9 @@ class _Reader:
             method = self._values.text(properties.get("Method", "ANY"), f"{where}.Method").upper()
             if path in (DEFAULT_ROUTE, f"/{DEFAULT_ROUTE}"):
                 method, path = "ANY", DEFAULT_ROUTE
+            if path != "/" and path.endswith("/"):
+                # https://github.com/aws/serverless-application-model/issues/1949
+                raise InvalidTemplate(f"{where}.Path: an HTTP API has no route that ends in a slash, so it is dropped")
             routes.append(Route("ANY" if method == "*" else method, path, function))
         return routes
 

@@ -204,6 +204,8 @@ def _exited(status: int | None) -> FunctionFailed:
 
 def _lambda_variables(function: Function) -> dict[str, str]:
     """The variables of a process on Lambda, which has none of the machine's own."""
+    # Lambda's default level, without which its JSON would not be what AWS's client logs by.
+    log_level = {"AWS_LAMBDA_LOG_LEVEL": "INFO"} if function.log_format == "JSON" else {}
     return {
         "LANG": "en_US.UTF-8",
         "PATH": os.defpath,
@@ -214,6 +216,8 @@ def _lambda_variables(function: Function) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+        **log_level,
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": "emulated",
         "AWS_REGION": REGION,

@@ -105,6 +105,10 @@ class Preparing(ShareError):
         self.file_id = file_id
 
 
+class AlteredText(ShareError):
+    """The body was changed on its way here, since it was sent as text and is not UTF-8."""
+
+
 class DigestMismatch(ShareError):
     """The bytes received do not have the SHA-256 that the caller announced."""
 

@@ -80,14 +80,30 @@ def test_a_body_in_base64_is_stored_as_the_bytes_it_stands_for(storage: Objects)
     assert (made["file_size"], downloaded(made["file_id"])) == (256, EVERY_BYTE)
 
 
-def test_what_the_gateway_replaced_is_described_as_it_is_stored(storage: Objects) -> None:
-    # C122. A gateway that takes binary for text puts U+FFFD for what is not UTF-8. Nobody can tell that from a file
-    # that has U+FFFD, but size and bytes must agree.
-    sent = put_event(b"", "text/plain") | {"body": "caf\N{REPLACEMENT CHARACTER}", "isBase64Encoded": False}
-    sent["headers"].pop("content-length")
-    made = stored(sent)
-    assert made["file_size"] == 6
-    assert downloaded(made["file_id"]) == b"caf\xef\xbf\xbd"
+def test_text_that_the_gateway_altered_is_refused_with_what_to_do(storage: Objects) -> None:
+    # C122. A gateway that takes binary for text puts U+FFFD for what is not UTF-8.
+    sent = put_event(b"caf\xe9\n", "text/plain")
+    sent |= {"body": "caf\N{REPLACEMENT CHARACTER}\n", "isBase64Encoded": False}
+    result = upload.handler(sent, LambdaContext())
+    assert result["statusCode"] == 400
+    assert "application/octet-stream" in json.loads(result["body"])["detail"]
+    assert storage.keys() == []
+
+
+def test_only_who_may_upload_learns_that_text_was_altered(
+    storage: Objects, configure: Callable[[str, str], None]
+) -> None:
+    configure("SHARE_API_TOKEN", "token")
+    sent = put_event(b"caf\xe9\n", "text/plain")
+    sent["headers"].pop("authorization", None)
+    sent |= {"body": "caf\N{REPLACEMENT CHARACTER}\n", "isBase64Encoded": False}
+    assert upload.handler(sent, LambdaContext())["statusCode"] == 401
+
+
+def test_text_with_a_replacement_character_of_its_own_is_stored(storage: Objects) -> None:
+    sent = put_event("caf\N{REPLACEMENT CHARACTER}".encode(), "text/plain")
+    sent |= {"body": "caf\N{REPLACEMENT CHARACTER}", "isBase64Encoded": False}
+    assert downloaded(stored(sent)["file_id"]) == b"caf\xef\xbf\xbd"
 
 
 def test_below_a_named_stage_nothing_is_found_rather_than_linked_wrongly(storage: Objects) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,6 +26,7 @@ from shared.garbage import uncollected
 from shared.http import access_log, openapi, problems
 from shared.http.deadline import Deadline
 from shared.http.edge import Edge
+from shared.http.exact_text import ExactText
 from shared.http.guard import Guard
 from shared.http.routing import without_injection
 from shared.http.streams import in_thread, keep_memory
@@ -99,13 +101,13 @@ def lambda_handler(*routers: APIRouter, shares: Callable[[], Shares] = bootstrap
 
         app = build_app(*routers, shares=shares)
         app.state.observe = observe
+        # Innermost, so that the guard comes first and every answer has its headers.
+        app.user_middleware.append(Middleware(ExactText))
         # Text as text: else a problem document would travel in base64.
         text_types = [*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE]
         adapter = Mangum(Deadline(app, _time_left), lifespan="off", text_mime_types=text_types)
 
         def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-            if not event.get("isBase64Encoded") and "\N{REPLACEMENT CHARACTER}" in (event.get("body") or ""):
-                log.warning("U+FFFD in a body that came as text: a gateway may have taken bytes for it")
             answer = adapter(_complete(event), context)
             made = _file_id(answer["headers"].get("location", "").rpartition("/")[2])
             log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=made)

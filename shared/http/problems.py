@@ -87,6 +87,12 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     errors.Preparing: _Row(
         503, "preparing", "Preparing", "The file is being made ready. Try again.", headers={"Retry-After": "5"}
     ),
+    errors.AlteredText: _Row(
+        400,
+        "altered-text",
+        "Altered text",
+        "The text did not arrive as it was sent, because it is not UTF-8. Send files as application/octet-stream.",
+    ),
     errors.DigestMismatch: _Row(
         400, "digest-mismatch", "Digest mismatch", "The bytes received do not have the digest announced."
     ),

@@ -21,6 +21,10 @@ DIGITS = b"0123456789"
 # The way of running that costs most to start, so that one process of pytest has all of its tests.
 EMULATED = pytest.param("emulated", marks=pytest.mark.xdist_group("emulated API"))
 
+# For tests of what the gateway changes: it refuses some requests itself, and alters names in paths and some text.
+SERVERS = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
+BEHIND_GATEWAY = pytest.mark.parametrize("api", ["functions", EMULATED], indirect=True)
+
 # What is shown of a file, and nothing else is.
 METADATA = {
     "original_name",

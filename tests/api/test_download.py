@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.client import DIGITS, EMULATED, Api, blob_key, problem, saved_as
+from tests.api.client import BEHIND_GATEWAY, DIGITS, Api, blob_key, problem, saved_as
 
 EVERY_BYTE = bytes(range(256)) * 3
 
@@ -271,7 +271,7 @@ def test_code_that_was_planted_in_a_blob_does_not_run(api: Api, tmp_path: Path) 
     assert api.count(file_id) == 0
 
 
-@pytest.mark.parametrize("api", ["functions", EMULATED], indirect=True)
+@BEHIND_GATEWAY
 def test_ranges_get_past_the_limit_of_an_answer(api: Api) -> None:
     api.configure("SHARE_INLINE_LIMIT", 9)
     file_id = api.upload()["file_id"]

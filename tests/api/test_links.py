@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.api.client import DIGITS, EMULATED, Api, file_part, form
+from tests.api.client import BEHIND_GATEWAY, DIGITS, Api, file_part, form
 
 UNTRUSTED = {
     "x-forwarded-host": "evil.example",
@@ -40,7 +40,7 @@ def test_the_scheme_of_a_link_cannot_be_made_up(api: Api) -> None:  # C137
     assert httpx.URL(response.json()["download_link"]).scheme == httpx.URL(api.base).scheme
 
 
-@pytest.mark.parametrize("api", ["functions", EMULATED], indirect=True)
+@BEHIND_GATEWAY
 def test_the_domain_of_the_gateway_outweighs_the_host_header(api: Api) -> None:  # C135
     response = api.post(form(file_part(DIGITS)), host="evil.example")
     assert response.json()["download_link"].startswith(f"{api.base}/file/download/")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.api.client import DIGITS, Api, problem, saved_as
+from tests.api.client import BEHIND_GATEWAY, DIGITS, SERVERS, Api, problem, saved_as
 
 
 def put(api: Api, path: str = "digits.txt", content: bytes = DIGITS, **headers: str) -> dict[str, Any]:
@@ -53,10 +53,7 @@ NAMES = {
     "UTF-8": (quote("Über 日本.pdf"), "Über 日本.pdf"),
     "blank": ("a%20b.txt", "a b.txt"),
     "plus": ("a+b.txt", "a+b.txt"),
-    "question mark": ("a%3Fb.txt", "a?b.txt"),
     "hash": ("a%23b.txt", "a#b.txt"),
-    "percent": ("100%25.txt", "100%.txt"),
-    "percent, twice encoded": ("a%2541.txt", "a%41.txt"),
     "encoded slash": ("dir%2Fb.txt", "b.txt"),
     "slash": ("dir/b.txt", "b.txt"),
     "backslash": ("C:%5Cdir%5Cb.txt", "b.txt"),
@@ -72,6 +69,31 @@ def test_the_name_is_the_last_segment_of_the_path(api: Api, path: str, name: str
     answer = put(api, path)
     assert answer["original_name"] == put(api, f"{path}/")["original_name"] == name
     assert saved_as(api.download(answer["file_id"])) == name
+
+
+# What a path is to a server, and to the gateway, which decodes it twice and cuts it in between, or refuses it.
+ALTERED = {
+    "question mark": ("a%3Fb.txt", "a?b.txt", "a"),
+    "question mark, twice encoded": ("a%253Fb.txt", "a%3Fb.txt", "a?b.txt"),
+    "percent": ("100%25.txt", "100%.txt", None),
+    "percent, twice encoded": ("a%2541.txt", "a%41.txt", "aA.txt"),
+}
+
+
+@SERVERS
+@pytest.mark.parametrize(("path", "name", "_altered"), ALTERED.values(), ids=ALTERED.keys())
+def test_a_server_takes_any_name_in_the_path(api: Api, path: str, name: str, _altered: str | None) -> None:
+    assert put(api, path)["original_name"] == name
+
+
+@BEHIND_GATEWAY
+@pytest.mark.parametrize(("path", "_name", "altered"), ALTERED.values(), ids=ALTERED.keys())
+def test_a_name_in_the_path_may_reach_a_function_altered(api: Api, path: str, _name: str, altered: str | None) -> None:
+    if altered is None:
+        assert api.request("PUT", f"/file/upload/{path}", content=DIGITS).status_code == 400
+        assert api.objects.keys() == []
+    else:
+        assert put(api, path)["original_name"] == altered
 
 
 def test_bytes_of_a_path_that_are_not_utf8_do_not_fail(api: Api) -> None:

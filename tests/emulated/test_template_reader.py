@@ -166,6 +166,23 @@ def test_a_function_needs_a_handler(tmp_path: Path) -> None:
         reading(tmp_path, WHOLE.replace("      Handler: functions.other.handler\n", ""))
 
 
+def test_a_route_that_ends_in_a_slash_is_refused(tmp_path: Path) -> None:
+    # An HTTP API drops it in silence: https://github.com/aws/serverless-application-model/issues/1949
+    with pytest.raises(InvalidTemplate, match=r"OneFunction.Events.Get.Path: .*slash"):
+        reading(tmp_path, WHOLE.replace('"/one/{id}"', '"/one/{id}/"'))
+
+
+def test_the_page_at_the_root_has_a_route(tmp_path: Path) -> None:
+    template = reading(tmp_path, WHOLE.replace('"/one/{id}"', "/"))
+    assert Route("GET", "/", "OneFunction") in template.routes
+
+
+@pytest.mark.parametrize(("logging", "log_format"), [("", "Text"), ("LoggingConfig: {LogFormat: JSON}", "JSON")])
+def test_a_function_has_a_log_format(tmp_path: Path, logging: str, log_format: str) -> None:
+    text = WHOLE.replace("    CodeUri: src/\n", f"    CodeUri: src/\n    {logging}\n")
+    assert reading(tmp_path, text).functions["OneFunction"].log_format == log_format
+
+
 def test_a_parameter_that_is_not_there_cannot_be_given(tmp_path: Path) -> None:
     with pytest.raises(InvalidTemplate, match="no such parameter: Limits"):
         reading(tmp_path, WHOLE, Limits="5")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from functions.app import ROUTERS, handler
-from local.payloads import Request, event_of, response_to
+from local.gateway import Router, admit
+from local.payloads import Request, Response, response_to
 from local.template import DEFAULT_ROUTE, Route
 from shared.http.app import build_app
 from shared.settings import Settings
@@ -20,6 +21,7 @@ from tests.gateway import DOMAIN, LambdaContext
 from tests.properties.asgi import HOST, Answer, Client
 
 MAX_FILE_SIZE = 5000
+ROUTER = Router([Route("ANY", DEFAULT_ROUTE, "app")])
 
 
 @pytest.fixture
@@ -47,8 +49,12 @@ class Function:
     ) -> Answer:
         given = [(name.decode(), value.decode("latin-1")) for name, value in (HOST, *headers)]
         request = Request(method, target.decode("latin-1"), given, b"".join(chunks), source_ip="203.0.113.7")
-        event = event_of(request, Route("ANY", DEFAULT_ROUTE, "app"), {}, DOMAIN)
-        response = response_to(request, json.dumps(handler(event, LambdaContext())).encode())
+        admitted = admit(request, ROUTER, DOMAIN)
+        if isinstance(admitted, Response):
+            response = admitted
+        else:
+            result = handler(json.loads(admitted.event), LambdaContext())
+            response = response_to(request, json.dumps(result).encode())
         return Answer(response.status, [(name.lower(), value) for name, value in response.headers], response.body)
 
 
