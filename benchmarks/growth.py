@@ -85,7 +85,7 @@ class _Trip:
         self._link = ""
 
     def up(self) -> float:
-        seconds, _, body = curl(f"{self._server.url}/file/upload/", "-F", f"file=@{self._source}", wanted=[201])
+        seconds, _, body = curl(f"{self._server.url}/file/upload", "-F", f"file=@{self._source}", wanted=[201])
         answer = json.loads(body)
         if answer["file_size"] != self._size:
             raise WrongAnswer("another size was stored")
@@ -148,11 +148,11 @@ def _with_files(
     source.write_bytes(DATA)
 
     def upload() -> float:
-        return curl(f"{server.url}/file/upload/", "-F", f"file=@{source}", wanted=[201])[0] * 1000
+        return curl(f"{server.url}/file/upload", "-F", f"file=@{source}", wanted=[201])[0] * 1000
 
     def page() -> float:
         after = str(uuid.UUID(int=random.getrandbits(128), version=4))
-        return curl(f"{server.url}/file/metadata/?limit=100&after={after}")[0] * 1000
+        return curl(f"{server.url}/file/metadata?limit=100&after={after}")[0] * 1000
 
     names = f"upload with {number:,} files, {where}", f"page of 100 of {number:,} files, {where}"
     result.add(interleave(dict(zip(names, (upload, page), strict=True)), min(setup.rounds, 3), "ms"))

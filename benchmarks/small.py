@@ -96,7 +96,7 @@ def uploads(setup: Setup) -> Result:
     count = setup.sized(UPLOADS, CONNECTIONS)
     seed_count = setup.sized(UPLOADS // 10, CONNECTIONS)
     fill(setup.work / "full", setup.sized(STORED), b"x")
-    ours = [post_file("/file/upload/", DATA)]
+    ours = [post_file("/file/upload", DATA)]
     numbers = itertools.count()
     with contextlib.ExitStack() as stack:
         mine = stack.enter_context(peers.ours(setup.work / "ours"))
@@ -186,7 +186,7 @@ def pages(setup: Setup) -> Result:
 
         def page() -> float:
             after = random.choice(ids[: -len(ids) // 2])
-            seconds, _, body = curl(f"{server.url}/file/metadata/?limit=100&after={after}")
+            seconds, _, body = curl(f"{server.url}/file/metadata?limit=100&after={after}")
             if list(json.loads(body)) != ids[ids.index(after) + 1 :][:100]:
                 raise WrongAnswer("another page than asked for")
             return seconds * 1000
@@ -234,7 +234,7 @@ def _counts(server: Server) -> dict[str, int]:
     counts: dict[str, int] = {}
     after = ""
     while True:
-        body = json.loads(curl(f"{server.url}/file/metadata/?limit=1000{after}")[2])
+        body = json.loads(curl(f"{server.url}/file/metadata?limit=1000{after}")[2])
         counts |= {file_id: file["download_count"] for file_id, file in body.items()}
         if len(body) < 1000:
             return counts

@@ -55,7 +55,7 @@ class _Uploads:
         self.digest = digest
 
     def to_us(self, server: Server) -> float:
-        seconds, _, body = curl(f"{server.url}/file/upload/", "-F", f"file=@{self.source}", wanted=[201])
+        seconds, _, body = curl(f"{server.url}/file/upload", "-F", f"file=@{self.source}", wanted=[201])
         answer = json.loads(body)
         if (answer["sha256"], answer["file_size"]) != (self.digest, self.size):
             raise WrongAnswer("we stored something else")
@@ -141,7 +141,7 @@ def downloads(setup: Setup) -> Result:
         seed = stack.enter_context(peers.seed(setup.work / "seed"))
         for server in (nginx, copyparty):
             shutil.copy(source, server.files / "download.bin")
-        file_id = json.loads(curl(f"{mine.url}/file/upload/", "-F", f"file=@{source}")[2])["file_id"]
+        file_id = json.loads(curl(f"{mine.url}/file/upload", "-F", f"file=@{source}")[2])["file_id"]
         seed_id = json.loads(curl(f"{seed.url}/upload", "-F", f"file=@{source}")[2])["file_id"]
         far, begins = _far_file(setup, mine)
         urls = {
@@ -190,7 +190,7 @@ def downloads(setup: Setup) -> Result:
 def _far_file(setup: Setup, server: Server) -> tuple[int, Callable[[int], float]]:
     """A file whose blob is one hole but for its frame; its size, and a measure of how soon a range of it begins."""
     size = setup.sized(FAR_SIZE)
-    _, _, body = curl(f"{server.url}/file/upload/", "-F", f"file=@{os.devnull};filename=far.bin")
+    _, _, body = curl(f"{server.url}/file/upload", "-F", f"file=@{os.devnull};filename=far.bin")
     file_id = json.loads(body)["file_id"]
     blob = server.files / "files" / file_id[:2] / f"{file_id}.pickle"
     with blob.open("wb") as file:
@@ -234,7 +234,7 @@ def memory(setup: Setup) -> Result:
         return lambda: sent.to_us(server)
 
     def down(server: Server) -> Callable[[], object]:
-        _, _, body = curl(f"{server.url}/file/upload/", "-F", f"file=@{source}")
+        _, _, body = curl(f"{server.url}/file/upload", "-F", f"file=@{source}")
         url = f"{server.url}/file/download/{json.loads(body)['file_id']}"
         return lambda: curl(url, "-o", os.devnull)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -37,6 +38,11 @@ async def download(request: Request, file_id: str) -> Response:
     shares = shares_of(request)
     # Record, checks, count and first bytes in one go: a small file costs a single change of thread.
     return await in_thread(request.app.state.threads, lambda: _answer(request, shares, file_id))
+
+
+async def download_named(request: Request, file_id: str, name: str) -> Response:
+    """Download a file, as without the name, which is there for tools that save a file under the last segment."""
+    return await download(request, file_id)
 
 
 def _answer(request: Request, shares: Shares, file_id: str) -> Response:
@@ -160,19 +166,18 @@ def _headers(record: Record, etag: str) -> dict[str, str]:
     return headers
 
 
-add_endpoint(
-    router,
-    "GET",
-    "/file/download/{file_id:file_id}",
-    download,
-    response_class=Response,
-    responses={
+_DESCRIBED: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
         200: {"description": "The file.", "content": {"*/*": {}}},
         206: {"description": "The part of it that `Range` asks for.", "content": {"*/*": {}}},
         307: {"description": "To storage, for what one answer cannot hold."},
         304: {"description": "The client has it already."},
         **problems(401, 404, 410, 412, 416, 429, 503, 507),
     },
-)
+}
+
+add_endpoint(router, "GET", "/file/download/{file_id:file_id}", download, **_DESCRIBED)
+add_endpoint(router, "GET", "/file/download/{file_id:file_id}/{name}", download_named, **_DESCRIBED)
 
 handler = lambda_handler(router)

@@ -1,4 +1,4 @@
-"""GET /file/metadata/: what is known about every file, a page at a time."""
+"""GET /file/metadata: what is known about every file, a page at a time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def list_metadata(
     page = await in_thread(request.app.state.threads, lambda: shares.page(after, size))
     headers = {}
     if page.more:
-        following = f"{base_url(request)}/file/metadata/?limit={size}&after={page.files[-1].file_id}"
+        following = f"{base_url(request)}/file/metadata?limit={size}&after={page.files[-1].file_id}"
         headers["Link"] = f'<{following}>; rel="next"'
     return JSONResponse({record.file_id: metadata(request, record) for record in page.files}, headers=headers)
 
@@ -53,7 +53,7 @@ def _page_size(text: str) -> int:
 add_endpoint(
     router,
     "GET",
-    "/file/metadata/",
+    "/file/metadata",
     list_metadata,
     response_model=dict[str, FileMetadata],
     responses=problems(401, 422, 503),

@@ -1,9 +1,10 @@
-"""POST /file/upload/ and PUT /file/upload/{filename}: take a file, and answer with its ID and link."""
+"""POST /file/upload, PUT /file/upload and PUT /{filename}: take a file, and answer with its ID and link."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
@@ -17,9 +18,9 @@ from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.headers import content_length, media_type
 from shared.http.models import UploadedFile, base_url, problems, uploaded
-from shared.http.routing import add_endpoint
+from shared.http.routing import OneMethodRoute, add_endpoint
 from shared.http.streams import Incoming
-from shared.names import clean_name
+from shared.names import clean_name, plain_name
 from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
 
 router = APIRouter()
@@ -48,9 +49,15 @@ async def upload(request: Request) -> Response:
 
 
 async def upload_raw(request: Request) -> Response:
-    """Store the request's body under the name that ends the path, as `curl -T` sends it."""
+    """Store the request's body. The name ends the path, as `curl -T` sends it, or is in the query.
+
+    Only a name in the query is safe from proxies and gateways that rewrite paths. `content_type` in the query is the
+    file's type, whatever the type of the body.
+    """
     shares = shares_of(request)
-    name = clean_name(request.path_params.get("filename", "").removesuffix("/"))
+    in_path = request.path_params.get("filename", "").removesuffix("/") or None
+    name = clean_name(options.only("filename", in_path, *request.query_params.getlist("filename")) or "")
+    in_query = options.only("content_type", *request.query_params.getlist("content_type"))
     chosen = options.from_request(request, shares.lifetimes.limit)
     sha256 = options.announced_sha256(request)
     shares.lifetimes.expiry(shares.now(), chosen.expires_in)
@@ -58,11 +65,16 @@ async def upload_raw(request: Request) -> Response:
     async with Incoming(shares.begin_upload, request.app.state.threads) as incoming:
         async for chunk in request.stream():
             await incoming.write(chunk)
-        kind = media_type(request.headers.get("content-type"))
+        kind = media_type(request.headers.get("content-type") if in_query is None else in_query)
         body = await incoming.finish(
             lambda upload: upload.finish(name, kind, chosen, sha256), lambda record: uploaded(request, shares, record)
         )
     return _created(request, body)
+
+
+async def refuse_name(_request: Request, name: str) -> Response:
+    """Refuse to store a file at the root under the first segment of another route."""
+    raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
 
 
 def _require_acceptable(request: Request, longest_body: int, max_file_size: int) -> None:
@@ -81,7 +93,8 @@ def _created(request: Request, body: dict[str, Any]) -> Response:
         "X-Url-Delete": f"{base_url(request)}/file/{body['file_id']}?token={body['delete_token']}",
     }
     if _wants_text(request):
-        return PlainTextResponse(body["download_link"] + "\n", HTTPStatus.CREATED, headers)
+        link = f"{body['download_link']}/{quote(plain_name(body['original_name']))}"
+        return PlainTextResponse(f"{link}\n", HTTPStatus.CREATED, headers)
     return JSONResponse(body, HTTPStatus.CREATED, headers)
 
 
@@ -116,7 +129,12 @@ _FORM = {
     },
 }
 _PUT_PARAMETERS = [
-    {"name": "filename", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}},
+    {
+        "name": "content_type",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Type of the file; without it, the type of the body.",
+    },
     *({"name": name, "in": "query", "schema": schema} for name, schema in _OPTION_FIELDS.items()),
     *(
         {"name": name, "in": "header", "schema": schema}
@@ -128,6 +146,22 @@ _PUT_PARAMETERS = [
         )
     ),
 ]
+
+
+def _raw_body(place: str) -> dict[str, Any]:
+    """What OpenAPI says of a PUT whose file name is in the path or in the query."""
+    filename = {"name": "filename", "in": place, "required": True, "schema": {"type": "string", "minLength": 1}}
+    octets = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "parameters": [filename, *_PUT_PARAMETERS],
+        "requestBody": {"required": True, "content": {"application/octet-stream": octets}},
+    }
+
+
+class RootUpload(OneMethodRoute, GuardedRoute):
+    """Stores a file at the root, where other methods still find nothing."""
+
+
 _SHARED: dict[str, Any] = {
     "status_code": HTTPStatus.CREATED,
     "response_model": UploadedFile,
@@ -135,31 +169,40 @@ _SHARED: dict[str, Any] = {
         201: {"description": "Stored. `Accept: text/plain` gets the link alone.", "content": {"text/plain": {}}},
         **problems(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
     },
-    "route_class_override": GuardedRoute,
     "dependencies": TOKEN,
 }
 
 add_endpoint(
     router,
     "POST",
-    "/file/upload/",
+    "/file/upload",
     upload,
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
+    route_class_override=GuardedRoute,
     **_SHARED,
+)
+_PUT: dict[str, Any] = {"methods": ["PUT"], **_SHARED}
+router.add_api_route(
+    "/file/upload", upload_raw, openapi_extra=_raw_body("query"), route_class_override=GuardedRoute, **_PUT
 )
 router.add_api_route(
     "/file/upload/{filename:rest}",
     upload_raw,
-    methods=["PUT"],
-    openapi_extra={
-        "parameters": _PUT_PARAMETERS,
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        },
-    },
+    openapi_extra=_raw_body("path"),
+    route_class_override=GuardedRoute,
+    **_PUT,
+)
+add_endpoint(
+    router,
+    "PUT",
+    "/{filename:root_name}",
+    upload_raw,
+    openapi_extra=_raw_body("path"),
+    route_class_override=RootUpload,
     **_SHARED,
 )
-router.add_api_route("/file/upload", upload_raw, methods=["PUT"], include_in_schema=False, **_SHARED)
+router.add_api_route(
+    "/{name:own_segment}", refuse_name, methods=["PUT"], include_in_schema=False, route_class_override=OneMethodRoute
+)
 
 handler = lambda_handler(router)

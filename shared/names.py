@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from shared.errors import InvalidValue
 
@@ -28,3 +29,14 @@ def clean_name(raw: str) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise InvalidValue("filename", f"must not be longer than {MAX_NAME_BYTES} bytes of UTF-8")
     return _NEUTRAL_NAME if name in (".", "..") else name
+
+
+def plain_name(name: str) -> str:
+    """A form of a file's name that no gateway, client or file system alters: for the last segment of a link.
+
+    Letters and marks of any script, digits, `.`, `_` and `-` stay; each other character, and a name of dots alone,
+    becomes `_`.
+    """
+    if not name.strip("."):
+        return "_"
+    return "".join(c if c in "._-" or unicodedata.category(c)[0] in "LM" or c.isdecimal() else "_" for c in name)

@@ -74,7 +74,9 @@ def build_app(
     """
     # What traces and measures here is Powertools.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    app = FastAPI(title=TITLE, version=VERSION, redirect_slashes=False, lifespan=_lifespan, telemetry=telemetry)
+    app = FastAPI(
+        title=TITLE, version=VERSION, redoc_url=None, redirect_slashes=False, lifespan=_lifespan, telemetry=telemetry
+    )
     app.state.shares = shares
     app.state.settings = settings
     app.state.tokens = tokens

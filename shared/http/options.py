@@ -39,9 +39,9 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
     by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
     max_downloads = _header(request, "Max-Downloads")
     return parse_options(
-        _only("expires_in", fields.get("expires_in"), *_queried(request, "expires_in"), by_days),
-        _only("max_downloads", fields.get("max_downloads"), *_queried(request, "max_downloads"), max_downloads),
-        _only("password", fields.get("password"), _utf8(_header(request, "X-Password"))),
+        only("expires_in", fields.get("expires_in"), *_queried(request, "expires_in"), by_days),
+        only("max_downloads", fields.get("max_downloads"), *_queried(request, "max_downloads"), max_downloads),
+        only("password", fields.get("password"), _utf8(_header(request, "X-Password"))),
         longest,
     )
 
@@ -144,10 +144,11 @@ def _queried(request: Request, name: str) -> list[str]:
 
 
 def _header(request: Request, name: str) -> str | None:
-    return _only(name, *request.headers.getlist(name))
+    return only(name, *request.headers.getlist(name))
 
 
-def _only(name: str, *values: str | None) -> str | None:
+def only(name: str, *values: str | None) -> str | None:
+    """The one value that is not None; None if there is none. Raises `InvalidValue` if there are several."""
     given = [value for value in values if value is not None]
     if len(given) > 1:
         raise InvalidValue(name, "must be given only once")

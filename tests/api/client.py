@@ -20,12 +20,7 @@ DIGITS = b"0123456789"
 
 # The way of running that costs most to start, so that one process of pytest has all of its tests.
 EMULATED = pytest.param("emulated", marks=pytest.mark.xdist_group("emulated API"))
-# Emulated, with a gateway that renames WWW-Authenticate, as the real one may.
-REMAPPED = pytest.param("remapped", marks=pytest.mark.xdist_group("emulated API"))
-WAYS = ("directory", "s3", "functions", EMULATED)
 
-# For tests that look at WWW-Authenticate, and what else depends on being asked for a token or password.
-CHALLENGES = pytest.mark.parametrize("api", [*WAYS, REMAPPED], indirect=True)
 # For tests of what the gateway changes: it refuses some requests itself, and alters names in paths and some text.
 SERVERS = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 BEHIND_GATEWAY = pytest.mark.parametrize("api", ["functions", EMULATED], indirect=True)
@@ -160,7 +155,7 @@ class Api:
     def post(self, content: bytes, **headers: str) -> httpx.Response:
         """Send a form to be uploaded."""
         sent = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", **_header_names(headers)}
-        return self.request("POST", "/file/upload/", sent, content)
+        return self.request("POST", "/file/upload", sent, content)
 
     def upload(
         self, data: bytes = DIGITS, name: str | bytes = "digits.txt", content_type: str | None = "text/plain"
@@ -175,7 +170,7 @@ class Api:
         return _json(self.request("GET", f"/file/metadata/{file_id}"), 200)
 
     def listing(self) -> dict[str, Any]:
-        return _json(self.request("GET", "/file/metadata/"), 200)
+        return _json(self.request("GET", "/file/metadata"), 200)
 
     def count(self, file_id: str) -> int:
         """How many downloads the API says there were."""
@@ -209,12 +204,6 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert members["status"] == status
     assert all(isinstance(members[name], str) and members[name] for name in ("type", "title", "detail"))
     return members
-
-
-def challenge(response: httpx.Response) -> str:
-    """What a client is asked for (RFC 9110 §11.6.1), by whichever name the gateway gives the header."""
-    (name,) = {"www-authenticate", "x-amzn-remapped-www-authenticate"} & response.headers.keys()
-    return response.headers[name]
 
 
 def saved_as(response: httpx.Response) -> str:

@@ -60,5 +60,5 @@ def test_the_configured_address_outweighs_everything(api: Api, configured: str) 
     answer = response.json()
     expected = f"https://files.example.org/share/file/download/{answer['file_id']}"
     assert answer["download_link"] == response.headers["location"] == expected
-    page = api.request("GET", "/file/metadata/", params={"limit": "1"})
-    assert page.headers["link"].startswith("<https://files.example.org/share/file/metadata/?")
+    page = api.request("GET", "/file/metadata", params={"limit": "1"})
+    assert page.headers["link"].startswith("<https://files.example.org/share/file/metadata?")

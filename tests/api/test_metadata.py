@@ -58,7 +58,7 @@ def _pages(api: Api, limit: int) -> list[httpx.Response]:
     while "link" in pages[-1].headers:
         match = re.fullmatch(r'<([^<>]+)>; rel="next"', pages[-1].headers["link"])
         assert match is not None
-        assert match[1].startswith(f"{api.base}/file/metadata/?")
+        assert match[1].startswith(f"{api.base}/file/metadata?")
         pages.append(api.request("GET", match[1]))
     return pages
 

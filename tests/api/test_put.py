@@ -6,7 +6,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from starlette.routing import Route
 
+from functions.app import app
+from shared.http.routing import OWN_SEGMENTS
 from tests.api.client import BEHIND_GATEWAY, DIGITS, SERVERS, Api, problem, saved_as
 
 
@@ -145,9 +148,46 @@ def test_whoever_wants_text_gets_the_link_and_a_newline_alone(api: Api, accept: 
     assert response.headers["content-type"].startswith("text/plain")
     assert response.text.endswith("\n")
     link = response.text.removesuffix("\n")
-    assert link == response.headers["location"]
+    assert link == response.headers["location"] + "/digits.txt"
     assert link.startswith(f"{api.base}/file/download/")
     assert api.request("GET", link).content == DIGITS
+
+
+LAST_SEGMENTS = {
+    "plain": ("report-1_a.pdf", "report-1_a.pdf"),
+    "letters of any script": ("Über 日本.pdf", "Über_日本.pdf"),
+    "marks": ("cafe\N{COMBINING ACUTE ACCENT}.txt", "cafe\N{COMBINING ACUTE ACCENT}.txt"),
+    "digits of any script": ("٣.txt", "٣.txt"),
+    "what ends a path": ("100% really?#;.txt", "100__really___.txt"),
+    "percent-encoded": ("a%41.txt", "a_41.txt"),
+    "plus": ("a+b~c.txt", "a_b_c.txt"),
+    "emoji": ("🎉", "_"),
+    "dots alone": ("...", "_"),
+}
+
+
+@pytest.mark.parametrize(("name", "segment"), LAST_SEGMENTS.values(), ids=LAST_SEGMENTS.keys())
+def test_a_text_answer_ends_in_a_form_of_the_name_that_nothing_alters(api: Api, name: str, segment: str) -> None:
+    response = api.request("PUT", "/file/upload", {"accept": "text/plain"}, DIGITS, params={"filename": name})
+    link = response.text.removesuffix("\n")
+    # Percent-encoded, so that the link ends where a terminal or a chat ends it.
+    assert link == f"{response.headers['location']}/{quote(segment)}"
+    assert saved_as(api.request("GET", link)) == name
+
+
+def test_any_last_segment_downloads_the_file(api: Api) -> None:
+    sent = api.upload()
+    for number, name in enumerate(("digits.txt", "b%20c", "%F0%9F%8E%89", "digits.txt/", "..."), start=1):
+        path = f"/file/download/{sent['file_id']}/{name}"
+        head = api.request("HEAD", path)
+        assert (head.status_code, head.headers["content-length"]) == (200, str(len(DIGITS)))
+        response = api.request("GET", path)
+        assert (response.content, saved_as(response)) == (DIGITS, "digits.txt")
+        assert api.count(sent["file_id"]) == number
+
+
+def test_more_than_one_segment_is_no_name(api: Api) -> None:
+    problem(api.request("GET", f"/file/download/{api.upload()['file_id']}/a/b"), 404)
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "text/plain, application/json"])
@@ -183,6 +223,86 @@ def test_one_byte_over_the_limit_is_refused_with_the_limit(api: Api, length: str
     assert api.objects.keys() == []
 
 
-def test_a_name_in_the_query_is_no_name(api: Api) -> None:
-    for path in ("/file/upload", "/file/upload/"):
-        problem(api.request("PUT", path, content=b"x", params={"filename": "a.txt"}), 422)
+AWKWARD = ["100% really?.txt", "a%41.txt", "a+b c#d.txt", "🎉.txt", "a&b=c;d.txt", "%2F", "💾 \u202eexe.txt"]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize("path", ["/file/upload", "/file/upload/"])
+def test_a_name_in_the_query_arrives_as_it_was_sent(api: Api, path: str, name: str) -> None:
+    response = api.request("PUT", path, content=DIGITS, params={"filename": name})
+    assert response.status_code == 201, response.text
+    assert response.json()["original_name"] == name.replace("\u202e", "")
+    assert saved_as(api.download(response.json()["file_id"])) == response.json()["original_name"]
+
+
+def test_the_type_in_the_query_outweighs_that_of_the_body(api: Api) -> None:
+    octets = {"content-type": "application/octet-stream"}
+    kinds = {"text/csv; charset=utf-16": "text/csv; charset=utf-16", "text": "application/octet-stream"}
+    for sent, kept in kinds.items():
+        parameters = {"filename": "a.csv", "content_type": sent}
+        response = api.request("PUT", "/file/upload", octets, b"caf\xe9\n", params=parameters)
+        assert response.json()["content_type"] == kept
+        assert api.download(response.json()["file_id"]).content == b"caf\xe9\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/file/upload/a.txt?filename=a.txt", "filename"),
+        ("/file/upload?filename=a.txt&filename=b.txt", "filename"),
+        ("/file/upload?filename=", "filename"),
+        ("/file/upload?filename=a&content_type=a/b&content_type=a/b", "content_type"),
+    ],
+)
+def test_a_name_or_type_is_given_exactly_once(api: Api, path: str, field: str) -> None:
+    members = problem(api.request("PUT", path, content=DIGITS), 422)
+    assert [error["field"] for error in members["errors"]] == [field]
+    assert api.objects.keys() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/report.pdf", "report.pdf"),
+        ("/report.pdf/", "report.pdf"),
+        ("/a%20b%23c.txt?expires_in=60", "a b#c.txt"),
+        ("/files", "files"),
+        ("/docs.txt", "docs.txt"),
+        ("/docs%0A", "docs"),
+    ],
+)
+def test_a_put_at_the_root_stores_a_file(api: Api, path: str, name: str) -> None:
+    response = api.request("PUT", path, content=DIGITS)
+    assert response.status_code == 201, response.text
+    assert response.json()["original_name"] == name
+    assert api.download(response.json()["file_id"]).content == DIGITS
+
+
+def test_a_put_at_the_root_needs_the_token(api: Api) -> None:
+    api.configure("SHARE_API_TOKEN", "the-token")
+    problem(api.request("PUT", "/report.pdf", content=DIGITS), 401)
+    assert api.objects.keys() == []
+    assert api.request("PUT", "/report.pdf", {"authorization": "Bearer the-token"}, DIGITS).status_code == 201
+
+
+@pytest.mark.parametrize("token", ["", "the-token"])
+@pytest.mark.parametrize("name", OWN_SEGMENTS)
+def test_no_file_is_stored_under_the_first_segment_of_our_own_paths(api: Api, name: str, token: str) -> None:
+    api.configure("SHARE_API_TOKEN", token)
+    for slash in ("", "/"):
+        response = api.request("PUT", f"/{name}{slash}", content=DIGITS)
+        problem(response, 405)
+        assert "PUT" not in response.headers["allow"]
+    assert api.objects.keys() == []
+
+
+def test_the_first_segments_of_our_paths_are_all_reserved() -> None:
+    paths = [route.path for route in app.routes if isinstance(route, Route)]
+    first = {path.split("/")[1] for path in paths if not path.startswith("/{")}
+    # A later release has `inbox`.
+    assert set(OWN_SEGMENTS) == (first - {""}) | {"inbox"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
+def test_the_root_has_no_other_methods_for_unknown_names(api: Api, method: str) -> None:
+    assert api.request(method, "/report.pdf").status_code == 404

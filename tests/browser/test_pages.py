@@ -95,8 +95,8 @@ def test_two_files_are_dropped_and_fetched_by_somebody_else(
 
 def test_progress_is_shown_and_an_upload_can_be_cancelled(page: Page, server: Server) -> None:
     before = server.stored()
-    held = hold(page, "**/file/upload/**")
-    with page.expect_request("**/file/upload/**"):
+    held = hold(page, "**/file/upload?**")
+    with page.expect_request("**/file/upload?**"):
         drop(page, ("slow.txt", "x" * 1000))
     upload = page.locator("#uploads > li")
     expect(upload.locator("progress")).to_have_attribute("aria-label", "Upload of slow.txt")
@@ -108,12 +108,12 @@ def test_progress_is_shown_and_an_upload_can_be_cancelled(page: Page, server: Se
 
 
 def test_a_failed_upload_says_why_and_can_be_tried_again(page: Page) -> None:
-    page.route("**/file/upload/**", lambda route: route.abort())
+    page.route("**/file/upload?**", lambda route: route.abort())
     drop(page, ("again.txt", "data"))
     upload = page.locator("#uploads > li")
     expect(upload.locator(".failure")).to_have_text("The connection was lost.")
     no_violations(page)
-    page.unroute("**/file/upload/**")
+    page.unroute("**/file/upload?**")
     upload.get_by_role("button", name="Retry").click()
     expect(item(page, "again.txt")).to_be_visible()
 
@@ -331,7 +331,7 @@ def test_both_pages_are_accessible_and_fit(page: Page, scheme: str, width: int) 
 
 def test_a_name_written_from_right_to_left_stays_by_itself(page: Page) -> None:
     name = "מסמך.pdf"
-    held = hold(page, "**/file/upload/**")
+    held = hold(page, "**/file/upload?**")
     drop(page, (f"\u202e{name}", "data"))
     expect(page.locator("#uploads bdi")).to_have_text(f"\u202e{name}")
     until(lambda: bool(page.evaluate("true")) and len(held) == 1)
@@ -482,7 +482,7 @@ def test_a_link_that_cannot_be_copied_is_not_said_to_be(page: Page) -> None:
 
 
 def test_the_focus_stays_with_a_file_as_its_upload_ends(page: Page) -> None:
-    held = hold(page, "**/file/upload/**")
+    held = hold(page, "**/file/upload?**")
     drop(page, ("focused.txt", "data"))
     page.locator("#uploads .cancel").focus()
     until(lambda: bool(page.evaluate("true")) and len(held) == 1)

@@ -33,9 +33,10 @@ DOCUMENT: dict[str, Any] = app.openapi()
 EXAMPLES = {"directory": 8, "s3": 3, "functions": 3, "emulated": 2}
 # Where not everything is allowed; any text is in a path, and in the password form.
 CONSTRAINED = {
-    ("/file/upload/", "post"),
+    ("/file/upload", "post"),
+    ("/file/upload", "put"),
     ("/file/upload/{filename}", "put"),
-    ("/file/metadata/", "get"),
+    ("/file/metadata", "get"),
     ("/file/{file_id}", "patch"),
 }
 OPERATIONS = [(path, method) for path, operations in DOCUMENT["paths"].items() for method in operations]
