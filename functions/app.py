@@ -14,6 +14,7 @@ from functions import (
     page,
     upload,
 )
+from shared import bootstrap
 from shared.http.app import build_app, lambda_handler
 
 # Routes are tried in this order.
@@ -30,6 +31,6 @@ ROUTERS = (
     page.router,
 )
 
-app = build_app(*ROUTERS)
+app = build_app(*ROUTERS, shares=bootstrap.proven_shares)
 
-handler = lambda_handler(*ROUTERS)
+handler = lambda_handler(*ROUTERS, shares=bootstrap.proven_shares)

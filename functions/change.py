@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
+from shared import bootstrap
 from shared.http.app import lambda_handler, shares_of
 from shared.http.guard import OWNER, require_owner
 from shared.http.models import FileMetadata, OptionChanges, metadata, problems
@@ -41,4 +42,4 @@ add_endpoint(
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
 )
 
-handler = lambda_handler(router)
+handler = lambda_handler(router, shares=bootstrap.proven_shares)

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared import bootstrap
 from shared.http.app import lambda_handler, shares_of
 from shared.http.guard import OWNER, require_owner
 from shared.http.models import problems
@@ -39,4 +40,4 @@ add_endpoint(
     dependencies=OWNER,
 )
 
-handler = lambda_handler(router)
+handler = lambda_handler(router, shares=bootstrap.proven_shares)

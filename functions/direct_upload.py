@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared import bootstrap
 from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads
 from shared.errors import FileTooLarge, InvalidValue, UnknownFile
 from shared.http import options
@@ -327,4 +328,4 @@ add_endpoint(
     **_GUARDED,
 )
 
-handler = lambda_handler(router)
+handler = lambda_handler(router, shares=bootstrap.proven_shares)

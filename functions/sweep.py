@@ -15,7 +15,7 @@ from shared.telemetry import Handler, Observe, lazily
 
 def _build(observe: Observe) -> Handler:
     def handle(_event: dict[str, Any], _context: Any) -> dict[str, int]:
-        swept = dataclasses.asdict(Sweep(bootstrap.shares()).run())
+        swept = dataclasses.asdict(Sweep(bootstrap.proven_shares()).run())
         for name, count in swept.items():
             # Each metric costs money, so silence stands for nothing done.
             if count:
@@ -28,7 +28,7 @@ def _build(observe: Observe) -> Handler:
 def main() -> int:
     """Sweep once and print what was done; the exit status, 2 if storage cannot be used."""
     try:
-        print(json.dumps(dataclasses.asdict(Sweep(bootstrap.shares()).run())))
+        print(json.dumps(dataclasses.asdict(Sweep(bootstrap.proven_shares()).run())))
     except (InvalidSetting, StorageUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

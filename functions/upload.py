@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from shared import bootstrap
 from shared.errors import FileTooLarge
 from shared.http import options
 from shared.http.app import lambda_handler, shares_of
@@ -205,4 +206,4 @@ router.add_api_route(
     "/{name:own_segment}", refuse_name, methods=["PUT"], include_in_schema=False, route_class_override=OneMethodRoute
 )
 
-handler = lambda_handler(router)
+handler = lambda_handler(router, shares=bootstrap.proven_shares)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,9 +14,15 @@ from shared.options import Lifetimes
 from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.objects import ObjectStore
+from shared.storage.probe import require_conditions
 from shared.tokens import Tokens
 
+log = logging.getLogger(__name__)
+
 Observe = Callable[[str, float], None]
+
+START_WITHIN = 30.0  # seconds
+ASK_EVERY = 1.0
 
 
 class Observer:
@@ -62,6 +70,42 @@ def shares() -> Shares:
     return build_shares(settings(), observer())
 
 
+@functools.cache
+def proven_shares() -> Shares:
+    """As `shares`, for those who count and change: storage has shown that it honours conditional writes.
+
+    Raises `InvalidSetting` where it does not, and `StorageUnavailable` where it gives no answer; then call it again.
+    """
+    # A directory compares under a lock of its own.
+    if settings().bucket is not None:
+        try:
+            require_conditions(shares().store)
+        except StorageUnavailable as error:
+            if error.lasting:
+                raise _unusable(error) from error
+            raise
+    return shares()
+
+
+def when_it_answers(
+    provide: Callable[[], Shares], within: float = START_WITHIN, ask_every: float = ASK_EVERY
+) -> Shares:
+    """What `provide` gives once storage answers, since services start in any order. Raises `InvalidSetting`."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            return provide()
+        except StorageUnavailable as error:
+            if time.monotonic() + ask_every >= deadline:
+                raise _unusable(error) from error
+            log.warning("storage does not answer yet: %s", error.reason)
+            time.sleep(ask_every)
+
+
+def _unusable(error: StorageUnavailable) -> InvalidSetting:
+    return InvalidSetting("SHARE_STORAGE", f"cannot be used: {' '.join(error.reason.split())}")
+
+
 def build_shares(chosen: Settings, observer: Observer | None = None) -> Shares:
     """The use cases over the storage that the settings name."""
     count = (observer or Observer()).count
@@ -97,4 +141,4 @@ def _untraced(chosen: Settings) -> ObjectStore:
 
         return LocalStore(Path(chosen.storage), min_free_space=chosen.min_free_space)
     except StorageUnavailable as error:
-        raise InvalidSetting("SHARE_STORAGE", f"cannot be used: {error.reason}") from error
+        raise _unusable(error) from error

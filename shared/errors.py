@@ -61,11 +61,15 @@ class OutcomeUnknown(ShareError):
 
 
 class StorageUnavailable(ShareError):
-    """Storage does not answer, or refuses us; `reason` is for the log only."""
+    """Storage does not answer, or refuses us; `reason` is for the log only.
 
-    def __init__(self, reason: str) -> None:
+    `lasting` says that waiting does not help, as with missing credentials or a bucket that does not exist.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.lasting = lasting
 
 
 class StorageFull(ShareError):

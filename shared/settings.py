@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shared.errors import InvalidSetting
+from shared.options import MAX_EXPIRES_IN
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-# An answer of a Lambda function may have 6 MB, in which base64 leaves room for about 4.5 MB.
+# Beyond any file, and exact in a browser's numbers.
+MAX_SIZE = 2**50
+# An answer of a Lambda function may have 6 MB, in which base64 and headers leave room for this much.
+LAMBDA_MAX_INLINE = 4_500_000
 LAMBDA_INLINE_LIMIT = 4 * MIB
 MIN_SECRET_LENGTH = 16
 
@@ -41,11 +45,12 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Raises `InvalidSetting`, which names the variable. An empty value counts as unset."""
         storage = _storage(environment.get("SHARE_STORAGE") or cls.storage)
-        inline_limit = _number(environment, "SHARE_INLINE_LIMIT", 0)
-        if inline_limit is None and "AWS_LAMBDA_FUNCTION_NAME" in environment:
+        on_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environment
+        inline_limit = _number(environment, "SHARE_INLINE_LIMIT", 0, LAMBDA_MAX_INLINE if on_lambda else MAX_SIZE)
+        if inline_limit is None and on_lambda:
             inline_limit = LAMBDA_INLINE_LIMIT
-        longest = _number(environment, "SHARE_MAX_EXPIRES_IN", 1)
-        default = _number(environment, "SHARE_DEFAULT_EXPIRES_IN", 1)
+        longest = _number(environment, "SHARE_MAX_EXPIRES_IN", 1, MAX_EXPIRES_IN)
+        default = _number(environment, "SHARE_DEFAULT_EXPIRES_IN", 1, MAX_EXPIRES_IN)
         if default is not None and longest is not None and default > longest:
             raise InvalidSetting("SHARE_DEFAULT_EXPIRES_IN", "must not be more than SHARE_MAX_EXPIRES_IN")
         return cls(
@@ -53,11 +58,11 @@ class Settings:
             api_tokens=_tokens(environment.get("SHARE_API_TOKEN") or ""),
             api_token_secret=environment.get("SHARE_API_TOKEN_SECRET") or None,
             public_url=_public_url(environment.get("SHARE_PUBLIC_URL") or None),
-            max_file_size=_number(environment, "SHARE_MAX_FILE_SIZE", 1) or cls.max_file_size,
+            max_file_size=_number(environment, "SHARE_MAX_FILE_SIZE", 1, MAX_SIZE) or cls.max_file_size,
             default_expires_in=default,
             max_expires_in=longest,
             inline_limit=inline_limit if storage.startswith("s3://") else None,
-            min_free_space=_number(environment, "SHARE_MIN_FREE_SPACE", 0, cls.min_free_space) or 0,
+            min_free_space=_number(environment, "SHARE_MIN_FREE_SPACE", 0, MAX_SIZE, cls.min_free_space) or 0,
             cors_origins=_origins(environment.get("SHARE_CORS_ORIGINS") or ""),
             secret=_secret(environment.get("SHARE_SECRET") or None),
             tracing=environment.get("POWERTOOLS_TRACE_DISABLED", "true").lower() == "false",
@@ -117,10 +122,10 @@ def _secret(value: str | None) -> str | None:
     return value
 
 
-def _number(environment: Mapping[str, str], name: str, least: int, default: int | None = None) -> int | None:
+def _number(environment: Mapping[str, str], name: str, least: int, most: int, default: int | None = None) -> int | None:
     text = environment.get(name) or ""
     if not text:
         return default
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
-        raise InvalidSetting(name, f"must be a whole number, at least {least}")
+    if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
+        raise InvalidSetting(name, f"must be a whole number from {least} to {most}")
     return int(text)

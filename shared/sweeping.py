@@ -18,6 +18,7 @@ from shared.errors import DamagedFile, ShareError, UnknownFile
 from shared.sharing import FILE_ID, KEEP_USED_UP_FOR, Shares
 from shared.storage.expiries import PREFIX, Entry
 from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound, NotSent
+from shared.storage.probe import discard_old
 from shared.storage.records import DELETED, READY, UPLOADING, Record
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ MERGE_KEY = PREFIX + "merge"
 # Less than MERGE_EVERY with the hour that an entry waits for, so that an orphan is gone before it is found again.
 ORPHANS_WAIT = timedelta(hours=23)
 UNFINISHED_FOR = timedelta(days=2)
+# A probe takes some seconds.
+PROBES_END_WITHIN = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class Sweep:
         """Look at what is due; once a day also at what nobody claims. A fault of one file does not stop the others."""
         for entry in list(self._shares.expiries.due(self._now)):
             self._attempt(entry)
+        discard_old(self._shares.store, self._now - PROBES_END_WITHIN)
         if self._claim_merge():
             try:
                 self._merge()

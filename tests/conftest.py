@@ -97,6 +97,7 @@ def _forget_settings() -> None:
     bootstrap.settings.cache_clear()
     bootstrap.tokens.cache_clear()
     bootstrap.shares.cache_clear()
+    bootstrap.proven_shares.cache_clear()
 
 
 @pytest.fixture

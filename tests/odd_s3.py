@@ -36,7 +36,7 @@ class Quirk(Enum):
 class OddS3:
     """The server behind it, with `quirks` that may be changed at any time."""
 
-    def __init__(self, behind: S3Server, quirks: Collection[Quirk], pause: float) -> None:
+    def __init__(self, behind: S3Server, quirks: Collection[Quirk], pause: float, port: int) -> None:
         self.quirks = set(quirks)
         self.refused: list[int] = []
         """The status of each refusal that was not the server's own."""
@@ -65,7 +65,7 @@ class OddS3:
             def log_message(self, format: str, *args: object) -> None:
                 """Nothing."""
 
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        self._server = ThreadingHTTPServer((HOST, port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
         self._thread.start()
         self.server = replace(behind, endpoint=f"http://{HOST}:{self._server.server_port}")
@@ -128,9 +128,9 @@ class OddS3:
 
 
 @contextlib.contextmanager
-def odd_s3(behind: S3Server, *quirks: Quirk, pause: float = 1.0) -> Iterator[OddS3]:
+def odd_s3(behind: S3Server, *quirks: Quirk, pause: float = 1.0, port: int = 0) -> Iterator[OddS3]:
     """The server with these quirks, as `server` of what this yields, until the block ends."""
-    odd = OddS3(behind, quirks, pause)
+    odd = OddS3(behind, quirks, pause, port)
     try:
         yield odd
     finally:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from shared import bootstrap
 from shared.errors import InvalidSetting
+from shared.options import Lifetimes
 from shared.settings import GIB, MIB, Settings
 
 LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "share", "SHARE_STORAGE": "s3://bucket"}
@@ -134,11 +137,12 @@ WRONG = {
         "https://files.example.org/\r\nX-Injected: 1",
         "https://fïles.example.org",
     ],
-    "SHARE_MAX_FILE_SIZE": ["0", *NO_NUMBERS],
-    "SHARE_DEFAULT_EXPIRES_IN": ["0", *NO_NUMBERS],
-    "SHARE_MAX_EXPIRES_IN": ["0", *NO_NUMBERS],
-    "SHARE_INLINE_LIMIT": NO_NUMBERS,
-    "SHARE_MIN_FREE_SPACE": NO_NUMBERS,
+    "SHARE_MAX_FILE_SIZE": ["0", str(2**50 + 1), *NO_NUMBERS],
+    # Past a century dates come to their end, and then every upload would fail.
+    "SHARE_DEFAULT_EXPIRES_IN": ["0", "3162240001", "1000000000000", *NO_NUMBERS],
+    "SHARE_MAX_EXPIRES_IN": ["0", "3162240001", "1000000000000", *NO_NUMBERS],
+    "SHARE_INLINE_LIMIT": [str(2**50 + 1), *NO_NUMBERS],
+    "SHARE_MIN_FREE_SPACE": [str(2**50 + 1), *NO_NUMBERS],
     "SHARE_API_TOKEN": ["one two", "one,", ",", "schlüssel", "a\nb", "a=b"],
     "SHARE_CORS_ORIGINS": ["*", "null", "a.example", "https://a.example/", "https://a.example,", "ftp://a.example"],
     "SHARE_SECRET": ["x" * 15],
@@ -151,6 +155,19 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: 
         Settings.from_environment({name: value})
     assert refusal.value.name == name
     assert str(refusal.value).startswith(f"{name} must ")
+
+
+def test_an_inline_answer_has_to_fit_into_one_of_lambda() -> None:
+    assert Settings.from_environment({**LAMBDA, "SHARE_INLINE_LIMIT": "4500000"}).inline_limit == 4_500_000
+    with pytest.raises(InvalidSetting) as refusal:
+        Settings.from_environment({**LAMBDA, "SHARE_INLINE_LIMIT": "4500001"})
+    assert refusal.value.name == "SHARE_INLINE_LIMIT"
+
+
+def test_a_century_is_allowed_and_works_for_an_upload() -> None:
+    longest = Settings.from_environment({"SHARE_MAX_EXPIRES_IN": "3162240000"}).max_expires_in
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    assert Lifetimes(longest=longest).expiry(now, None) == now + timedelta(days=36600)
 
 
 def test_a_storage_that_cannot_be_used_is_a_wrong_setting(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -298,6 +298,11 @@ READING = (
 
 # The functions of the endpoints, which the whole application is made of.
 ENDPOINTS = FUNCTIONS.keys() - {"seal", "sweep", WHOLE}
+
+# Those that count or change something first see whether the bucket honours conditional writes.
+PROVING = {"upload", "direct_upload", "download", "change", "delete", "seal", "sweep"}
+for each in PROVING:
+    MAY_CHANGE[each] |= {("s3:PutObject", "probe/*"), ("s3:DeleteObject", "probe/*")}
 MAY_CHANGE[WHOLE] = set().union(*(MAY_CHANGE.get(module, set()) for module in ENDPOINTS))
 
 
@@ -305,6 +310,14 @@ MAY_CHANGE[WHOLE] = set().union(*(MAY_CHANGE.get(module, set()) for module in EN
 def test_a_function_may_change_what_it_has_to_and_no_more(module: str) -> None:
     changes = {(action, resource) for action, resource in allowed(module) if action not in READING}
     assert changes == MAY_CHANGE.get(module, set())
+
+
+def test_whoever_changes_records_may_see_whether_conditions_are_honoured() -> None:
+    for module in FUNCTIONS:
+        changes = ("s3:PutObject", "metadata/*") in allowed(module)
+        # S3 lets only those write on If-Match who may read.
+        proves = {(f"s3:{verb}Object", "probe/*") for verb in ("Get", "Put", "Delete")}
+        assert proves & allowed(module) == (proves if changes else set())
 
 
 def test_only_what_shows_bytes_of_files_may_read_them() -> None:

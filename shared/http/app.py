@@ -29,7 +29,8 @@ from shared.http.edge import Edge
 from shared.http.exact_text import ExactText
 from shared.http.guard import Guard
 from shared.http.routing import without_injection
-from shared.http.streams import in_thread, keep_memory
+from shared.http.start import Start
+from shared.http.streams import keep_memory
 from shared.sealing import Sealing
 from shared.settings import Settings
 from shared.sharing import FILE_ID, Shares
@@ -91,7 +92,16 @@ def build_app(
     app.add_middleware(Guard, routes=app.state.routes, tokens=tokens, origins=lambda: own_origins(settings()))
     app.add_middleware(_Cors, settings=settings)
     app.add_middleware(Edge)
+    app.add_middleware(Start, prepare=lambda: _prepare(app), threads=app.state.threads)
     return app
+
+
+def _prepare(app: FastAPI) -> None:
+    """Read what a wrong setting would spoil, and have storage answer. Raises `InvalidSetting`."""
+    with uncollected():
+        app.state.settings()
+        app.state.tokens()
+        bootstrap.when_it_answers(app.state.shares)
 
 
 def lambda_handler(*routers: APIRouter, shares: Callable[[], Shares] = bootstrap.shares) -> telemetry.Handler:
@@ -179,10 +189,6 @@ def own_origins(settings: Settings) -> set[str]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     access_log.mask()
     keep_memory()
-    # A wrong setting or a storage that cannot be used is to stop the start, not the first request.
-    with uncollected():
-        await in_thread(app.state.threads, app.state.shares)
-        app.state.tokens()
     sweeping = asyncio.create_task(_sweep_hourly(app.state.shares))
     sealing = Sealing(app.state.shares)
     app.state.seal = sealing.add

@@ -45,6 +45,10 @@ class Changed(ObjectError):
     """A conditional `put` lost to another writer, or a source is not the version that a `compose` asked for."""
 
 
+class TooSoon(Changed):
+    """A `put` came too soon after another one of its key; nothing was written."""
+
+
 class RangeNotSatisfiable(ObjectError):
     """The range asked for begins behind the end of the object."""
 

@@ -54,12 +54,23 @@ BLOBS = "files/"
 READ_TIMEOUT = 20.0
 CONDITIONAL_TIMEOUT = 3.0
 CONNECTIONS = 64
+# The first with `If-Match` for PutObject and without checksums that other servers do not know.
+OLDEST_BOTO3 = (1, 36)
 PARALLEL_READS = 16
 
 
 def open_s3(bucket: str, prefix: str) -> S3Store:
     """The store behind `s3://bucket/prefix`, found and authorised by the usual `AWS_*` settings of boto3."""
-    session = boto3.session.Session()
+    if tuple(int(number) for number in boto3.__version__.split(".")[:2]) < OLDEST_BOTO3:
+        raise StorageUnavailable(
+            f"boto3 {boto3.__version__} is too old for conditional writes, which need 1.36 or newer",
+            lasting=True,
+        )
+    try:
+        session = boto3.session.Session()
+    except BotoCoreError as error:
+        # A profile that does not exist, for one.
+        raise failure(error) from error
     ordinary = {"retries": {"mode": "standard", "total_max_attempts": 4}, "read_timeout": READ_TIMEOUT}
     conditional = {"retries": {"mode": "standard", "total_max_attempts": 1}, "read_timeout": CONDITIONAL_TIMEOUT}
     return S3Store(_client(session, ordinary), _client(session, conditional), bucket, prefix)
@@ -135,7 +146,7 @@ class S3Store:
             refused_put(key, when, error)
         except BotoCoreError as error:
             # No credentials and the like, which the next try would not have either.
-            raise StorageUnavailable(str(error)) from error
+            raise failure(error) from error
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> S3Reader:
         span = f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import NoReturn
 
-from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+)
 
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.objects import (
@@ -20,13 +27,15 @@ from shared.storage.objects import (
     InvalidParts,
     NotFound,
     RangeNotSatisfiable,
+    TooSoon,
 )
 
 MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
-_CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.TOO_MANY_REQUESTS})
+_CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 _FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded"})
 # S3 says the first, with status 400, of a body that stopped coming; without a code, the status stands for it.
 _TOO_SLOW = frozenset({"RequestTimeout", "408"})
+_PASSING = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLICT})
 _UNFIT = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
@@ -69,10 +78,18 @@ def refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
         raise AlreadyExists(key) from error
     if answered in _CONFLICTS:
         raise Changed(key) from error
+    if answered == HTTPStatus.TOO_MANY_REQUESTS:
+        raise TooSoon(key) from error
     if said in MISSING:
         raise NotFound(key) from error
-    if said in _FULL or answered == HTTPStatus.NOT_IMPLEMENTED:
+    if said in _FULL:
         raise failure(error) from error
+    if answered == HTTPStatus.NOT_IMPLEMENTED:
+        raise StorageUnavailable(
+            "its S3 server does not implement If-Match and If-None-Match on PutObject (501), "
+            "without which downloads cannot be counted exactly",
+            lasting=True,
+        ) from error
     if answered >= HTTPStatus.INTERNAL_SERVER_ERROR or said in _TOO_SLOW:
         raise Ambiguous(key) from error
     raise failure(error) from error
@@ -81,9 +98,22 @@ def refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
 def failure(error: Exception) -> StorageFull | StorageUnavailable:
     if isinstance(error, ClientError) and code(error) in _FULL:
         return StorageFull(str(error))
+    if isinstance(error, NoCredentialsError):
+        return StorageUnavailable(
+            "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+            lasting=True,
+        )
     # botocore names operation and error code, never credentials or signed URLs. A clock that is wrong
     # (RequestTimeTooSkewed) and a missing permission (AccessDenied) are faults of ours too, not of whoever asks.
-    return StorageUnavailable(str(error))
+    return StorageUnavailable(str(error), lasting=_is_lasting(error))
+
+
+def _is_lasting(error: Exception) -> bool:
+    if isinstance(error, ClientError):
+        answered = status(error)
+        passing = answered in _PASSING or code(error) in _TOO_SLOW or answered >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return answered == HTTPStatus.NOT_IMPLEMENTED or not passing
+    return not isinstance(error, (ConnectionError, HTTPClientError, IncompleteReadError, io.UnsupportedOperation))
 
 
 def code(error: ClientError) -> str:

@@ -154,6 +154,6 @@ def test_who_has_to_do_without_conditions_hears_so_at_once(
     configure_aws(odd.server.environment())
     odd.quirks = {Quirk.REFUSES_CONDITIONS}
     records = Records(open_s3(BUCKET, f"odd/{uuid.uuid4()}"), lambda: NOW)
-    with pytest.raises(StorageUnavailable, match="NotImplemented"):
+    with pytest.raises(StorageUnavailable, match="does not implement If-Match"):
         records.create(record())
     assert odd.refused == [501]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import EndpointConnectionError
@@ -169,6 +170,60 @@ def test_aws_is_asked_by_the_buckets_host_and_others_by_path(  # C152
     with pytest.raises(NotSent):
         open_s3("bucket", "").put(KEY, b"a", ABSENT)
     assert asked == [host + KEY]
+
+
+def test_a_profile_that_does_not_exist_is_refused_at_the_start(
+    configure_aws: Callable[[Mapping[str, str]], None],
+) -> None:
+    configure_aws({"AWS_PROFILE": "nobody", "AWS_DEFAULT_REGION": "us-east-1"})
+    with pytest.raises(StorageUnavailable, match="nobody") as refusal:
+        open_s3("bucket", "")
+    assert refusal.value.lasting
+
+
+def test_a_boto3_without_conditional_writes_is_refused_in_words(
+    configure_aws: Callable[[Mapping[str, str]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda's runtimes bring their own, and an old one would fail at each count, at an argument it does not know."""
+    configure_aws({"AWS_DEFAULT_REGION": "us-east-1"})
+    monkeypatch.setattr(boto3, "__version__", "1.35.99")
+    with pytest.raises(StorageUnavailable, match=r"boto3 1\.35\.99 is too old") as refusal:
+        open_s3("bucket", "")
+    assert refusal.value.lasting
+    monkeypatch.setattr(boto3, "__version__", "1.36.0")
+    open_s3("bucket", "")
+
+
+LASTING = {
+    "no such bucket": (error(404, "NoSuchBucket"), True),
+    "no permission": (error(403, "AccessDenied"), True),
+    "wrong key": (error(403, "InvalidAccessKeyId"), True),
+    "no such call": (error(501, "NotImplemented"), True),
+    "slow down": (error(503, "SlowDown"), False),
+    "internal error": (error(500, "InternalError"), False),
+    "too many": (error(429, "TooManyRequests"), False),
+    "no answer": (None, False),
+}
+
+
+@pytest.mark.parametrize(("answer", "lasting"), LASTING.values(), ids=LASTING.keys())
+def test_waiting_helps_against_what_is_over_by_itself(
+    fake: FakeS3, bucket: S3Store, answer: Answer | None, lasting: bool
+) -> None:
+    fake.one_after_another(answer)
+    with pytest.raises(StorageUnavailable) as refusal:
+        bucket.check()
+    assert refusal.value.lasting is lasting
+
+
+def test_credentials_that_are_missing_do_not_come_by_waiting(
+    fake: FakeS3, configure_aws: Callable[[Mapping[str, str]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(StorageUnavailable, match="no AWS credentials were found") as refusal:
+        open_s3("bucket", "").put(KEY, b"a", ABSENT)
+    assert refusal.value.lasting
 
 
 def test_an_endpoint_that_is_none_is_refused_at_the_start(configure_aws: Callable[[Mapping[str, str]], None]) -> None:

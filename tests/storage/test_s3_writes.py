@@ -14,7 +14,17 @@ from botocore.httpsession import URLLib3Session
 
 from shared.errors import FileTooLarge, StorageFull, StorageUnavailable
 from shared.storage import s3
-from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound, NotSent
+from shared.storage.objects import (
+    ABSENT,
+    AlreadyExists,
+    Ambiguous,
+    Changed,
+    Condition,
+    Matches,
+    NotFound,
+    NotSent,
+    TooSoon,
+)
 from shared.storage.s3 import S3Store, S3Writer, open_s3
 from tests.storage.fake_s3 import Answer, FakeS3, Request, error
 
@@ -43,8 +53,8 @@ REFUSALS: dict[str, tuple[Condition, Answer, type[Exception]]] = {
     "condition failed without a code": (MATCH, Answer(412), Changed),
     "exists without a code": (ABSENT, Answer(412), AlreadyExists),
     "conflict of another code": (MATCH, error(409, "Conflict"), Changed),
-    "too soon after another write": (MATCH, error(429, "TooManyRequests"), Changed),
-    "too soon without a code": (ABSENT, Answer(429), Changed),
+    "too soon after another write": (MATCH, error(429, "TooManyRequests"), TooSoon),
+    "too soon without a code": (ABSENT, Answer(429), TooSoon),
     "conditions are unknown": (ABSENT, error(501, "NotImplemented"), StorageUnavailable),
     "a match is unknown": (MATCH, Answer(501), StorageUnavailable),
     "the body came too slowly": (MATCH, error(400, "RequestTimeout"), Ambiguous),

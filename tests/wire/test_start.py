@@ -1,0 +1,133 @@
+"""The start of a server: stopped in one line where the service could not work, the same however it is started."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from shared import bootstrap
+from shared.errors import InvalidSetting, StorageUnavailable
+from shared.sharing import Shares
+from tests.odd_s3 import Quirk, odd_s3
+from tests.servers import S3Server, ask, free_ports, moto_server
+from tests.wire.server import ROOT, until
+
+BUCKET = "starts"
+ENDS_WITHIN = 90.0  # seconds, on a machine that is busy with other tests
+COMMANDS = {
+    "make run": ["local.serve"],
+    "uvicorn": ["uvicorn", "functions.app:app"],
+}
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[S3Server]:
+    with moto_server() as server:
+        server.client().create_bucket(Bucket=BUCKET)
+        yield server
+
+
+def start(command: Sequence[str], environment: Mapping[str, str], port: int = 0) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
+    nothing_else = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    return subprocess.Popen(
+        [sys.executable, "-m", *command, "--port", str(port)],
+        cwd=ROOT,
+        env={**inherited, **nothing_else, "AWS_EC2_METADATA_DISABLED": "true", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def refusals(environment: Mapping[str, str]) -> list[str]:
+    """The one sentence in which each command says why it does not start."""
+    found = []
+    for process in [start(command, environment) for command in COMMANDS.values()]:
+        try:
+            output, _ = process.communicate(timeout=ENDS_WITHIN)
+        finally:
+            process.kill()
+        assert process.returncode in (2, 3), output
+        assert "Traceback" not in output
+        [sentence] = re.findall(r"^(?:ERROR:    |error: )(SHARE_.*)$", output, re.MULTILINE)
+        found.append(sentence)
+    return found
+
+
+REFUSED = {
+    "wrong setting": ({"SHARE_MAX_FILE_SIZE": "banana"}, "SHARE_MAX_FILE_SIZE must be a whole number"),
+    "no directory": ({"SHARE_STORAGE": "/proc/nothing"}, "SHARE_STORAGE cannot be used: "),
+    "no credentials": ({"SHARE_STORAGE": f"s3://{BUCKET}"}, "SHARE_STORAGE cannot be used: no AWS credentials"),
+}
+
+
+@pytest.mark.parametrize(("environment", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_work_stops_the_start_in_one_sentence(environment: dict[str, str], said: str) -> None:
+    sentences = refusals(environment)
+    assert len(set(sentences)) == 1
+    assert sentences[0].startswith(said)
+
+
+def test_a_bucket_that_does_not_exist_stops_the_start(moto: S3Server) -> None:
+    sentences = refusals({**moto.environment(), "SHARE_STORAGE": "s3://no-such-bucket"})
+    assert len(set(sentences)) == 1
+    assert "NoSuchBucket" in sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("quirk", "lacking"),
+    [(Quirk.IGNORES_CONDITIONS, "ignores If-None-Match"), (Quirk.REFUSES_CONDITIONS, "does not implement If-Match")],
+)
+def test_a_server_without_conditional_writes_stops_the_start(moto: S3Server, quirk: Quirk, lacking: str) -> None:
+    """Counts would be lost without a sound: 16 downloads by two processes were counted as 8."""
+    with odd_s3(moto, quirk) as odd:
+        sentences = refusals({**odd.server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/{uuid.uuid4()}"})
+    assert len(set(sentences)) == 1
+    assert sentences[0].startswith("SHARE_STORAGE cannot be used: its S3 server ")
+    assert lacking in sentences[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_storage_that_does_not_answer_yet_is_waited_for(moto: S3Server, command: list[str]) -> None:
+    port, storage_port = free_ports(2)
+    late = replace(moto, endpoint=f"http://127.0.0.1:{storage_port}")
+    process = start(command, {**late.environment(), "SHARE_STORAGE": f"s3://{BUCKET}"}, port)
+    try:
+        assert process.stdout is not None
+        said = iter(process.stdout)
+        assert any("storage does not answer yet" in line for line in said)
+        with odd_s3(moto, port=storage_port):
+            assert any("Application startup complete" in line for line in said)
+            until(lambda: answers(port))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def answers(port: int) -> bool:
+    try:
+        return ask("GET", f"http://127.0.0.1:{port}/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_storage_that_never_answers_stops_the_start_after_a_while() -> None:
+    asked = 0
+
+    def provide() -> Shares:
+        nonlocal asked
+        asked += 1
+        raise StorageUnavailable("connection\nrefused")
+
+    with pytest.raises(InvalidSetting, match=r"^SHARE_STORAGE cannot be used: connection refused$"):
+        bootstrap.when_it_answers(provide, within=0.05, ask_every=0.01)
+    assert asked > 1
