@@ -17,7 +17,7 @@ from shared.http import options
 from shared.http.app import lambda_handler, shares_of
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.guard import TOKEN, GuardedRoute
-from shared.http.headers import content_length, media_type
+from shared.http.headers import content_length, media_type, raw_media_type
 from shared.http.models import UploadedFile, base_url, problems, uploaded
 from shared.http.routing import OneMethodRoute, add_endpoint
 from shared.http.streams import Incoming
@@ -66,7 +66,8 @@ async def upload_raw(request: Request) -> Response:
     async with Incoming(shares.begin_upload, request.app.state.threads) as incoming:
         async for chunk in request.stream():
             await incoming.write(chunk)
-        kind = media_type(request.headers.get("content-type") if in_query is None else in_query)
+        sent = request.headers.get("content-type")
+        kind = raw_media_type(sent, name) if in_query is None else media_type(in_query)
         body = await incoming.finish(
             lambda upload: upload.finish(name, kind, chosen, sha256), lambda record: uploaded(request, shares, record)
         )

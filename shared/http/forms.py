@@ -6,6 +6,8 @@ The framing is python-multipart's; what the parts mean, and every bound on them,
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from binascii import a2b_qp
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
@@ -37,6 +39,8 @@ _PARAMETER = re.compile(
 )
 # Browsers do not escape backslashes, so only these two pairs are pairs: `C:\Users\r.txt` keeps its separators.
 _QUOTED_PAIR = re.compile(r'\\(["\\])')
+# What .NET writes for a name that is not ASCII: PowerShell 6 to 7.3 does, though RFC 7578 §4.2 knows only plain UTF-8.
+_ENCODED_WORD = re.compile(r"=\?utf-8\?([bq])\?([!-~]*)\?=", re.ASCII | re.IGNORECASE)
 _EXTENDED_VALUE = re.compile(r"(?i:utf-8)'[^']*+'(.*)")
 
 
@@ -113,11 +117,25 @@ def _file_name(options: dict[str, str]) -> str | None:
     """The file name of a part; `filename*` wins (RFC 6266 §4.3), though RFC 7578 §4.2 forbids clients to send it."""
     extended = options.get("filename*")
     if extended is None:
-        return options.get("filename")
+        plain = options.get("filename")
+        return None if plain is None else _decoded(plain)
     match = _EXTENDED_VALUE.fullmatch(extended)
     if match is None:
         raise _malformed("The extended file name is not encoded as UTF-8.")
     return unquote_to_bytes(match[1]).decode(errors="replace")
+
+
+def _decoded(name: str) -> str:
+    """The text of a name that is one encoded word in UTF-8 (RFC 2047 §4); any other name as it is."""
+    match = _ENCODED_WORD.fullmatch(name)
+    if match is None:
+        return name
+    encoding, text = match.groups()
+    try:
+        data = b64decode(text, validate=True) if encoding in "bB" else a2b_qp(text, header=True)
+        return data.decode()
+    except ValueError:
+        return name
 
 
 class _Reader:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import mimetypes
 import re
 from base64 import b64encode
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from os.path import splitext
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
@@ -13,6 +16,8 @@ from starlette.datastructures import Headers
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 
 _MAX_MEDIA_TYPE_LENGTH = 255
+_FORM_TYPE = "application/x-www-form-urlencoded"
+_TYPES_OF_ANY_BODY = frozenset({_FORM_TYPE, "application/json"})
 _MAX_DIGITS = 20
 _LONGEST_HTTP_DATE = len("Wednesday, 09-Nov-1994 08:49:37 GMT")
 
@@ -56,6 +61,26 @@ def media_type(value: str | None) -> str:
     if len(stripped) > _MAX_MEDIA_TYPE_LENGTH or not _MEDIA_TYPE.fullmatch(stripped):
         return DEFAULT_MEDIA_TYPE
     return stripped
+
+
+def raw_media_type(value: str | None, name: str) -> str:
+    """The type of a file that came as a whole body: as sent, unless it is a type that tools write for any body.
+
+    `curl -X PUT --data-binary` and `wget --body-file` call every body a form, and HTTPie calls it JSON: there the
+    sender has said nothing of the file, and its name says more. JSON stays JSON where the name does not say otherwise,
+    since programs also mean it; a form that somebody keeps as a file does not occur.
+    """
+    kind = media_type(value)
+    if kind.lower() not in _TYPES_OF_ANY_BODY:
+        return kind
+    by_name = _types_by_suffix().get(splitext(name)[1].lower())
+    return by_name or (DEFAULT_MEDIA_TYPE if kind.lower() == _FORM_TYPE else kind)
+
+
+@functools.cache
+def _types_by_suffix() -> dict[str, str]:
+    # Python's own table and not also the machine's, so that the same name has the same type everywhere.
+    return mimetypes.MimeTypes().types_map[True]
 
 
 def content_length(headers: Headers) -> int:

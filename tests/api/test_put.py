@@ -125,7 +125,6 @@ def test_a_put_without_a_usable_name_is_refused(api: Api, path: str) -> None:
 TYPES = {
     "given": ("text/csv; charset=utf-16", "text/csv; charset=utf-16"),
     "malformed": ("text", "application/octet-stream"),
-    "curl -d": ("application/x-www-form-urlencoded", "application/x-www-form-urlencoded"),
 }
 
 
@@ -194,6 +193,15 @@ def test_more_than_one_segment_is_no_name(api: Api) -> None:
 def test_whoever_takes_anything_gets_json(api: Api, accept: str) -> None:
     response = api.request("PUT", "/file/upload/digits.txt", {"accept": accept}, DIGITS)
     assert response.headers["content-type"] == "application/json"
+
+
+def test_a_type_that_tools_write_for_any_body_is_not_taken_for_the_files(api: Api) -> None:
+    form_type, json_type = "application/x-www-form-urlencoded", "application/json"
+    assert put(api, "photo.jpg", content_type=form_type)["content_type"] == "image/jpeg"
+    assert put(api, "data", content_type=form_type)["content_type"] == "application/octet-stream"
+    assert put(api, "photo.jpg", content_type=json_type)["content_type"] == "image/jpeg"
+    answer = put(api, "data.json", content_type=json_type)
+    assert api.download(answer["file_id"]).headers["content-type"] == json_type
 
 
 def test_the_delete_link_deletes(api: Api) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,28 @@ NAMES = {
 @pytest.mark.parametrize(("filename", "name"), NAMES.values(), ids=NAMES.keys())
 def test_the_file_name_is_handed_over_as_meant(filename: bytes, name: str) -> None:
     assert receive(body(file_part(b"", filename)))[0].file_name == name
+
+
+# What PowerShell 6 to 7.3 writes for a name that is not ASCII; in a name that was meant so nothing else is decoded.
+ENCODED_WORDS = {
+    "base64": ("=?utf-8?B?Z3LDtsOfZS56aXA=?=", "größe.zip"),
+    "in capitals": ("=?UTF-8?b?Z3LDtsOfZS56aXA=?=", "größe.zip"),
+    "quoted": ("=?utf-8?Q?gr=C3=B6=C3=9Fe_1.zip?=", "größe 1.zip"),
+    "a path": ("=?utf-8?B?Li4vLi4vZXRjL3Bhc3N3ZA==?=", "passwd"),
+    "control characters": ("=?utf-8?Q?a=0D=0A=00b.txt?=", "ab.txt"),
+    "as long as a header may be": (f"=?utf-8?Q?{'=61' * 255}?=", "a" * 255),
+    "another charset": ("=?iso-8859-1?B?Z3L2/2U=?=", "2U=?="),
+    "no base64": ("=?utf-8?B?Z3L?=", "=?utf-8?B?Z3L?="),
+    "no UTF-8": ("=?utf-8?Q?=FF?=", "=?utf-8?Q?=FF?="),
+    "another encoding": ("=?utf-8?X?YQ==?=", "=?utf-8?X?YQ==?="),
+    "text around it": ("a =?utf-8?B?YQ==?=", "a =?utf-8?B?YQ==?="),
+}
+
+
+@pytest.mark.parametrize(("sent", "name"), ENCODED_WORDS.values(), ids=ENCODED_WORDS.keys())
+def test_a_name_that_is_an_encoded_word_is_decoded(sent: str, name: str) -> None:
+    assert receive(body(file_part(b"", f'"{sent}"'.encode())))[0].file_name == name
+    assert receive(body(file_part(b"", f"\"{sent}\"; filename*=utf-8''{quote(name)}".encode())))[0].file_name == name
 
 
 def test_an_extended_file_name_alone_is_enough() -> None:  # C019

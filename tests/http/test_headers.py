@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.http.headers import content_disposition, http_date, media_type, parse_http_date, repr_digest
+from shared.http.headers import content_disposition, http_date, media_type, parse_http_date, raw_media_type, repr_digest
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -145,3 +145,31 @@ def test_a_written_date_is_read_back(moment: datetime) -> None:
 def test_digest_is_base64_between_colons() -> None:  # RFC 9530 §3
     empty = hashlib.sha256(b"").hexdigest()
     assert repr_digest(empty) == "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
+
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+JSON = "application/json"
+# curl and wget write the first for any body that they get no type for, and HTTPie the second.
+RAW = {
+    "curl, a photo": (FORM_TYPE, "photo.jpg", "image/jpeg"),
+    "curl, a suffix in capitals": (FORM_TYPE, "PHOTO.JPG", "image/jpeg"),
+    "curl, no suffix": (FORM_TYPE, "photo", "application/octet-stream"),
+    "curl, an unknown suffix": (FORM_TYPE, "a.no-such-suffix", "application/octet-stream"),
+    "a packed archive is no plain one": (FORM_TYPE, "a.tar.gz", "application/octet-stream"),
+    "HTTPie, a photo": (JSON, "photo.jpg", "image/jpeg"),
+    "HTTPie, or a program that means it": (JSON, "data.json", JSON),
+    "JSON of a suffix that has no other type": (JSON, "map.geojson", JSON),
+    "JSON without a suffix": (JSON, "data", JSON),
+    "JSON with a parameter, which no tool adds by itself": (f"{JSON}; charset=utf-8", "photo.jpg", None),
+    "what the sender has said": ("text/plain", "photo.jpg", None),
+    "another type": ("image/png", "a", None),
+    "a malformed type": ("x", "photo.jpg", "application/octet-stream"),
+    "no type": (None, "photo.jpg", "application/octet-stream"),
+}
+
+
+@pytest.mark.parametrize(("sent", "name", "kept"), RAW.values(), ids=RAW.keys())
+def test_a_type_that_a_tool_writes_for_any_body_gives_way_to_the_name(
+    sent: str | None, name: str, kept: str | None
+) -> None:
+    assert raw_media_type(sent, name) == (sent if kept is None else kept)
