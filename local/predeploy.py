@@ -112,14 +112,25 @@ def check_bucket(environment: Environment, session: boto3.session.Session) -> No
             "files would stay behind, and their links would break. Set BucketPrefix back, or choose another "
             "stack_name for a second deployment."
         )
-    if _exists(wanted, session.client("s3")):
+    region = _region_of(wanted, session.client("s3"))
+    if not environment.parameters["ExistingBucket"]:
+        if region is not None:
+            raise Refused(
+                f"The bucket {wanted} exists already, perhaps from a stack that was deleted. Set ExistingBucket to use "
+                "it, or choose another BucketPrefix."
+            )
+    elif region != session.region_name:
         raise Refused(
-            f"The bucket {wanted} exists already, perhaps from a stack that was deleted. Choose another BucketPrefix."
+            f"ExistingBucket names {wanted}, which is "
+            f"{f'in {region}: deploy to that region' if region else 'no bucket'}."
         )
 
 
 def _bucket_name(environment: Environment, session: boto3.session.Session) -> str:
-    """As the template puts it together."""
+    """As in the template."""
+    existing = environment.parameters["ExistingBucket"]
+    if existing:
+        return existing
     account = session.client("sts").get_caller_identity()["Account"]
     return f"{environment.parameters['BucketPrefix']}-{account}-{session.region_name}"
 
@@ -142,13 +153,14 @@ def deployed_bucket(stack: str, session: boto3.session.Session) -> str | None:
     return outputs.get(BUCKET_OUTPUT)
 
 
-def _exists(bucket: str, s3: S3Client) -> bool:
+def _region_of(bucket: str, s3: S3Client) -> str | None:
+    """Where a bucket is; None if there is none of this name. Raises `ClientError` where it is somebody else's."""
     try:
-        s3.head_bucket(Bucket=bucket)
+        return s3.head_bucket(Bucket=bucket)["BucketRegion"]
     except ClientError as error:
-        # Whatever else S3 says of it, somebody has a bucket of this name.
-        return error.response["Error"]["Code"] not in ("404", "NoSuchBucket")
-    return True
+        if error.response["Error"]["Code"] == "404":
+            return None
+        raise
 
 
 def check(name: str, arch: str, config: Path, template: Path) -> Environment:

@@ -32,6 +32,7 @@ from functions.seal import SealFailed
 from local import artifact
 from local.emulate import running
 from shared import bootstrap
+from shared.errors import Contended, StorageUnavailable
 from shared.http.app import UnexpectedEvent, build_app
 from shared.http.routing import OneMethodRoute
 from shared.storage.local import LocalStore
@@ -485,6 +486,32 @@ def test_a_fault_of_ours_is_logged_with_its_cause(
     (line,) = [line for line in printed() if line.get("level") == "ERROR"]
     assert line["correlation_id"] == sample("download")["requestContext"]["requestId"]
     assert "RuntimeError: the cause" in line["exception"]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(StorageUnavailable("of the test"), "ERROR"), (Contended("of the test"), "WARNING")]
+)
+def test_an_error_is_logged_for_failures_which_set_off_an_alarm_and_not_for_much_demand(
+    storage: Objects,
+    printed: Callable[[], list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    level: str,
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("shared.sharing.Shares.find", fail)
+    assert invoke("download", sample("download"))["statusCode"] == 503
+    lines = [line for line in printed() if "answered 503" in line.get("message", "")]
+    assert [line["level"] for line in lines] == [level]
+
+
+def test_a_prefetch_that_is_put_off_is_no_error_in_the_log(
+    uploaded: Objects, printed: Callable[[], list[dict[str, Any]]]
+) -> None:
+    assert invoke("download", asking_for(FILE_ID, **{"sec-purpose": "prefetch"}))["statusCode"] == 503
+    assert {line["level"] for line in printed() if "level" in line} == {"INFO"}
 
 
 COLD = """

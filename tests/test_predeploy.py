@@ -162,8 +162,37 @@ def test_an_upgrade_that_would_leave_its_files_behind_is_refused(tmp_path: Path)
 
 def test_a_first_deployment_does_not_fail_on_a_bucket_of_that_name() -> None:
     boto3.session.Session().client("s3").create_bucket(Bucket=f"simple-file-sharing-{ACCOUNT}-{REGION}")
-    with pytest.raises(Refused, match="exists already"):
+    with pytest.raises(Refused, match=r"exists already.* ExistingBucket"):
         check()
+
+
+@pytest.mark.parametrize("bucket", ["files-of-ours", f"simple-file-sharing-{ACCOUNT}-{REGION}"])
+def test_a_bucket_can_be_adopted_and_kept(tmp_path: Path, bucket: str) -> None:
+    boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
+    config = edited(tmp_path, 'ExistingBucket = ""', f'ExistingBucket = "{bucket}"')
+    assert check(config).parameters["ExistingBucket"] == bucket
+    boto3.session.Session().client("s3").delete_bucket(Bucket=bucket)
+    deploy(bucket)
+    assert check(config).parameters["ExistingBucket"] == bucket
+
+
+def test_an_upgrade_to_an_existing_bucket_would_leave_the_files_behind(tmp_path: Path) -> None:
+    boto3.session.Session().client("s3").create_bucket(Bucket="files-of-ours")
+    deploy(f"simple-file-sharing-{ACCOUNT}-{REGION}")
+    with pytest.raises(Refused, match="links would break"):
+        check(edited(tmp_path, 'ExistingBucket = ""', 'ExistingBucket = "files-of-ours"'))
+
+
+def test_a_bucket_that_does_not_exist_cannot_be_adopted(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="which is no bucket"):
+        check(edited(tmp_path, 'ExistingBucket = ""', 'ExistingBucket = "files-of-ours"'))
+
+
+def test_a_bucket_of_another_region_cannot_be_adopted(tmp_path: Path) -> None:
+    elsewhere = boto3.session.Session().client("s3", region_name="eu-central-1")
+    elsewhere.create_bucket(Bucket="files-of-ours", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    with pytest.raises(Refused, match="in eu-central-1: deploy to that region"):
+        check(edited(tmp_path, 'ExistingBucket = ""', 'ExistingBucket = "files-of-ours"'))
 
 
 def test_a_stack_whose_first_deployment_failed_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from local.template import read
 from shared.settings import Settings
 from shared.storage.blobs import raw_key
 from shared.sweeping import Swept
@@ -58,13 +59,19 @@ FUNCTIONS = {
 }
 
 
+# The rights to a KMS key, where there is one.
+KEY = {"Fn::If": ["KeyOn", {"Ref": "KeyPolicy"}, {"Ref": "AWS::NoValue"}]}
+# In every statement on S3: whoever takes the name of a bucket that was deleted gets nothing from us.
+ACCOUNT = {"aws:ResourceAccount": {"Ref": "AWS::AccountId"}}
+
+
 def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
 def statements(module: str) -> list[Properties]:
     policies = FUNCTIONS[module]["Properties"].get("Policies", [])
-    return [statement for policy in policies for statement in policy["Statement"]]
+    return [statement for policy in policies if policy != KEY for statement in policy["Statement"]]
 
 
 def allowed(module: str) -> set[tuple[str, str]]:
@@ -78,19 +85,11 @@ def allowed(module: str) -> set[tuple[str, str]]:
     return found
 
 
-# As whoever is notified of its objects refers to it, since it refers to them.
-BY_NAME = "arn:${AWS::Partition}:s3:::${BucketPrefix}-${AWS::AccountId}-${AWS::Region}"
-
-
 def target(resource: Properties) -> str:
     match resource:
-        case {"Fn::Sub": str(text)} if text == BY_NAME:
-            return "Bucket"
-        case {"Fn::Sub": str(text)} if text.startswith(f"{BY_NAME}/"):
-            return text.removeprefix(f"{BY_NAME}/")
-        case {"Fn::Sub": str(text)} if text.startswith("${Bucket.Arn}/"):
-            return text.removeprefix("${Bucket.Arn}/")
-        case {"Fn::GetAtt": ["Bucket", "Arn"]} | {"Fn::GetAtt": "Bucket.Arn"}:
+        case {"Fn::Sub": str(text)} if text.startswith("${BucketArn.Value}/"):
+            return text.removeprefix("${BucketArn.Value}/")
+        case {"Fn::GetAtt": ["BucketArn", "Value"]} | {"Fn::GetAtt": "BucketArn.Value"}:
             return "Bucket"
         case {"Ref": str(name)}:
             return name
@@ -181,9 +180,17 @@ def test_pages_of_any_site_that_may_use_the_api_may_send_parts() -> None:
     assert rule["AllowedOrigins"] == ["*"]
 
 
-def test_files_are_kept_in_the_bucket() -> None:
+def test_files_are_kept_in_the_bucket_that_the_functions_may_use() -> None:
     name = only("AWS::S3::Bucket")["Properties"]["BucketName"]["Fn::Sub"]
-    assert GLOBALS["Environment"]["Variables"]["SHARE_STORAGE"] == {"Fn::Sub": f"s3://{name}"}
+    choices = {
+        "s3://": GLOBALS["Environment"]["Variables"]["SHARE_STORAGE"],
+        "arn:${AWS::Partition}:s3:::": only("AWS::SSM::Parameter")["Properties"]["Value"],
+    }
+    for beginning, choice in choices.items():
+        own, existing = ({"Fn::Sub": f"{beginning}{bucket}"} for bucket in (name, "${ExistingBucket}"))
+        assert choice == {"Fn::If": ["OwnBucket", own, existing]}
+    assert only("AWS::S3::Bucket")["Condition"] == only("AWS::S3::BucketPolicy")["Condition"] == "OwnBucket"
+    assert TEMPLATE["Conditions"]["OwnBucket"] == {"Fn::Equals": [{"Ref": "ExistingBucket"}, ""]}
 
 
 def test_the_gateway_gives_up_after_the_function() -> None:
@@ -215,7 +222,7 @@ def test_who_reads_may_list_lest_a_missing_key_be_forbidden(module: str) -> None
         for statement in statements(module)
         if "s3:ListBucket" in as_list(statement["Action"])
     ]
-    assert not reads or conditions == [None]
+    assert not reads or conditions == [{"StringEquals": ACCOUNT}]
 
 
 MAY_CHANGE = {
@@ -347,7 +354,22 @@ def test_the_signing_key_may_be_made_but_not_replaced() -> None:
         for statement in statements(module):
             on_key = "secret" in map(target, as_list(statement["Resource"]))
             if on_key and "s3:PutObject" in as_list(statement["Action"]):
-                assert statement["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+                assert statement["Condition"] == {"Null": {"s3:if-none-match": "false"}, "StringEquals": ACCOUNT}
+
+
+@pytest.mark.parametrize("module", FUNCTIONS)
+def test_storage_is_reached_only_in_the_account_of_the_stack(module: str) -> None:
+    for statement in statements(module):
+        on_s3 = {action.startswith("s3:") for action in as_list(statement["Action"])}
+        assert len(on_s3) == 1
+        if on_s3 == {True}:
+            assert statement["Condition"]["StringEquals"].items() >= ACCOUNT.items()
+
+
+@pytest.mark.parametrize("module", FUNCTIONS)
+def test_a_function_that_handles_objects_or_the_token_has_the_right_to_their_key(module: str) -> None:
+    handles = {action for action, _ in allowed(module)} - {"s3:ListBucket"}
+    assert (KEY in FUNCTIONS[module]["Properties"]["Policies"]) == bool(handles)
 
 
 # --- resources ---
@@ -372,9 +394,65 @@ def test_every_route_is_throttled_by_the_parameters() -> None:
     assert settings["ThrottlingBurstLimit"] == {"Ref": "ThrottlingBurst"}
 
 
+def alarmed() -> dict[tuple[str, str], list[str]]:
+    """What rings: namespace and metric, and of what."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for alarm in resources("AWS::CloudWatch::Alarm").values():
+        properties = alarm["Properties"]
+        assert (properties["Threshold"], properties["TreatMissingData"]) == (1, "notBreaching")
+        assert properties["AlarmActions"] == [{"Ref": "AlarmTopicArn"}]
+        metrics = [each["MetricStat"]["Metric"] for each in properties.get("Metrics", []) if "MetricStat" in each]
+        for metric in metrics or [properties]:
+            namespace = metric["Namespace"]
+            key = (namespace if isinstance(namespace, str) else namespace["Fn::Sub"], metric["MetricName"])
+            (dimension,) = metric.get("Dimensions") or [{"Value": None}]
+            found.setdefault(key, []).append(json.dumps(dimension["Value"]))
+    return found
+
+
+def test_alarms_ring_for_failures_and_not_for_answers_that_ask_to_come_again() -> None:
+    interactive = {
+        json.dumps({"Ref": name})
+        for name, resource in resources("AWS::Serverless::Function").items()
+        if module_of(resource["Properties"]) not in ("seal", "sweep")
+    }
+    ringing = alarmed()
+    for metric in ("Errors", "Throttles"):
+        functions = ringing.pop(("AWS/Lambda", metric))
+        assert set(functions) == interactive
+        assert len(functions) == len(interactive)
+    queues = ringing.pop(("AWS/SQS", "ApproximateNumberOfMessagesVisible"))
+    assert queues == [json.dumps({"Fn::GetAtt": [name, "QueueName"]}) for name in ("SweepFailures", "SealFailures")]
+    # The gateway's 5xx would ring for prefetches and busy files.
+    assert ringing.keys() == {("SimpleFileSharing/${AWS::StackName}", "LoggedErrors")}
+
+
+def test_logged_errors_are_those_that_our_log_calls_so() -> None:
+    (transformation,) = only("AWS::Logs::MetricFilter")["Properties"]["MetricTransformations"]
+    assert transformation["MetricName"] == "LoggedErrors"
+    assert transformation["MetricNamespace"] == {"Fn::Sub": "SimpleFileSharing/${AWS::StackName}"}
+    # As `shared.telemetry` writes it; tests/test_lambda.py looks at such lines.
+    assert only("AWS::Logs::MetricFilter")["Properties"]["FilterPattern"] == '{ $.level = "ERROR" }'
+    assert only("AWS::Logs::MetricFilter")["Properties"]["LogGroupName"] == {"Ref": "Logs"}
+
+
+def test_the_alarms_cost_what_the_docs_say() -> None:
+    metrics = sum(map(len, alarmed().values()))
+    (row,) = re.findall(r"^\| `AlarmTopicArn` .*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    # And the custom metric of logged errors.
+    assert f"${metrics * 0.10 + 0.30:.2f} per month" in row
+
+
+def test_a_seal_that_fails_for_good_is_kept_in_a_queue() -> None:
+    destination = TEMPLATE["Resources"]["SealFunction"]["Properties"]["EventInvokeConfig"]["DestinationConfig"]
+    assert destination == {"OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["SealFailures", "Arn"]}}}
+    for queue in resources("AWS::SQS::Queue").values():
+        # Two weeks, the longest there is.
+        assert queue["Properties"] == {"MessageRetentionPeriod": 1209600, "SqsManagedSseEnabled": True}
+
+
 def test_a_sweep_that_fails_or_does_not_start_is_kept_in_a_queue() -> None:
-    (queue,) = resources("AWS::SQS::Queue")
-    arn = {"Fn::GetAtt": [queue, "Arn"]}
+    arn = {"Fn::GetAtt": ["SweepFailures", "Arn"]}
     sweep = TEMPLATE["Resources"]["SweepFunction"]["Properties"]
     assert sweep["DeadLetterQueue"] == {"Type": "SQS", "TargetArn": arn}
     (schedule,) = sweep["Events"].values()
@@ -396,7 +474,7 @@ def test_the_bucket_is_private() -> None:
     assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
     assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert encryption == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == {"Fn::If": ["KeyOn", "aws:kms", "AES256"]}
     (statement,) = only("AWS::S3::BucketPolicy")["Properties"]["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
@@ -416,9 +494,15 @@ def test_every_log_is_kept_for_a_limited_time() -> None:
 
 
 def test_the_access_log_holds_no_path_and_no_query() -> None:
-    entry = json.loads(only("AWS::Serverless::HttpApi")["Properties"]["AccessLogSettings"]["Format"])
+    text, names = only("AWS::Serverless::HttpApi")["Properties"]["AccessLogSettings"]["Format"]["Fn::Sub"]
+    condition, address, nothing = names["Address"]["Fn::If"]
     told = {"requestId", "requestTime", "routeKey", "status", "responseLength", "responseLatency"}
-    assert set(entry.values()) == {f"$context.{name}" for name in (*told, "integrationErrorMessage")}
+    expected = {f"$context.{name}" for name in (*told, "integrationErrorMessage")}
+    assert set(json.loads(text.replace("${Address}", nothing)).values()) == expected
+    # Who asked is personal data, and is logged only where somebody decides so.
+    assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": "LogClientAddress"}, "Enabled"]}
+    entry = json.loads(text.replace("${Address}", address))
+    assert set(entry.values()) == expected | {"$context.identity.sourceIp"}
 
 
 def test_what_costs_money_while_idle_is_off() -> None:
@@ -459,9 +543,16 @@ def translated(**parameters: str) -> Properties:
             "Tracing": "Active",
             "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
             "Dashboard": "Active",
+            "DomainName": "files.example.org",
+            "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/0",
+            "HostedZoneId": "Z0123456789",
+            "ExistingBucket": "files-of-ours",
+            "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/0",
+            "LogClientAddress": "Enabled",
         },
+        {"DomainName": "files.example.org", "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/0"},
     ],
-    ids=["defaults", "everything"],
+    ids=["defaults", "everything", "domain elsewhere"],
 )
 def test_the_translation_is_sound(parameters: dict[str, str]) -> None:
     # Errors and warnings, without mere information.
@@ -484,6 +575,49 @@ def test_the_gateway_has_a_route_for_each_of_the_apps() -> None:
     # https://github.com/aws/serverless-application-model/issues/1949
     assert {key for key in keys if key.endswith("/")} == {"GET /", "HEAD /"}
     assert keys == {route.key for route in routes()}
+
+
+def test_a_domain_replaces_the_address_of_the_gateway() -> None:
+    template = translated(
+        DomainName="files.example.org", CertificateArn="arn:aws:acm:us-east-1:123456789012:certificate/0"
+    )
+    (server,) = template["Resources"]["Api"]["Properties"]["Body"]["servers"]
+    endpoint = server["x-amazon-apigateway-endpoint-configuration"]
+    # Else whoever knows the old address would go past what guards the new one.
+    assert endpoint == {"disableExecuteApiEndpoint": {"Fn::If": ["DomainOn", True, False]}}
+    assert template["Outputs"]["Url"]["Value"]["Fn::If"][:2] == ["DomainOn", {"Fn::Sub": "https://${DomainName}"}]
+    mapping = template["Resources"]["DomainMapping"]["Properties"]
+    # A base path would stand before every path that the functions see.
+    assert mapping == {
+        "ApiId": {"Ref": "Api"},
+        "DomainName": {"Ref": "Domain"},
+        "Stage": {"Ref": "ApiApiGatewayDefaultStage"},
+    }
+    assert "ApiApiGatewayDefaultStage" in template["Resources"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({}, ""),
+        ({"DomainName": "files.example.org"}, "https://files.example.org"),
+        ({"DomainName": "files.example.org", "PublicUrl": "https://cdn.example.org"}, "https://cdn.example.org"),
+    ],
+)
+def test_links_follow_the_domain(parameters: dict[str, str], expected: str) -> None:
+    for function in read(ROOT / "template.yaml", parameters).functions.values():
+        assert function.environment["SHARE_PUBLIC_URL"] == expected
+
+
+def test_an_existing_bucket_is_used_and_left_as_it_is() -> None:
+    template = read(ROOT / "template.yaml", {"ExistingBucket": "files-of-ours"})
+    assert template.buckets == ()
+    assert {function.environment["SHARE_STORAGE"] for function in template.functions.values()} == {"s3://files-of-ours"}
+    # It is notified of its uploads by whoever runs the account, and any bucket of that account may call the function.
+    permission = translated(ExistingBucket="files-of-ours")["Resources"]["SealFunctionUploadedPermission"]
+    assert permission["Properties"]["SourceAccount"] == {"Ref": "AWS::AccountId"}
+    assert "Condition" not in permission
+    assert "SealFunctionArn" in TEMPLATE["Outputs"]
 
 
 METRICS = {
@@ -541,4 +675,4 @@ def test_traces_are_sent_only_where_asked_for() -> None:
         lambdas = [each["Properties"] for each in template.values() if each["Type"] == "AWS::Lambda::Function"]
         roles = [each["Properties"] for each in template.values() if each["Type"] == "AWS::IAM::Role"]
         assert {"TracingConfig" in each for each in lambdas} == {expected}
-        assert {any("xray" in arn.lower() for arn in each["ManagedPolicyArns"]) for each in roles} == {expected}
+        assert {any("xray" in str(arn).lower() for arn in each["ManagedPolicyArns"]) for each in roles} == {expected}

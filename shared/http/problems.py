@@ -179,7 +179,9 @@ def from_error(error: errors.ShareError) -> Problem:
     """The answer to one of the product's errors."""
     row = PROBLEMS[type(error)]
     if row.status >= 500:
-        log.error("answered %d: %s", row.status, error, exc_info=error if row.status == 500 else None)
+        # An error in the log sets off an alarm on AWS, and much demand for one file is no failure.
+        level = logging.WARNING if isinstance(error, errors.Contended) else logging.ERROR
+        log.log(level, "answered %d: %s", row.status, error, exc_info=error if row.status == 500 else None)
     detail = row.detail.format(error=error)
     return Problem(row.status, detail, kind=row.kind, title=row.title, headers=row.headers, **row.members(error))
 
