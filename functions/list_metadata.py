@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic.config import JsonDict
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
 from shared.http.app import lambda_handler, shares_of
 from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.models import FileMetadata, base_url, metadata, problems
+from shared.http.options import only
 from shared.http.routing import add_endpoint
 from shared.http.streams import in_thread
+from shared.options import whole_number
+from shared.settings import LAMBDA_PAGE_SIZE, MAX_PAGE_SIZE, Settings
 from shared.sharing import FILE_ID
 
 router = APIRouter()
 
-MAX_PAGE = 1000
 
-# As the OpenAPI document has them; they are read by hand, since pydantic takes more for a number than digits.
-_LIMIT: JsonDict = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": MAX_PAGE}
-_AFTER: JsonDict = {"pattern": f"^({FILE_ID.pattern})?$"}
-
-
-async def list_metadata(
-    request: Request,
-    limit: Annotated[str, Query(description="Files per page.", json_schema_extra=_LIMIT)] = str(MAX_PAGE),
-    after: Annotated[str, Query(description="List the files behind this ID.", json_schema_extra=_AFTER)] = "",
-) -> JSONResponse:
+async def list_metadata(request: Request) -> JSONResponse:
     """Files by ID, sorted. While there are more, `Link` with `rel="next"` (RFC 8288) leads to them."""
-    size = _page_size(limit)
+    shares = shares_of(request)
+    limit = only("limit", *request.query_params.getlist("limit"))
+    size = request.app.state.settings().page_size if limit is None else whole_number("limit", limit, MAX_PAGE_SIZE)
+    after = only("after", *request.query_params.getlist("after")) or ""
     if after and not FILE_ID.fullmatch(after):
         raise InvalidValue("after", "must be a file ID")
-    shares = shares_of(request)
     page = await in_thread(request.app.state.threads, lambda: shares.page(after, size))
     headers = {}
     if page.more:
@@ -44,11 +36,20 @@ async def list_metadata(
     return JSONResponse({record.file_id: metadata(request, record) for record in page.files}, headers=headers)
 
 
-def _page_size(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PAGE)) and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidValue("limit", f"must be a whole number from 1 to {MAX_PAGE}")
-    return int(text)
-
+_PARAMETERS = [
+    {
+        "name": "limit",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE},
+        "description": f"Files per page; without it {Settings.page_size}, and {LAMBDA_PAGE_SIZE} on AWS Lambda.",
+    },
+    {
+        "name": "after",
+        "in": "query",
+        "schema": {"type": "string", "pattern": f"^({FILE_ID.pattern})?$"},
+        "description": "List the files after this ID.",
+    },
+]
 
 add_endpoint(
     router,
@@ -59,6 +60,7 @@ add_endpoint(
     responses=problems(401, 422, 503),
     route_class_override=GuardedRoute,
     dependencies=TOKEN,
+    openapi_extra={"parameters": _PARAMETERS},
 )
 
 handler = lambda_handler(router)

@@ -18,6 +18,9 @@ MAX_SIZE = 2**50
 # An answer of a Lambda function may have 6 MB, in which base64 and headers leave room for this much.
 LAMBDA_MAX_INLINE = 4_500_000
 LAMBDA_INLINE_LIMIT = 4 * MIB
+# Each file of a list is one read of S3, all within the seconds that a function has.
+LAMBDA_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
 MIN_SECRET_LENGTH = 16
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
@@ -36,6 +39,7 @@ class Settings:
     default_expires_in: int | None = None
     max_expires_in: int | None = None
     inline_limit: int | None = None
+    page_size: int = MAX_PAGE_SIZE
     min_free_space: int = 512 * MIB
     cors_origins: tuple[str, ...] = ()
     secret: str | None = None
@@ -62,6 +66,7 @@ class Settings:
             default_expires_in=default,
             max_expires_in=longest,
             inline_limit=inline_limit if storage.startswith("s3://") else None,
+            page_size=LAMBDA_PAGE_SIZE if on_lambda else cls.page_size,
             min_free_space=_number(environment, "SHARE_MIN_FREE_SPACE", 0, MAX_SIZE, cls.min_free_space) or 0,
             cors_origins=_origins(environment.get("SHARE_CORS_ORIGINS") or ""),
             secret=_secret(environment.get("SHARE_SECRET") or None),
