@@ -67,6 +67,9 @@ def checked(options: Options, longest: int) -> Options:
     password = options.password
     if password is not None and not 1 <= len(password) <= MAX_PASSWORD_LENGTH:
         raise InvalidValue("password", f"must have 1 to {MAX_PASSWORD_LENGTH} characters")
+    if password is not None and "\0" in password:
+        # Programs written in C would send, or compare, only what stands before it.
+        raise InvalidValue("password", "must not contain the character U+0000")
     return options
 
 

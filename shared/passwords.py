@@ -10,6 +10,7 @@ import secrets
 import threading
 import unicodedata
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Iterator
 
 from shared.errors import TooManyAttempts
@@ -20,6 +21,8 @@ _LOG_N, _R, _P = 14, 8, 5
 _MEMORY = 64 * 1024 * 1024
 AT_ONCE = 2
 WAITING = 8
+# Requests that check or wait, for all files together: half of the threads that requests have.
+IN_LINE = 64
 
 _COST = r"ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9]{1,2})"
 _BASE64 = r"([A-Za-z0-9+/]+)"
@@ -27,10 +30,10 @@ _PHC = re.compile(rf"\$scrypt\${_COST}\${_BASE64}\${_BASE64}", re.ASCII)
 
 
 class Passwords:
-    """Makes and checks hashes, each a few at a time, while at most `WAITING` others wait.
+    """Makes and checks hashes, a few at a time, while at most `WAITING` others wait for each file.
 
-    The bounds keep a guesser from taking the memory and the threads that downloads need, and the two kinds are apart so
-    that guessing keeps nobody from setting a password.
+    The bounds keep a guesser from taking the memory and the threads that downloads need. Each file has its own, so that
+    guessing at one locks nobody out of another; so has setting a password.
     """
 
     def __init__(self) -> None:
@@ -40,7 +43,7 @@ class Passwords:
     def hash(self, password: str) -> str:
         """A salted hash with its parameters, in PHC string form. Raises `TooManyAttempts`."""
         salt = secrets.token_bytes(16)
-        with self._making.passed():
+        with self._making.passed("new passwords"):
             derived = _derive(password, salt, _LOG_N, _R, _P)
         return f"$scrypt$ln={_LOG_N},r={_R},p={_P}${_text(salt)}${_text(derived)}"
 
@@ -56,27 +59,35 @@ class Passwords:
         if parsed is None:
             raise ValueError("not a password hash")
         log_n, r, p, salt, expected = parsed.groups()
-        with self._checking.passed():
+        # Its salt makes the hash a name of the file.
+        with self._checking.passed(password_hash):
             derived = _derive(password, _bytes(salt), int(log_n), int(r), int(p))
         return hmac.compare_digest(_bytes(expected), derived)
 
 
 class _Gate:
-    """Lets a few pass at once and some wait, and refuses the rest."""
+    """Lets a few pass at once and, of each kind, some wait; refuses the rest."""
 
     def __init__(self, at_once: int) -> None:
         self._slots = threading.Semaphore(at_once)
-        self._places = threading.Semaphore(at_once + WAITING)
+        self._most = at_once + WAITING
+        self._inside: Counter[str] = Counter()
+        self._guard = threading.Lock()
 
     @contextlib.contextmanager
-    def passed(self) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
-            raise TooManyAttempts
+    def passed(self, kind: str) -> Iterator[None]:
+        with self._guard:
+            if self._inside[kind] >= self._most or self._inside.total() >= IN_LINE:
+                raise TooManyAttempts
+            self._inside[kind] += 1
         try:
             with self._slots:
                 yield
         finally:
-            self._places.release()
+            with self._guard:
+                self._inside[kind] -= 1
+                if not self._inside[kind]:
+                    del self._inside[kind]
 
 
 def _derive(password: str, salt: bytes, log_n: int, r: int, p: int) -> bytes:

@@ -17,13 +17,13 @@ from urllib.parse import quote
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import bootstrap, telemetry
 from shared.garbage import uncollected
 from shared.http import access_log, openapi, problems
+from shared.http.cors import Cors
 from shared.http.deadline import Deadline
 from shared.http.edge import Edge
 from shared.http.exact_text import ExactText
@@ -226,26 +226,5 @@ class _Cors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._configured is None:
             origins = self._settings().cors_origins
-            self._configured = self._app if not origins else _cors(self._app, origins)
+            self._configured = self._app if not origins else Cors(self._app, origins)
         await self._configured(scope, receive, send)
-
-
-def _cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
-    return CORSMiddleware(
-        app,
-        allow_origins=origins,
-        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["*"],
-        expose_headers=[
-            "Accept-Ranges",
-            "Content-Disposition",
-            "Content-Length",
-            "Content-Range",
-            "ETag",
-            "Link",
-            "Location",
-            "Repr-Digest",
-            "Retry-After",
-            "X-Url-Delete",
-        ],
-    )

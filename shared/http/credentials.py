@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -24,7 +23,8 @@ def basic_password(headers: Headers) -> str | None:
         return None
     try:
         _, separator, password = base64.b64decode(credentials.strip(" "), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    # Of both decoders, and of text that is not ASCII.
+    except ValueError:
         return None
     return password if separator else None
 

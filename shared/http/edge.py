@@ -51,6 +51,9 @@ def _refusal(scope: Scope) -> Problem | None:
     sizes = [len(name) + len(value) for name, value in headers]
     if len(sizes) > MAX_HEADERS or sum(sizes) > MAX_HEADER_BYTES:
         return Problem(431, "The request's headers are too large.")
+    # RFC 9112 §6.1: what one server takes for the body, another can take for the next request on this connection.
+    if {b"transfer-encoding", b"content-length"} <= {name for name, _ in headers}:
+        return Problem(400, "A request must not have both Content-Length and Transfer-Encoding.")
     target: bytes = (scope.get("raw_path") or b"") + scope["query_string"]
     if len(target) > MAX_TARGET_BYTES:
         return Problem(414, "The request's address is too long.")

@@ -114,11 +114,15 @@ def _options(value: str) -> tuple[str, dict[str, str]]:
 
 
 def _file_name(options: dict[str, str]) -> str | None:
-    """The file name of a part; `filename*` wins (RFC 6266 §4.3), though RFC 7578 §4.2 forbids clients to send it."""
-    extended = options.get("filename*")
+    """The file name of a part; `filename*` counts only by itself, since clients must not send it (RFC 7578 §4.2).
+
+    So a proxy that checks names, and knows `filename` alone, has checked the one that is stored.
+    """
+    plain, extended = options.get("filename"), options.get("filename*")
+    if plain is not None:
+        return _decoded(plain)
     if extended is None:
-        plain = options.get("filename")
-        return None if plain is None else _decoded(plain)
+        return None
     match = _EXTENDED_VALUE.fullmatch(extended)
     if match is None:
         raise _malformed("The extended file name is not encoded as UTF-8.")

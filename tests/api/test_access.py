@@ -306,8 +306,9 @@ def test_an_origin_that_is_not_configured_may_read_nothing(api: Api) -> None:  #
     evil = {"origin": "https://evil.example"}
     assert "access-control-allow-origin" not in api.download(api.upload()["file_id"], **evil).headers
     preflight = api.request("OPTIONS", "/file/upload/", {**evil, "access-control-request-method": "PUT"})
-    assert preflight.status_code == 400
+    assert "SHARE_CORS_ORIGINS" in problem(preflight, 400)["detail"]
     assert "access-control-allow-origin" not in preflight.headers
+    assert "origin" in preflight.headers["vary"].lower()
 
 
 def test_without_configured_origins_nothing_is_said_of_them(api: Api) -> None:  # C185

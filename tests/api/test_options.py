@@ -156,7 +156,7 @@ def test_a_header_sent_twice_is_refused(api: Api, header: str) -> None:
     assert api.objects.keys() == []
 
 
-BAD_PASSWORDS = {"empty": b"", "257 characters": b"x" * 257, "not UTF-8": b"\xff\xfe"}
+BAD_PASSWORDS = {"empty": b"", "NUL": b"sword\0fish", "257 characters": b"x" * 257, "not UTF-8": b"\xff\xfe"}
 
 
 @pytest.mark.parametrize("value", BAD_PASSWORDS.values(), ids=BAD_PASSWORDS.keys())

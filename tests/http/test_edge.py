@@ -195,6 +195,13 @@ def test_a_head_that_is_too_large_is_refused(scope: dict[str, Any], status: int)
     assert exchange.status == status
 
 
+def test_a_body_of_two_lengths_is_refused_and_the_connection_closed() -> None:  # C078
+    exchange = Exchange(HOST, BODY, (b"transfer-encoding", b"chunked"), chunks=[b"123456789"])
+    exchange.run(Edge(echo))
+    assert exchange.status == 400
+    assert exchange.headers[b"connection"] == b"close"
+
+
 def test_a_head_may_be_as_large_as_the_limits() -> None:
     filling = [(b"x%03d" % number, b"y") for number in range(edge.MAX_HEADERS - 2)]
     rest = edge.MAX_HEADER_BYTES - sum(len(name) + len(value) for name, value in [HOST, *filling])

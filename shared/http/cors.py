@@ -1,0 +1,48 @@
+"""Which other sites' pages may use the API (Fetch Standard, "CORS protocol")."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from http import HTTPStatus
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from shared.http.problems import Problem
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+# Headers of answers that their scripts can read.
+EXPOSED = (
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "ETag",
+    "Link",
+    "Location",
+    "Repr-Digest",
+    "Retry-After",
+    "X-Url-Delete",
+)
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, which refuses with a problem document. `origins` are those of the other sites."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        super().__init__(
+            app, allow_origins=list(origins), allow_methods=METHODS, allow_headers=["*"], expose_headers=EXPOSED
+        )
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        if answer.status_code != HTTPStatus.BAD_REQUEST:
+            return answer
+        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        return Problem(
+            HTTPStatus.BAD_REQUEST,
+            "Pages of this origin may not make this request. Add the origin to SHARE_CORS_ORIGINS to allow it.",
+            headers=kept,
+        )
