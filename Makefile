@@ -10,6 +10,7 @@ QUICK =
 FUNCTION = DownloadFunction
 EVENT = events/download.json
 ENV = default
+URL =
 
 # The processor that functions are built for, as the template's Architecture says.
 ARCH = arm64
@@ -33,7 +34,7 @@ PACKAGES = .aws-sam/packages-$(ARCH)
 .DEFAULT_GOAL := help
 # Two installations at once in one environment would break each other.
 .NOTPARALLEL:
-.PHONY: help run client emulate invoke test lint bench fuzz soak audit lock format build deploy predeploy clean
+.PHONY: help run client emulate invoke smoke test lint bench fuzz soak audit lock format build deploy predeploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +51,10 @@ emulate: .venv/.installed-local ## Run the deployment on this machine: the build
 
 invoke: .venv/.installed-local ## Run one function with one event (FUNCTION=DownloadFunction EVENT=events/download.json)
 	@$(BIN)/python -m local.invoke --function '$(FUNCTION)' --event '$(EVENT)' $(ARGS)
+
+# A token given to make is in the environment of what it runs, and on no command line of ours.
+smoke: .venv/.installed ## Try a deployment out and say what differs (URL=https://… TOKEN=…)
+	@$(BIN)/python -m local.smoke '$(URL)'
 
 test: .venv/.installed-tests ## Run the tests (ARGS="..." goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)

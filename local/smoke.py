@@ -1,0 +1,226 @@
+"""A short session with a deployment, which says what differs from what is promised: `python -m local.smoke URL`.
+
+The token comes from the environment (TOKEN), since other users of a machine can see command lines. Every file that is
+stored here expires within the hour, and is deleted at the end; other files are never touched. With BUCKET set, and AWS
+credentials, the bucket is asked whether a direct upload was sealed, which no HTTP answer tells.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from urllib.parse import quote, unquote, urlencode
+
+from local.session import LIFETIME, Differs, NotApplicable, Session, expect, form, send, shown
+from shared.storage.blobs import blob_key
+
+SEALED_WITHIN = 60.0  # seconds
+PART_SIZE = 5 * 1024 * 1024
+LARGE = 6_000_000
+NAMES = ("100% really?.txt", "a%41.txt", "a+b c#d.txt", "party \N{PARTY POPPER}.txt")
+LATIN_1 = b"caf\xe9\n"
+PASSWORD = "correct horse"
+
+
+# --- the checks ---
+
+
+def core(session: Session) -> None:
+    data = bytes(range(256))
+    for slash in ("", "/"):
+        body, content_type = form({"expires_in": LIFETIME}, "core.bin", data)
+        uploaded = session.keep(session.ask("POST", f"/file/upload{slash}", body, Content_Type=content_type))
+        file_id, link = uploaded["file_id"], uploaded["download_link"]
+        answer = send("GET", link)
+        expect(
+            answer.status, 200, f"status of {link}", "The links do not lead here: set PublicUrl or SHARE_PUBLIC_URL."
+        )
+        expect(answer.body, data, "bytes of a download", "Something on the way alters bytes, perhaps a proxy.")
+        path = f"/file/metadata/{file_id}{slash}"
+        metadata = session.ask("GET", path).json()
+        counted = metadata.get("original_name"), metadata.get("file_size"), metadata.get("download_count")
+        expect(counted, ("core.bin", 256, 1), f"name, size and count at {path}", "Counts are not exact here.")
+        status = session.ask("GET", f"/file/metadata{slash}").status
+        expect(status, 200, "status of the list", "The route with or without a slash is missing.")
+
+
+def names(session: Session) -> None:
+    meaning = "Something between decodes names. They are sent in the query, which a gateway passes on as it is."
+    for name in NAMES:
+        file_id = session.put(name, b"x")["file_id"]
+        expect(session.metadata(file_id).get("original_name"), name, "name in the metadata", meaning)
+        disposition = session.ask("GET", f"/file/download/{file_id}").headers["Content-Disposition"] or ""
+        encoded = re.search(r"filename\*=UTF-8''([^;]*)", disposition)
+        plain = re.search(r'filename="([^"]*)"', disposition)
+        given = unquote(encoded[1]) if encoded else plain[1] if plain else None
+        expect(given, name, "name in Content-Disposition", meaning)
+    query = urlencode({"filename": NAMES[0], "expires_in": LIFETIME})
+    answer = session.ask("PUT", f"/file/upload?{query}", b"x", Accept="text/plain", Content_Type="text/plain")
+    link = answer.body.decode("ascii", errors="replace").strip()
+    # The link alone is told, so that the ID is what follows /file/download/ in it.
+    stored = re.search(r"/file/download/([0-9a-f-]{36})/", link)
+    if stored is None:
+        raise Differs(f"no link with a name in it: {shown(link)}", "The server is older than this check.")
+    session.stored[stored[1]] = ""
+    expect(send("GET", link).body, b"x", "bytes at the link of a text answer", meaning)
+
+
+def latin_1(session: Session) -> None:
+    uploaded = session.put("latin-1.txt", LATIN_1, "text/plain; charset=iso-8859-1")
+    answer = session.ask("GET", f"/file/download/{uploaded['file_id']}")
+    expect(answer.body, LATIN_1, "bytes of a Latin-1 text", "Text is converted on the way: files would be damaged.")
+    query = urlencode({"filename": "latin-1.txt", "expires_in": LIFETIME})
+    answer = session.ask("PUT", f"/file/upload?{query}", LATIN_1, Content_Type="text/plain")
+    if answer.status == 400:
+        # As promised on AWS, where the gateway has altered the bytes by now.
+        return
+    uploaded = session.keep(answer)
+    answer = session.ask("GET", f"/file/download/{uploaded['file_id']}")
+    expect(
+        answer.body, LATIN_1, "bytes sent as text/plain", "Altered text is stored in silence: do not use this server."
+    )
+
+
+def protected(session: Session) -> None:
+    body, content_type = form({"expires_in": LIFETIME, "password": PASSWORD}, "secret.txt", b"x")
+    file_id = session.keep(session.ask("POST", "/file/upload", body, Content_Type=content_type))["file_id"]
+    for password, status in ((None, 401), ("wrong", 401), (PASSWORD, 200)):
+        basic = "" if password is None else "Basic " + b64encode(f"x:{password}".encode()).decode()
+        answer = session.ask("GET", f"/file/download/{file_id}", Authorization=basic)
+        expect(answer.status, status, "status with a wrong or right password", "Passwords do not protect files here.")
+        challenge = answer.headers["WWW-Authenticate"] or answer.headers["x-amzn-remapped-www-authenticate"]
+        if status == 401 and not challenge:
+            raise Differs("a 401 without a challenge", "Something on the way removes WWW-Authenticate.")
+
+
+def head_and_ranges(session: Session) -> None:
+    file_id = session.put("digits.txt", b"0123456789")["file_id"]
+    path = f"/file/download/{file_id}"
+    answer = session.ask("HEAD", path)
+    told = answer.status, answer.headers["Content-Length"], answer.body
+    expect(told, (200, "10", b""), "status, length and body of HEAD", "HEAD does not reach the function.")
+    tag = answer.headers["ETag"] or ""
+    meaning = "Something on the way drops headers of the request, perhaps a cache."
+    answer = session.ask("GET", path, Range="bytes=2-5")
+    told = answer.status, answer.headers["Content-Range"], answer.body
+    expect(told, (206, "bytes 2-5/10", b"2345"), "status, range and bytes of a range", meaning)
+    expect(session.ask("GET", path, If_None_Match=tag).status, 304, "status of an unchanged file", meaning)
+    expect(session.ask("GET", path, Range="bytes=10-").status, 416, "status of a range past the end", meaning)
+    count = session.metadata(file_id).get("download_count")
+    expect(count, 0, "downloads counted", "HEAD, 304 and later ranges must not count.")
+
+
+def direct_upload(session: Session) -> None:
+    data = os.urandom(LARGE)
+    begun = json.dumps({"filename": "large.bin", "size": LARGE, "metadata": {"expires_in": LIFETIME}}).encode()
+    answer = session.ask("POST", "/file/s3/multipart", begun, Content_Type="application/json")
+    expect(answer.status, 200, "status of the start", "Direct upload is refused, so nothing above 4.5 MB can be sent.")
+    started = answer.json()
+    path = f"/file/s3/multipart/{quote(started['uploadId'], safe='')}"
+    key = urlencode({"key": started["key"]})
+    try:
+        parts = []
+        for number, start in enumerate(range(0, LARGE, PART_SIZE), 1):
+            url = session.ask("GET", f"{path}/{number}?{key}").json()["url"]
+            answer = send("PUT", url, data[start : start + PART_SIZE])
+            expect(answer.status, 200, "status of a part", "Storage does not take parts by signed links.")
+            parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
+        body = json.dumps({"parts": parts}).encode()
+        answer = session.ask("POST", f"{path}/complete?{key}", body, Content_Type="application/json")
+        expect(answer.status, 200, "status of the completion", "The parts cannot be put together.")
+    except BaseException:
+        session.ask("DELETE", f"{path}?{key}")
+        raise
+    uploaded = answer.json()
+    session.stored[uploaded["file_id"]] = uploaded.get("delete_token") or ""
+    download(session, uploaded["file_id"], data)
+    sealed(uploaded["file_id"])
+
+
+def download(session: Session, file_id: str, data: bytes) -> None:
+    answer = session.ask("GET", f"/file/download/{file_id}")
+    if answer.status == 307:
+        answer = send("GET", answer.headers["Location"] or "")
+        print("      The download was redirected to storage.")
+    else:
+        print("      Redirect: not applicable, this server sends large downloads itself.")
+    expect(answer.status, 200, "status of a large download", "Large downloads fail, perhaps by the rights on raw/.")
+    expect(answer.body == data, True, "the bytes are the same", "Storage gave back something else.")
+    expect(session.metadata(file_id).get("download_count"), 1, "downloads counted", "Counts are not exact here.")
+
+
+def sealed(file_id: str) -> None:
+    """Raises `NotApplicable` where nobody said which bucket has the files."""
+    bucket = os.environ.get("BUCKET")
+    if not bucket:
+        raise NotApplicable("the upload works; to see whether it is sealed, set BUCKET to the output of the stack")
+    import boto3.session
+    from botocore.exceptions import ClientError
+
+    client = boto3.session.Session().client("s3")
+    deadline = time.monotonic() + SEALED_WITHIN
+    while True:
+        try:
+            client.head_object(Bucket=bucket, Key=blob_key(file_id))
+            return
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise Differs(f"the bucket cannot be read: {error}", "Use credentials that can read BUCKET.") from error
+        if time.monotonic() > deadline:
+            raise Differs(
+                f"not sealed within {SEALED_WITHIN:.0f} s",
+                "The bucket does not notify SealFunction. The sweep seals the file within the hour; see docs/aws.md.",
+            )
+        time.sleep(1)
+
+
+CHECKS: dict[str, Callable[[Session], None]] = {
+    "core session": core,
+    "awkward names": names,
+    "Latin-1 text": latin_1,
+    "protected file": protected,
+    "HEAD and ranges": head_and_ranges,
+    "direct upload of 6 MB": direct_upload,
+}
+
+
+def run(session: Session) -> int:
+    """The number of checks that differ."""
+    differing = 0
+    for name, check in CHECKS.items():
+        try:
+            check(session)
+            print(f"ok    {name}")
+        except NotApplicable as reason:
+            print(f"n/a   {name}: {reason}")
+        except Differs as difference:
+            differing += 1
+            print(f"DIFFERS  {name}: {difference}\n         {difference.meaning}")
+        except (OSError, http.client.HTTPException, KeyError) as error:
+            differing += 1
+            print(f"DIFFERS  {name}: {error!r}\n         There was no answer, or one that is not the API's.")
+    left = session.delete_all()
+    if left:
+        print(f"Not deleted, gone within the hour: {', '.join(left)}")
+    return differing
+
+
+def main() -> int:
+    """The exit status: 0 where nothing differs, 1 where something does, 2 where there is no URL."""
+    url = sys.argv[1].rstrip("/") if len(sys.argv) == 2 else ""
+    if not re.match(r"https?://[^/]", url):
+        print("error: URL must be the address of a deployment, as in: make smoke URL=https://…", file=sys.stderr)
+        return 2
+    differing = run(Session(url, os.environ.get("TOKEN", "")))
+    print(f"{differing} of {len(CHECKS)} checks differ." if differing else "Everything is as promised.")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
