@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
@@ -11,10 +10,10 @@ from shared.http.app import lambda_handler, shares_of
 from shared.http.guard import OWNER, require_owner
 from shared.http.models import FileMetadata, OptionChanges, metadata, problems
 from shared.http.options import from_json
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 
-router = APIRouter()
+router = tagged_router("Files")
 
 
 async def change(request: Request, file_id: str) -> JSONResponse:
@@ -36,6 +35,7 @@ add_endpoint(
     "PATCH",
     "/file/{file_id:file_id}",
     change,
+    name="change_file",
     response_model=FileMetadata,
     responses=problems(400, 401, 403, 404, 410, 413, 415, 422, 429, 503, 507),
     dependencies=OWNER,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,10 +11,10 @@ from shared import bootstrap
 from shared.http.app import lambda_handler, shares_of
 from shared.http.guard import OWNER, require_owner
 from shared.http.models import problems
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 
-router = APIRouter()
+router = tagged_router("Files")
 
 
 async def delete(request: Request, file_id: str) -> Response:
@@ -34,6 +33,7 @@ add_endpoint(
     "DELETE",
     "/file/{file_id:file_id}",
     delete,
+    name="delete_file",
     status_code=HTTPStatus.NO_CONTENT,
     response_class=Response,
     responses=problems(401, 403, 404, 410, 503, 507),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -23,12 +23,12 @@ from shared.http.app import lambda_handler, shares_of
 from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.headers import content_length, media_type
 from shared.http.models import EXAMPLE_ID, UploadedFile, base_url, problems, uploaded
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import Incoming, in_thread
 from shared.names import clean_name
 from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH, whole_number
 
-router = APIRouter()
+router = tagged_router("Large files")
 
 PREFIX = "/file/s3/multipart"
 KEY_PREFIX = "raw/"
@@ -262,6 +262,7 @@ add_endpoint(
     "POST",
     PREFIX,
     start,
+    name="start_upload",
     response_model=StartedUpload,
     responses=problems(400, 401, 403, 413, 415, 422, 429, 503, 507),
     openapi_extra=_body(_START),
@@ -281,6 +282,7 @@ add_endpoint(
     "DELETE",
     PREFIX + "/{upload_id}",
     abort,
+    name="abort_upload",
     response_model=dict[str, str],
     responses=problems(401, 403, 404, 422, 503, 507),
     **_GUARDED,
@@ -290,6 +292,7 @@ add_endpoint(
     "POST",
     PREFIX + "/{upload_id}/complete",
     complete,
+    name="complete_upload",
     response_model=CompletedUpload,
     responses=problems(400, 401, 403, 404, 413, 415, 422, 503, 507),
     openapi_extra=_body(_COMPLETE),
@@ -300,6 +303,7 @@ add_endpoint(
     "GET",
     PREFIX + "/{upload_id}/{part_number}",
     part_url,
+    name="get_part_url",
     response_model=PartUrl,
     responses=problems(401, 404, 422, 503),
     **_GUARDED,
@@ -310,6 +314,7 @@ add_endpoint(
     "PUT",
     PREFIX + "/{upload_id}/{part_number}",
     take_part,
+    name="upload_part",
     response_class=Response,
     responses={
         200: {"description": "The part is stored.", "headers": {"ETag": {"schema": {"type": "string"}}}},
@@ -322,6 +327,7 @@ add_endpoint(
     "GET",
     "/file/s3/params",
     form_parameters,
+    name="get_form_parameters",
     response_model=FormParameters,
     responses=problems(401, 422),
     openapi_extra={"parameters": _FORM_PARAMETERS},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,16 +12,17 @@ from shared import bootstrap
 from shared.errors import UsedUp
 from shared.http.app import lambda_handler, shares_of
 from shared.http.credentials import basic_password, has_pass
+from shared.http.guard import PASSWORD
 from shared.http.headers import content_disposition, http_date, joined, repr_digest
 from shared.http.models import problems
 from shared.http.problems import Problem
 from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse, in_thread
 from shared.http.tags import Tags
 from shared.sharing import Record, Shares, Stored, is_used_up
 
-router = APIRouter()
+router = tagged_router("Files")
 
 
 async def download(request: Request, file_id: str) -> Response:
@@ -167,18 +167,23 @@ def _headers(record: Record, etag: str) -> dict[str, str]:
     return headers
 
 
+# As uploaded; generated clients take only the first for bytes.
+_ANY_TYPE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "*/*": {}}
 _DESCRIBED: dict[str, Any] = {
+    "dependencies": PASSWORD,
     "response_class": Response,
     "responses": {
-        200: {"description": "The file.", "content": {"*/*": {}}},
-        206: {"description": "The part of it that `Range` asks for.", "content": {"*/*": {}}},
+        200: {"description": "The file.", "content": _ANY_TYPE},
+        206: {"description": "The part of it that `Range` asks for.", "content": _ANY_TYPE},
         307: {"description": "To storage, for what one answer cannot hold."},
         304: {"description": "The client has it already."},
         **problems(401, 404, 410, 412, 416, 429, 503, 507),
     },
 }
 
-add_endpoint(router, "GET", "/file/download/{file_id:file_id}", download, **_DESCRIBED)
-add_endpoint(router, "GET", "/file/download/{file_id:file_id}/{name}", download_named, **_DESCRIBED)
+add_endpoint(router, "GET", "/file/download/{file_id:file_id}", download, name="download_file", **_DESCRIBED)
+add_endpoint(
+    router, "GET", "/file/download/{file_id:file_id}/{name}", download_named, name="download_file_as", **_DESCRIBED
+)
 
 handler = lambda_handler(router, shares=bootstrap.proven_shares)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,11 +13,12 @@ from shared.archives import list_entries
 from shared.errors import ArchiveTooLarge
 from shared.http.app import lambda_handler, shares_of
 from shared.http.credentials import authorise
+from shared.http.guard import PASSWORD
 from shared.http.models import problems
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 
-router = APIRouter()
+router = tagged_router("Files")
 
 
 class ArchiveEntry(BaseModel):
@@ -62,7 +62,9 @@ add_endpoint(
     "GET",
     "/file/entries/{file_id:file_id}",
     entries,
+    name="list_entries",
     response_model=list[ArchiveEntry],
+    dependencies=PASSWORD,
     responses=problems(401, 404, 410, 413, 415, 429, 503),
 )
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from shared.http.app import lambda_handler, shares_of
 from shared.http.models import FileMetadata, metadata, problems
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 
-router = APIRouter()
+router = tagged_router("Files")
 
 
 async def get_metadata(request: Request, file_id: str) -> JSONResponse:

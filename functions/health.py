@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from shared.http.app import lambda_handler, shares_of
 from shared.http.models import problems
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 
-router = APIRouter()
+router = tagged_router("Service")
 
 
 async def health(request: Request) -> JSONResponse:
@@ -20,6 +19,6 @@ async def health(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-add_endpoint(router, "GET", "/health", health, responses=problems(503))
+add_endpoint(router, "GET", "/health", health, name="get_health", responses=problems(503))
 
 handler = lambda_handler(router)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
@@ -11,13 +10,13 @@ from shared.http.app import lambda_handler, shares_of
 from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.models import FileMetadata, base_url, metadata, problems
 from shared.http.options import only
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 from shared.options import whole_number
 from shared.settings import LAMBDA_PAGE_SIZE, MAX_PAGE_SIZE, Settings
 from shared.sharing import FILE_ID
 
-router = APIRouter()
+router = tagged_router("Files")
 
 
 async def list_metadata(request: Request) -> JSONResponse:

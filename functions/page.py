@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +21,7 @@ from shared.http.app import lambda_handler, shares_of
 from shared.http.credentials import PASS_COOKIE
 from shared.http.models import base_url, download_page, problems
 from shared.http.problems import from_error
-from shared.http.routing import add_endpoint
+from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 from shared.sharing import Record, Stored, is_used_up, rfc3339
 from shared.signing import PASS_LIFETIME
@@ -30,7 +29,7 @@ from shared.signing import PASS_LIFETIME
 if TYPE_CHECKING:
     import jinja2
 
-router = APIRouter()
+router = tagged_router("Pages")
 
 PAGES = Path(__file__).parent / "pages"
 STATIC = {
@@ -310,6 +309,7 @@ for method in ("GET", "HEAD"):
     router.add_api_route(
         "/",
         upload_page,
+        name="get_upload_page",
         methods=[method],
         response_class=Response,
         responses=_HTML,
@@ -320,6 +320,7 @@ add_endpoint(
     "GET",
     "/download/{file_id}",
     landing_page,
+    name="get_landing_page",
     response_class=Response,
     responses={**_HTML, **_html(404, 410, 503)},
 )
@@ -344,6 +345,7 @@ add_endpoint(
     "GET",
     "/download/{file_id:file_id}/qr.svg",
     qr_code,
+    name="get_qr_code",
     response_class=Response,
     responses={200: {"description": "The image.", "content": {"image/svg+xml": {}}}, **problems(404)},
 )
@@ -352,6 +354,7 @@ add_endpoint(
     "GET",
     "/static/{name}",
     static_file,
+    name="get_static_file",
     response_class=Response,
     responses={
         200: {"description": "The file.", "content": {"text/css": {}, "text/javascript": {}}},

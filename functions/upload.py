@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -19,12 +18,12 @@ from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.headers import content_length, media_type, raw_media_type
 from shared.http.models import UploadedFile, base_url, problems, uploaded
-from shared.http.routing import OneMethodRoute, add_endpoint
+from shared.http.routing import OneMethodRoute, add_endpoint, tagged_router
 from shared.http.streams import Incoming
 from shared.names import clean_name, plain_name
 from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
 
-router = APIRouter()
+router = tagged_router("Files")
 
 
 async def upload(request: Request) -> Response:
@@ -179,17 +178,24 @@ add_endpoint(
     "POST",
     "/file/upload",
     upload,
+    name="upload_form",
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
     route_class_override=GuardedRoute,
     **_SHARED,
 )
 _PUT: dict[str, Any] = {"methods": ["PUT"], **_SHARED}
 router.add_api_route(
-    "/file/upload", upload_raw, openapi_extra=_raw_body("query"), route_class_override=GuardedRoute, **_PUT
+    "/file/upload",
+    upload_raw,
+    name="upload_file",
+    openapi_extra=_raw_body("query"),
+    route_class_override=GuardedRoute,
+    **_PUT,
 )
 router.add_api_route(
     "/file/upload/{filename:rest}",
     upload_raw,
+    name="upload_file_as",
     openapi_extra=_raw_body("path"),
     route_class_override=GuardedRoute,
     **_PUT,
@@ -199,6 +205,7 @@ add_endpoint(
     "PUT",
     "/{filename:root_name}",
     upload_raw,
+    name="upload_file_at_root",
     openapi_extra=_raw_body("path"),
     route_class_override=RootUpload,
     **_SHARED,

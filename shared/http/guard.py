@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from fastapi import Security
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
@@ -17,11 +17,17 @@ from shared.http.problems import from_error
 from shared.tokens import Tokens
 
 # These only declare in the OpenAPI document what is checked here.
-TOKEN = [Security(HTTPBearer(auto_error=False, description="An API token, where one is configured."))]
+TOKEN = [
+    Security(HTTPBearer(auto_error=False, scheme_name="ApiToken", description="Needed if the server has one set."))
+]
 OWNER = [
     *TOKEN,
     Security(APIKeyHeader(name="X-Delete-Token", auto_error=False, scheme_name="DeleteToken")),
     Security(APIKeyQuery(name="token", auto_error=False, scheme_name="DeleteTokenInLink")),
+]
+
+PASSWORD = [
+    Security(HTTPBasic(auto_error=False, scheme_name="FilePassword", description="Needed for a file with a password."))
 ]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -14,6 +14,7 @@ EVERYWHERE = (400, 414, 431, 500, 503)
 # And any request with a body.
 WITH_BODY = (408, 413)
 # Where FastAPI assumes that it checks parameters itself, which no endpoint leaves to it.
+_DELETE_TOKEN = "DeleteToken"
 _PRESUMED = "HTTPValidationError"
 
 
@@ -31,6 +32,10 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
+    security = operation.get("security", [])
+    if security and not any(_DELETE_TOKEN in scheme for scheme in security):
+        # Tokens and passwords are needed only where there are any; a delete token or an API token always is.
+        security.insert(0, {})
     responses = operation["responses"]
     if _PRESUMED in str(responses.get("422")):
         del responses["422"]

@@ -70,6 +70,11 @@ class OneMethodRoute(APIRoute):
         return (match, child) if match is Match.FULL else (Match.NONE, {})
 
 
+def tagged_router(tag: str) -> APIRouter:
+    """A router whose operations have this tag in the OpenAPI document, and the names of their routes as IDs."""
+    return APIRouter(tags=[tag], generate_unique_id_function=lambda route: route.name)
+
+
 def add_endpoint(router: APIRouter, method: str, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
     """Register `path` with and without its trailing slash, and HEAD along with GET (RFC 9110 §9.3.2).
 
