@@ -68,7 +68,7 @@ def up(
     expires: Annotated[str | None, typer.Option(help="Until when: 30m, 12h, 7d, 2w.", metavar="TIME")] = None,
     downloads: Annotated[int | None, typer.Option(min=1, help="How many downloads.", metavar="N")] = None,
     password: Annotated[bool, typer.Option("--password", help="Protect with SHARE_PASSWORD, or ask for one.")] = False,
-    name: Annotated[str | None, typer.Option(help="Send under this name.", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Send under this name.", metavar="NAME")] = None,
     qr: Annotated[bool, typer.Option("--qr", help="Show the link as a QR code too.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Print links to the bytes, not to a page.")] = False,
     server: ServerOption = None,
