@@ -26,6 +26,7 @@ from tests.emulated.emulator import emulating
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+AWS = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8080"
 START_TIMEOUT = 60.0  # seconds
 COMMAND_TIMEOUT = 30.0  # seconds
@@ -41,9 +42,9 @@ VOLATILE = {
 }
 
 
-def table(*header: str) -> list[list[str]]:
-    """The cells of the one table of README that has this header."""
-    lines = README.splitlines()
+def table(*header: str, page: str = README) -> list[list[str]]:
+    """The cells of the one table of a page that has this header."""
+    lines = page.splitlines()
     (start,) = [
         number for number, line in enumerate(lines) if line == f"| {' | '.join(header)} |".replace("|  |", "| |")
     ]
@@ -173,25 +174,23 @@ def test_problems() -> None:
     assert f"`{TYPE_PREFIX}`" in README
 
 
-def test_what_the_readme_leads_to_is_there() -> None:
-    """Files of this repository and headings of the README itself."""
-    targets = re.findall(r"\]\((?!https?:)([^)]+)\)|<img src=\"([^\"]+)\"", README)
-    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-    # As GitHub makes them.
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+@pytest.mark.parametrize("path", ["README.md", "docs/aws.md"])
+def test_what_a_page_leads_to_is_there(path: str) -> None:
+    """Files of this repository, and headings of the pages."""
+    page = ROOT / path
+    targets = re.findall(r"\]\((?!https?:)([^)]+)\)|<img src=\"([^\"]+)\"", page.read_text(encoding="utf-8"))
     assert targets
     for target in map("".join, targets):
-        path, _, anchor = target.partition("#")
-        assert not path or (ROOT / path).exists(), target
-        assert not anchor or anchor in anchors, target
+        file, _, anchor = target.partition("#")
+        destination = page.parent / file if file else page
+        assert destination.exists(), target
+        assert not anchor or anchor in anchors(destination), target
 
 
-def test_the_costs_add_up() -> None:
-    (*rows, total) = table("", "price", "100 KB", "100 MB")
-    columns = [[float(row[column].strip("*").replace(",", "")) for row in (*rows, total)] for column in (2, 3)]
-    assert len(rows) > 5
-    for *parts, told in columns:
-        assert sum(parts) == pytest.approx(told)
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_layout() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from shared.storage.blobs import raw_key
 from shared.sweeping import Swept
 from shared.telemetry import NAME, NAMESPACE
 from tests.gateway import WHOLE, routes
-from tests.test_readme import Questions, table
+from tests.test_readme import AWS, Questions, table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -436,13 +435,6 @@ def test_logged_errors_are_those_that_our_log_calls_so() -> None:
     assert only("AWS::Logs::MetricFilter")["Properties"]["LogGroupName"] == {"Ref": "Logs"}
 
 
-def test_the_alarms_cost_what_the_docs_say() -> None:
-    metrics = sum(map(len, alarmed().values()))
-    (row,) = re.findall(r"^\| `AlarmTopicArn` .*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    # And the custom metric of logged errors.
-    assert f"${metrics * 0.10 + 0.30:.2f} per month" in row
-
-
 def test_a_seal_that_fails_for_good_is_kept_in_a_queue() -> None:
     destination = TEMPLATE["Resources"]["SealFunction"]["Properties"]["EventInvokeConfig"]["DestinationConfig"]
     assert destination == {"OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["SealFailures", "Arn"]}}}
@@ -457,16 +449,6 @@ def test_a_sweep_that_fails_or_does_not_start_is_kept_in_a_queue() -> None:
     assert sweep["DeadLetterQueue"] == {"Type": "SQS", "TargetArn": arn}
     (schedule,) = sweep["Events"].values()
     assert schedule["Properties"]["DeadLetterConfig"] == {"Arn": arn}
-
-
-def test_the_readme_lists_every_parameter_with_its_default() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, parameter in TEMPLATE["Parameters"].items():
-        row = re.search(rf"^\| [^|]*`{name}`[^|]*\| ([^|]*)\|", readme, re.MULTILINE)
-        assert row is not None, name
-        default = parameter.get("Default", "")
-        assert str(default) in row[1], name
-        assert default != "" or "none" in row[1] or name == "PublicUrl"
 
 
 def test_the_bucket_is_private() -> None:
@@ -648,8 +630,8 @@ def test_the_dashboard_shows_every_metric_of_the_functions() -> None:
     assert named == METRICS
 
 
-def test_readme_lists_every_metric() -> None:
-    listed = {name.strip("` ") for names, _ in table("metric", "what") for name in names.split(",")}
+def test_the_docs_list_every_metric() -> None:
+    listed = {name.strip("` ") for names, _ in table("metric", "what", page=AWS) for name in names.split(",")}
     assert listed == METRICS | {f"Sweep{entry.name.title()}" for entry in dataclasses.fields(Swept)}
 
 
