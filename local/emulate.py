@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
                 found,
             ),
         ):
-            gateway = Gateway(template.routes, runtime.invoke, domain=HOST)
+            gateway = Gateway(template.routes, runtime.invoke, HOST, remap=chosen.remap_www_authenticate)
             notifier = Notifier(template.notifications, aws.s3_client(found), runtime.invoke)
             print(f"Simple File Sharing API on {url}, as it is on AWS")
             print(f"Functions: {len(template.functions)}, {which}")
@@ -174,6 +174,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--artifact", type=Path, help="folder of a template.yaml (default: .aws-sam/build if it fits, else the source)"
     )
     parser.add_argument("--s3", metavar="URL", help="another S3 server, with AWS_ACCESS_KEY_ID and the like for it")
+    parser.add_argument(
+        "--remap-www-authenticate",
+        action="store_true",
+        help="send WWW-Authenticate as x-amzn-remapped-www-authenticate, as AWS's gateway may",
+    )
     token = parser.add_mutually_exclusive_group()
     token.add_argument("--token", default=secrets.token_urlsafe(24), help="API token (default: a random one)")
     token.add_argument("--open", action="store_true", help="let everybody upload and list without a token")

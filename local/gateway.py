@@ -107,13 +107,19 @@ def _head_size(request: Request) -> int:
 
 
 class Gateway:
-    """Answers requests by `invoke`, which is given the name of a function and an event."""
+    """Answers requests by `invoke`, which is given the name of a function and an event.
 
-    def __init__(self, routes: Iterable[Route], invoke: Invoke, domain: str, timeout: float = TIMEOUT) -> None:
+    `remap` renames WWW-Authenticate in answers, which the real gateway may or may not do.
+    """
+
+    def __init__(
+        self, routes: Iterable[Route], invoke: Invoke, domain: str, *, timeout: float = TIMEOUT, remap: bool = False
+    ) -> None:
         self._router = Router(routes)
         self._invoke = invoke
         self._domain = domain
         self._timeout = timeout
+        self._remap = remap
         # Functions go on when the gateway gives up, and asyncio forgets a task that nobody holds.
         self._running: set[asyncio.Task[bytes]] = set()
 
@@ -163,7 +169,7 @@ class Gateway:
             task.add_done_callback(_forget)
             return _message(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
         try:
-            return response_to(request, task.result())
+            return response_to(request, task.result(), remap=self._remap)
         except EventTooLarge:
             return _message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Too Long")
         except FunctionFailed as error:

@@ -27,6 +27,7 @@ API_ID = "a1b2c3d4e5"
 _HOP_BY_HOP = frozenset(
     {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+_REMAPPED = {"www-authenticate": "x-amzn-remapped-www-authenticate"}
 # Bodies of these types arrive as text, and all others in base64 (https://github.com/ministackorg/ministack/pull/766,
 # https://github.com/floci-io/floci/issues/2172).
 _TEXT = re.compile(r"text/[^;]+|application/json|[^/;]+/(?:xml|javascript)", re.IGNORECASE)
@@ -165,8 +166,12 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return joined
 
 
-def response_to(request: Request, result: bytes) -> Response:
-    """The response that a function's result, as JSON, stands for. Raises `MalformedResult`."""
+def response_to(request: Request, result: bytes, *, remap: bool = False) -> Response:
+    """The response that a function's result, as JSON, stands for. Raises `MalformedResult`.
+
+    `remap` renames WWW-Authenticate, as AWS documents for REST APIs and function URLs. Of HTTP APIs it is only said to
+    happen: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+    """
     try:
         returned = json.loads(result)
     except ValueError as error:
@@ -179,6 +184,8 @@ def response_to(request: Request, result: bytes) -> Response:
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise MalformedResult(f"statusCode is {status!r}")
     headers = _returned_headers(returned.get("headers"))
+    if remap:
+        headers = [(_REMAPPED.get(name, name), value) for name, value in headers]
     headers += [("set-cookie", str(cookie)) for cookie in returned.get("cookies") or ()]
     return _answer(request, status, headers, _returned_body(returned))
 

@@ -16,6 +16,8 @@ from uvicorn.supervisors import Multiprocess
 from shared.errors import InvalidSetting
 from shared.settings import Settings
 
+PROTOCOLS = {"httptools": "local.protocols:BoundedHttpTools", "h11": "local.protocols:BoundedH11"}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; the exit status."""
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     _announce(chosen.host, chosen.port, settings)
     config = uvicorn.Config(
         "functions.app:app",
-        **vars(chosen),
+        **{**vars(chosen), "http": PROTOCOLS[chosen.http]},
         loop="auto",
         # The API has no WebSockets, and uvicorn would log a handshake with its query string.
         ws="none",
@@ -78,7 +80,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_within(0, 65535), default=8080, help="(default: %(default)s)")
     parser.add_argument("--workers", type=_within(1, 64), default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--http", choices=("auto", "h11", "httptools"), default="auto", help="HTTP parser")
+    parser.add_argument("--http", choices=PROTOCOLS, default="httptools", help="HTTP parser (default: %(default)s)")
+    parser.add_argument(
+        "--forwarded-allow-ips",
+        metavar="ADDRESSES",
+        help="proxies whose X-Forwarded headers are believed, separated by commas (default: 127.0.0.1)",
+    )
     parser.add_argument("--no-access-log", dest="access_log", action="store_false", help="log no requests")
     return parser.parse_args(arguments)
 

@@ -21,7 +21,7 @@ from functions.app import ROUTERS
 from shared import bootstrap
 from shared.http.app import build_app
 from shared.signing import SECRET_KEY
-from tests.api.client import EMULATED, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
+from tests.api.client import WAYS, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
 from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers
 from tests.servers import S3Server, moto_server
@@ -186,13 +186,22 @@ def deployment(s3_server: S3Server) -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def emulated_api(request: pytest.FixtureRequest, deployment: Deployment, s3_client: S3Client) -> Iterator[Api]:
-    """The API behind an emulated gateway. What a test cannot ask of another process is said by its mark."""
+def emulated_api(
+    request: pytest.FixtureRequest, deployment: Deployment, s3_client: S3Client
+) -> Iterator[Callable[[bool], Api]]:
+    """The API behind an emulated gateway, which remaps headers or not.
+
+    What a test cannot ask of another process is said by its mark.
+    """
     for mark in request.node.iter_markers("not_emulated"):
         pytest.skip(mark.args[0])
     objects = EmulatedObjects(s3_client, deployment.bucket)
-    transport = Emulated(deployment)
-    yield Api(transport, f"https://{DOMAIN}", objects, transport.configure)
+
+    def emulated(remap: bool) -> Api:
+        transport = Emulated(deployment, remap=remap)
+        return Api(transport, f"https://{DOMAIN}", objects, transport.configure)
+
+    yield emulated
     objects.clear(keep=SECRET_KEY)
 
 
@@ -200,12 +209,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "not_emulated(reason): a test that processes of their own cannot be put to")
 
 
-@pytest.fixture(params=["directory", "s3", "functions", EMULATED])
+@pytest.fixture(params=WAYS)
 def api(request: pytest.FixtureRequest, configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop) -> Api:
     """The API: the whole application over a directory, or over S3, or each function on its own over S3, or emulated."""
-    if request.param == "emulated":
-        emulated: Api = request.getfixturevalue("emulated_api")
-        return emulated
+    if request.param in ("emulated", "remapped"):
+        emulated: Callable[[bool], Api] = request.getfixturevalue("emulated_api")
+        return emulated(request.param == "remapped")
     objects: Objects = request.getfixturevalue("in_directory" if request.param == "directory" else "in_bucket")
     if request.param == "functions":
         request.getfixturevalue("on_lambda")

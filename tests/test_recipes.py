@@ -207,13 +207,24 @@ def process(command: Sequence[str], log: Path, **environment: str) -> Iterator[s
                 started.kill()
 
 
+def require(variable: str, *tools: str) -> None:
+    """Skip the test where one of these is not installed, or fail it where the variable says that it must be."""
+    for tool in tools:
+        if shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is None:
+            assert os.environ.get(variable) != "1", f"{variable} is set, and there is no {tool}"
+            pytest.skip(f"there is no {tool}")
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    for tool in ("nginx", "openssl"):
-        if shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is None:
-            assert os.environ.get("REQUIRE_NGINX") != "1", f"REQUIRE_NGINX is set, and there is no {tool}"
-            pytest.skip(f"there is no {tool}")
-    folder = tmp_path_factory.mktemp("site")
+    with site_in(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def site_in(folder: Path, **changes: str) -> Iterator[Site]:
+    """The API behind nginx, as in the README but for these changes to nginx's settings."""
+    require("REQUIRE_NGINX", "nginx", "openssl")
     api_port, port, plain_port = free_ports(3)
     service = unit()["Service"]
     command = shlex.split(
@@ -221,7 +232,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     )
     made = Site(port, plain_port, folder / "certificate", folder / "data", folder / "api.log", folder / "nginx.log")
     make_certificate(folder)
-    (folder / "nginx.conf").write_text(nginx_configuration(folder, api_port, made))
+    (folder / "nginx.conf").write_text(replaced(nginx_configuration(folder, api_port, made), **changes))
     environment = {"SHARE_STORAGE": str(made.data), "SHARE_MIN_FREE_SPACE": "0"}
     arguments = ["-p", str(folder), "-e", str(folder / "errors"), "-c", str(folder / "nginx.conf")]
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"

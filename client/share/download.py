@@ -13,85 +13,124 @@ from typing import Any
 
 import httpx
 
+from share.answers import RemoteFile
 from share.faults import Exit, Fault
-from share.memory import Memory
+from share.memory import SAFELY, Memory, open_own
 from share.names import MAX_NAME_BYTES, shortened
 from share.redirects import Redirected
 from share.server import Patience, Server, check
 from share.text import printable
 
 CHUNK = 256 * 1024
-
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+MAX_RESTARTS = 3
+_CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
 class Download:
     """One file on its way down, beside its target as `<name>.part` until it is whole and checked."""
 
-    def __init__(
-        self, server: Server, file_id: str, known: dict[str, Any], password: str | None, target: Path, *, force: bool
-    ) -> None:
-        self._link = f"{server.address}/file/download/{file_id}"
+    def __init__(self, server: Server, file: RemoteFile, password: str | None, target: Path, *, force: bool) -> None:
+        self._link = f"{server.address}/file/download/{file.file_id}"
         self._source = Redirected(server.http, self._link, password)
-        self._size = int(known["file_size"])
-        self._sha256: str | None = known.get("sha256")
+        self._size = file.size
+        self._sha256 = file.sha256
         self._target = target
         self._force = force
         self._part = target.with_name(f"{shortened(target.name, MAX_NAME_BYTES - 10)}.part")
         self._memory = Memory(self._part.with_name(f"{self._part.name}.json"))
         self._tags: dict[str, str] = {}
+        self._restarts = 0
         self.resumed_at = 0
         self.sha256 = ""
 
     def prepare(self) -> None:
         """Find what an earlier run left. Raises `Fault` where something else is in the way."""
-        if self._target.exists() and not self._force:
-            raise Fault(Exit.LOCAL, f"{printable(str(self._target))} exists already. Give --force, or -o another path.")
+        if os.path.lexists(self._target):
+            if not self._force:
+                raise Fault(
+                    Exit.LOCAL, f"{printable(str(self._target))} exists already. Give --force, or -o another path."
+                )
+            if self._target.exists() and not self._target.is_file():
+                raise Fault(
+                    Exit.LOCAL, f"{printable(str(self._target))} is not a file. To write there, use -o - and >."
+                )
         state = self._memory.load()
-        if state is not None and state.get("link") == self._link and state.get("size") == self._size:
-            self._tags = {str(origin): str(tag) for origin, tag in state.get("etags", {}).items()}
-            self.resumed_at = self._part.stat().st_size if self._part.exists() else 0
-        elif (self._part.exists() or state is not None) and not self._force:
-            raise Fault(
-                Exit.LOCAL,
-                f"{printable(str(self._part))} is in the way, and not the beginning of this file. "
-                "Remove it, or give --force.",
-            )
+        there = self._own_part_size()
+        if (
+            there is not None
+            and state is not None
+            and state.get("link") == self._link
+            and state.get("size") == self._size
+        ):
+            self._tags = tags_of(state)
+            self.resumed_at = there if there <= self._size else 0
+            return
+        for path in (self._part, self._memory.path):
+            if os.path.lexists(path):
+                if not self._force:
+                    raise self._in_the_way(path)
+                path.unlink()
+
+    def _own_part_size(self) -> int | None:
+        """None for something in its place that is not ours."""
+        try:
+            with open(open_own(self._part, os.O_RDWR), "rb") as part:
+                return os.fstat(part.fileno()).st_size
+        except FileNotFoundError:
+            return 0
+        except OSError:
+            return None
+
+    def _in_the_way(self, path: Path) -> Fault:
+        return Fault(
+            Exit.LOCAL,
+            f"{printable(str(path))} is in the way, and not the beginning of this file. Remove it, or give --force.",
+        )
 
     def run(self, advance: Callable[[int], None]) -> None:
         """Fetch, check and rename. Raises `Fault`; what has arrived stays for the next run, unless it is wrong."""
-        try:
-            self._fetch_all(advance)
-        except BaseException:
-            if self._part.exists() and not self._part.stat().st_size:
-                self._discard()
-            raise
+        with open(self._open_part(), "r+b") as part:
+            try:
+                self._fetch_all(part, advance)
+            except BaseException:
+                if not os.fstat(part.fileno()).st_size:
+                    self._discard()
+                raise
         self._rename()
         self._memory.forget()
 
-    def _fetch_all(self, advance: Callable[[int], None]) -> None:
-        descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        with open(descriptor, "r+b") as part:
-            part.truncate(self.resumed_at)
-            self._memory.save(self._state())
-            part.seek(self.resumed_at)
-            advance(self.resumed_at)
-            patience = Patience()
-            while self._is_unfinished(part):
-                before = part.tell()
-                try:
-                    self._fetch(part, advance)
-                except (Fault, httpx.TransportError) as error:
-                    if part.tell() > before:
-                        patience.renew()
-                    patience.wait_after(error)
-            self._require_whole(part)
+    def _open_part(self) -> int:
+        try:
+            if os.path.lexists(self._part):
+                return open_own(self._part, os.O_RDWR)
+            return os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
+        except FileExistsError:
+            raise self._in_the_way(self._part) from None
+
+    def _fetch_all(self, part: BufferedRandom, advance: Callable[[int], None]) -> None:
+        part.truncate(self.resumed_at)
+        self._memory.save(self._state())
+        part.seek(self.resumed_at)
+        advance(self.resumed_at)
+        patience = Patience()
+        # An empty file has to be asked for, too.
+        answered = self.resumed_at == self._size > 0
+        while not answered:
+            before = part.tell()
+            try:
+                self._fetch(part, advance)
+                answered = part.tell() == self._size
+                error: Exception = ended_early()
+            except (Fault, httpx.TransportError) as fault:
+                error = fault
+            if not answered:
+                if part.tell() > before:
+                    patience.renew()
+                patience.wait_after(error)
+        self._require_right(part)
 
     def _state(self) -> dict[str, Any]:
         return {"link": self._link, "size": self._size, "etags": self._tags}
-
-    def _is_unfinished(self, part: BufferedRandom) -> bool:
-        return part.tell() < self._size or (self._size == 0 and not self._tags)
 
     def _fetch(self, part: BufferedRandom, advance: Callable[[int], None]) -> None:
         offset = part.tell()
@@ -101,9 +140,7 @@ class Download:
                 return
             check(response)
             if response.status_code == httpx.codes.PARTIAL_CONTENT:
-                found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-                if found is None or (int(found[1]), int(found[3])) != (offset, self._size):
-                    raise Fault(Exit.DAMAGED, "The server sends another part of the file than was asked for.")
+                require_range(response, offset, self._size)
             elif offset:
                 self._start_over(part, offset, advance)
             # Before the first byte, so that no byte is ever without the tag that it can be continued by.
@@ -116,11 +153,14 @@ class Download:
         part.flush()
 
     def _start_over(self, part: BufferedRandom, offset: int, advance: Callable[[int], None]) -> None:
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise self._damaged("The server never goes on where it stopped.")
         part.seek(0)
         part.truncate()
         advance(-offset)
 
-    def _require_whole(self, part: BufferedRandom) -> None:
+    def _require_right(self, part: BufferedRandom) -> None:
         part.flush()
         part.seek(0)
         self.sha256 = hashlib.file_digest(part, "sha256").hexdigest()
@@ -143,38 +183,70 @@ class Download:
             # Unlike a rename, a link never replaces what somebody put there meanwhile.
             os.link(self._part, self._target)
         except FileExistsError as error:
-            message = f"{printable(str(self._target))} has appeared meanwhile. Run it again with -o another path."
-            raise Fault(Exit.LOCAL, message) from error
+            raise self._appeared() from error
         except OSError:
-            os.rename(self._part, self._target)
+            self._rename_without_links()
         else:
             self._part.unlink()
 
+    def _rename_without_links(self) -> None:
+        """As `_rename`, on a file system that has no hard links: what is replaced is an empty file of ours."""
+        try:
+            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError as error:
+            raise self._appeared() from error
+        os.replace(self._part, self._target)
 
-def write_out(server: Server, file_id: str, known: dict[str, Any], password: str | None) -> str:
-    """Write a file to standard output, and return its SHA-256. A break is continued, but not by another process."""
-    source = Redirected(server.http, f"{server.address}/file/download/{file_id}", password)
-    size, digest, offset = int(known["file_size"]), hashlib.sha256(), 0
+    def _appeared(self) -> Fault:
+        path = printable(str(self._target))
+        return Fault(Exit.LOCAL, f"{path} has appeared meanwhile. Run it again with -o another path.")
+
+
+def tags_of(state: dict[str, Any]) -> dict[str, str]:
+    tags = state.get("etags")
+    return {str(origin): str(tag) for origin, tag in tags.items()} if isinstance(tags, dict) else {}
+
+
+def ended_early() -> Fault:
+    return Fault(Exit.UNAVAILABLE, "The server ended the download early.")
+
+
+def require_range(response: httpx.Response, offset: int, size: int) -> None:
+    """Raises `Fault` unless a 206 has the bytes from `offset` on, of a file of this size."""
+    content_range = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+    if content_range is None or (int(content_range[1]), int(content_range[2])) != (offset, size):
+        raise Fault(Exit.DAMAGED, "The server sends another part of the file than was asked for.")
+
+
+def write_out(server: Server, file: RemoteFile, password: str | None) -> None:
+    """Write a file to standard output. An interruption is survived, but not by another process."""
+    source = Redirected(server.http, f"{server.address}/file/download/{file.file_id}", password)
+    digest, offset, answered = hashlib.sha256(), 0, False
     tags: dict[str, str] = {}
     patience = Patience()
-    while offset < size or not tags:
+    while not answered:
         before = offset
         try:
             with source.get(offset, tags) as response:
                 check(response)
-                if offset and response.status_code != httpx.codes.PARTIAL_CONTENT:
+                if response.status_code == httpx.codes.PARTIAL_CONTENT:
+                    require_range(response, offset, file.size)
+                elif offset:
                     raise Fault(Exit.DAMAGED, "The download broke off, and the server does not continue it.")
                 for chunk in response.iter_raw(CHUNK):
+                    if offset + len(chunk) > file.size:
+                        raise Fault(Exit.DAMAGED, "The server sends more bytes than the file has. Do not use it.")
                     sys.stdout.buffer.write(chunk)
                     digest.update(chunk)
                     offset += len(chunk)
-            if not tags:
-                break
-        except (Fault, httpx.TransportError) as error:
+            answered = offset == file.size
+            error: Exception = ended_early()
+        except (Fault, httpx.TransportError) as fault:
+            error = fault
+        if not answered:
             if offset > before:
                 patience.renew()
             patience.wait_after(error)
     sys.stdout.buffer.flush()
-    if offset != size or known.get("sha256") not in (None, digest.hexdigest()):
+    if file.sha256 not in (None, digest.hexdigest()):
         raise Fault(Exit.DAMAGED, "What arrived is not the file. Do not use it.")
-    return digest.hexdigest()

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from share.settings import app_dir
+
+MAX_BYTES = 4 * 1024 * 1024
+# No link, no FIFO that waits for its other end, and no line ends that change.
+SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
 class Memory:
@@ -19,17 +24,19 @@ class Memory:
         self.path = path
 
     def load(self) -> dict[str, Any] | None:
-        """None if there is none, or none that can be read."""
+        """None if there is none, or none that we have written."""
         try:
-            value = json.loads(self.path.read_bytes())
-        except (FileNotFoundError, ValueError):
+            with open(open_own(self.path, os.O_RDONLY), "rb") as file:
+                value = json.loads(file.read(MAX_BYTES))
+        except (OSError, ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 
     def save(self, value: dict[str, Any]) -> None:
+        """Raises `OSError`."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkstemp gives mode 0600, and the rename leaves the old or the new object, whatever happens.
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name[:100]}.")
+        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".share-")
         try:
             with open(handle, "w", encoding="utf-8") as file:
                 json.dump(value, file)
@@ -45,3 +52,20 @@ class Memory:
 def delete_token_memory(server: str, file_id: str) -> Memory:
     # By the server too: another one could hand out the same ID, and would be sent the token.
     return Memory(app_dir() / "uploads" / f"{file_id}-{hashlib.sha256(server.encode()).hexdigest()[:16]}.json")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of a file of ours. Raises `OSError` for a link, another kind of file, and a file of another user.
+
+    In a directory that others can write to, any of these may have been put where our file is expected.
+    """
+    descriptor = os.open(path, flags | SAFELY, 0o666)
+    try:
+        status = os.fstat(descriptor)
+        own = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+        if not (stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and own):
+            raise FileExistsError(None, "This is not a file that we have written", str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 MAX_NAME_BYTES = 255
@@ -21,9 +22,13 @@ def safe_name(name: str) -> str:
 
 
 def shortened(name: str, limit: int) -> str:
-    """At most so many bytes of UTF-8, the extension kept."""
-    if len(name.encode(errors="replace")) <= limit:
-        return name
+    """At most so many bytes in the file system, no character cut in two, the extension kept."""
     stem, dot, extension = name.rpartition(".")
-    tail = f"{dot}{extension}" if stem and len(extension.encode()) <= 16 else ""
-    return name.encode()[: limit - len(tail.encode())].decode(errors="ignore") + tail
+    tail = f"{dot}{extension}" if stem and len(os.fsencode(extension)) <= 16 else ""
+    stem = name.removesuffix(tail)
+    room = limit - len(os.fsencode(tail))
+    # Each character has at least one byte.
+    stem = stem[:room]
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + tail

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import math
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,18 +14,20 @@ from urllib.parse import quote
 
 import httpx
 
+from share.answers import Fields, UploadedFile, invalid
 from share.faults import Exit, Fault, Missing, Stopped
 from share.memory import Memory
-from share.server import Patience, Server, check, json_object
+from share.server import Patience, Server
 from share.settings import app_dir
 from share.source import Options, Source
-from share.text import printable
+from share.text import describe, printable
 
 MIN_PART = 8 * 1024 * 1024  # S3 wants at least 5 MiB
 STREAM_PART = 16 * 1024 * 1024  # for input of unknown length
 MAX_PARTS = 10_000
 CHUNK = 256 * 1024
 PARALLEL = 4
+_OPAQUE = re.compile("[!-~]{1,4096}")  # what S3 makes of upload IDs, keys and ETags
 PARTS_IN_MEMORY = 256 * 1024 * 1024  # bytes; fewer parts at once when they are large
 
 # Putting a large file together takes a server that copies bytes a while.
@@ -48,10 +51,11 @@ class DirectUpload:
     def _find_memory(self) -> Memory | None:
         if self._before is None:
             return None
-        key = hashlib.sha256(f"{self._server.address}\n{self._source.name}\n{self._before}".encode(errors="replace"))
+        names = f"{self._server.address}\n{self._source.name}\n{self._before}"
+        key = hashlib.sha256(names.encode(errors="backslashreplace"))
         return Memory(app_dir() / "unfinished" / f"{key.hexdigest()}.json")
 
-    def run(self, taken: Callable[[bytes], None], head: bytes) -> dict[str, Any] | None:
+    def run(self, taken: Callable[[bytes], None], head: bytes) -> UploadedFile | None:
         """The server's answer, or None if this server knows no direct upload. `taken` sees every block, in order."""
         there = self._continued()
         if there is None:
@@ -82,40 +86,55 @@ class DirectUpload:
             "metadata": self._options.public(),
             **({} if self._source.size is None else {"size": self._source.size}),
         }
-        answer = json_object(self._server.request("POST", "/file/s3/multipart", json=announced, with_password=True))
-        upload_id, key = str(answer["uploadId"]), str(answer["key"])
+        reply = self._server.request("POST", "/file/s3/multipart", json=announced, with_password=True)
+        answer = Fields(reply.json())
+        upload_id, key = answer.text("uploadId", _OPAQUE), answer.text("key", _OPAQUE)
         self._state = {
             "key": key,
             "uploadId": upload_id,
             "partSize": self._part_size,
             "options": self._options.fingerprint(upload_id),
         }
-        if self._memory is not None:
-            self._memory.save(self._state)
+        self._remember(self._state)
+
+    def _remember(self, state: dict[str, Any]) -> None:
+        if self._memory is None:
+            return
+        try:
+            self._memory.save(state)
+        except OSError as error:
+            # It is sent all the same: only another run could not resume it.
+            self._memory = None
+            self._server.warn(f"This upload cannot be resumed if it is interrupted: {describe(error)}")
 
     def _continued(self) -> dict[int, tuple[int, str]] | None:
         """Size and ETag of each part that an earlier run got to the server; None if there is no such run."""
         state = self._memory.load() if self._memory is not None else None
-        if state is None or set(state) - {"parts"} != {"key", "uploadId", "partSize", "options"}:
+        try:
+            kept = Fields(state)
+            part_size, options = kept.number("partSize", 1), kept.text("options")
+            self._state = {"key": kept.text("key"), "uploadId": kept.text("uploadId"), **kept.value}
+        except Fault:
             return None
-        self._state = state
-        if state["options"] != self._options.fingerprint(state["uploadId"]):
+        if options != self._options.fingerprint(self._state["uploadId"]):
             with contextlib.suppress(Missing):
                 self._server.request("DELETE", self._path())
             return None
-        self._part_size = int(state["partSize"])
+        self._part_size = part_size
         try:
-            parts = self._server.request("GET", self._path()).json()
+            listed = self._server.request("GET", self._path()).json()
         except Missing:
             return self._completed()
-        return {int(part["PartNumber"]): (int(part["Size"]), str(part["ETag"])) for part in parts}
+        return {
+            part.number("PartNumber", 1): (part.number("Size"), part.text("ETag", _OPAQUE)) for part in rows(listed)
+        }
 
     def _completed(self) -> dict[int, tuple[int, str]] | None:
         """As `_continued`, where an earlier run may have completed the upload and not heard of it."""
         named = self._state.get("parts")
         if named is None or self._source.size is None:
             return None
-        tags = {int(part["PartNumber"]): str(part["ETag"]) for part in named}
+        tags = {part.number("PartNumber", 1): part.text("ETag") for part in rows(named)}
         try:
             self._complete(tags)
         except Missing:
@@ -193,23 +212,22 @@ class DirectUpload:
 
             try:
                 # A URL for each attempt, since presigned ones run out while one waits.
-                target = json_object(self._server.request("GET", self._path(f"/{number}")))
-                # The URL is the credential: no token goes with it, whosever host it is.
-                response = self._server.http.put(
-                    str(target["url"]),
+                target = Fields(self._server.request("GET", self._path(f"/{number}")).json())
+                reply = self._server.put_part(
+                    target.text("url"),
                     content=body(),
                     headers={"Content-Type": "application/octet-stream", "Content-Length": str(len(block))},
                 )
-                tag = check(response).headers.get("etag")
             except (Fault, httpx.TransportError) as error:
                 self._advance(-moved)
                 patience.wait_after(error)
                 continue
-            if tag is None:
+            tag: str = reply.headers.get("etag", "")
+            if _OPAQUE.fullmatch(tag) is None:
                 raise Fault(
                     Exit.REFUSED, "The storage does not say the ETag of a part, so they cannot be put together."
                 )
-            return str(tag)
+            return tag
 
     def _require_unchanged(self) -> None:
         if self._before is not None and self._source.identity() != self._before:
@@ -217,20 +235,21 @@ class DirectUpload:
             self._forget()
             raise Fault(Exit.LOCAL, f"{printable(self._source.name)} changed while it was being sent. Start again.")
 
-    def _complete(self, tags: dict[int, str]) -> dict[str, Any]:
+    def _complete(self, tags: dict[int, str]) -> UploadedFile:
         parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
-        if self._memory is not None:
-            self._memory.save({**self._state, "parts": parts})
+        self._remember({**self._state, "parts": parts})
         # Asking twice does no harm: the second answer is the first one again.
-        return json_object(
-            self._server.request(
-                "POST",
-                self._path("/complete"),
-                json={"parts": parts},
-                timeout=COMPLETION_WAITS,
-                patience=Patience(),
-            )
+        reply = self._server.request(
+            "POST", self._path("/complete"), json={"parts": parts}, timeout=COMPLETION_WAITS, patience=Patience()
         )
+        return UploadedFile.read(reply.json())
+
+
+def rows(value: object) -> list[Fields]:
+    """Raises `Fault` if it is not a list of objects."""
+    if not isinstance(value, list):
+        raise invalid("list of parts")
+    return [Fields(row) for row in value]
 
 
 def part_size(size: int) -> int:

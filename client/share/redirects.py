@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 
 from share.faults import Exit, Fault
+from share.server import is_safe_step, location_of, require_uncompressed
 
 MAX_REDIRECTS = 5
 
@@ -28,7 +29,7 @@ class Redirected:
     def get(self, offset: int, tags: dict[str, str]) -> Iterator[httpx.Response]:
         """The bytes from `offset` on, or an error response. `tags`, by origin, is brought up to date."""
         url = self._url
-        given: dict[str, str] = {}
+        current: dict[str, str] = {}
         for _ in range(MAX_REDIRECTS):
             origin = origin_of(url)
             headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
@@ -40,17 +41,22 @@ class Redirected:
                 if origin in tags:
                     headers["If-Range"] = tags[origin]
             with self._http.stream("GET", url, headers=headers) as response:
-                if tag := response.headers.get("etag"):
-                    given[origin] = tag
+                tag = response.headers.get("etag", "")
+                # Any other could not be sent back.
+                if tag.isascii() and tag.isprintable() and 0 < len(tag) < 1024:
+                    current[origin] = tag
                 if not response.has_redirect_location:
+                    if response.is_success:
+                        require_uncompressed(response)
                     if response.status_code == httpx.codes.OK:
                         tags.clear()
-                    tags.update(given)
+                    tags.update(current)
                     yield response
                     return
-                url = url.join(response.headers["location"])
-                if url.scheme not in ("http", "https") or (self._url.scheme == "https" and url.scheme != "https"):
+                target = location_of(response)
+                if not is_safe_step(url, target):
                     raise Fault(Exit.REFUSED, "The server redirects to an address that is not safe.")
+                url = target
         raise Fault(Exit.REFUSED, "The server redirects in circles.")
 
 

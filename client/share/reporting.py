@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 
 import httpx
 import typer
 
 from share.faults import Exit, Fault
+from share.proxies import certificate_problem, reason_of
 from share.screen import Screen
-from share.text import printable
+from share.text import describe, printable
 
 
 @contextlib.contextmanager
@@ -25,17 +27,15 @@ def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
     except Fault as fault:
         _end(screen, fault.code, str(fault), resumption if fault.code is Exit.UNAVAILABLE else "")
     except httpx.TransportError as error:
-        reason = str(error) or type(error).__name__
-        _end(screen, Exit.UNAVAILABLE, f"The server cannot be reached: {printable(reason)}", resumption)
+        _end(screen, Exit.UNAVAILABLE, unreachable(error), resumption)
     except (httpx.InvalidURL, UnicodeError) as error:
         _end(screen, Exit.USAGE, f"This cannot be sent: {printable(str(error))}")
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain when it closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(Exit.LOCAL) from None
+        raise SystemExit(Exit.LOCAL) from None
     except OSError as error:
-        where = f"{printable(str(error.filename))}: " if error.filename else ""
-        _end(screen, Exit.LOCAL, f"{where}{error.strerror or error}.", resumption)
+        _end(screen, Exit.LOCAL, describe(error), resumption)
     except KeyboardInterrupt:
         screen.note(f"Interrupted. {resumption}".rstrip(), "yellow")
         sys.stdout.flush()
@@ -46,3 +46,45 @@ def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
 def _end(screen: Screen, code: Exit, message: str, *hints: str) -> None:
     screen.note(" ".join(["error:", message, *filter(None, hints)]), "red")
     raise typer.Exit(code)
+
+
+def unreachable(error: httpx.TransportError) -> str:
+    url = error.request.url
+    address = printable(f"{url.scheme}://{url.netloc.decode()}")
+    untrusted = certificate_problem(error)
+    if untrusted is not None:
+        return (
+            f"The certificate of {address} is not trusted: {printable(untrusted)}. "
+            "If an authority of your own has signed it, name its certificate in SSL_CERT_FILE."
+        )
+    return f"Can't reach {address}: {printable(reason_of(error))}."
+
+
+class Statuses:
+    """Exit statuses of several files, of which one that fails does not keep the others from their turn."""
+
+    def __init__(self) -> None:
+        self._worst = Exit.OK
+
+    @contextlib.contextmanager
+    def next_file(self) -> Iterator[None]:
+        try:
+            yield
+        except typer.Exit as end:
+            self._worst = max(self._worst, Exit(end.exit_code))
+
+    def end(self) -> None:
+        """Ends with the highest of them, if one failed."""
+        if self._worst is not Exit.OK:
+            raise typer.Exit(self._worst)
+
+
+def report_unexpected(error: Exception) -> None:
+    """One line for what nobody foresaw."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    what = printable(f"{type(error).__name__}: {error}"[:500])
+    place = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+    print(
+        f"error: Unexpected {what} ({place}). Please report this line as an issue of the Simple File Sharing API.",
+        file=sys.stderr,
+    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import segno
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,7 +25,8 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from share.text import exact_size, human_downloads, human_size, human_time, printable
+from share.answers import RemoteFile
+from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, printable
 
 MIN_TABLE_WIDTH = 84  # columns: with the longest entries that are likely this leaves 12 to a name
 
@@ -43,11 +48,32 @@ class Screen:
         self.err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     def json(self, value: dict[str, Any]) -> None:
-        """One object, one line."""
-        print(json.dumps(value, ensure_ascii=False), flush=True)
+        """One object, one line, in ASCII: any terminal shows it, and nothing in it acts there."""
+        print(json.dumps(value).replace("\x7f", "\\u007f"), flush=True)
 
     def note(self, text: str, style: str = "") -> None:
         self.err.print(Text(text, style), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.note(f"warning: {text}", "yellow")
+
+    def path(self, path: Path) -> None:
+        """A path for a person to read, or exactly as it is for a script."""
+        if self.out.is_terminal:
+            print(printable(str(path)))
+            return
+        encoding = sys.stdout.encoding
+        unusual = "surrogateescape" if codecs.lookup(encoding).name == "utf-8" else "backslashreplace"
+        sys.stdout.flush()
+        sys.stdout.buffer.write(f"{path}\n".encode(encoding, unusual))
+
+    def qr_code(self, link: str) -> None:
+        try:
+            "▀▄█".encode(sys.stderr.encoding)
+            drawable = True
+        except UnicodeEncodeError:
+            drawable = False
+        segno.make(link, micro=False).terminal(out=sys.stderr, compact=drawable)
 
     def facts(self, rows: dict[str, str], console: Console) -> None:
         width = max(map(len, rows))
@@ -69,53 +95,59 @@ class Screen:
             yield lambda count: bars.update(task, advance=count)
 
 
-def show_file(screen: Screen, server: str, file_id: str, known: dict[str, Any]) -> None:
+def show_file(screen: Screen, file: RemoteFile) -> None:
     if screen.as_json:
-        screen.json({"file_id": file_id, **known})
+        screen.json(file.json())
         return
     screen.facts(
         {
-            "name": printable(str(known["original_name"])),
-            "size": exact_size(known["file_size"]),
-            "type": printable(str(known["content_type"])),
-            "SHA-256": str(known.get("sha256") or "not known to the server"),
-            "downloads": human_downloads(known),
-            "created": human_time(known.get("created_at")),
-            "expires": human_time(known.get("expires_at")),
-            "password": "needed" if known.get("password_protected") else "none",
-            "link": printable(str(known.get("download_page") or known["download_link"])),
+            "name": printable(file.name),
+            "size": exact_size(file.size),
+            "type": printable(file.content_type),
+            "SHA-256": file.sha256 or "not known to the server",
+            "downloads": human_downloads(file.download_count, file.max_downloads),
+            "created": human_time(file.created_at),
+            "expires": human_time(file.expires_at),
+            "password": "needed" if file.password_protected else "none",
+            "link": file.page,
         },
         screen.out,
     )
 
 
-def show_list(screen: Screen, files: Iterator[tuple[str, dict[str, Any]]]) -> None:
-    """A table in a terminal, else lines with tabs between name, size, downloads, expiry, and ID."""
-    if not screen.out.is_terminal:
-        for file_id, known in files:
-            if screen.as_json:
-                screen.json({"file_id": file_id, **known})
-            else:
-                fields = (known["file_size"], human_downloads(known), known.get("expires_at") or "never")
-                print(file_id, *fields, printable(str(known["original_name"])), sep="\t")
-        return
+def show_list(screen: Screen, files: Iterator[RemoteFile]) -> None:
+    """A table in a terminal, else lines with tabs between ID, size, downloads, expiry, and name."""
     if screen.as_json:
-        for file_id, known in files:
-            screen.json({"file_id": file_id, **known})
-        return
+        for file in files:
+            screen.json(file.json())
+    elif screen.out.is_terminal:
+        _show_table(screen, files)
+    else:
+        for file in files:
+            downloads = human_downloads(file.download_count, file.max_downloads)
+            print(
+                file.file_id,
+                file.size,
+                downloads,
+                printable(file.expires_at or "never"),
+                printable(file.name),
+                sep="\t",
+            )
+
+
+def _show_table(screen: Screen, files: Iterator[RemoteFile]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("name", ratio=1, overflow="fold", min_width=12)
     for name in ("size", "downloads"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("expires", no_wrap=True)
     table.add_column("ID", style="dim", no_wrap=True, min_width=36)
-    for file_id, known in files:
-        title = Text(printable(str(known["original_name"])))
-        if known.get("password_protected"):
+    for file in files:
+        title = Text(printable(file.name))
+        if file.password_protected:
             title.append("  password", "dim")
-        expires = known.get("expires_at")
-        when = "never" if expires is None else human_time(expires).partition("(")[2].rstrip(")") or printable(expires)
-        table.add_row(title, human_size(known["file_size"]), human_downloads(known), when, file_id)
+        downloads = human_downloads(file.download_count, file.max_downloads)
+        table.add_row(title, human_size(file.size), downloads, human_time_left(file.expires_at), file.file_id)
     if table.row_count:
         # In a narrow terminal lines wrap: what is cut off an ID makes the rest of it useless.
         screen.out.width = max(screen.out.width, MIN_TABLE_WIDTH)

@@ -1,32 +1,86 @@
-"""Speaking to the server: requests, refusals in words, and another attempt where it may help."""
+"""Speaking to the server: requests, bounded answers, refusals in words, and another attempt where it may help."""
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
+from collections.abc import Callable
 from typing import Any, Self
 
 import httpx
 
+from share.answers import RemoteFile, parse
 from share.faults import Exit, Fault, Missing, Stopped
+from share.proxies import Transport, certificate_problem
 from share.text import printable
 
 ATTEMPTS = 7
+MAX_ANSWER = 4 * 1024 * 1024  # bytes; a list of 1,000 files has less than 2 MiB
+MAX_REFUSAL = 64 * 1024  # bytes
+MAX_DETAIL = 1000  # characters
+CHUNK = 64 * 1024
 
 WAITS = httpx.Timeout(60.0, connect=10.0)  # seconds
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the API, whole."""
+
+    headers: httpx.Headers
+    body: bytes
+
+    def json(self) -> object:
+        """Raises `Fault`."""
+        return parse(self.body)
+
+    @property
+    def has_next_page(self) -> bool:
+        return 'rel="next"' in self.headers.get("link", "")
+
+
+class Busy(Fault):
+    """The server may take the request later; `retry_after` in seconds, at most a minute."""
+
+    def __init__(self, message: str, retry_after: str) -> None:
+        super().__init__(Exit.UNAVAILABLE, message)
+        digits = retry_after.isascii() and retry_after.isdigit()
+        self.retry_after = min(float(retry_after), 60.0) if digits else 0.0
+
+
+def require_uncompressed(response: httpx.Response) -> None:
+    """Raises `Fault` for what could grow without bounds when it is unpacked."""
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Fault(Exit.REFUSED, "The server compresses its answer, although it was asked not to.")
+
+
+def read_bounded(response: httpx.Response, most: int) -> bytes:
+    """The body of an answer. Raises `Fault`, for more than `most` bytes too."""
+    require_uncompressed(response)
+    body = bytearray()
+    for chunk in response.iter_raw(CHUNK):
+        body += chunk
+        if len(body) > most:
+            raise Fault(Exit.REFUSED, f"The server's answer is longer than {most // 1024} KiB.")
+    return bytes(body)
+
+
 def problem_of(response: httpx.Response) -> Fault:
-    """What a refusal says, in words. The body must have been read."""
+    """What a refusal says, in words. Reads its body."""
     status = response.status_code
+    message, kind = f"The server answered {status} {response.reason_phrase}.", ""
     try:
-        problem = response.json()
-        detail = str(problem["detail"])
-        reasons = [f"{item['field']} {item['reason']}" for item in problem.get("errors", [])]
-        message = " ".join([detail, *(f"({reason})" for reason in reasons if reason not in detail)])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message = f"The server answered {status} {response.reason_phrase}."
-    message = printable(message)
+        problem = parse(read_bounded(response, MAX_REFUSAL))
+    except Fault:
+        problem = None
+    if isinstance(problem, dict) and isinstance(problem.get("detail"), str):
+        message, kind = problem["detail"], str(problem.get("type"))
+        errors = problem.get("errors")
+        for item in errors if isinstance(errors, list) else []:
+            if isinstance(item, dict) and str(item.get("reason")) not in message:
+                message += f" ({item.get('field')} {item.get('reason')})"
+    message = printable(message[:MAX_DETAIL])
     match status:
         case 404 | 405:
             return Missing(Exit.NOT_FOUND, message)
@@ -34,17 +88,31 @@ def problem_of(response: httpx.Response) -> Fault:
             return Fault(Exit.GONE, message)
         case 401 | 403:
             return Fault(Exit.DENIED, message)
-        case 400 if "digest-mismatch" in response.text:
+        case 407:
+            return Fault(Exit.REFUSED, "The proxy asks for a password. Write it into the variable that names it.")
+        case 400 if kind.endswith("digest-mismatch"):
             return Fault(Exit.DAMAGED, message)
         case 408 | 429 | 500 | 502 | 503 | 504:
-            return Fault(Exit.UNAVAILABLE, message)
+            return Busy(message, response.headers.get("retry-after", ""))
+        case _ if response.has_redirect_location:
+            target = printable(str(location_of(response))[:MAX_DETAIL])
+            return Fault(Exit.REFUSED, f"The server redirects to {target}. If you trust that server, use its address.")
         case _:
             return Fault(Exit.REFUSED, message)
 
 
-def is_passing(error: Exception) -> bool:
+def check(response: httpx.Response) -> httpx.Response:
+    """The response if it is 2xx; else raises `Fault`."""
+    if response.is_success:
+        return response
+    raise problem_of(response)
+
+
+def is_temporary(error: Exception) -> bool:
     """Whether the same request may well succeed a little later."""
-    return isinstance(error, httpx.TransportError) or (isinstance(error, Fault) and error.code is Exit.UNAVAILABLE)
+    if isinstance(error, httpx.TransportError):
+        return certificate_problem(error) is None
+    return isinstance(error, Fault) and error.code is Exit.UNAVAILABLE
 
 
 class Patience:
@@ -60,7 +128,7 @@ class Patience:
     def wait_after(self, error: Exception) -> None:
         """Raises the error again if another attempt would not help."""
         self._attempts += 1
-        if not is_passing(error) or self._attempts >= ATTEMPTS:
+        if not is_temporary(error) or self._attempts >= ATTEMPTS:
             raise error
         asked = error.retry_after if isinstance(error, Busy) else 0.0
         pause = max(asked, min(0.25 * 2**self._attempts, 15.0)) * random.uniform(1.0, 1.25)
@@ -68,35 +136,19 @@ class Patience:
             raise Stopped
 
 
-class Busy(Fault):
-    """The server may take the request later; `retry_after` in seconds, at most a minute."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        super().__init__(Exit.UNAVAILABLE, str(problem_of(response)))
-        asked = response.headers.get("retry-after", "")
-        self.retry_after = min(float(asked), 60.0) if asked.isascii() and asked.isdigit() else 0.0
-
-
-def check(response: httpx.Response) -> httpx.Response:
-    """The response if it is 2xx; else raises `Fault`."""
-    if response.is_success:
-        return response
-    response.read()
-    fault = problem_of(response)
-    raise Busy(response) if fault.code is Exit.UNAVAILABLE else fault
-
-
 class Server:
-    """The API at one address, with one token."""
+    """The API at one address, with one token. `warn` shows a sentence to the user."""
 
-    def __init__(self, address: str, token: str | None, password: str | None = None) -> None:
+    def __init__(
+        self, address: str, token: str | None, password: str | None = None, *, warn: Callable[[str], None]
+    ) -> None:
         self.address = address
         self._headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {header_value('token', token)}"
         self._password = password
-        limits = httpx.Limits(max_connections=None)
-        self.http = httpx.Client(timeout=WAITS, limits=limits, headers={"User-Agent": "share"})
+        self.warn = warn
+        self.http = httpx.Client(transport=Transport(), timeout=WAITS, headers={"User-Agent": "share"}, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -113,32 +165,69 @@ class Server:
         with_password: bool = False,
         patience: Patience | None = None,
         **arguments: Any,
-    ) -> httpx.Response:
+    ) -> Reply:
         """One request, or with patience as many as it takes. Raises `Fault` and `httpx.TransportError`."""
         headers = {**self._headers, **(headers or {})}
         sent = {name.encode(): value.encode() for name, value in headers.items()}
         if with_password and self._password is not None:
             sent[b"X-Password"] = self._password.encode()
+        # Of a stream nothing is left to send again.
+        repeatable = isinstance(arguments.get("content", b""), bytes)
         while True:
             try:
-                return check(self.http.request(method, f"{self.address}{path}", headers=sent, **arguments))
+                with self.http.stream(method, f"{self.address}{path}", headers=sent, **arguments) as response:
+                    if repeatable and self._moved_to_https(response):
+                        continue
+                    check(response)
+                    return Reply(response.headers, read_bounded(response, MAX_ANSWER))
             except (Fault, httpx.TransportError) as error:
                 if patience is None:
                     raise
                 patience.wait_after(error)
 
-    def metadata(self, file_id: str) -> dict[str, Any]:
-        return json_object(self.request("GET", f"/file/metadata/{file_id}"))
+    def put_part(self, url: str, **arguments: Any) -> Reply:
+        """Send bytes to an address that the server gave. The address is the credential: no token goes there."""
+        if not is_safe_step(httpx.URL(self.address), url):
+            raise Fault(Exit.REFUSED, "The server names an address for a part that is not safe.")
+        with self.http.stream("PUT", url, **arguments) as response:
+            check(response)
+            return Reply(response.headers, read_bounded(response, MAX_REFUSAL))
+
+    def metadata(self, file_id: str) -> RemoteFile:
+        return RemoteFile.read(file_id, self.request("GET", f"/file/metadata/{file_id}").json())
+
+    def _moved_to_https(self, response: httpx.Response) -> bool:
+        """Whether the server only asks for https instead of http. From now on it gets that.
+
+        It is the same host, so it may see what was meant for it. Any other redirect is left to the user.
+        """
+        if not response.has_redirect_location or response.url.scheme != "http":
+            return False
+        target = location_of(response)
+        if target.scheme != "https" or target.host != response.url.host or target.raw_path != response.url.raw_path:
+            return False
+        base = httpx.URL(self.address)
+        address = str(base.copy_with(scheme="https", port=target.port)).rstrip("/")
+        self.warn(f"{self.address} redirects to {address}. Use that address: http hides nothing that you send.")
+        self.address = address
+        return True
 
 
-def json_object(response: httpx.Response) -> dict[str, Any]:
+def location_of(response: httpx.Response) -> httpx.URL:
+    """Where a redirect leads. Raises `Fault`."""
     try:
-        value = response.json()
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise Fault(Exit.REFUSED, f"What answers at {response.url.host} is not a Simple File Sharing server.")
-    return value
+        return response.url.join(response.headers["location"])
+    except (httpx.InvalidURL, ValueError):
+        raise Fault(Exit.REFUSED, "The server redirects to what is not an address.") from None
+
+
+def is_safe_step(base: httpx.URL, url: httpx.URL | str) -> bool:
+    """Whether a server at `base` may send us to `url`: by http or https, and never from https to http."""
+    try:
+        scheme = httpx.URL(url).scheme
+    except httpx.InvalidURL:
+        return False
+    return scheme == "https" or (scheme == "http" and base.scheme == "http")
 
 
 def header_value(name: str, value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -12,10 +13,13 @@ from urllib.parse import urlsplit
 import typer
 
 from share.faults import Exit, Fault
-from share.text import printable
+from share.text import describe, printable
 
-_ID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-_LINK = re.compile(rf"(?P<prefix>.*?)/(?:file/download|file/metadata|download|file)/(?P<file_id>{_ID})/?")
+FILE_ID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+# The text that an upload answers with has the name of the file behind the ID.
+_LINK = re.compile(rf"(?P<prefix>.*?)/(?:file/download|file/metadata|download|file)/(?P<file_id>{FILE_ID})(?:/[^/]*)?")
+_HOST = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
+_PATH = re.compile(r"[\w./~%+@:-]*")
 _DURATION = re.compile(r"([0-9]{1,10})([smhdw]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -33,24 +37,27 @@ class Settings:
     token_server: str | None
 
     @classmethod
-    def load(cls, server: str | None, token: str | None) -> Self:
+    def load(cls, server: str | None, token: str | None, warn: Callable[[str], None]) -> Self:
         """Options and environment before the file. A token from the file goes to the file's server only."""
         path = app_dir() / "config.toml"
         try:
             values = tomllib.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            values = {}
+        except OSError as error:
+            # A service often runs in a home that is not its own.
+            warn(f"The settings in {describe(error)} They are not used.")
             values = {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Fault(Exit.USAGE, f"{path} is not TOML: {error}") from error
         for name, value in values.items():
             if name not in ("server", "token") or not isinstance(value, str):
                 raise Fault(Exit.USAGE, f'{path}: "{name}" must be "server" or "token", with text behind it.')
-        known = values.get("server")
-        configured = None if known is None else server_address(known)
-        chosen = server_address(server) if server else configured
+        configured = server_address(values["server"]) if "server" in values else None
+        address = server_address(server) if server else configured
         if token:
-            return cls(chosen, token, chosen)
-        return cls(chosen, values.get("token"), configured)
+            return cls(address, token, address)
+        return cls(address, values.get("token"), configured)
 
     def required_server(self) -> str:
         if self.server is None:
@@ -63,37 +70,55 @@ class Settings:
 
     def token_for(self, server: str) -> str | None:
         """The API token, but never for a server other than its own: a link may lead anywhere."""
-        return self.token if server == self.token_server else None
+        return self.token if is_same(self.token_server, server) else None
+
+    def is_own(self, server: str) -> bool:
+        """Whether the user has named this server, rather than somebody's link."""
+        return is_same(self.server, server)
+
+
+def is_same(own: str | None, server: str) -> bool:
+    """Whether it is this server, or the same one by https instead of http."""
+    return own is not None and server in (own, re.sub("^http:", "https:", own))
 
 
 def server_address(text: str) -> str:
     """The base URL of a server, without a slash at its end."""
     try:
         parts = urlsplit(text.strip())
-        valid = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
+        host = parts.netloc.rpartition("@")[2].lower()
+        port = parts.port
+        valid = (
+            parts.scheme in ("http", "https")
+            and _HOST.fullmatch(host)
+            and _PATH.fullmatch(parts.path)
+            and not (parts.query or parts.fragment)
+        )
     except ValueError:
         valid = False
     if not valid:
         raise Fault(Exit.USAGE, f"{printable(text)} is not the address of a server, like https://share.example.org.")
     if parts.username is not None:
         raise Fault(Exit.USAGE, "An address must not hold a password: it ends up in logs. Set SHARE_PASSWORD.")
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    if port == {"http": 80, "https": 443}[parts.scheme]:
+        host = host.rpartition(":")[0]
+    return f"{parts.scheme}://{host.rstrip(':')}{parts.path.rstrip('/')}"
 
 
 def parse_link(text: str, settings: Settings) -> tuple[str, str]:
     """The server and the file ID of a download link, a landing page or a bare ID."""
     text = text.strip()
-    if re.fullmatch(_ID, text):
+    if re.fullmatch(FILE_ID, text):
         return settings.required_server(), text
-    found = _LINK.fullmatch(text.partition("#")[0].partition("?")[0])
-    if found is None:
+    link = _LINK.fullmatch(text.partition("#")[0].partition("?")[0])
+    if link is None:
         raise Fault(Exit.USAGE, f"{printable(text)} is neither a link to a file nor a file ID.")
-    return server_address(found["prefix"]), found["file_id"]
+    return server_address(link["prefix"]), link["file_id"]
 
 
 def parse_duration(text: str) -> int:
     """Seconds of `90`, `30m`, `12h`, `7d` or `2w`."""
-    found = _DURATION.fullmatch(text.strip().lower())
-    if found is None or int(found[1]) == 0:
+    duration = _DURATION.fullmatch(text.strip().lower())
+    if duration is None or int(duration[1]) == 0:
         raise Fault(Exit.USAGE, f"{printable(text)} is not a time like 30m, 12h, 7d or 2w.")
-    return int(found[1]) * _SECONDS[found[2]]
+    return int(duration[1]) * _SECONDS[duration[2]]

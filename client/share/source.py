@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from share.faults import Exit, Fault
-from share.text import printable
+from share.text import as_utf8, printable
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Options:
     password: str | None
 
     def public(self) -> dict[str, int]:
-        chosen = {"expires_in": self.expires_in, "max_downloads": self.max_downloads}
-        return {name: value for name, value in chosen.items() if value is not None}
+        options = {"expires_in": self.expires_in, "max_downloads": self.max_downloads}
+        return {name: value for name, value in options.items() if value is not None}
 
     def fingerprint(self, salt: str) -> str:
         """Tells whether an upload was begun with the same options, and gives the password to nobody."""
-        chosen = json.dumps([self.expires_in, self.max_downloads, self.password]).encode()
-        return hashlib.scrypt(chosen, salt=salt.encode(), n=2**14, r=8, p=1).hex()
+        options = json.dumps([self.expires_in, self.max_downloads, self.password]).encode()
+        return hashlib.scrypt(options, salt=salt.encode(), n=2**14, r=8, p=1).hex()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Source:
     def open(cls, path: str, name: str | None) -> Iterator[Self]:
         """A file, or with `-` standard input. Raises `Fault`."""
         if path == "-":
-            chosen = name or "stdin"
-            yield cls(sys.stdin.buffer, chosen, guess_type(chosen))
+            name = as_utf8(name or "stdin")
+            yield cls(sys.stdin.buffer, name, guess_type(name))
             return
         try:
             if Path(path).is_dir():
@@ -65,11 +65,11 @@ class Source:
             raise Fault(Exit.LOCAL, f"{printable(path)} cannot be read: {error.strerror}.") from error
         with file:
             status = os.fstat(file.fileno())
-            chosen = name or Path(path).name
+            name = as_utf8(name or Path(path).name)
             if stat.S_ISREG(status.st_mode):
-                yield cls(file, chosen, guess_type(chosen), status.st_size, Path(path).resolve())
+                yield cls(file, name, guess_type(name), status.st_size, Path(path).resolve())
             else:
-                yield cls(file, chosen, guess_type(chosen))
+                yield cls(file, name, guess_type(name))
 
     def blocks(self, size: int) -> Iterator[bytes]:
         """All bytes, in blocks of this size; the last one may be shorter, and of nothing there is none."""

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+import os
 
 
 def printable(text: str) -> str:
-    """Without what would act in a terminal; whoever runs the server chooses its names and messages."""
+    """Without what would act in a terminal; the server chooses its names and messages."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def as_utf8(name: str) -> str:
+    """A name of this system as others can read it: bytes that are not UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def describe(error: OSError) -> str:
+    """What went wrong with which file, as a sentence."""
+    where = f"{printable(os.fspath(error.filename))}: " if isinstance(error.filename, str) else ""
+    return f"{where}{error.strerror or printable(str(error))}."
 
 
 def human_size(size: int) -> str:
@@ -25,23 +36,32 @@ def exact_size(size: int) -> str:
 
 
 def human_time(moment: str | None) -> str:
-    """A time of the server's in this place's time zone, and how far off it is."""
+    """The server's time in the local time zone, and how far away it is."""
     if moment is None:
         return "never"
     try:
         at = datetime.datetime.fromisoformat(moment)
-    except ValueError:
+        left = at - datetime.datetime.now(datetime.UTC)
+        local = f"{at.astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, TypeError, OverflowError, OSError):
+        # Not a time, one without a zone, or one that no clock here can show.
         return printable(moment)
-    left = at - datetime.datetime.now(datetime.UTC)
-    seconds = abs(left.total_seconds())
+    distance = human_distance(abs(left.total_seconds()))
+    return f"{local} ({f'in {distance}' if left.total_seconds() > 0 else f'{distance} ago'})"
+
+
+def human_time_left(moment: str | None) -> str:
+    """As `human_time`, how far away it is alone."""
+    return human_time(moment).partition("(")[2].rstrip(")") or human_time(moment)
+
+
+def human_distance(seconds: float) -> str:
     unit, length = next(
         ((unit, length) for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)) if seconds >= 2 * length),
         ("s", 1),
     )
-    distance = f"{seconds / length:.0f} {unit}"
-    return f"{at.astimezone():%Y-%m-%d %H:%M} ({f'in {distance}' if left.total_seconds() > 0 else f'{distance} ago'})"
+    return f"{seconds / length:.0f} {unit}"
 
 
-def human_downloads(known: dict[str, Any]) -> str:
-    most = known.get("max_downloads")
-    return str(known["download_count"]) if most is None else f"{known['download_count']} of {most}"
+def human_downloads(count: int, most: int | None) -> str:
+    return str(count) if most is None else f"{count} of {most}"

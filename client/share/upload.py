@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 from urllib.parse import quote
 
+from share.answers import UploadedFile
 from share.parts import CHUNK, DirectUpload
-from share.server import Server, json_object
+from share.server import Server
 from share.source import Options, Source
 
 SMALL = 4 * 1024 * 1024  # bytes that fit into one request everywhere, AWS Lambda included
@@ -30,7 +30,7 @@ class Upload:
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> UploadedFile:
         """The server's answer. Raises `Fault`; what was sent so far stays where it can be continued."""
         head = b"" if self._source.size is not None and self._source.size > SMALL else self._source._read(SMALL + 1)
         if (self._source.size is None or self._source.size <= SMALL) and len(head) <= SMALL:
@@ -42,14 +42,14 @@ class Upload:
         self._digest.update(block)
         self.sent += len(block)
 
-    def _put_small(self, data: bytes) -> dict[str, Any]:
+    def _put_small(self, data: bytes) -> UploadedFile:
         self._taken(data)
         digest = base64.b64encode(self._digest.digest()).decode()
         answer = self._put(data, {"Repr-Digest": f"sha-256=:{digest}:", "Content-Length": str(len(data))})
         self._advance(len(data))
         return answer
 
-    def _put_stream(self, head: bytes) -> dict[str, Any]:
+    def _put_stream(self, head: bytes) -> UploadedFile:
         def body() -> Iterator[bytes]:
             for block in pieces(head, self._source.blocks(CHUNK)):
                 self._taken(block)
@@ -59,17 +59,16 @@ class Upload:
         size = self._source.size
         return self._put(body(), {} if size is None else {"Content-Length": str(size)})
 
-    def _put(self, content: bytes | Iterable[bytes], headers: dict[str, str]) -> dict[str, Any]:
-        return json_object(
-            self._server.request(
-                "PUT",
-                f"/file/upload/{quote(self._source.name, safe='')}",
-                params=self._options.public(),
-                content=content,
-                headers={"Content-Type": self._source.content_type, **headers},
-                with_password=True,
-            )
+    def _put(self, content: bytes | Iterable[bytes], headers: dict[str, str]) -> UploadedFile:
+        reply = self._server.request(
+            "PUT",
+            f"/file/upload/{quote(self._source.name, safe='')}",
+            params=self._options.public(),
+            content=content,
+            headers={"Content-Type": self._source.content_type, **headers},
+            with_password=True,
         )
+        return UploadedFile.read(reply.json())
 
 
 def pieces(head: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:

@@ -20,7 +20,12 @@ DIGITS = b"0123456789"
 
 # The way of running that costs most to start, so that one process of pytest has all of its tests.
 EMULATED = pytest.param("emulated", marks=pytest.mark.xdist_group("emulated API"))
+# Emulated, with a gateway that renames WWW-Authenticate, as the real one may.
+REMAPPED = pytest.param("remapped", marks=pytest.mark.xdist_group("emulated API"))
+WAYS = ("directory", "s3", "functions", EMULATED)
 
+# For tests that look at WWW-Authenticate, and what else depends on being asked for a token or password.
+CHALLENGES = pytest.mark.parametrize("api", [*WAYS, REMAPPED], indirect=True)
 # For tests of what the gateway changes: it refuses some requests itself, and alters names in paths and some text.
 SERVERS = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 BEHIND_GATEWAY = pytest.mark.parametrize("api", ["functions", EMULATED], indirect=True)
@@ -204,6 +209,12 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert members["status"] == status
     assert all(isinstance(members[name], str) and members[name] for name in ("type", "title", "detail"))
     return members
+
+
+def challenge(response: httpx.Response) -> str:
+    """What a client is asked for (RFC 9110 §11.6.1), by whichever name the gateway gives the header."""
+    (name,) = {"www-authenticate", "x-amzn-remapped-www-authenticate"} & response.headers.keys()
+    return response.headers[name]
 
 
 def saved_as(response: httpx.Response) -> str:

@@ -31,6 +31,8 @@ ARTIFACT = Path(os.environ.get("EMULATED_ARTIFACT", ROOT)).resolve()
 # How many are kept, of some hundred MiB each.
 CONFIGURATIONS = 3
 
+_Gateways = Mapping[bool, httpx.BaseTransport]
+
 
 class Deployment:
     """The functions of the template over the AWS services found in `services`, set up anew for each configuration.
@@ -48,7 +50,7 @@ class Deployment:
         with contextlib.ExitStack() as stack:
             self._loop = stack.enter_context(asyncio.Runner()).get_loop()
             self._plain = stack.enter_context(self._started({}))
-            self._configured: dict[frozenset[tuple[str, str]], tuple[httpx.BaseTransport, contextlib.ExitStack]] = {}
+            self._configured: dict[frozenset[tuple[str, str]], tuple[_Gateways, contextlib.ExitStack]] = {}
             stack.callback(self._end_all_but, 0)
             self._stack = stack.pop_all()
         return self
@@ -56,8 +58,8 @@ class Deployment:
     def __exit__(self, *_raised: object) -> None:
         self._stack.close()
 
-    def configured(self, variables: Mapping[str, str]) -> httpx.BaseTransport:
-        """What answers as the functions do with these in their environment."""
+    def configured(self, variables: Mapping[str, str]) -> _Gateways:
+        """What answers as the functions do with these in their environment, by whether it remaps headers."""
         if not variables:
             return self._plain
         key = frozenset(variables.items())
@@ -76,7 +78,7 @@ class Deployment:
             stack.close()
 
     @contextlib.contextmanager
-    def _started(self, variables: Mapping[str, str]) -> Iterator[WholeApp]:
+    def _started(self, variables: Mapping[str, str]) -> Iterator[_Gateways]:
         template = _with_variables(self._template, variables)
         with contextlib.ExitStack() as stack:
             with pytest.MonkeyPatch.context() as environment:
@@ -85,7 +87,12 @@ class Deployment:
                 runtime, _ = stack.enter_context(running(ARTIFACT, template, token=None, concurrency=1))
             stack.callback(lambda: self._loop.run_until_complete(runtime.close()))
             # A start on a busy machine may take longer than the gateway waits.
-            yield WholeApp(Gateway(template.routes, runtime.invoke, DOMAIN, timeout=START_WITHIN), self._loop)
+            yield {
+                remap: WholeApp(
+                    Gateway(template.routes, runtime.invoke, DOMAIN, timeout=START_WITHIN, remap=remap), self._loop
+                )
+                for remap in (False, True)
+            }
 
 
 def _with_variables(template: Template, variables: Mapping[str, str]) -> Template:
@@ -100,15 +107,16 @@ def _with_variables(template: Template, variables: Mapping[str, str]) -> Templat
 class Emulated(httpx.BaseTransport):
     """The deployment in the configuration of one test."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, *, remap: bool) -> None:
         self._deployment = deployment
+        self._remap = remap
         self._variables: dict[str, str] = {}
 
     def configure(self, variable: str, value: str) -> None:
         self._variables[variable] = value
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self._deployment.configured(self._variables).handle_request(request)
+        response = self._deployment.configured(self._variables)[self._remap].handle_request(request)
         # The gateway's name for this one request, in which any two answers of functions differ.
         response.headers.pop("apigw-requestid", None)
         return response

@@ -186,6 +186,15 @@ def test_no_cookie_is_lost() -> None:
     assert answer(result) == (303, headers, b"")
 
 
+@pytest.mark.parametrize("remap", [False, True])
+def test_a_challenge_may_be_renamed(remap: bool) -> None:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+    result = {"statusCode": 401, "headers": {"WWW-Authenticate": "Basic", "ETag": '"x"'}}
+    response = response_to(Request("GET", "/", []), json.dumps(result).encode(), remap=remap)
+    name = "x-amzn-remapped-www-authenticate" if remap else "www-authenticate"
+    assert response.headers[:2] == [(name, "Basic"), ("etag", '"x"')]
+
+
 def test_the_length_is_that_of_the_body() -> None:
     assert answer({"statusCode": 200, "headers": {"Content-Length": "9"}, "body": "é"})[1] == [("content-length", "2")]
 

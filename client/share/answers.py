@@ -1,0 +1,145 @@
+"""What a server says, checked before it is used: a link can lead to anyone's server."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import Any, Self
+
+from share.faults import Exit, Fault
+from share.settings import FILE_ID
+
+MAX_NUMBER = 2**63 - 1
+MAX_LINK = 2000  # characters; a QR code holds little more
+ID = re.compile(FILE_ID)
+SHA256 = re.compile("[0-9a-f]{64}")
+ANY_TEXT = re.compile("(?s).{0,8192}")
+# Both are copied into shells, where none of these characters has a meaning of its own.
+DELETE_TOKEN = re.compile("[A-Za-z0-9._~=-]{1,500}")
+LINK = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~%-]+)+")
+
+
+def parse(body: bytes) -> object:
+    """The JSON value. Raises `Fault`."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        return json.loads(body, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise Fault(Exit.REFUSED, "This is not a Simple File Sharing server: its answer is not JSON.") from None
+
+
+def invalid(name: str) -> Fault:
+    return Fault(Exit.REFUSED, f"This is not a Simple File Sharing server: its answer has no valid {name}.")
+
+
+class Fields:
+    """The fields of a JSON object, each checked when it is read. All methods raise `Fault`."""
+
+    def __init__(self, value: object, name: str = "object") -> None:
+        if not isinstance(value, dict):
+            raise invalid(name)
+        self.value: dict[str, Any] = value
+
+    def text(self, name: str, pattern: re.Pattern[str] = ANY_TEXT) -> str:
+        value = self.value.get(name)
+        if not isinstance(value, str) or pattern.fullmatch(value) is None:
+            raise invalid(name)
+        return value
+
+    def text_or_none(self, name: str, pattern: re.Pattern[str] = ANY_TEXT) -> str | None:
+        return None if self.value.get(name) is None else self.text(name, pattern)
+
+    def number(self, name: str, least: int = 0) -> int:
+        value = self.value.get(name)
+        # JSON's true is an int to Python.
+        if type(value) is not int or not least <= value <= MAX_NUMBER:
+            raise invalid(name)
+        return value
+
+    def number_or_none(self, name: str, least: int = 0) -> int | None:
+        return None if self.value.get(name) is None else self.number(name, least)
+
+    def flag(self, name: str) -> bool:
+        value = self.value.get(name, False)
+        if not isinstance(value, bool):
+            raise invalid(name)
+        return value
+
+    def link(self, name: str, file_id: str) -> str:
+        """An address that leads to this file, wherever it is."""
+        value = self.text(name, LINK)
+        if len(value) > MAX_LINK or file_id not in value.split("/"):
+            raise invalid(name)
+        return value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file as a server describes it; `answer` is all that the server said. `size` is in bytes."""
+
+    file_id: str
+    name: str
+    content_type: str
+    size: int
+    download_count: int
+    max_downloads: int | None
+    sha256: str | None
+    created_at: str | None
+    expires_at: str | None
+    password_protected: bool
+    link: str
+    page: str
+    answer: dict[str, Any]
+
+    @classmethod
+    def read(cls, file_id: str, value: object) -> Self:
+        """Raises `Fault`."""
+        fields = Fields(value)
+        link = fields.link("download_link", file_id)
+        return cls(
+            file_id=file_id,
+            name=fields.text("original_name"),
+            content_type=fields.text("content_type"),
+            size=fields.number("file_size"),
+            download_count=fields.number("download_count"),
+            max_downloads=fields.number_or_none("max_downloads", 1),
+            sha256=fields.text_or_none("sha256", SHA256),
+            created_at=fields.text_or_none("created_at"),
+            expires_at=fields.text_or_none("expires_at"),
+            password_protected=fields.flag("password_protected"),
+            link=link,
+            page=link if fields.value.get("download_page") is None else fields.link("download_page", file_id),
+            answer=fields.value,
+        )
+
+    def json(self) -> dict[str, Any]:
+        """All that the server said, under the ID that was asked for, whatever it said of that."""
+        return {"file_id": self.file_id} | self.answer | {"file_id": self.file_id}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file that was just stored, and the token that deletes it."""
+
+    file: RemoteFile
+    delete_token: str
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """Raises `Fault`."""
+        fields = Fields(value)
+        file = RemoteFile.read(fields.text("file_id", ID), value)
+        return cls(file, fields.text("delete_token", DELETE_TOKEN))
+
+
+def read_list(value: object) -> list[RemoteFile]:
+    """One page of the list of files. Raises `Fault`."""
+    files = Fields(value).value
+    for file_id in files:
+        if ID.fullmatch(file_id) is None:
+            raise invalid("file ID")
+    return [RemoteFile.read(file_id, description) for file_id, description in files.items()]

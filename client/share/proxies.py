@@ -1,0 +1,131 @@
+"""The proxies that the environment names, as curl and others understand it.
+
+httpx reads the same variables, but fails with a traceback on some values of NO_PROXY and on proxies that it does not
+know, and does not match networks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+import urllib.request
+
+import httpx
+
+from share.faults import Exit, Fault
+
+_BRACKETS = re.compile(r"\[([^\]]*)\](?:/(?P<bits>[0-9]+))?(?::([0-9]+))?")
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+class Transport(httpx.BaseTransport):
+    """Sends each request directly or by the proxy that is meant for it."""
+
+    def __init__(self) -> None:
+        self._proxies = urllib.request.getproxies()
+        self._context = tls_context()
+        self._transports: dict[str | None, httpx.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        variable = self._variable(request.url)
+        try:
+            return self._transport(variable).handle_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            if variable is None or certificate_problem(error):
+                raise
+            raise httpx.ProxyError(f"{reason_of(error)} (by the proxy in {variable.upper()}_PROXY)") from error
+
+    def close(self) -> None:
+        for transport in self._transports.values():
+            transport.close()
+
+    def _variable(self, url: httpx.URL) -> str | None:
+        """Which kind of proxy, `http`, `https` or `all`; None for none."""
+        if bypasses(url, self._proxies.get("no", "")):
+            return None
+        return next((kind for kind in (url.scheme, "all") if self._proxies.get(kind)), None)
+
+    def _transport(self, variable: str | None) -> httpx.HTTPTransport:
+        if variable not in self._transports:
+            # Of several threads the first one decides.
+            self._transports.setdefault(variable, self._make(variable))
+        return self._transports[variable]
+
+    def _make(self, variable: str | None) -> httpx.HTTPTransport:
+        limits = httpx.Limits(max_connections=None)
+        if variable is None:
+            return httpx.HTTPTransport(verify=self._context, limits=limits)
+        address = self._proxies[variable]
+        address = address if "://" in address else f"http://{address}"
+        try:
+            proxy = httpx.Proxy(address)
+            if proxy.url.scheme not in _PROXY_SCHEMES or not proxy.url.host:
+                raise ValueError(proxy.url.scheme)
+            return httpx.HTTPTransport(verify=self._context, limits=limits, proxy=proxy)
+        except (ValueError, httpx.InvalidURL, ImportError):
+            # Not shown, since it may hold a password.
+            raise Fault(
+                Exit.USAGE,
+                f"{variable.upper()}_PROXY is not the address of a proxy, like http://proxy.example.org:3128 "
+                "or socks5://proxy.example.org:1080.",
+            ) from None
+
+
+def tls_context() -> ssl.SSLContext:
+    """What certificates are checked by: SSL_CERT_FILE, SSL_CERT_DIR, else those that came with the client."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise Fault(Exit.USAGE, f"SSL_CERT_FILE or SSL_CERT_DIR holds no certificates: {reason_of(error)}.") from error
+
+
+def bypasses(url: httpx.URL, no_proxy: str) -> bool:
+    """Whether NO_PROXY names the host.
+
+    Each entry is a name, which stands for all below it too, an address with or without brackets, a network, or `*`;
+    a port may follow.
+    """
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    return any(_names(entry, url.host.lower().rstrip("."), port) for entry in re.split(r"[\s,]+", no_proxy.lower()))
+
+
+def _names(entry: str, host: str, port: int | None) -> bool:
+    name, wanted = _without_port(entry.rpartition("://")[2])
+    if not name or (wanted and int(wanted) != port):
+        return False
+    try:
+        network = ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        name = name.lstrip("*").strip(".")
+        return entry == "*" or (name != "" and (host == name or host.endswith(f".{name}")))
+    try:
+        return ipaddress.ip_address(host) in network
+    except ValueError:
+        return False
+
+
+def _without_port(entry: str) -> tuple[str, str]:
+    brackets = _BRACKETS.fullmatch(entry)
+    if brackets is not None:
+        return (f"{brackets[1]}/{brackets['bits']}" if brackets["bits"] else brackets[1]), brackets[3] or ""
+    name, colon, port = entry.rpartition(":")
+    if colon and ":" not in name and port.isascii() and port.isdigit():
+        return name, port[:6]
+    return entry, ""
+
+
+def certificate_problem(error: BaseException) -> str | None:
+    """Why the server's certificate is not trusted, if that is what went wrong."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, without the numbers that a system has for it."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return re.sub(r"^\[Errno -?[0-9]+\] |\.$", "", reason) or type(error).__name__

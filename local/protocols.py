@@ -1,0 +1,116 @@
+"""uvicorn's HTTP protocols, with one bound on what a client can send before it amounts to a request or a piece of one.
+
+By itself, httptools takes a head or a trailer that never ends into memory, and h11 answers 400 in plain text at a bound
+of its own. No application can prevent that, so plain `uvicorn` is bounded only with `--http h11`, behind a proxy, or
+with `--http local.protocols:BoundedHttpTools`.
+"""
+
+from __future__ import annotations
+
+import sys
+from http import HTTPStatus
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shared.http.edge import DRAIN_TIMEOUT, MAX_HEADER_BYTES
+from shared.http.problems import Problem
+
+# More than any head that the application takes, with all that stands between its headers.
+MAX_UNFINISHED_BYTES = 2 * MAX_HEADER_BYTES
+
+
+class BoundedHttpTools(HttpToolsProtocol):
+    """Counts what has arrived since a head was complete, some of a body came, or a body ended.
+
+    A segment in which that happens is not counted, so memory is bounded by one segment more.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._unfinished = 0
+        self._in_body = False
+        self._refused = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._unfinished += len(data)
+        super().data_received(data)
+        if self._unfinished > MAX_UNFINISHED_BYTES and not self.transport.is_closing():
+            self._refused = True
+            # A head that follows other requests has to wait for their answers, and so has a body.
+            waits = self.pipeline or (not self._in_body and self.cycle is not None and not self.cycle.response_complete)
+            _refuse(self, answer=not waits)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_body = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What stands in a trailer is no header of the request (RFC 9110 §6.5.1); h11 drops it, too.
+        if not self._in_body:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._unfinished = 0
+        self._in_body = True
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._unfinished = 0
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._unfinished = 0
+        self._in_body = False
+
+
+class BoundedH11(H11Protocol):
+    """Has h11's bound where the other protocol has its own, and answers as that does."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.conn = h11.Connection(h11.SERVER, MAX_UNFINISHED_BYTES)
+        self._refused = False
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        error = sys.exception()
+        if not isinstance(error, h11.RemoteProtocolError) or error.error_status_hint != _STATUS:
+            super().send_400_response(msg)
+            return
+        self._refused = True
+        _refuse(self, answer=True)
+
+
+_STATUS = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+def _refuse(protocol: BoundedHttpTools | BoundedH11, *, answer: bool) -> None:
+    """End a connection, with an answer if the next one to be sent is for what is refused."""
+    protocol.logger.warning("A request's head or trailer is too large.")
+    cycle = protocol.cycle
+    if cycle is not None and not cycle.response_complete:
+        answer = answer and not cycle.response_started
+        # The application is waiting for a body.
+        cycle.disconnected = True
+        cycle.message_event.set()
+    if not answer:
+        protocol.transport.close()
+        return
+    protocol.transport.write(_too_large())
+    # Closed at once, with data still arriving, the connection would be reset, and the answer lost with it.
+    protocol.loop.call_later(DRAIN_TIMEOUT, protocol.transport.close)
+
+
+def _too_large() -> bytes:
+    problem = Problem(_STATUS, "The request's headers are too large.")
+    lines = [b"%s: %s" % header for header in (*problem.raw_headers, (b"connection", b"close"))]
+    return b"\r\n".join([b"HTTP/1.1 %d %s" % (_STATUS, _STATUS.phrase.encode()), *lines, b"", bytes(problem.body)])

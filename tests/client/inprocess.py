@@ -1,0 +1,67 @@
+"""The client in the process of the tests, which is fast enough for long tables of answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from share.commands import app
+from typer.testing import CliRunner
+
+from tests.client.proxy import Answer
+
+FILE_ID = str(uuid.UUID("3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ended:
+    code: int
+    out: bytes
+    err: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Share:
+    """The command `share` with a home of its own, in the current directory."""
+
+    home: Path
+    server: str
+
+    def run(self, *arguments: str, data: bytes = b"", **environment: str) -> Ended:
+        inherited = {
+            name: None for name in os.environ if name.startswith(("SHARE_", "XDG_")) or "PROXY" in name.upper()
+        }
+        own = {"HOME": str(self.home), "SHARE_SERVER": self.server}
+        result = CliRunner().invoke(app, arguments, input=data, env={**inherited, **own, **environment})
+        # Whatever else is raised would be a traceback.
+        assert isinstance(result.exception, SystemExit | None), result.exception
+        return Ended(result.exit_code, result.stdout_bytes, result.stderr)
+
+
+def description(server: str, **changes: object) -> dict[str, Any]:
+    """What a server says of a file, and of one that was just sent: an empty one."""
+    return {
+        "file_id": FILE_ID,
+        "original_name": "empty.txt",
+        "content_type": "text/plain",
+        "file_size": 0,
+        "download_count": 0,
+        "download_link": f"{server}/file/download/{FILE_ID}",
+        "download_page": f"{server}/download/{FILE_ID}",
+        "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "created_at": "2026-11-27T09:26:57.000Z",
+        "expires_at": None,
+        "max_downloads": None,
+        "password_protected": False,
+        "delete_token": "token",
+        **changes,
+    }
+
+
+def answer(value: object, status: int = 200, **headers: str) -> Answer:
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return status, {name.replace("_", "-"): text for name, text in headers.items()}, body

@@ -1,0 +1,73 @@
+"""HAProxy in front, with the health check that it makes by default: HTTP/1.0 without a Host."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.servers import free_ports
+from tests.test_recipes import process, require
+from tests.wire.server import WITHIN, Server, until
+
+CONFIGURATION = """
+global
+    stats socket {socket} level admin
+
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+
+listen share
+    bind 127.0.0.1:{port}
+    option httpchk GET /health
+    server api 127.0.0.1:{api_port} check inter 100ms fall 1
+"""
+
+
+def told(path: Path, command: str) -> str:
+    """What HAProxy answers on its socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(WITHIN)
+        connection.connect(str(path))
+        connection.sendall(command.encode() + b"\n")
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+def backend(path: Path) -> dict[str, str]:
+    """What HAProxy knows of the one server."""
+    lines = told(path, "show stat").removeprefix("# ").splitlines()
+    (row,) = [row for row in csv.DictReader(lines) if row["svname"] == "api"]
+    return row
+
+
+@pytest.mark.parametrize("parser", ["h11", "httptools"])
+def test_its_health_check_finds_the_server_up(tmp_path: Path, parser: str) -> None:
+    require("REQUIRE_HAPROXY", "haproxy")
+    (port,) = free_ports(1)
+    stats, configuration, log = (tmp_path / name for name in ("stats", "haproxy.cfg", "haproxy.log"))
+    with Server(tmp_path / "data", "--http", parser) as server:
+        configuration.write_text(CONFIGURATION.format(socket=stats, port=port, api_port=server.port))
+        with process(["haproxy", "-db", "-f", str(configuration)], log) as haproxy:
+            checks = re.compile(r'"(GET|HEAD) /health HTTP/1\.0" (\d+)')
+
+            def checked() -> list[tuple[str, str]]:
+                assert haproxy.poll() is None, log.read_text()
+                return checks.findall((tmp_path / "data.log").read_text())
+
+            until(lambda: len(checked()) >= 5)
+            assert set(checked()) == {("GET", "200")}
+            row = backend(stats)
+            assert (row["status"], row["check_status"], row["check_code"]) == ("UP", "L7OK", "200")
+            # It was taken for down at no check.
+            assert (row["chkfail"], row["chkdown"]) == ("0", "0")
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN)
+            connection.request("GET", "/health", headers={"Host": "files.example.org"})
+            assert connection.getresponse().status == 200
+            connection.close()
