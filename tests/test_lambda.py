@@ -146,6 +146,7 @@ def test_a_sample_event_comes_by_a_route_of_its_function(name: str) -> None:
 STATUSES = {
     "upload": 201,
     "upload_put": 201,
+    "upload_query": 201,
     "upload_refused": 401,
     "direct_upload": 200,
     "direct_upload_params": 200,
@@ -156,6 +157,7 @@ STATUSES = {
     "direct_upload_complete": 404,
     "direct_upload_abort": 404,
     "download": 200,
+    "download_named": 200,
     # Of a file that is no archive.
     "entries": 415,
     "list_metadata": 200,
