@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import bootstrap, telemetry
 from shared.garbage import uncollected
-from shared.http import access_log, openapi, problems
+from shared.http import access_log, documentation, openapi, problems
 from shared.http.cors import Cors
 from shared.http.deadline import Deadline
 from shared.http.edge import Edge
@@ -76,8 +76,16 @@ def build_app(
     # What traces and measures here is Powertools.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(
-        title=TITLE, version=VERSION, redoc_url=None, redirect_slashes=False, lifespan=_lifespan, telemetry=telemetry
+        title=TITLE,
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        telemetry=telemetry,
     )
+    for path in ("/docs", "/docs/"):
+        app.add_route(path, documentation.docs, include_in_schema=False)
     app.state.shares = shares
     app.state.settings = settings
     app.state.tokens = tokens

@@ -20,10 +20,11 @@ from shared.tokens import Tokens
 TOKEN = [
     Security(HTTPBearer(auto_error=False, scheme_name="ApiToken", description="Needed if the server has one set."))
 ]
+_OF_UPLOAD = "The `delete_token` that the upload was answered with."
 OWNER = [
     *TOKEN,
-    Security(APIKeyHeader(name="X-Delete-Token", auto_error=False, scheme_name="DeleteToken")),
-    Security(APIKeyQuery(name="token", auto_error=False, scheme_name="DeleteTokenInLink")),
+    Security(APIKeyHeader(name="X-Delete-Token", auto_error=False, scheme_name="DeleteToken", description=_OF_UPLOAD)),
+    Security(APIKeyQuery(name="token", auto_error=False, scheme_name="DeleteTokenInLink", description=_OF_UPLOAD)),
 ]
 
 PASSWORD = [
