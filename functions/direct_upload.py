@@ -117,10 +117,11 @@ async def part_url(request: Request, upload_id: str, part_number: PartNumber, ke
 async def take_part(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> Response:
     """Take a part, where storage is a directory. It replaces an earlier one of its number."""
     uploads, file_id, number = _uploads(request), _file_id(key), _number(part_number)
-    if content_length(request.headers) > uploads.max_file_size:
+    size = content_length(request.headers)
+    if size > uploads.max_file_size:
         raise FileTooLarge(uploads.max_file_size)
     threads = request.app.state.threads
-    async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number), threads) as incoming:
+    async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number, size), threads) as incoming:
         # The upload's ID is all that allows it, so nothing is held for those who do not know one.
         await incoming.begin()
         async for chunk in request.stream():

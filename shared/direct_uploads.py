@@ -18,6 +18,7 @@ from shared.errors import (
     DamagedFile,
     FileTooLarge,
     InvalidValue,
+    MoreThanAnnounced,
     StorageFull,
     StorageUnavailable,
     UnknownFile,
@@ -35,6 +36,7 @@ from shared.storage.objects import (
     PartWriter,
     RangeNotSatisfiable,
     Slice,
+    TooLarge,
     chosen_parts,
 )
 from shared.storage.records import DELETED, READY, UPLOADING, Record
@@ -62,13 +64,15 @@ class PartUpload:
         """Append. Raises `FileTooLarge` with the first byte over the limit, `StorageFull`, `StorageUnavailable`."""
         self._room -= len(data)
         if self._room < 0:
-            raise FileTooLarge(self._uploads.max_file_size)
+            raise self._uploads.too_large(self._record)
         self._writer.write(data)
 
     def finish(self) -> Part:
-        """Make the part durable. Raises `UnknownFile` if the upload is over by then."""
+        """Make the part durable. Raises `FileTooLarge`, and `UnknownFile` if the upload is over by then."""
         try:
             part = self._writer.commit()
+        except TooLarge as error:
+            raise self._uploads.too_large(self._record) from error
         except StorageUnavailable:
             # The end of the upload takes away the place that the part was to have.
             self._uploads.require_going_on(self._record)
@@ -138,17 +142,23 @@ class DirectUploads:
             return None
         return self._store.signed_part_url(raw_key(file_id), upload_id, number, PART_URL_LIFETIME)
 
-    def begin_part(self, file_id: str, upload_id: str, number: int) -> PartUpload:
-        """Take a part (1 to 10,000) that comes to us. Raises `UnknownFile`, also where parts go to storage itself."""
+    def begin_part(self, file_id: str, upload_id: str, number: int, size: int = 0) -> PartUpload:
+        """Take a part (1 to 10,000) that comes to us and has at least `size` bytes.
+
+        Raises `FileTooLarge` if it cannot fit, and `UnknownFile`, also where parts go to storage itself.
+        """
         record = self._going_on(file_id, upload_id)
         if self._store.signs:
             raise UnknownFile(file_id)
         others = sum(part.size for part in self._stored(file_id, upload_id) if part.number != number)
+        limit = self._limit(record)
+        if others + size > limit:
+            raise self.too_large(record)
         try:
-            writer = self._store.part_writer(raw_key(file_id), upload_id, number)
+            writer = self._store.part_writer(raw_key(file_id), upload_id, number, limit)
         except NotFound as error:
             raise UnknownFile(file_id) from error
-        return PartUpload(self, record, writer, self.max_file_size - others)
+        return PartUpload(self, record, writer, limit - others)
 
     def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> tuple[Record, bool]:
         """Make a file of the parts with these numbers and etags; the file, and whether this call made it.
@@ -223,6 +233,16 @@ class DirectUploads:
         except UnknownFile:
             self._store.abort_parts(raw_key(record.file_id), record.upload_id)
             raise
+
+    def too_large(self, record: Record) -> FileTooLarge:
+        """What is said of a part that does not fit into its upload."""
+        limit = self._limit(record)
+        return FileTooLarge(limit) if limit == self.max_file_size else MoreThanAnnounced(limit)
+
+    def _limit(self, record: Record) -> int:
+        """Bytes that all parts of an upload may have together."""
+        announced = record.announced_size
+        return self.max_file_size if announced is None else min(announced, self.max_file_size)
 
     def _find(self, file_id: str, upload_id: str) -> Record:
         """The record of an upload that is going on or complete. Raises `UnknownFile`."""

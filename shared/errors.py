@@ -35,6 +35,10 @@ class FileTooLarge(ShareError):
         self.limit = limit
 
 
+class MoreThanAnnounced(FileTooLarge):
+    """The parts of an upload would have more bytes together than its sender announced, which is `limit`."""
+
+
 class InvalidValue(ShareError):
     """A value that the caller chose cannot be used; `reason` never repeats the value."""
 

@@ -133,6 +133,13 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
         "A file may have at most {error.limit} bytes.",
         lambda error: {"limit": error.limit},
     ),
+    errors.MoreThanAnnounced: _Row(
+        413,
+        "more-than-announced",
+        "More than announced",
+        "The parts have more than the {error.limit} bytes that were announced for the whole file.",
+        lambda error: {"limit": error.limit},
+    ),
     errors.InvalidValue: _Row(
         422,
         "invalid-value",

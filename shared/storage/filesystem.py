@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.objects import NotFound
@@ -15,6 +15,7 @@ BUFFER_SIZE = 1024 * 1024
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 
 
@@ -29,33 +30,59 @@ def translated(key: str | None = None) -> Iterator[None]:
         raise NotFound(key) from error
     except OSError as error:
         if key is not None and error.errno == errno.ELOOP:
-            # A link that leads nowhere, like any other.
+            # A link in the place of a file.
             raise NotFound(key) from error
         raise failure(error) from error
 
 
 def failure(error: OSError) -> StorageFull | StorageUnavailable:
-    if error.errno in _FULL:
+    if is_full(error):
         return StorageFull(str(error))
     return StorageUnavailable(str(error))
 
 
-def open_file(path: str) -> tuple[int, os.stat_result]:
+def is_full(error: OSError) -> bool:
+    """Whether there is no room: neither block nor inode, or a quota is used up."""
+    return error.errno in _FULL
+
+
+def open_folder(root: str, segments: Sequence[str]) -> int:
+    """Open the folder that these segments lead to, below a root whose own path may hold links. Close it when done.
+
+    No segment is followed if it is a symbolic link, since a link could lead anywhere: `NotADirectoryError` (or ELOOP).
+    """
+    if not segments:
+        return os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+    folder = os.open(f"{root}/{segments[0]}", _FOLDER)
+    for segment in segments[1:]:
+        try:
+            below = os.open(segment, _FOLDER, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = below
+    return folder
+
+
+def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
     """Open a regular file for reading; whatever else somebody has put in its place counts as missing.
 
-    Opening a FIFO would wait for a writer, and reading a device might never end.
+    A link could lead anywhere, opening a FIFO would wait for a writer, and reading a device might never end.
     """
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    folder = open_folder(root, segments[:-1])
+    try:
+        file = os.open(segments[-1], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
     found = os.fstat(file)
     if not stat.S_ISREG(found.st_mode):
         os.close(file)
-        raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
+        raise FileNotFoundError(errno.ENOENT, "not a regular file")
     return file, found
 
 
-def read_file(path: str) -> bytes:
+def read_file(root: str, segments: Sequence[str]) -> bytes:
     """All of a small regular file, which nobody writes into once it has its name."""
-    file, found = open_file(path)
+    file, found = open_file(root, segments)
     try:
         # One call and no file object: with many threads, each call to the system is a wait for the interpreter's lock.
         return os.read(file, found.st_size)

@@ -69,6 +69,10 @@ class Unfinished(ObjectError):
     """A `compose` ran out of time; calling it again continues it."""
 
 
+class TooLarge(ObjectError):
+    """A part does not fit into what all parts of its upload may have together."""
+
+
 class InvalidParts(ObjectError):
     """The parts named to `finish_parts` are not those stored, or not in order, or too small."""
 
@@ -173,7 +177,11 @@ class PartWriter(Protocol):
         ...
 
     def commit(self) -> Part:
-        """Make the part durable, in place of an earlier one of its number."""
+        """Make the part durable, in place of an earlier one of its number.
+
+        Raises `TooLarge`, however many parts arrive at once, if all would have more than the limit; only `abort` may
+        follow.
+        """
         ...
 
     def abort(self) -> None:
@@ -294,8 +302,8 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
-        """Begin a part that a client sends to us. Raises `NotFound` if the upload is finished.
+    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
+        """Begin a part that a client sends to us; all together may have `limit` bytes. Raises `NotFound` if finished.
 
         Only where the store does not sign.
         """

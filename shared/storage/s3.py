@@ -203,7 +203,7 @@ class S3Store:
         for each in self._parts.begun(key) if upload_id is None else (upload_id,):
             self._parts.abort(key, each)
 
-    def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
+    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
         raise NotImplementedError("clients send parts to S3 themselves")
 
     def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:

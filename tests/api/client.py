@@ -61,7 +61,7 @@ class Objects(Protocol):
 
 
 class DirectoryObjects:
-    """The files of a data directory, but for its locks, which are no data."""
+    """The files of a data directory, but for its locks and spares, which are no data."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -79,7 +79,7 @@ class DirectoryObjects:
 
     def keys(self) -> list[str]:
         found = [path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file()]
-        return sorted(key for key in found if not key.startswith(".locks/"))
+        return sorted(key for key in found if not key.startswith((".locks/", ".spares/")))
 
 
 class BucketObjects:

@@ -343,6 +343,20 @@ def test_more_than_the_limit_is_refused_and_forgotten(api: Api) -> None:
     problem(upload.complete(parts), 404)
 
 
+def test_more_than_was_announced_is_refused_at_the_part_or_in_the_end(api: Api) -> None:
+    upload = DirectUpload(api, size=len(DIGITS))
+    url = upload.url(1)
+    response = upload.put(url, DIGITS + b"!")
+    if url.startswith(api.base):
+        members = problem(response, 413)
+        assert (members["title"], members["limit"]) == ("More than announced", len(DIGITS))
+        assert upload.parts() == []
+    else:
+        # Storage takes what it gets, so only the end shows.
+        problem(upload.complete(upload.parts()), 422)
+    assert upload.complete([upload.send(1, DIGITS)]).status_code == 200
+
+
 def test_a_token_is_asked_for_but_for_the_parts(api: Api) -> None:
     api.configure("SHARE_API_TOKEN", "a-token-of-sixteen-characters")
     body = b'{"filename": "x"}'

@@ -136,8 +136,8 @@ class InterposedStore:
     ) -> str:
         return self.store.signed_url(key, expires_in, disposition=disposition, content_type=content_type, range=range)
 
-    def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
-        writer = self.call("writer", key, lambda: self.store.part_writer(key, upload_id, number))
+    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
+        writer = self.call("writer", key, lambda: self.store.part_writer(key, upload_id, number, limit))
         return _PartWriter(self, key, writer)
 
     def check(self) -> None:

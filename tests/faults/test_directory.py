@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from tests.faults.interposed import InterposedStore
 from tests.wire.server import Server
 
 MIB = 1024 * 1024
+JSON = {"Content-Type": "application/json"}
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, as root alone may")
 
 
@@ -55,27 +55,6 @@ def test_a_full_disk_is_no_fault_of_the_client(on_small: Faulty) -> None:  # C16
     made = api.upload()
     assert api.download(made["file_id"]).content == DIGITS
     assert api.count(made["file_id"]) == 1
-
-
-@ROOT_ONLY
-def test_a_disk_that_is_full_to_the_last_byte_loses_nothing(on_small: Faulty, small: Path) -> None:  # C161
-    api = on_small.api
-    made = api.upload()
-    ballast = os.open(small / "ballast", os.O_WRONLY | os.O_CREAT)
-    with contextlib.suppress(OSError):
-        while True:
-            os.write(ballast, bytes(4096))
-    os.close(ballast)
-    problem(api.post(form(file_part(DIGITS))), 507)
-    # It cannot be counted, so it is not handed out.
-    assert problem(api.download(made["file_id"]), 507)["title"] == "Storage full"
-    assert api.count(made["file_id"]) == 0
-    (small / "ballast").unlink()
-    assert api.download(made["file_id"]).content == DIGITS
-    assert api.count(made["file_id"]) == 1
-    assert set(api.listing()) == {made["file_id"]}
-    on_small.settle()
-    assert on_small.kept() == {made["file_id"]}
 
 
 @ROOT_ONLY
@@ -224,7 +203,7 @@ def test_what_is_no_file_of_ours_spoils_one_file_only(  # C165, C166, C167, C171
     assert api.upload()["file_size"] == 10
 
 
-def test_nothing_is_written_through_a_link(faulty: Faulty, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, tmp_path: Path) -> None:  # C168
     api = faulty.api
     made = api.upload()
     outside = tmp_path / "outside"
@@ -232,12 +211,54 @@ def test_nothing_is_written_through_a_link(faulty: Faulty, tmp_path: Path) -> No
     record.rename(outside)
     record.symlink_to(outside)
     before = outside.read_bytes()
-    assert api.download(made["file_id"]).content == DIGITS
-    assert api.count(made["file_id"]) == 1
-    assert outside.read_bytes() == before
+    problem(api.download(made["file_id"]), 404)
     owner = {"X-Delete-Token": made["delete_token"]}
-    assert api.request("DELETE", f"/file/{made['file_id']}", owner).status_code == 204
+    problem(api.request("DELETE", f"/file/{made['file_id']}", owner), 404)
+    assert api.listing() == {}
+    faulty.settle()
     assert outside.read_bytes() == before
+
+
+@pytest.mark.parametrize("folder", ["metadata", "files", "metadata/{}", "files/{}"])
+def test_a_link_in_the_place_of_a_folder_is_never_followed(faulty: Faulty, tmp_path: Path, folder: str) -> None:  # C168
+    api, data = faulty.api, tmp_path / "data"
+    made = api.upload()
+    owner = {"X-Delete-Token": made["delete_token"]}
+    linked = data / folder.format(made["file_id"][:2])
+    outside = tmp_path / "outside"
+    linked.rename(outside)
+    linked.symlink_to(outside)
+    before = contents(outside)
+    assert api.download(made["file_id"]).status_code in (404, 500)
+    assert api.request("PATCH", f"/file/{made['file_id']}", owner | JSON, b'{"max_downloads": 5}').status_code in (
+        200,
+        404,
+    )
+    if folder.startswith("metadata"):
+        assert api.listing() == {}
+    assert api.request("DELETE", f"/file/{made['file_id']}", owner).status_code in (204, 404)
+    Sweep(faulty.shares()).run()
+    assert contents(outside) == before
+    if "{}" not in folder:
+        problem(api.post(form(file_part(DIGITS))), 503)
+        assert contents(outside) == before
+    linked.unlink()
+    outside.rename(linked)
+    assert api.upload()["file_size"] == 10
+
+
+def test_the_data_directory_may_be_a_link_itself(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").symlink_to("elsewhere")
+    store = LocalStore(tmp_path / "data")
+    etag = store.put("metadata/ab/one.json", b"one")
+    assert store.read("metadata/ab/one.json") == (b"one", etag)
+    assert list(store.list("metadata/")) == ["metadata/ab/one.json"]
+    assert (tmp_path / "elsewhere" / "metadata" / "ab" / "one.json").is_file()
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_junk_anywhere_is_left_alone(faulty: Faulty, tmp_path: Path) -> None:  # C171

@@ -12,7 +12,7 @@ import pytest
 
 from shared.options import Options
 from shared.sharing import Record, Shares
-from shared.storage.local import LOCKS, LocalStore
+from shared.storage.local import LOCKS, SPARES, LocalStore
 from shared.storage.objects import ANYTHING, Condition, ObjectStore, Part, Piece, Slice, Writer
 from tests.storage.faults import FaultyStore
 
@@ -136,8 +136,8 @@ def download(shares: Shares, file_id: str) -> bytes:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file of a data directory but its locks, staged ones too."""
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and LOCKS not in path.parts]
+    """Every file of a data directory but its locks and spares, staged ones too."""
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and not {LOCKS, SPARES} & {*path.parts}]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads, StillUploading
-from shared.errors import FileTooLarge, InvalidValue, StorageUnavailable, UnknownFile
+from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads, PartUpload, StillUploading
+from shared.errors import FileTooLarge, InvalidValue, MoreThanAnnounced, StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.blobs import blob_key
@@ -141,7 +141,7 @@ def test_a_part_that_comes_after_the_end_leaves_nothing(uploads: DirectUploads, 
 def test_a_part_finds_no_place_only_because_its_upload_is_over(
     uploads: DirectUploads, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def vanished(*_paths: object) -> None:
+    def vanished(*_paths: object, **_place: object) -> None:
         raise FileNotFoundError
 
     ended, going_on = start(uploads), start(uploads)
@@ -171,6 +171,49 @@ def test_all_parts_together_are_bounded(uploads: DirectUploads) -> None:
     part.abort()
     # In place of the first there is room for as much.
     send(uploads, record, 1, bytes(MAX_FILE_SIZE))
+
+
+@pytest.mark.parametrize("announced", [None, MAX_FILE_SIZE - 100])
+def test_parts_that_arrive_together_are_bounded_together(
+    shares: Shares, uploads: DirectUploads, clock: Clock, store: WatchedStore, announced: int | None
+) -> None:
+    """None sees the others when it begins, and each fits by itself; some come through other processes."""
+    record = start(uploads, announced)
+    assert record.upload_id is not None
+    each = (DirectUploads(shares_over(LocalStore(store.store.root), clock)) for _ in range(6))  # type: ignore[attr-defined]
+    parts = [uploads.begin_part(record.file_id, record.upload_id, number) for number, uploads in enumerate(each, 1)]
+    for part in parts:
+        part.write(bytes(MAX_FILE_SIZE // 2 - 60))
+
+    def finish(part: PartUpload) -> bool:
+        try:
+            part.finish()
+        except FileTooLarge:
+            part.abort()
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        taken = list(pool.map(finish, parts))
+    assert taken.count(True) == 2
+    assert len(uploads.parts(record.file_id, record.upload_id)) == 2
+
+
+def test_a_part_must_fit_into_the_size_announced(uploads: DirectUploads, root: Path) -> None:
+    record = start(uploads, size=10)
+    assert record.upload_id is not None
+    first = send(uploads, record, 1, b"hello")
+    before = of_files(root)
+    # Whether its sender says how long it is or not.
+    with pytest.raises(MoreThanAnnounced) as refused:
+        uploads.begin_part(record.file_id, record.upload_id, 2, size=6)
+    assert refused.value.limit == 10
+    part = uploads.begin_part(record.file_id, record.upload_id, 2)
+    with pytest.raises(MoreThanAnnounced):
+        part.write(b"six...")
+    part.abort()
+    assert of_files(root) == before
+    assert first[0] == 1
 
 
 def test_a_part_that_is_given_up_leaves_the_earlier_one(shares: Shares, uploads: DirectUploads) -> None:

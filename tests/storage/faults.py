@@ -137,5 +137,5 @@ class FaultyStore:
     ) -> str:
         return self.store.signed_url(key, expires_in, disposition=disposition, content_type=content_type, range=range)
 
-    def part_writer(self, key: str, upload_id: str, number: int) -> PartWriter:
-        return self.store.part_writer(key, upload_id, number)
+    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
+        return self.store.part_writer(key, upload_id, number, limit)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from shared.errors import ShareError, StorageFull, StorageUnavailable
-from shared.storage.local import LOCKS, STAGING, WRITEBACK_SIZE, LocalStore
+from shared.storage.local import LOCKS, SPARES, STAGING, LocalStore
+from shared.storage.local_writers import WRITEBACK_SIZE
 from shared.storage.objects import ABSENT, Changed, Matches, NotFound, Writer
 from shared.storage.records import Records, record_key
 from tests.storage.samples import FILE_ID, NOW, record
@@ -26,9 +27,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def files(store: LocalStore) -> list[str]:
-    """Everything in the directory but its locks."""
+    """Everything in the directory but its locks and spares."""
     paths = (path.relative_to(store.root) for path in store.root.rglob("*") if path.is_file())
-    return sorted(path.as_posix() for path in paths if path.parts[0] != LOCKS)
+    return sorted(path.as_posix() for path in paths if path.parts[0] not in (LOCKS, SPARES))
 
 
 def staged(store: LocalStore) -> list[Path]:
@@ -40,10 +41,10 @@ def failing(function: str, number: int, applies: Callable[[Any], bool] = lambda 
     """Calls of a function of `os` fail with this error number, where `applies` to their first argument."""
     working = getattr(os, function)
 
-    def call(first: Any, *others: Any) -> Any:
+    def call(first: Any, *others: Any, **named: Any) -> Any:
         if applies(first):
             raise OSError(number, os.strerror(number))
-        return working(first, *others)
+        return working(first, *others, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, function, call)
@@ -234,9 +235,9 @@ def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(  # 
         steps.append("sync directory" if is_directory(file) else "sync file")
         synced(file)
 
-    def replace(source: str, target: str) -> None:
+    def replace(source: str, target: str, **place: int) -> None:
         steps.append("rename")
-        replaced(source, target)
+        replaced(source, target, **place)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
@@ -266,7 +267,8 @@ def test_the_disk_is_given_a_large_file_while_it_is_written(
 def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: LocalStore) -> None:  # C165
     directory.put(KEY, b"old")
     crash = (
-        "import os, pathlib, sys; from shared.storage.local import LocalStore; os.replace = lambda *_: os._exit(7);"
+        "import os, pathlib, sys; from shared.storage.local import LocalStore\n"
+        "os.replace = lambda *_, **__: os._exit(7)\n"
         f"LocalStore(pathlib.Path(sys.argv[1])).put({KEY!r}, b'new')"
     )
     run = subprocess.run([sys.executable, "-c", crash, str(directory.root)], cwd=ROOT, check=False, timeout=60)
@@ -312,11 +314,11 @@ def test_a_put_that_has_compared_does_not_bring_a_deleted_object_back(  # C117
     deletion = threading.Thread(target=directory.delete, args=[KEY])
     replaced = os.replace
 
-    def replace(source: str, target: str) -> None:
+    def replace(source: str, target: str, **place: int) -> None:
         deletion.start()
         # It cannot come in between; a delete that could would be through long before this gives up.
         deletion.join(timeout=0.2)
-        replaced(source, target)
+        replaced(source, target, **place)
 
     monkeypatch.setattr(os, "replace", replace)
     directory.put(KEY, b"new", Matches(etag))

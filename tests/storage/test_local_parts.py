@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage import local
+from shared.storage import local_writers
 from shared.storage.local import STAGING, LocalStore
 from shared.storage.objects import Changed, NotFound, Part, Piece, Slice
 from tests.storage.samples import drain, pattern
@@ -29,7 +29,7 @@ COMPOSED = b"head" + DATA[1:] + b"."
 @pytest.fixture
 def store(directory: LocalStore, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
     """With one object, which takes several looks at the space that is left to copy."""
-    monkeypatch.setattr(local, "COPY_SIZE", 100_000)
+    monkeypatch.setattr(local_writers, "COPY_SIZE", 100_000)
     directory.put(RAW, DATA)
     return directory
 
@@ -95,14 +95,14 @@ def test_nothing_is_put_together_in_the_space_that_is_to_stay_free(store: LocalS
     with pytest.raises(StorageFull):
         full.compose(BLOB, PIECES)
     with pytest.raises(StorageFull):
-        full.part_writer(RAW, "1", 1)
+        full.part_writer(RAW, "1", 1, 10**9)
     with pytest.raises(NotFound):
         store.stat(BLOB)
     assert staged(store) == []
 
 
 def test_parts_are_for_the_owner_only(store: LocalStore) -> None:
-    writer = store.part_writer(RAW, "1", 12)
+    writer = store.part_writer(RAW, "1", 12, 10**9)
     writer.write(b"one")
     writer.commit()
     store.compose(BLOB, PIECES)
@@ -123,9 +123,9 @@ def test_what_is_put_together_is_synced_before_it_gets_its_name(
         steps.append("directory" if stat.S_ISDIR(os.fstat(file).st_mode) else "file")
         fsync(file)
 
-    def replaced(source: str, target: str) -> None:
+    def replaced(source: str, target: str, **place: int) -> None:
         steps.append("rename")
-        replace(source, target)
+        replace(source, target, **place)
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
@@ -137,7 +137,7 @@ def test_of_two_who_finish_at_once_both_are_told_of_the_same_parts(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = store.start_parts(RAW)
-    parts = [store.part_writer(RAW, upload_id, number).commit() for number in (1, 2)]
+    parts = [store.part_writer(RAW, upload_id, number, 10**9).commit() for number in (1, 2)]
     list_parts = LocalStore.list_parts
 
     def late(self: LocalStore, key: str, upload_id: str) -> Sequence[Part]:
@@ -152,8 +152,8 @@ def test_of_two_who_finish_at_once_both_are_told_of_the_same_parts(
 def test_a_part_may_come_while_its_upload_is_forgotten(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = store.start_parts(RAW)
     for number in (1, 2):
-        store.part_writer(RAW, upload_id, number).commit()
-    late = store.part_writer(RAW, upload_id, 3)
+        store.part_writer(RAW, upload_id, number, 10**9).commit()
+    late = store.part_writer(RAW, upload_id, 3, 10**9)
     rmdir = os.rmdir
 
     def remove(*arguments: Any, **named: Any) -> None:
@@ -173,7 +173,7 @@ def test_a_part_may_come_while_its_upload_is_forgotten(store: LocalStore, monkey
 def test_an_upload_may_be_forgotten_twice_at_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = store.start_parts(RAW)
     for number in (1, 2):
-        store.part_writer(RAW, upload_id, number).commit()
+        store.part_writer(RAW, upload_id, number, 10**9).commit()
     unlink = os.unlink
 
     def remove(*arguments: Any, **named: Any) -> None:
@@ -191,7 +191,7 @@ def test_parts_that_a_crash_left_half_forgotten_are_discarded(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = store.start_parts(RAW)
-    store.part_writer(RAW, upload_id, 1).commit()
+    store.part_writer(RAW, upload_id, 1, 10**9).commit()
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr(os, "unlink", lambda *_, **__: _end())
         store.abort_parts(RAW, upload_id)

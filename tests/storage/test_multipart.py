@@ -55,7 +55,7 @@ class Sender:
             answer = self._http.put(url, content=data)
             assert answer.status_code == 200, answer.text
             return Part(number, len(data), answer.headers["ETag"].strip('"'))
-        writer = self._store.part_writer(KEY, self._upload_id, number)
+        writer = self._store.part_writer(KEY, self._upload_id, number, 10**9)
         for start in range(0, len(data), MIB):
             writer.write(data[start : start + MIB])
         part = writer.commit()
@@ -113,7 +113,7 @@ def test_an_upload_may_be_finished_again(store: ObjectStore, sender: Sender, upl
 
 
 def test_a_part_replaced_after_the_end_is_noticed(directory: LocalStore) -> None:
-    first, second = directory.part_writer(KEY, "1", 1), directory.part_writer(KEY, "1", 1)
+    first, second = directory.part_writer(KEY, "1", 1, 10**9), directory.part_writer(KEY, "1", 1, 10**9)
     first.write(b"one")
     second.write(b"two")
     slices = directory.finish_parts(KEY, "1", [first.commit()])
@@ -123,11 +123,11 @@ def test_a_part_replaced_after_the_end_is_noticed(directory: LocalStore) -> None
 
 
 def test_a_finished_upload_takes_no_parts_and_keeps_those_it_has(directory: LocalStore) -> None:
-    writer = directory.part_writer(KEY, "1", 1)
+    writer = directory.part_writer(KEY, "1", 1, 10**9)
     writer.write(b"one")
     slices = directory.finish_parts(KEY, "1", [writer.commit()])
     with pytest.raises(NotFound):
-        directory.part_writer(KEY, "1", 2)
+        directory.part_writer(KEY, "1", 2, 10**9)
     with pytest.raises(NotFound):
         directory.list_parts(KEY, "1")
     # As on S3, whatever is named then.
@@ -182,7 +182,7 @@ def test_an_upload_without_parts_has_none(store: ObjectStore, upload_id: str) ->
 
 def test_the_parts_of_a_directory_go_after_the_end_too(directory: LocalStore) -> None:
     upload_id = directory.start_parts(KEY)
-    writer = directory.part_writer(KEY, upload_id, 1)
+    writer = directory.part_writer(KEY, upload_id, 1, 10**9)
     writer.write(b"one")
     slices = directory.finish_parts(KEY, upload_id, [writer.commit()])
     directory.compose(WHOLE, slices)
@@ -190,7 +190,7 @@ def test_the_parts_of_a_directory_go_after_the_end_too(directory: LocalStore) ->
     assert list(directory.list("raw/")) == []
     assert list((directory.root / "raw").iterdir()) == []
     # The directory that went is made again.
-    writer = directory.part_writer(KEY, upload_id, 1)
+    writer = directory.part_writer(KEY, upload_id, 1, 10**9)
     writer.write(b"two")
     assert list(directory.list_parts(KEY, upload_id)) == []
     assert [writer.commit()] == directory.list_parts(KEY, upload_id)
@@ -198,10 +198,10 @@ def test_the_parts_of_a_directory_go_after_the_end_too(directory: LocalStore) ->
 
 def test_a_part_given_up_leaves_the_one_before(directory: LocalStore) -> None:
     upload_id = directory.start_parts(KEY)
-    writer = directory.part_writer(KEY, upload_id, 1)
+    writer = directory.part_writer(KEY, upload_id, 1, 10**9)
     writer.write(b"one")
     part = writer.commit()
-    writer = directory.part_writer(KEY, upload_id, 1)
+    writer = directory.part_writer(KEY, upload_id, 1, 10**9)
     writer.write(b"two")
     writer.abort()
     writer.abort()

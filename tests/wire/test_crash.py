@@ -23,7 +23,7 @@ import pytest
 
 from shared.scrub import scrub
 from shared.sharing import Shares
-from shared.storage.local import LOCKS, STAGING, LocalStore
+from shared.storage.local import LOCKS, SPARES, STAGING, LocalStore
 from shared.sweeping import Sweep
 from tests.wire.server import ROOT, WITHIN, until
 
@@ -253,4 +253,4 @@ def test_a_server_killed_at_random_moments_keeps_its_word(tmp_path: Path, seed: 
     for hours in SWEEPS:
         Sweep(advanced(data, LONG // HOUR + hours)).run()
     assert ids_in(data, "expiries") == {"merge"}
-    assert {path.name for path in data.iterdir()} == {"files", "metadata", "expiries", "secret", STAGING, LOCKS}
+    assert {path.name for path in data.iterdir()} == {"files", "metadata", "expiries", "secret", STAGING, LOCKS, SPARES}

@@ -1,0 +1,274 @@
+"""A data directory below its objects: staged files, locks, spares, and names that outlive a power cut.
+
+Its own folders begin with a dot and hold nothing that lasts: they are made anew should somebody remove them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from shared.errors import StorageFull, StorageUnavailable
+from shared.storage.filesystem import MISSING, is_full, open_folder, sync_directory, write_all
+from shared.storage.spares import Spares
+
+STAGING = ".staging"
+LOCKS = ".locks"
+LOCK_COUNT = 256
+
+T = TypeVar("T")
+
+
+def segments_of(key: str) -> list[str]:
+    """The names of the folders and the file that a key stands for. Raises `ValueError` for what is no key of ours."""
+    segments = key.split("/")
+    if not key.isascii() or any(segment in ("", ".", "..") or segment.startswith(".") for segment in segments):
+        raise ValueError("not a key of this project")
+    return segments
+
+
+class DataDirectory:
+    """The directory `root`, which is made if need be. Its methods raise `OSError`, if nothing else is said."""
+
+    def __init__(self, root: str, min_free_space: int) -> None:
+        self.root = root
+        self._min_free_space = min_free_space
+        self._durable: set[str] = set()
+        self._spares = Spares(root)
+        _make_root(root)
+        for name in (STAGING, LOCKS):
+            self._make_own(name)
+        self._spares.mend()
+
+    def check(self) -> None:
+        """Raises `StorageUnavailable` too."""
+        if not self._is_writable():
+            self._make_own(STAGING)
+            if not self._is_writable():
+                raise StorageUnavailable(f"{self.root} cannot be written to")
+
+    def require_space(self) -> None:
+        """Raise `StorageFull` once less than the configured space is free."""
+        if self._min_free_space <= 0:
+            return
+        space = os.statvfs(self.root)
+        if space.f_bavail * space.f_frsize < self._min_free_space:
+            raise StorageFull
+
+    def begin_file(self) -> tuple[str, int]:
+        """Begin a file of any size: its path and a descriptor. Only once all spares are there, as uploads fill disks.
+
+        Raises `StorageFull` too.
+        """
+        self.require_space()
+        self._spares.fill()
+        return self._new_staged()
+
+    def put(self, segments: Sequence[str], data: bytes) -> None:
+        """Make a small file durable under its name, in place of what is there, with spares if there is no room."""
+        try:
+            self.publish(self._stage(data, self._new_staged), segments)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            with self._spares.in_use():
+                self.publish(self._stage(data, self._spare_staged), segments)
+
+    def publish(self, staged: str, segments: Sequence[str]) -> None:
+        """Rename a synced file into place and make the new name durable. Raises `StorageUnavailable` too."""
+        try:
+            folder = self._open_target(segments[:-1])
+        except BaseException:
+            remove_staged(staged)
+            raise
+        try:
+            try:
+                os.replace(staged, segments[-1], dst_dir_fd=folder)
+            except BaseException:
+                remove_staged(staged)
+                raise
+            try:
+                os.fsync(folder)
+            except OSError as error:
+                # Whatever the reason, the object is there now, so nobody must hear that there was no room for it.
+                raise StorageUnavailable(str(error)) from error
+        finally:
+            os.close(folder)
+
+    def remove(self, segments: Sequence[str]) -> None:
+        """Remove a file, durably. Raises `FileNotFoundError` and the like if it is not there."""
+        folder = open_folder(self.root, segments[:-1])
+        try:
+            os.unlink(segments[-1], dir_fd=folder)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        # Before others take what was freed.
+        self._spares.refill()
+
+    def holds(self, segments: Sequence[str]) -> bool:
+        """Whether there is anything of this name."""
+        try:
+            folder = open_folder(self.root, segments[:-1])
+        except MISSING:
+            return False
+        try:
+            os.stat(segments[-1], dir_fd=folder, follow_symlinks=False)
+        except MISSING:
+            return False
+        else:
+            return True
+        finally:
+            os.close(folder)
+
+    def remove_folder(self, segments: Sequence[str]) -> str:
+        """Move a folder out of the way, durably, and return its new path. Raises `FileNotFoundError` and the like."""
+        self._durable.discard("/".join(segments))
+        path = self._new_staged_path()
+        above = open_folder(self.root, segments[:-1])
+        try:
+            self._in_own(STAGING, lambda: os.rename(segments[-1], path, src_dir_fd=above))
+            os.fsync(above)
+        finally:
+            os.close(above)
+        return path
+
+    def mend_spares(self) -> None:
+        """Make spares that are missing, as far as there is room."""
+        self._spares.mend()
+
+    @contextlib.contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Keep all others who lock this key out, in this process and in others of this machine."""
+        # flock belongs to the open file, so a file opened per use also keeps threads of one process apart. The files
+        # are never removed: unlinking one that somebody waits for would let two hold "the same" lock.
+        path = f"{self.root}/{LOCKS}/{zlib.crc32(key.encode()) % LOCK_COUNT:03}"
+        while True:
+            file = self._open_lock(path)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                # Should somebody else have removed it, those who come now lock another.
+                if _is_at(file, path):
+                    yield
+                    return
+            finally:
+                os.close(file)
+
+    def _is_writable(self) -> bool:
+        return os.access(f"{self.root}/{STAGING}", os.W_OK | os.X_OK)
+
+    def _make_own(self, name: str) -> None:
+        root = open_folder(self.root, ())
+        try:
+            self._spares.make_folder(name, root)
+        finally:
+            os.close(root)
+
+    def _in_own(self, name: str, work: Callable[[], T]) -> T:
+        """Do something that needs one of our own folders, which may have to be made anew."""
+        try:
+            return work()
+        except FileNotFoundError:
+            self._make_own(name)
+            return work()
+
+    def _open_lock(self, path: str) -> int:
+        def open_it() -> int:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+        try:
+            return self._in_own(LOCKS, open_it)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # No inode is left, so a spare file becomes the lock. Others who find none come here too, and see it.
+            with self._spares.in_use():
+                if not os.path.exists(path):
+                    self._spares.take(path)
+            return open_it()
+
+    def _stage(self, data: bytes, begin: Callable[[], tuple[str, int]]) -> str:
+        path, file = begin()
+        try:
+            try:
+                write_all(file, data)
+                os.ftruncate(file, len(data))
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except BaseException:
+            remove_staged(path)
+            raise
+        return path
+
+    def _new_staged_path(self) -> str:
+        return f"{self.root}/{STAGING}/{secrets.token_hex(16)}"
+
+    def _new_staged(self) -> tuple[str, int]:
+        path = self._new_staged_path()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return path, self._in_own(STAGING, lambda: os.open(path, flags, 0o600))
+
+    def _spare_staged(self) -> tuple[str, int]:
+        path = self._new_staged_path()
+        self._spares.take(path)
+        return path, os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+
+    def _open_target(self, segments: Sequence[str]) -> int:
+        """Open the folder of a file that is about to be published, having made it."""
+        try:
+            self._make_folder(segments)
+            return open_folder(self.root, segments)
+        except FileNotFoundError:
+            # Somebody has tidied away a folder that was empty, and that we remember as made.
+            self._durable.clear()
+            self._make_folder(segments)
+            return open_folder(self.root, segments)
+
+    def _make_folder(self, segments: Sequence[str]) -> None:
+        """Make a folder and those above it, and make their names durable.
+
+        Another process may have made one without having synced its parent yet, so the first use in each process syncs.
+        """
+        path = "/".join(segments)
+        if not segments or path in self._durable:
+            return
+        self._make_folder(segments[:-1])
+        above = open_folder(self.root, segments[:-1])
+        try:
+            self._spares.make_folder(segments[-1], above)
+            os.fsync(above)
+        finally:
+            os.close(above)
+        self._durable.add(path)
+
+
+def remove_staged(path: str) -> None:
+    """Remove a staged file that was given up."""
+    # Somebody may have emptied the folder.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _is_at(file: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _make_root(path: str) -> None:
+    """Make the data directory and those above it, and make their names durable."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        _make_root(parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    # Another process may have made it and not synced it yet. Where we may not read, we have made nothing.
+    with contextlib.suppress(PermissionError):
+        sync_directory(parent)

@@ -1,0 +1,194 @@
+"""Readers and writers of objects that are files of a data directory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+
+from shared.storage.data_directory import DataDirectory, segments_of
+from shared.storage.filesystem import (
+    MISSING,
+    begin_writeback,
+    copy_range,
+    open_file,
+    open_folder,
+    read_cached,
+    translated,
+    write_all,
+)
+from shared.storage.objects import Changed, Info, Part, RangeNotSatisfiable, Slice, TooLarge
+
+log = logging.getLogger(__name__)
+
+# What is copied between two looks at the space that is left.
+COPY_SIZE = 64 * 1024 * 1024
+# What is written before the disk is given it: enough for few requests to it, and little to wait for in the end.
+WRITEBACK_SIZE = 8 * 1024 * 1024
+
+
+class LocalReader:
+    """A `Reader` that keeps the file open, so that deleting the object does not disturb it."""
+
+    def __init__(self, file: int, size: int, start: int, stop: int) -> None:
+        self._file = file
+        self.object_size = size
+        self._position = start
+        self._stop = stop
+
+    def read(self, size: int) -> bytes:
+        with translated():
+            data = os.pread(self._file, min(size, self._stop - self._position), self._position)
+        self._position += len(data)
+        return data
+
+    def read_ready(self, size: int) -> memoryview | None:
+        data = read_cached(self._file, min(size, self._stop - self._position), self._position)
+        self._position += len(data or b"")
+        return data
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class LocalWriter:
+    """A `Writer` into a staged file."""
+
+    def __init__(self, directory: DataDirectory, key: str, reserve: int) -> None:
+        self._directory = directory
+        self._key = key
+        self._reserve = reserve
+        self._size = reserve
+        self._handed_over = 0
+        with translated():
+            self._staged, self._file = directory.begin_file()
+            os.lseek(self._file, reserve, os.SEEK_SET)
+
+    def write(self, data: bytes) -> None:
+        with translated():
+            self._directory.require_space()
+            write_all(self._file, data)
+            self._grown_by(len(data))
+
+    def copy(self, source: Slice) -> None:
+        """Append a range of another object, without its bytes passing through us where the file system can do that.
+
+        Raises like `ObjectStore.compose`.
+        """
+        with translated(source.key):
+            file, status = open_file(self._directory.root, segments_of(source.key))
+        try:
+            found = info_of(status)
+            if source.etag not in (None, found.etag):
+                raise Changed(source.key)
+            if source.stop > found.size:
+                raise RangeNotSatisfiable(source.key)
+            for start in range(source.start, source.stop, COPY_SIZE):
+                stop = min(start + COPY_SIZE, source.stop)
+                with translated():
+                    self._directory.require_space()
+                    if not copy_range(file, self._file, start, stop):
+                        raise Changed(source.key)
+                    self._grown_by(stop - start)
+        finally:
+            os.close(file)
+
+    def _grown_by(self, size: int) -> None:
+        self._size += size
+        if self._size - self._handed_over >= WRITEBACK_SIZE:
+            begin_writeback(self._file, self._handed_over, self._size - self._handed_over)
+            self._handed_over = self._size
+
+    def info(self) -> Info:
+        """Size and version of what was written until now."""
+        with translated():
+            return info_of(os.fstat(self._file))
+
+    def commit(self, head: bytes = b"") -> None:
+        if len(head) != self._reserve:
+            raise ValueError("the head does not fill the bytes reserved for it")
+        with translated():
+            os.pwrite(self._file, head, 0)
+            self.sync()
+            with self._directory.locked(self._key):
+                self.publish()
+
+    def sync(self) -> None:
+        """Have all that was written on the disk, and write no more. Raises `OSError`."""
+        os.fsync(self._file)
+        self._close()
+
+    def publish(self) -> None:
+        """Give the synced file its name. Raises as `DataDirectory.publish`."""
+        self._directory.publish(self._staged, segments_of(self._key))
+
+    def abort(self) -> None:
+        self._close()
+        try:
+            os.unlink(self._staged)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            # What cannot be removed now is left to the sweep; the caller is already reporting a fault of its own.
+            log.warning("a staged file could not be removed: %s", error)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class LocalPartWriter:
+    """A `PartWriter` into a staged file. All parts in `folder` together may have `limit` bytes."""
+
+    def __init__(self, directory: DataDirectory, folder: str, number: int, limit: int) -> None:
+        self._directory = directory
+        self._folder = folder
+        self._number = number
+        self._limit = limit
+        self._writer = LocalWriter(directory, f"{folder}/{number}", 0)
+        self.write = self._writer.write
+        self.abort = self._writer.abort
+
+    def commit(self) -> Part:
+        part = part_of(self._number, self._writer.info())
+        with translated():
+            self._writer.sync()
+            # Others may arrive at the same time, and here one comes after another.
+            with self._directory.locked(self._folder):
+                others = stored_parts(self._directory, self._folder)
+                if part.size + sum(other.size for other in others if other.number != self._number) > self._limit:
+                    raise TooLarge(self._folder)
+                self._writer.publish()
+        return part
+
+
+def stored_parts(directory: DataDirectory, folder: str) -> list[Part]:
+    """The parts in a folder, by number. Raises `OSError`."""
+    try:
+        opened = open_folder(directory.root, segments_of(folder))
+    except MISSING:
+        return []
+    try:
+        with os.scandir(opened) as entries:
+            numbered = [entry for entry in entries if entry.name.isdecimal() and entry.is_file(follow_symlinks=False)]
+            parts = []
+            for entry in numbered:
+                # The upload may be aborted meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    parts.append(part_of(int(entry.name), info_of(entry.stat(follow_symlinks=False))))
+    finally:
+        os.close(opened)
+    return sorted(parts, key=lambda part: part.number)
+
+
+def info_of(found: os.stat_result) -> Info:
+    """Size and version of a file."""
+    # Reads no bytes. Every write makes another file, so a version that shares the number has another time.
+    return Info(found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}")
+
+
+def part_of(number: int, found: Info) -> Part:
+    return Part(number, found.size, found.etag)
