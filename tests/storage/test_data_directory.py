@@ -1,0 +1,109 @@
+"""What a data directory keeps for itself: made anew when it vanishes, and names that outlive a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from shared.errors import StorageUnavailable
+from shared.storage.data_directory import LOCKS, STAGING
+from shared.storage.local import LocalStore
+from shared.storage.objects import Changed, Matches, NotFound
+from shared.storage.spares import FILES, FOLDERS, SPARE_SIZE, SPARES
+
+KEY = "metadata/ab/one.json"
+
+
+def write(store: LocalStore, key: str, data: bytes) -> None:
+    writer = store.writer(key)
+    writer.write(data)
+    writer.commit()
+
+
+@pytest.mark.parametrize("names", [[STAGING], [LOCKS], [SPARES], [STAGING, LOCKS, SPARES]])
+def test_folders_of_its_own_are_made_anew_under_a_running_server(directory: LocalStore, names: list[str]) -> None:
+    etag = directory.put(KEY, b"old")
+    for name in names:
+        shutil.rmtree(directory.root / name)
+    directory.check()
+    etag = directory.put(KEY, b"new", Matches(etag))
+    with pytest.raises(Changed):
+        directory.put(KEY, b"newer", Matches("other"))
+    write(directory, "files/ab/two", b"two")
+    assert directory.read(KEY) == (b"new", etag)
+    assert directory.read("files/ab/two")[0] == b"two"
+    directory.delete(KEY)
+    assert {path.name for path in directory.root.iterdir() if path.name.startswith(".")} == {STAGING, LOCKS, SPARES}
+    assert {path.name for path in (directory.root / SPARES).iterdir()} == {*FILES, *FOLDERS}
+
+
+def test_a_lock_that_vanished_while_somebody_waited_for_it_is_taken_anew(directory: LocalStore) -> None:
+    inside: list[str] = []
+    kept = directory._directory
+
+    def second() -> None:
+        with kept.locked(KEY):
+            inside.append("second")
+
+    waiting = threading.Thread(target=second)
+    with kept.locked(KEY):
+        waiting.start()
+        # It cannot come in meanwhile; one that could would be through long before this gives up.
+        waiting.join(timeout=0.2)
+        shutil.rmtree(directory.root / LOCKS)
+        inside.append("first")
+    waiting.join(timeout=60)
+    assert inside == ["first", "second"]
+    # The lock that it held was the one that others find.
+    assert len(list((directory.root / LOCKS).iterdir())) == 1
+
+
+def test_what_a_crash_left_of_a_spare_file_is_replaced(directory: LocalStore) -> None:
+    os.truncate(directory.root / SPARES / FILES[3], 100)
+    LocalStore(directory.root)
+    sizes = {(directory.root / SPARES / name).stat().st_size for name in FILES}
+    assert sizes == {SPARE_SIZE}
+
+
+def test_the_name_of_the_directory_and_of_those_above_it_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    fsync = os.fsync
+
+    def note(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            synced.update(str(path) for path in (tmp_path, tmp_path / "a", tmp_path / "a" / "b") if _is(path, file))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    LocalStore(tmp_path / "a" / "b" / "data")
+    assert synced == {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")}
+
+
+def _is(path: Path, file: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file))
+    return False
+
+
+@pytest.mark.parametrize("folder", ["metadata", "metadata/ab"])
+def test_no_link_in_the_place_of_a_folder_is_followed(directory: LocalStore, tmp_path: Path, folder: str) -> None:
+    directory.put(KEY, b"old")
+    (directory.root / folder).rename(tmp_path / "outside")
+    (directory.root / folder).symlink_to(tmp_path / "outside")
+    before = {path: path.read_bytes() for path in (tmp_path / "outside").rglob("*") if path.is_file()}
+    for use in (directory.read, directory.open, directory.stat):
+        with pytest.raises(NotFound):
+            use(KEY)
+    assert list(directory.list("metadata/")) == []
+    directory.delete(KEY)
+    with pytest.raises(StorageUnavailable):
+        directory.put(KEY, b"new")
+    assert {path: path.read_bytes() for path in (tmp_path / "outside").rglob("*") if path.is_file()} == before
