@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +18,7 @@ from shared.http.guard import PASSWORD
 from shared.http.headers import content_disposition, http_date, joined, repr_digest
 from shared.http.models import problems
 from shared.http.problems import Problem
-from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide
+from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide, strong_tags
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse, in_thread
 from shared.http.tags import Tags
@@ -24,17 +26,24 @@ from shared.sharing import Record, Shares, Stored, is_used_up
 
 router = tagged_router("Files")
 
+# Last-Modified must not be later than Date (RFC 9110 §8.8.2.1). Date is written by the server, which keeps it for a
+# second, and for longer when it is busy; and the file may have been stored by a machine whose clock is ahead.
+DATE_LAG = timedelta(seconds=5)
+PROBE_SIZE = 2  # bytes
+
 
 async def download(request: Request, file_id: str) -> Response:
     """Download a file.
 
-    Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, and ranges that
-    start later. A GET that announces itself as a prefetch is answered 503.
+    Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, ranges that start
+    later, and probes for at most the first two bytes of a longer file. A GET that announces itself as a prefetch is
+    answered 503.
 
     Where the bytes are more than one answer can hold, 307 to an address in storage that is good for some minutes; it
     counts as the answer that it stands for.
 
-    Of a file with `max_downloads`, a later range is free only if `If-Range` holds the `ETag` of a counted answer.
+    Of a file with `max_downloads`, a later range is free only if `If-Range` or `If-Match` holds the `ETag` of a counted
+    answer.
     """
     shares = shares_of(request)
     # Record, checks, count and first bytes in one go: a small file costs a single change of thread.
@@ -52,17 +61,20 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
     if not has_pass(request, shares.signing, record):
         shares.authorise(found, basic_password(request.headers))
     tags = Tags(shares.signing, record)
-    headers = _headers(record, tags.plain)
+    last_modified = min(record.created_at, shares.now()) - DATE_LAG
+    headers = _headers(record, tags.plain, last_modified)
+    asked = joined(request.headers)
     outcome = decide(
         request.method,
-        joined(request.headers),
+        asked,
         etag=tags.plain,
-        last_modified=record.created_at,
+        last_modified=last_modified,
         size=record.file_size,
         is_current=tags.is_current,
     )
-    resumes = _resumes(request, outcome, tags)
-    if is_used_up(record) and not resumes:
+    later = isinstance(outcome, Part) and outcome.start > 0
+    ticket = _ticket(asked, tags) if later else None
+    if is_used_up(record) and ticket is None:
         raise UsedUp(file_id)
     match outcome:
         case PreconditionFailed():
@@ -87,16 +99,23 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
     if request.method == "HEAD":
         shares.open(found, 0, 0).close()
         return Response(status_code=status, headers=headers)
-    if tags.capped:
-        headers["ETag"] = request.headers["if-range"] if resumes else tags.with_ticket()
-    return _send(request, shares, found, range(start, stop), not resumes, status, headers)
+    # A capped file's later ranges are free only with the ticket of a download that was counted.
+    resumes = later and (ticket is not None or not tags.capped)
+    counted = not (resumes or _is_probe(outcome, record.file_size))
+    if tags.capped and (counted or ticket is not None):
+        headers["ETag"] = ticket or tags.with_ticket()
+    return _send(request, shares, found, range(start, stop), counted, status, headers)
 
 
-def _resumes(request: Request, outcome: Outcome, tags: Tags) -> bool:
-    """Whether this continues a download that was counted: a later range, for a capped file only with its ticket."""
-    if not (isinstance(outcome, Part) and outcome.start > 0):
-        return False
-    return not tags.capped or tags.is_ticket(request.headers.get("if-range", ""))
+def _ticket(headers: Mapping[str, str], tags: Tags) -> str | None:
+    """The resume ticket of a request: most clients send it in `If-Range`, Firefox in `If-Match`."""
+    sent = (headers.get("if-range", ""), *strong_tags(headers.get("if-match", "")))
+    return next((tag for tag in sent if tags.is_ticket(tag)), None)
+
+
+def _is_probe(outcome: Outcome, size: int) -> bool:
+    """Whether this asks only what kind of file it is, as media players do before they play it."""
+    return isinstance(outcome, Part) and outcome.start == 0 and outcome.stop <= PROBE_SIZE < size
 
 
 def _send(
@@ -151,14 +170,14 @@ def _is_prefetch(request: Request) -> bool:
     return any(value.partition(";")[0].strip().lower() == "prefetch" for value in announced)
 
 
-def _headers(record: Record, etag: str) -> dict[str, str]:
+def _headers(record: Record, etag: str, last_modified: datetime) -> dict[str, str]:
     headers = {
         "Content-Type": record.content_type,
         "Content-Disposition": content_disposition(record.original_name),
         "ETag": etag,
-        "Last-Modified": http_date(record.created_at),
+        "Last-Modified": http_date(last_modified),
         "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
+        "Cache-Control": "private, no-cache, no-transform",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }

@@ -19,6 +19,8 @@ MAX_TARGET_BYTES = 8 * 1024
 DRAIN_BYTES = 16 * 1024 * 1024
 DRAIN_TIMEOUT = 2.0  # seconds
 
+_JSON = (b"application/json", b"application/problem+json")
+
 MAX_HOST_BYTES = 255
 MAX_PORT = 65535
 
@@ -96,6 +98,15 @@ def _is_address(family: socket.AddressFamily, text: str) -> bool:
     return True
 
 
+def _needs_no_store(message: Message) -> bool:
+    """Whether it begins JSON of ours, which holds counts that change: a cache would choose a lifetime by itself.
+
+    RFC 9111 §4.2.2. A stored file that happens to be JSON says what caches may do.
+    """
+    headers = dict(message.get("headers", ()))
+    return headers.get(b"content-type", b"").startswith(_JSON) and b"cache-control" not in headers
+
+
 class _Exchange:
     """One request and its answer, watched in both directions."""
 
@@ -123,6 +134,8 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _needs_no_store(message):
+            message = {**message, "headers": [*message["headers"], (b"cache-control", b"no-store")]}
         if message["type"] == "http.response.start" and not self._complete:
             # The rest of the body has no use any more, so this connection has none either.
             self._early = True

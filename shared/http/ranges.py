@@ -53,6 +53,11 @@ _ONE_RANGE = re.compile(r"(?i:bytes)=[ \t]*+(?:([0-9]++)-([0-9]*+)|-([0-9]++))[ 
 _MAX_DIGITS = 20
 
 
+def strong_tags(text: str) -> list[str]:
+    """The strong entity tags, with their quotes, that a list names; elements that are not entity tags are ignored."""
+    return [tag for prefix, tag in (match.groups() for match in _LISTED_TAG.finditer(text)) if prefix is None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Current:
     """The selected representation, as far as conditions can ask about it."""

@@ -221,6 +221,37 @@ def test_the_date_of_the_file_is_no_ticket(api: Api) -> None:
     assert_used_up(api, file_id, range="bytes=4-", if_range=date)
 
 
+def test_firefox_resumes_with_the_ticket_in_if_match(api: Api) -> None:
+    # It never sends If-Range; after a 410 or 412 it removes what it has, and the link is spent.
+    file_id = share(api, 1)
+    first = api.download(file_id, range="bytes=0-3")
+    condition = {"if_match": first.headers["etag"], "if_unmodified_since": first.headers["last-modified"]}
+    rest = api.download(file_id, range="bytes=4-", **condition)
+    assert (rest.status_code, rest.content) == (206, DIGITS[4:])
+    assert rest.headers["etag"] == first.headers["etag"]
+    assert api.count(file_id) == 1
+    assert_used_up(api, file_id, range="bytes=4-", if_match=f"W/{first.headers['etag']}")
+    assert_used_up(api, file_id, range="bytes=0-3", **condition)
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-0", "bytes=0-1"])
+def test_a_probe_for_the_first_bytes_is_no_download(api: Api, asked: str) -> None:
+    # Safari sends one before it plays anything, and a one-time link would be spent on two bytes.
+    file_id = share(api, 1)
+    for _ in range(3):
+        probe = api.download(file_id, range=asked)
+        assert (probe.status_code, probe.headers["etag"]) == (206, plain_tag(api, file_id))
+    assert api.count(file_id) == 0
+    assert api.download(file_id, range="bytes=0-2").status_code == 206
+    assert_used_up(api, file_id, range=asked)
+
+
+def test_two_bytes_that_are_the_file_are_a_download(api: Api) -> None:
+    file_id = api.upload(b"ab")["file_id"]
+    assert api.download(file_id, range="bytes=0-1").content == b"ab"
+    assert api.count(file_id) == 1
+
+
 @pytest.mark.parametrize("age", [0, TICKET_LIFETIME - 60])
 def test_a_ticket_lasts_a_day(api: Api, age: int) -> None:
     api.configure("SHARE_SECRET", SECRET)

@@ -36,7 +36,7 @@ def test_a_download_can_neither_be_shown_inline_nor_cached_by_others(api: Api) -
     assert response.headers["content-disposition"].startswith("attachment;")
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["content-security-policy"] == "sandbox; default-src 'none'"
-    assert response.headers["cache-control"] == "private, no-cache"
+    assert response.headers["cache-control"] == "private, no-cache, no-transform"
 
 
 @pytest.mark.parametrize(

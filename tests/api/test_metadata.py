@@ -147,3 +147,13 @@ def test_junk_in_storage_is_not_listed(api: Api) -> None:  # C171
     for key in ("metadata/.DS_Store", "metadata/lost+found/x", f"{record_key(file_id)}~", "metadata/zz/x.json"):
         api.objects.write(key, b"junk")
     assert list(api.listing()) == [file_id]
+
+
+def test_no_cache_keeps_what_is_said_of_a_file(api: Api) -> None:
+    # A cache may choose a lifetime for what says none (RFC 9111 §4.2.2), and would show an old count.
+    file_id = api.upload(DIGITS, "a.json", "application/json")["file_id"]
+    paths = ["/file/metadata", f"/file/metadata/{file_id}", "/health", "/openapi.json", "/no/such/path"]
+    for path in (*paths, "/file/metadata?limit=none"):
+        assert api.request("GET", path).headers.get_list("cache-control") == ["no-store"], path
+    assert api.post(b"").headers["cache-control"] == "no-store"
+    assert api.download(file_id).headers.get_list("cache-control") == ["private, no-cache, no-transform"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,13 @@ def test_a_download_that_runs_is_finished_before_the_server_stops(tmp_path: Path
         until(lambda: not server.listens())
         assert begun + len(response.read()) == size
         assert server.process.wait(WITHIN) in (0, -signal.SIGTERM)
+
+
+def test_a_new_file_was_not_modified_later_than_the_answer(server: Server) -> None:  # RFC 9110 §8.8.2.1
+    # The server keeps its Date for a second.
+    for _ in range(5):
+        file_id = server.upload([b"data"], 4)["file_id"]
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=WITHIN)) as connection:
+            connection.request("HEAD", f"/file/download/{file_id}")
+            headers = connection.getresponse().headers
+        assert parsedate_to_datetime(headers["Last-Modified"]) <= parsedate_to_datetime(headers["Date"])
