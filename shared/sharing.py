@@ -69,6 +69,8 @@ FILE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0
 # Records that a listing reads at once.
 MAX_BATCH = 1001
 
+# Without a download for so long, a hot file has become an ordinary one.
+QUIET_FOR = timedelta(hours=1)
 KEEP_USED_UP_FOR = timedelta(days=1)
 # A blob without a record is left alone for a day (see the sweep). A process that slept between the two must not
 # make a record for what may be gone.
@@ -171,7 +173,7 @@ class Shares:
         self.expiries = Expiries(store)
         self.passwords = Passwords()
         self.signing = Signing(lambda: secret or stored_secret(store), clock)
-        self._counter = Counter(self.records, clock, self._note_used_up)
+        self._counter = Counter(self.records, clock, self._note_used_up, after_widening=self._note_widened)
         self._clock = clock
 
     def now(self) -> datetime:
@@ -336,6 +338,18 @@ class Shares:
         self._counter.remove(file_id)
         self.store.delete(record_key(file_id))
 
+    def fold_if_quiet(self, file_id: str) -> None:
+        """Have the record of a file alone count again once nobody downloads it, so that reading it is cheap.
+
+        Until then the sweep looks at it again. Raises what `Records.update` raises.
+        """
+        found = self.records.get(file_id)
+        quiet_since = datetime.fromtimestamp(self._counter.last_counted(found.record), UTC)
+        if self.now() - quiet_since < QUIET_FOR:
+            self.expiries.add(file_id, self.now() + QUIET_FOR)
+        else:
+            self._counter.fold(found, may_widen=True)
+
     def remove_raw(self, file_id: str) -> None:
         """Remove the raw object of a file, and what it was to be made of."""
         self.store.abort_parts(raw_key(file_id))
@@ -449,6 +463,13 @@ class Shares:
             return expires_at
         # Counted from the upload, or a change now and then would keep it for ever.
         return min(expires_at, record.created_at + timedelta(seconds=self.lifetimes.longest))
+
+    def _note_widened(self, record: Record) -> None:
+        try:
+            self.expiries.add(record.file_id, self.now() + QUIET_FOR)
+        except (StorageFull, StorageUnavailable) as error:
+            # The download is counted. Without the entry, reading the file stays slow.
+            log.warning("file %s will be counted in cells until it goes: %s", record.file_id, error)
 
     def _note_used_up(self, record: Record) -> None:
         self.expiries.add(record.file_id, self.now() + KEEP_USED_UP_FOR)

@@ -111,6 +111,8 @@ class Sweep:
         if record.state == UPLOADING:
             expiries.add(file_id, record.created_at + UPLOAD_WITHIN)
             return
+        if record.cells > 0:
+            self._shares.fold_if_quiet(file_id)
         if not record.sealed:
             self._swept.sealed += self._uploads.seal(file_id)
         if record.raw_until is not None and record.raw_until > self._now:

@@ -49,12 +49,12 @@ class Cells:
         self._loop = loop
         self._pick = pick
 
-    def add(self, file_id: str, cells: int, downloads: int, conflicts: int | None, attempts: Attempts) -> Outcome:
-        """Count so many downloads in one of `cells` cells; give up where that meets more than so many `conflicts`.
+    def add(self, file_id: str, cells: range, downloads: int, conflicts: int | None, attempts: Attempts) -> Outcome:
+        """Count so many downloads in one of these cells; give up where that meets more than so many `conflicts`.
 
         Raises what `ConditionalWrites.apply` raises; `UnknownFile` says that the cell, and so the file, was deleted.
         """
-        key = _key(file_id, self._pick(cells))
+        key = _key(file_id, cells[self._pick(len(cells))])
         outcome = Outcome.CROWDED
         tries = 0
 
@@ -75,20 +75,25 @@ class Cells:
             return Outcome.CREATED
         return outcome
 
-    def close(self, file_id: str, cells: int) -> int:
-        """Close so many cells, and say what they hold together from now on. May be called again, and twice at once."""
+    def close(self, file_id: str, cells: range) -> int:
+        """Close these cells, and say what they hold together from now on. May be called again, and twice at once."""
 
         def close(number: int) -> int:
             key = _key(file_id, number)
             attempts = self._loop.attempts(file_id)
             return self._loop.apply(_CELL, key, _closed, self._read(key, file_id), attempts).record.count
 
-        return sum(_in_parallel(close, range(cells)))
+        return sum(_in_parallel(close, cells))
 
-    def totals(self, sizes: Mapping[str, int]) -> dict[str, int | DamagedFile]:
-        """What the cells hold of each file, given as its ID with how many cells it has; read in parallel."""
-        totals: dict[str, int | DamagedFile] = dict.fromkeys(sizes, 0)
-        keys = (_key(file_id, number) for file_id, cells in sizes.items() for number in range(cells))
+    def last_write(self, file_id: str, cells: range) -> float:
+        """When something was counted last in one of these cells, in seconds since 1970; 0 if never."""
+        stored = self._loop.store.read_many(_key(file_id, number) for number in cells)
+        return max((at for _, data in stored for _, at in _decode(file_id, data).writes), default=0.0)
+
+    def totals(self, cells: Mapping[str, range]) -> dict[str, int | DamagedFile]:
+        """What the cells hold of each file, given as its ID with the numbers of its cells; read in parallel."""
+        totals: dict[str, int | DamagedFile] = dict.fromkeys(cells, 0)
+        keys = (_key(file_id, number) for file_id, numbers in cells.items() for number in numbers)
         for key, data in self._loop.store.read_many(keys):
             file_id = _file_id(key)
             known = totals[file_id]

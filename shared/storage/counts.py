@@ -6,6 +6,9 @@ and where those conflict the counter of a file without a cap widens: its record 
 The total is the record's count and what the cells hold. Whoever reads it reads the record first, so that a cell which
 he does not know of counted nothing before he began.
 
+Reading a file with cells costs as many reads. Once it is quiet these are closed and folded into the record, which may
+name others later, with numbers of their own.
+
 A cap needs one history, the record's. Before it is set on a file with cells these are closed, and their sum is folded
 into the record by the one write that says so. Who comes to a closed cell counts in the record, which always may count.
 """
@@ -43,7 +46,8 @@ class _Batch:
 class Counter:
     """Counts downloads in the records of their files.
 
-    `before_last` is called with the record before the write that spends the last download of a cap, perhaps repeatedly.
+    `before_last` is called with the record before the write that spends the last download of a cap, perhaps repeatedly,
+    `after_widening` with the record that names cells, perhaps repeatedly; it must not raise.
     `pick` chooses one of so many cells.
     """
 
@@ -53,11 +57,13 @@ class Counter:
         clock: Callable[[], datetime],
         before_last: Callable[[Record], None],
         pick: Callable[[int], int] = random.randrange,
+        after_widening: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         self._records = records
         self._cells = Cells(records, pick)
         self._clock = clock
         self._before_last = before_last
+        self._after_widening = after_widening
         self._guard = threading.Lock()
         self._forming: dict[str, _Batch] = {}
         # A file's batches are written one after another. Files that share a lock merely wait for each other.
@@ -90,7 +96,7 @@ class Counter:
         In the place of a record is an `UnknownFile` if it was deleted meanwhile, or the `DamagedFile` of its cells.
         """
         listed = list(records)
-        widened = {record.file_id: record.cells for record in listed if record.cells > 0}
+        widened = {record.file_id: _cells(record) for record in listed if record.cells > 0}
         if not widened:
             return list(listed)
         totals = self._cells.totals(widened)
@@ -109,18 +115,31 @@ class Counter:
 
         return [total(record) for record in listed]
 
-    def fold(self, stored: Stored) -> Stored:
-        """Have the record alone count, now and for ever; the record then. Raises what `Records.update` raises."""
+    def last_counted(self, record: Record) -> float:
+        """When a download of a file with cells was counted last, as seconds since 1970. Raises `DamagedFile`."""
+        own = max((at for _, at in record.writes), default=0.0)
+        return max(own, self._cells.last_write(record.file_id, _cells(record)))
+
+    def fold(self, stored: Stored, *, may_widen: bool = False) -> Stored:
+        """Have the record alone count, for ever unless it `may_widen` again; the record then.
+
+        The cells stay, closed, for those who still come to them. Raises what `Records.update` raises.
+        """
         while stored.record.cells > 0:
             record = stored.record
-            held = self._cells.close(record.file_id, record.cells)
+            held = self._cells.close(record.file_id, _cells(record))
 
-            def fold(latest: Record, cells: int = record.cells, held: int = held) -> Record:
+            def fold(latest: Record, folded: range = _cells(record), held: int = held) -> Record:
                 if latest.state != READY:
                     raise UnknownFile(latest.file_id)
-                if latest.cells != cells:
+                if _cells(latest) != folded:
                     return latest
-                return dataclasses.replace(latest, download_count=latest.download_count + held, cells=CLOSED)
+                return dataclasses.replace(
+                    latest,
+                    download_count=latest.download_count + held,
+                    cells=0 if may_widen else CLOSED,
+                    first_cell=folded.stop,
+                )
 
             try:
                 stored = self._records.update(record.file_id, fold, stored)
@@ -184,6 +203,8 @@ class Counter:
         stored = seen
         while True:
             stored = self._records.update(file_id, add, stored, attempts)
+            if written and stored.record.cells > 0:
+                self._after_widening(stored.record)
             if written or not granted:
                 return stored, granted, written
             match self._add_to_cell(stored.record, granted, attempts):
@@ -199,7 +220,7 @@ class Counter:
     def _add_to_cell(self, record: Record, downloads: int, attempts: Attempts) -> Outcome:
         file_id = record.file_id
         conflicts = None if record.cells == CELLS[-1] else WIDEN_AGAIN_AFTER
-        outcome = self._cells.add(file_id, record.cells, downloads, conflicts, attempts)
+        outcome = self._cells.add(file_id, _cells(record), downloads, conflicts, attempts)
         if outcome is Outcome.CREATED:
             # A deletion may have looked for cells before this one was there.
             try:
@@ -210,6 +231,11 @@ class Counter:
                 self._cells.remove(file_id)
                 raise UnknownFile(file_id)
         return outcome
+
+
+def _cells(record: Record) -> range:
+    """The numbers of the cells of a file, if it has some."""
+    return range(record.first_cell, record.first_cell + max(0, record.cells))
 
 
 def _widened(record: Record) -> Record:

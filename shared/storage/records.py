@@ -55,7 +55,8 @@ class Record:
     `revision` grows by one with each write, and `writes` holds the IDs of recent ones with their time (seconds since
     1970): together they tell whether a write that got no answer is in. `unknown` keeps what a newer version stored.
 
-    Downloads are counted in `download_count` and in so many `cells`; a file with a cap has no cells, or closed ones.
+    Downloads are counted in `download_count` and in so many `cells`, whose numbers begin at `first_cell`; a file with a
+    cap has no cells, or closed ones.
     """
 
     file_id: str
@@ -71,6 +72,7 @@ class Record:
     used_up_at: datetime | None = None
     password_hash: str | None = None
     cells: int = 0
+    first_cell: int = 0
     upload_id: str | None = None
     announced_size: int | None = None
     sealed: bool = True
@@ -352,7 +354,13 @@ _TIMES = ("created_at", "expires_at", "used_up_at", "raw_until")
 # These go into headers as they are, and a line break would begin another header.
 _CONTENT_TYPE = re.compile(r"[ -~]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_DEFAULTS: dict[str, Any] = {"upload_id": None, "announced_size": None, "sealed": True, "raw_until": None}
+_DEFAULTS: dict[str, Any] = {
+    "first_cell": 0,
+    "upload_id": None,
+    "announced_size": None,
+    "sealed": True,
+    "raw_until": None,
+}
 
 
 def encode(record: Record) -> bytes:
@@ -459,6 +467,7 @@ def _record(values: Any) -> Record:
         used_up_at=moment("used_up_at", nothing),
         password_hash=take("password_hash", str, nothing),
         cells=cells,
+        first_cell=number("first_cell", 0),
         upload_id=take("upload_id", str, nothing),
         announced_size=number("announced_size", 0, nothing),
         sealed=take("sealed", bool),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from pathlib import Path
@@ -173,3 +174,56 @@ def test_a_file_with_a_damaged_cell_is_reported_and_left_out(
     with caplog.at_level(logging.ERROR):
         assert [record.file_id for record in shares.page("", 10).files] == [sound]
     assert "a counter cell cannot be read" in caplog.text
+
+
+def test_a_file_that_is_no_longer_hot_is_cheap_to_read(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+    """And becomes hot again like any other, whatever others still know of its earlier cells."""
+    file_id = hot(shares, downloads=5)
+    late = shares.find(file_id)
+    shares.expiries.add(file_id, clock.now)
+    clock.forward(HOUR + HOUR)
+    assert Sweep(shares).run().failed == 0
+    record = shares.records.get(file_id).record
+    assert (record.cells, record.first_cell, record.download_count) == (0, CELLS[1], 5)
+    store.batches = store.reads = 0
+    assert shares.describe(file_id).download_count == 5
+    assert (store.reads, store.batches) == (1, 0)
+    shares.download(late, 0, 5).close()
+    assert counted(shares, file_id) == 6
+    widen(shares, file_id)
+    for _ in range(3):
+        download(shares, file_id)
+    shares.download(late, 0, 5).close()
+    assert counted(shares, file_id) == 10
+    assert shares.change(file_id, Options(max_downloads=12), CAP).download_count == 10
+
+
+def test_a_file_that_is_still_hot_keeps_its_cells(shares: Shares, clock: Clock) -> None:
+    file_id = hot(shares, downloads=5)
+    for _ in range(4):
+        shares.expiries.add(file_id, clock.now)
+        clock.forward(HOUR + HOUR)
+        download(shares, file_id)
+        assert Sweep(shares).run().failed == 0
+        assert shares.records.get(file_id).record.cells == CELLS[1]
+    clock.forward(3 * HOUR)
+    Sweep(shares).run()
+    assert shares.records.get(file_id).record.cells == 0
+    assert counted(shares, file_id) == 9
+
+
+@pytest.mark.parametrize("steps", range(0, CELLS[1] + 4, 3))
+def test_whoever_dies_while_folding_loses_no_count(
+    shares: Shares, store: WatchedStore, clock: Clock, steps: int
+) -> None:
+    file_id = hot(shares, downloads=5)
+    clock.forward(HOUR + HOUR)
+    store.before = dies_after(len(store.changes) + steps)
+    with contextlib.suppress(ProcessEnd):
+        shares.fold_if_quiet(file_id)
+    store.before = lambda _number: None
+    assert counted(shares, file_id) == 5
+    download(shares, file_id)
+    assert counted(shares, file_id) == 6
+    shares.fold_if_quiet(file_id)
+    assert counted(shares, file_id) == 6

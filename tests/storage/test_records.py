@@ -32,6 +32,7 @@ EVERY_FIELD = dataclasses.replace(
     used_up_at=NOW + timedelta(hours=1),
     password_hash="scrypt$…",
     cells=16,
+    first_cell=16,
     upload_id="2~an-upload",
     announced_size=5,
     sealed=False,

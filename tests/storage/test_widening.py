@@ -125,7 +125,7 @@ def test_totals_stay_in_the_order_of_the_records(records: Records) -> None:
 def test_closed_cells_send_who_counts_back_to_the_record(records: Records) -> None:
     widen(records)
     count(records, 3)
-    assert Cells(records, random.randrange).close(FILE_ID, CELLS[1]) == 3
+    assert Cells(records, random.randrange).close(FILE_ID, range(CELLS[1])) == 3
     count(records, 2)
     # As if whoever closed them had died before the record said so.
     assert (records.get(FILE_ID).record.download_count, total(records)) == (2, 5)
