@@ -148,7 +148,14 @@ class Server:
             self._headers["Authorization"] = f"Bearer {header_value('token', token)}"
         self._password = password
         self.warn = warn
-        self.http = httpx.Client(transport=Transport(), timeout=WAITS, headers={"User-Agent": "share"}, trust_env=False)
+        self.http = httpx.Client(
+            transport=Transport(),
+            timeout=WAITS,
+            headers={"User-Agent": "share"},
+            trust_env=False,
+            # Before httpx looks at it, which takes a wrong one for a fault of the network.
+            event_hooks={"response": [require_location]},
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -219,6 +226,12 @@ def location_of(response: httpx.Response) -> httpx.URL:
         return response.url.join(response.headers["location"])
     except (httpx.InvalidURL, ValueError):
         raise Fault(Exit.REFUSED, "The server redirects to what is not an address.") from None
+
+
+def require_location(response: httpx.Response) -> None:
+    """Raises `Fault` for a redirect that leads nowhere."""
+    if response.has_redirect_location:
+        location_of(response)
 
 
 def is_safe_step(base: httpx.URL, url: httpx.URL | str) -> bool:

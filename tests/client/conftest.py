@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.client.inprocess import Share
 from tests.client.proxy import Proxy
 from tests.client.ways import WAYS, Way
 from tests.wire.server import ROOT, WITHIN, Server
@@ -140,3 +141,18 @@ def make_client(folder: Path, address: str) -> Client:
     for name in ("home", "here"):
         (folder / name).mkdir()
     return Client(folder / "home", folder / "here", address)
+
+
+@pytest.fixture
+def hostile() -> Iterator[Proxy]:
+    # It answers everything itself.
+    with Proxy(1) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def share(hostile: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Share:
+    for name in ("home", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return Share(tmp_path / "home", hostile.address)

@@ -30,13 +30,16 @@ class Share:
 
     home: Path
     server: str
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def run(self, *arguments: str, data: bytes = b"", **environment: str) -> Ended:
         inherited = {
             name: None for name in os.environ if name.startswith(("SHARE_", "XDG_")) or "PROXY" in name.upper()
         }
         own = {"HOME": str(self.home), "SHARE_SERVER": self.server}
-        result = CliRunner().invoke(app, arguments, input=data, env={**inherited, **own, **environment})
+        result = CliRunner().invoke(
+            app, arguments, input=data, env={**inherited, **own, **self.environment, **environment}
+        )
         # Whatever else is raised would be a traceback.
         assert isinstance(result.exception, SystemExit | None), result.exception
         return Ended(result.exit_code, result.stdout_bytes, result.stderr)

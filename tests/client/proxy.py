@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import http.client
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -47,10 +48,11 @@ class Cut(Exception):
 class Proxy:
     """In front of the server at `port`.
 
-    `before` may answer itself, `alter` may change what goes up, `through` sees what comes down.
+    `before` may answer itself, `alter` may change what goes up, `through` sees what comes down. With `tls` it speaks
+    https.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
         self.before: Callable[[Seen], Answer | None]
         self.through: Callable[[Seen, Iterator[bytes]], Iterator[bytes]]
@@ -65,7 +67,7 @@ class Proxy:
             def handle_one_request(self) -> None:
                 try:
                     super().handle_one_request()
-                except (Cut, ConnectionError):
+                except (Cut, ConnectionError, ssl.SSLError):
                     self.close_connection = True
 
             def do_GET(self) -> None:
@@ -79,7 +81,10 @@ class Proxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         # A connection that a test holds must not hold up its end.
         self._server.block_on_close = False
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self._is_secure = tls is not None
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.address = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -142,6 +147,8 @@ class Proxy:
     def _forward(self, handler: BaseHTTPRequestHandler, seen: Seen, body: bytes) -> None:
         hops = ("transfer-encoding", "content-length", "connection")
         headers = {name: value for name, value in seen.headers.items() if name not in hops}
+        if self._is_secure:
+            headers["x-forwarded-proto"] = "https"
         upstream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         upstream.request(seen.method, seen.target, body, {**headers, "connection": "close"})
         with upstream.getresponse() as response:

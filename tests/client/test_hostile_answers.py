@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,6 @@ from tests.client.proxy import Answer, Proxy, Seen
 MIB = 1024 * 1024
 # Sets a title, clears the screen, opens a sequence in one byte, writes from right to left, begins a line.
 ESCAPES = "a\x1b]0;x\x07\x1b[2J\x9b31m\u202eb\r\nc\x7f"
-
-
-@pytest.fixture
-def hostile() -> Iterator[Proxy]:
-    # It answers everything itself.
-    with Proxy(1) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def share(hostile: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Share:
-    for name in ("home", "here"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return Share(tmp_path / "home", hostile.address)
 
 
 def everything(folder: Path) -> list[Path]:
