@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from share.answers import UploadedFile
 from share.parts import CHUNK, DirectUpload
@@ -60,12 +60,13 @@ class Upload:
         return self._put(body(), {} if size is None else {"Content-Length": str(size)})
 
     def _put(self, content: bytes | Iterable[bytes], headers: dict[str, str]) -> UploadedFile:
+        # Neither the path nor the type of a body comes through every gateway unchanged: a query does.
+        query = {"filename": self._source.name, "content_type": self._source.content_type, **self._options.public()}
         reply = self._server.request(
             "PUT",
-            f"/file/upload/{quote(self._source.name, safe='')}",
-            params=self._options.public(),
+            f"/file/upload?{urlencode(query, quote_via=quote)}",
             content=content,
-            headers={"Content-Type": self._source.content_type, **headers},
+            headers={"Content-Type": "application/octet-stream", **headers},
             with_password=True,
         )
         return UploadedFile.read(reply.json())
