@@ -232,16 +232,17 @@ class Files(RuleBasedStateMachine):
                 stored.append(part.finish())
 
         whole = sum(len(other) for at, (_, other) in upload.parts.items() if at != number) + len(data)
+        limit = MAX_FILE_SIZE if upload.announced is None else upload.announced
         try:
             finished = self._carry_out(act, kill)
         except UnknownFile:
             assert upload.may_be_over(self.now) or upload.chosen is not None
             return
         except FileTooLarge:
-            assert whole > MAX_FILE_SIZE
+            assert whole > limit
         else:
             if finished:
-                assert whole <= MAX_FILE_SIZE
+                assert whole <= limit
             else:
                 with contextlib.suppress(UnknownFile):
                     stored += (part for part in self._stored(upload) if part.number == number)
