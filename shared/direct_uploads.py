@@ -24,7 +24,7 @@ from shared.errors import (
     UnknownFile,
 )
 from shared.options import Options
-from shared.sharing import FILE_ID, KEEP_RAW_FOR, Shares
+from shared.sharing import FILE_ID, KEEP_RAW_FOR, Shares, next_look
 from shared.storage.blobs import blob_key, raw_key, require_raw, seal
 from shared.storage.objects import (
     MAX_PARTS,
@@ -197,7 +197,7 @@ class DirectUploads:
         record = self._find(file_id, upload_id)
         if record.state != UPLOADING:
             raise UnknownFile(file_id)
-        self._remove(record)
+        self._shares.end(record)
 
     def seal(self, file_id: str) -> bool:
         """Make the blob of a completed upload, unless that is done; whether this call did it.
@@ -290,7 +290,7 @@ class DirectUploads:
 
     def _require_size(self, record: Record, size: int) -> None:
         if size > self.max_file_size:
-            self._remove(record)
+            self._shares.end(record)
             raise FileTooLarge(self.max_file_size)
         if record.announced_size not in (None, size):
             raise _unfit(f"have {size} bytes together, and {record.announced_size} were announced")
@@ -320,15 +320,13 @@ class DirectUploads:
                 raw_until=None if sealed else now + KEEP_RAW_FOR,
             )
 
-        if expires_at is not None:
-            shares.expiries.add(started.file_id, expires_at)
-        if not sealed:
-            # Should nobody hear of the new object, the sweep seals it.
-            shares.expiries.add(started.file_id, now)
+        # The sweep finds soon what is left: parts if we are killed, and a file to be sealed if nobody hears of it.
+        look = next_look(dataclasses.replace(started, created_at=now, expires_at=expires_at), now)
         try:
-            return shares.records.update(started.file_id, publish).record, first
+            with shares.expiries.covering(started.file_id, look, now):
+                return shares.records.update(started.file_id, publish).record, first
         except UnknownFile:
-            shares.remove(started.file_id, started)
+            shares.remove(started)
             raise
 
     def _note_sealed(self, file_id: str) -> bool:
@@ -344,22 +342,6 @@ class DirectUploads:
             self._store.delete(blob_key(file_id))
             return False
         return True
-
-    def _remove(self, record: Record) -> None:
-        """End an upload that is going on, in an order that a crash can interrupt anywhere."""
-
-        def end(current: Record) -> Record:
-            if current.state == READY:
-                raise UnknownFile(record.file_id)
-            return dataclasses.replace(current, state=DELETED)
-
-        shares = self._shares
-        now = shares.now()
-        shares.expiries.add(record.file_id, now)
-        shares.records.update(record.file_id, end)
-        shares.remove(record.file_id, record)
-        for due in (now, record.created_at + UPLOAD_WITHIN):
-            shares.expiries.withdraw(record.file_id, due)
 
 
 def _unfit(reason: str) -> InvalidValue:

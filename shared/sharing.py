@@ -34,20 +34,18 @@ from shared.signing import Signing, stored_secret
 from shared.storage.blobs import (
     BlobWriter,
     Payload,
-    blob_ids,
     blob_key,
     extract,
     hash_blob,
     open_payload,
     open_raw,
-    raw_ids,
     raw_key,
     require_raw,
 )
 from shared.storage.counts import Counter
 from shared.storage.expiries import Expiries
-from shared.storage.objects import Changed, NotFound, ObjectStore, RangeNotSatisfiable, Unfinished
-from shared.storage.records import DELETED, READY, Record, Records, Stored, record_key, rfc3339
+from shared.storage.objects import AlreadyExists, Changed, NotFound, ObjectStore, RangeNotSatisfiable, Unfinished
+from shared.storage.records import DELETED, READY, Record, Records, Stored, rfc3339, tombstone
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +70,25 @@ MAX_BATCH = 1001
 # Without a download for so long, a hot file has become an ordinary one.
 QUIET_FOR = timedelta(hours=1)
 KEEP_USED_UP_FOR = timedelta(days=1)
-# A blob without a record is left alone for a day (see the sweep). A process that slept between the two must not
-# make a record for what may be gone.
-RECORD_WITHIN = timedelta(hours=1)
+KEEP_TOMBSTONE_FOR = timedelta(hours=1)
+# What an upload leaves is removed so long after the last bytes came. While they come, its entry is filed again.
+KEEP_UNFINISHED_FOR = timedelta(days=2)
+REFILE_EVERY = timedelta(hours=1)
+# A file that expires later is looked at in between, so that its entry does not outlive it by years.
+LOOK_EVERY = timedelta(days=30)
 
 KEEP_RAW_FOR = timedelta(days=1)
 # Longer than any signed URL is good for, and a copy is made.
 KEEP_RAW_MARGIN = timedelta(minutes=10)
 EXTRACT_WITHIN = 20.0  # seconds
+# Longer than the calls that remove a raw copy can take together. Until then nobody may count on it.
+REMOVE_RAW_WITHIN = timedelta(minutes=10)
 URL_LIFETIME = 300  # seconds
 # Whoever has the URL can use it again, uncounted.
 CAPPED_URL_LIFETIME = 60  # seconds
+
+
+INTERRUPTED = "the upload was interrupted for too long"
 
 
 def utc_now() -> datetime:
@@ -95,12 +101,20 @@ class Upload:
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
         self.file_id = str(uuid.uuid4())
+        # By this entry the sweep finds what a crash leaves.
+        self._entry = self._file_entry()
+        self._committed = False
         self._blob = BlobWriter(shares.store, self.file_id)
 
     def write(self, data: bytes) -> None:
         """Append. Raises `FileTooLarge` with the first byte over the limit, `StorageFull`, `StorageUnavailable`."""
         if self._blob.file_size + len(data) > self._shares.max_file_size:
             raise FileTooLarge(self._shares.max_file_size)
+        if self._shares.now() >= self._filed_at + REFILE_EVERY:
+            self._require_time()
+            former, self._entry = self._entry, self._file_entry()
+            if former != self._entry:
+                self._shares.store.delete(former)
         self._blob.write(data)
 
     def finish(self, original_name: str, content_type: str, options: Options, sha256: str | None = None) -> Record:
@@ -125,20 +139,49 @@ class Upload:
         )
         if sha256 is not None and not hmac.compare_digest(sha256.lower(), self._blob.sha256):
             raise DigestMismatch
+        self._require_time()
+        self._committed = True
         self._blob.commit()
-        if record.expires_at is not None:
-            shares.expiries.add(self.file_id, record.expires_at)
-        if shares.now() - now > RECORD_WITHIN:
-            raise StorageUnavailable("storing the file took too long for its record to be made")
         try:
-            return shares.records.create(record).record
+            with shares.expiries.covering(self.file_id, next_look(record, now)):
+                self._require_time()
+                record = shares.records.create(record).record
+        except AlreadyExists as error:
+            # The sweep has taken what it found without a record for a leftover.
+            shares.store.delete(blob_key(self.file_id))
+            raise StorageUnavailable(INTERRUPTED) from error
         except (StorageFull, Contended):
             # These say for certain that there is no record; after any other fault there may be, so the blob stays.
-            shares.store.delete(blob_key(self.file_id))
+            shares.store.delete_many([blob_key(self.file_id), self._entry])
             raise
+        if self._is_late():
+            # We were suspended just before the record, and the sweep may have been through with the blob.
+            shares.end(record)
+            raise StorageUnavailable(INTERRUPTED)
+        return record
 
     def abort(self) -> None:
         self._blob.abort()
+        if self._committed:
+            # Perhaps there is a blob.
+            return
+        try:
+            self._shares.store.delete(self._entry)
+        except StorageUnavailable as error:
+            # The caller is reporting a fault of its own, and the sweep drops the entry.
+            log.warning("the entry of an upload that failed could not be removed: %s", error)
+
+    def _file_entry(self) -> str:
+        self._filed_at = self._shares.now()
+        return self._shares.expiries.add(self.file_id, self._filed_at + KEEP_UNFINISHED_FOR)
+
+    def _require_time(self) -> None:
+        """Raise `StorageUnavailable` if the sweep may have removed what was written."""
+        if self._is_late():
+            raise StorageUnavailable(INTERRUPTED)
+
+    def _is_late(self) -> bool:
+        return self._shares.now() >= self._filed_at + KEEP_UNFINISHED_FOR - REFILE_EVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +213,7 @@ class Shares:
         self.max_file_size = max_file_size
         self.lifetimes = lifetimes or Lifetimes()
         self.records = Records(store, clock, on_conflict=on_conflict, on_retry=on_retry)
-        self.expiries = Expiries(store)
+        self.expiries = Expiries(store, clock)
         self.passwords = Passwords()
         self.signing = Signing(lambda: secret or stored_secret(store), clock)
         self._counter = Counter(self.records, clock, self._note_used_up, after_widening=self._note_widened)
@@ -304,39 +347,83 @@ class Shares:
             return dataclasses.replace(changed, used_up_at=used_up_at)
 
         # A needless entry does no harm, and a missing one would.
-        expected = apply(found.record)
-        if expected.expires_at is not None:
-            self.expiries.add(file_id, expected.expires_at)
-        if caps:
-            self._note_used_up(expected)
-        while True:
-            stored = self.records.update(file_id, apply, found)
-            if not caps or stored.record.cells <= 0:
-                return self._total(stored.record)
-            found = self._counter.fold(stored)
+        look = next_look(apply(found.record), now)
+        with self.expiries.covering(file_id, look, now + KEEP_USED_UP_FOR if caps else None):
+            while True:
+                stored = self.records.update(file_id, apply, found)
+                if not caps or stored.record.cells <= 0:
+                    break
+                found = self._counter.fold(stored)
+        return self._total(stored.record)
 
     def delete(self, file_id: str) -> None:
-        """Delete a file. Raises `UnknownFile`, `Expired`, `DamagedFile`, `Contended` and `OutcomeUnknown`.
-
-        Once the record says so the file is gone for everybody; what a crash leaves then is removed by the sweep.
-        """
+        """Delete a file. Raises `UnknownFile`, `Expired`, `DamagedFile`, `Contended` and `OutcomeUnknown`."""
         found = self.find(file_id)
-        now = self.now()
-        # Found again by the sweep should this process end before it has done all.
-        self.expiries.add(file_id, now)
-        record = self.records.update(file_id, _mark_deleted, found).record
-        self.remove(file_id, record)
-        for due in (now, record.expires_at, record.used_up_at and record.used_up_at + KEEP_USED_UP_FOR):
-            if due is not None:
-                self.expiries.withdraw(file_id, due)
+        self.end(found.record, found)
 
-    def remove(self, file_id: str, record: Record | None = None) -> None:
-        """Remove all that is stored under an ID, the record last. For files marked as deleted, and for leftovers."""
-        if record is None or record.upload_id is not None or record.raw_until is not None:
-            self.remove_raw(file_id)
-        self.store.delete(blob_key(file_id))
-        self._counter.remove(file_id)
-        self.store.delete(record_key(file_id))
+    def end(self, seen: Record, stored: Stored | None = None) -> None:
+        """Delete a file or an upload. Raises `UnknownFile` if it is in another state by now, else as `delete`.
+
+        Once the record says so the file is gone for everybody, and the sweep removes what a crash leaves. The record
+        itself stays for an hour: a write that is still under way, to a store that would recreate a missing record, must
+        not bring the file back.
+        """
+
+        def mark(record: Record) -> Record:
+            if record.state == DELETED:
+                return record
+            if record.state != seen.state:
+                raise UnknownFile(seen.file_id)
+            return tombstone(record, self.now())
+
+        self.expiries.add(seen.file_id, self.now() + KEEP_TOMBSTONE_FOR)
+        self.remove(self.records.update(seen.file_id, mark, stored).record)
+
+    def remove(self, record: Record) -> None:
+        """Remove the bytes and counts of a file that is deleted."""
+        self.forget_parts(record)
+        self.store.delete_many(self.remains(record))
+
+    def remains(self, record: Record) -> list[str]:
+        """The keys of all that may be stored of a deleted file beside its record."""
+        keys = [blob_key(record.file_id), *self._counter.cells(record)]
+        return [raw_key(record.file_id), *keys] if _may_have_raw(record) else keys
+
+    def forget_parts(self, record: Record) -> None:
+        """Forget what the raw object of a file was to be made of."""
+        if _may_have_raw(record):
+            self.store.abort_parts(raw_key(record.file_id))
+
+    def remove_raw(self, file_id: str) -> bool:
+        """Remove the raw copy of a file unless it is promised to somebody; False if another process is doing that.
+
+        Nobody counts on the copy from when the record says so until it says that the copy is gone, or for ten minutes.
+        """
+        # Records keep no microseconds.
+        began, mine, others = self.now().replace(microsecond=0), False, False
+
+        def claim(record: Record) -> Record:
+            nonlocal mine, others
+            others = _is_removing_raw(record, began)
+            until = record.raw_until if record.state == READY and record.sealed else None
+            mine = not others and until is not None and until <= began
+            return dataclasses.replace(record, raw_removed_since=began) if mine else record
+
+        record = self.records.update(file_id, claim).record
+        if not mine:
+            return not others
+        self.forget_parts(record)
+        if self.now() >= began + REMOVE_RAW_WITHIN / 2:
+            return False
+        self.store.delete(raw_key(file_id))
+
+        def note(current: Record) -> Record:
+            if current.raw_removed_since != record.raw_removed_since:
+                return current
+            return dataclasses.replace(current, raw_until=None, raw_removed_since=None)
+
+        self.records.update(file_id, note)
+        return True
 
     def fold_if_quiet(self, file_id: str) -> None:
         """Have the record of a file alone count again once nobody downloads it, so that reading it is cheap.
@@ -349,23 +436,6 @@ class Shares:
             self.expiries.add(file_id, self.now() + QUIET_FOR)
         else:
             self._counter.fold(found, may_widen=True)
-
-    def remove_raw(self, file_id: str) -> None:
-        """Remove the raw object of a file, and what it was to be made of."""
-        self.store.abort_parts(raw_key(file_id))
-        self.store.delete(raw_key(file_id))
-
-    def blob_ids(self) -> Iterator[str]:
-        """IDs that have a blob, sorted."""
-        return blob_ids(self.store)
-
-    def counted_ids(self) -> Iterator[str]:
-        """IDs that have counter cells, sorted, some repeatedly."""
-        return (file_id for file_id in self._counter.file_ids() if FILE_ID.fullmatch(file_id))
-
-    def raw_ids(self) -> Iterator[str]:
-        """IDs that have a raw object or parts of one, sorted."""
-        return (file_id for file_id in raw_ids(self.store) if FILE_ID.fullmatch(file_id))
 
     def verify(self, record: Record) -> None:
         """Read the whole blob of a file. Raises `UnknownFile`, and `DamagedFile` unless it is what the record says.
@@ -451,9 +521,17 @@ class Shares:
 
         def keep(record: Record) -> Record:
             self._require_visible(record)
-            return dataclasses.replace(record, raw_until=until)
+            if _is_removing_raw(record, self.now()):
+                raise Preparing(file_id)
+            return dataclasses.replace(record, raw_until=until, raw_removed_since=None)
 
-        return self.records.update(file_id, keep, found)
+        attempts = self.records.attempts(file_id)
+        while True:
+            try:
+                return self.records.update(file_id, keep, found)
+            except Preparing:
+                attempts.wait()
+                found = self.find(file_id)
 
     def _new_expiry(self, record: Record, now: datetime, expires_in: int | None) -> datetime | None:
         if expires_in is None and self.lifetimes.longest is not None:
@@ -490,5 +568,17 @@ def _is_visible(record: Record, now: datetime) -> bool:
     return record.state == READY and (record.expires_at is None or record.expires_at > now)
 
 
-def _mark_deleted(record: Record) -> Record:
-    return record if record.state == DELETED else dataclasses.replace(record, state=DELETED)
+def next_look(record: Record, now: datetime) -> datetime | None:
+    """When the sweep is to look at a file because it expires."""
+    if record.expires_at is None:
+        return None
+    looks = (now - record.created_at) // LOOK_EVERY + 1
+    return min(record.expires_at, record.created_at + looks * LOOK_EVERY)
+
+
+def _may_have_raw(record: Record) -> bool:
+    return record.upload_id is not None or record.raw_until is not None
+
+
+def _is_removing_raw(record: Record, now: datetime) -> bool:
+    return record.raw_removed_since is not None and record.raw_removed_since + REMOVE_RAW_WITHIN > now

@@ -1,33 +1,39 @@
 """Housekeeping: removing what is over, and what a crash left behind.
 
-Every step decides by what it reads then, and can be repeated, interrupted, and run twice at once.
+An entry in the index of what falls due names one file, and the file's record alone decides what becomes of it. The
+entry goes last, so a sweep can be killed anywhere: the next one resumes. Sweeps can also run at the same time.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import heapq
-import itertools
-import json
 import logging
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads
-from shared.errors import DamagedFile, ShareError, UnknownFile
-from shared.sharing import FILE_ID, KEEP_USED_UP_FOR, Shares
-from shared.storage.expiries import PREFIX, Entry
-from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Condition, Matches, NotFound, NotSent
+from shared.errors import UnknownFile
+from shared.sharing import (
+    FILE_ID,
+    KEEP_TOMBSTONE_FOR,
+    KEEP_UNFINISHED_FOR,
+    KEEP_USED_UP_FOR,
+    REFILE_EVERY,
+    Shares,
+    next_look,
+)
+from shared.storage.blobs import blob_key
+from shared.storage.expiries import Entry, entry_key
+from shared.storage.objects import AlreadyExists, NotFound
 from shared.storage.probe import discard_old
-from shared.storage.records import DELETED, READY, UPLOADING, Record
+from shared.storage.records import CLOSED, DELETED, READY, UPLOADING, Record, record_key, tombstone
 
 log = logging.getLogger(__name__)
 
-MERGE_EVERY = timedelta(days=1)
-MERGE_KEY = PREFIX + "merge"
-# Less than MERGE_EVERY with the hour that an entry waits for, so that an orphan is gone before it is found again.
-ORPHANS_WAIT = timedelta(hours=23)
-UNFINISHED_FOR = timedelta(days=2)
+PARALLEL = 16
+# Keys that are gathered before they are removed together: as many as one request to S3 takes.
+GATHERED = 1000
 # A probe takes some seconds.
 PROBES_END_WITHIN = timedelta(days=1)
 
@@ -36,15 +42,23 @@ PROBES_END_WITHIN = timedelta(days=1)
 class Swept:
     """What one run did.
 
-    `removed` counts files that were over, `sealed` those whose blob was not made in time, `leftovers` what had no
-    record or was never finished.
+    `removed` counts files that were over, `sealed` those whose blob was not made in time, `leftovers` IDs without a
+    record and what writers left unfinished, `failed` files that could not be handled and are tried again.
     """
 
     removed: int = 0
     sealed: int = 0
     leftovers: int = 0
-    orphans: int = 0
     failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What became of one file: keys to be removed now, entries to be removed afterwards, and what it `counts` as."""
+
+    keys: Sequence[str] = ()
+    entries: Sequence[str] = ()
+    counts: str | None = None
 
 
 class Sweep:
@@ -53,141 +67,182 @@ class Sweep:
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
         self._uploads = DirectUploads(shares)
-        self._now = shares.now()
         self._swept = Swept()
+        self._gathered: list[_Settled] = []
 
     def run(self) -> Swept:
-        """Look at what is due; once a day also at what nobody claims. A fault of one file does not stop the others."""
-        for entry in list(self._shares.expiries.due(self._now)):
-            self._attempt(entry)
-        discard_old(self._shares.store, self._now - PROBES_END_WITHIN)
-        if self._claim_merge():
-            try:
-                self._merge()
-                self._swept.leftovers += self._shares.store.discard_unfinished(self._now - UNFINISHED_FOR)
-            except ShareError:
-                # The next run is to take it again, not the next day's.
-                self._shares.store.delete(MERGE_KEY)
-                raise
+        """Look at every file that is due, 16 at a time.
+
+        A file that cannot be handled is left for the next run, with a line in the log. Raises `StorageUnavailable` if
+        the entries cannot be listed.
+        """
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="sweep") as pool:
+            running: set[Future[_Settled]] = set()
+            for entry in self._shares.expiries.due():
+                running.add(pool.submit(self._attempt, entry))
+                # No more than can run are waiting, so that a process that ends has little to wait for.
+                if len(running) == PARALLEL:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    self._gather(done)
+            self._gather(running)
+        self._remove_gathered()
+        self._discard_unfinished()
         return self._swept
 
-    def _attempt(self, entry: Entry) -> None:
+    def _attempt(self, entry: Entry) -> _Settled:
         try:
-            self._settle(entry)
-        except ShareError as error:
-            self._swept.failed += 1
-            log.warning("left for the next sweep: %s", error)
+            return self._settle(entry)
+        except Exception:
+            # Whatever it is, the other files are not to wait for it.
+            log.exception("left for the next sweep", extra={"file_id": entry.file_id})
+            return _Settled(counts="failed")
 
-    def _settle(self, entry: Entry) -> None:
-        """Do what is due for one file, and drop the entry once nothing is left to do."""
+    def _settle(self, entry: Entry) -> _Settled:
+        """Do what is due for one file."""
         shares, file_id = self._shares, entry.file_id
-        if FILE_ID.fullmatch(file_id):
-            try:
-                record = shares.records.update(file_id, self._ended).record
-            except UnknownFile:
-                self._remove_orphan(entry)
-            else:
-                self._follow(record)
-        shares.expiries.remove(entry)
-
-    def _ended(self, record: Record) -> Record:
-        return dataclasses.replace(record, state=DELETED) if self._is_over(record) else record
-
-    def _is_over(self, record: Record) -> bool:
-        if record.state == UPLOADING:
-            return record.created_at + UPLOAD_WITHIN <= self._now
-        if record.state != READY:
-            return False
-        if record.expires_at is not None and record.expires_at <= self._now:
-            return True
-        return record.used_up_at is not None and record.used_up_at + KEEP_USED_UP_FOR <= self._now
-
-    def _follow(self, record: Record) -> None:
-        file_id, expiries = record.file_id, self._shares.expiries
-        if record.state == DELETED:
-            self._shares.remove(file_id, record)
-            self._swept.removed += 1
-            return
-        if record.state == UPLOADING:
-            expiries.add(file_id, record.created_at + UPLOAD_WITHIN)
-            return
-        if record.cells > 0:
-            self._shares.fold_if_quiet(file_id)
-        if not record.sealed:
-            self._swept.sealed += self._uploads.seal(file_id)
-        if record.raw_until is not None and record.raw_until > self._now:
-            expiries.add(file_id, record.raw_until)
-        else:
-            self._shares.remove_raw(file_id)
-        # The entry was too early: the options were changed since, or the file was used up again.
-        if record.expires_at is not None:
-            expiries.add(file_id, record.expires_at)
-        if record.used_up_at is not None:
-            expiries.add(file_id, record.used_up_at + KEEP_USED_UP_FOR)
-
-    def _remove_orphan(self, entry: Entry) -> None:
-        # Only what was found without a record a day ago, and still has none: an upload makes its blob first.
-        if self._shares.expiries.is_orphan(entry):
-            self._shares.remove(entry.file_id)
-            self._swept.leftovers += 1
-        else:
-            # Its upload may be about to make the record, and has filed no other entry.
-            self._shares.expiries.add_orphan(entry.file_id, self._now + ORPHANS_WAIT)
-
-    def _claim_merge(self) -> bool:
-        """Whether the daily look is due and this run is the one that takes it."""
-        store = self._shares.store
-        condition: Condition = ABSENT
+        if not FILE_ID.fullmatch(file_id):
+            return _Settled(entries=[entry.key])
+        counts = None
         try:
-            data, etag = store.read(MERGE_KEY)
+            stored = shares.records.get(file_id)
+        except UnknownFile:
+            if not self._exists(entry.key):
+                # Another sweep has done it all.
+                return _Settled()
+            record, counts = self._mark_unknown(file_id), "leftovers"
+        else:
+            record = shares.records.update(file_id, self._ended, stored).record
+            if stored.record.state != DELETED:
+                counts = "removed"
+        return self._remove(record, entry, counts) if record.state == DELETED else self._keep(record, entry)
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._shares.store.stat(key)
         except NotFound:
-            pass
-        else:
-            at = _taken_at(data)
-            # A mark that is damaged, or far ahead since a clock was wrong, must not keep it from ever being taken.
-            if at is not None and abs(self._now - at) < MERGE_EVERY:
-                return False
-            condition = Matches(etag)
-        try:
-            store.put(MERGE_KEY, json.dumps({"at": self._now.isoformat()}).encode(), condition)
-        except (AlreadyExists, Changed, NotFound, NotSent, Ambiguous):
             return False
         return True
 
-    def _merge(self) -> None:
-        """Compare the listings of blobs, raw objects, counter cells and records, all sorted by ID, in one pass."""
-        found = heapq.merge(
-            ((file_id, "blob") for file_id in self._shares.blob_ids()),
-            ((file_id, "raw") for file_id in self._shares.raw_ids()),
-            ((file_id, "cell") for file_id in self._shares.counted_ids()),
-            ((file_id, "record") for file_id in self._shares.records.ids()),
+    def _mark_unknown(self, file_id: str) -> Record:
+        """The record of an ID that had none: one that says *deleted*.
+
+        A late uploader cannot make another then, so nothing that is acknowledged is removed.
+        """
+        shares, now = self._shares, self._shares.now()
+        # Nobody knows what is stored, so anything may be.
+        unknown = Record(
+            file_id, UPLOADING, "", "application/octet-stream", 0, None, now, cells=CLOSED, sealed=False, raw_until=now
         )
-        for file_id, group in itertools.groupby(found, key=lambda item: item[0]):
-            kinds = {kind for _, kind in group}
-            if "record" not in kinds:
-                self._shares.expiries.add_orphan(file_id, self._now + ORPHANS_WAIT)
-                self._swept.orphans += 1
-            elif "raw" in kinds:
-                # Perhaps left behind, which the record tells.
-                self._shares.expiries.add(file_id, self._now)
-            elif "blob" not in kinds:
-                self._finish_deletion(file_id)
-
-    def _finish_deletion(self, file_id: str) -> None:
+        # Another sweep may be about to remove the entry that led here.
+        shares.expiries.add(file_id, now + KEEP_TOMBSTONE_FOR)
         try:
-            record = self._shares.records.get(file_id).record
-        except (UnknownFile, DamagedFile) as error:
-            log.warning("left alone: %s", error)
-            return
-        if record.state == DELETED:
-            self._shares.remove(file_id)
-            self._swept.removed += 1
+            return shares.records.create(tombstone(unknown, now)).record
+        except AlreadyExists:
+            return shares.records.get(file_id).record
+
+    def _ended(self, record: Record) -> Record:
+        now = self._shares.now()
+        return tombstone(record, now) if _is_over(record, now) else record
+
+    def _remove(self, record: Record, entry: Entry, counts: str | None) -> _Settled:
+        """Remove what is stored of a deleted file: the bytes at once, the record and all its entries an hour later."""
+        shares, now = self._shares, self._shares.now()
+        if not record.sealed:
+            shares.store.abort_parts(blob_key(record.file_id))
+        shares.forget_parts(record)
+        keys = shares.remains(record)
+        # Records that were deleted before there were tombstones do not say when.
+        if record.deleted_at is not None and record.deleted_at + KEEP_TOMBSTONE_FOR > now:
+            return _Settled(keys, counts=counts)
+        return _Settled([*keys, record_key(record.file_id)], [entry.key, *_entries(record, now)], counts)
+
+    def _keep(self, record: Record, entry: Entry) -> _Settled:
+        """Do what is due for a file that is not over, and have it looked at again when it will be."""
+        shares, file_id = self._shares, record.file_id
+        if record.state == UPLOADING:
+            shares.expiries.add(file_id, record.created_at + UPLOAD_WITHIN)
+            return _Settled(entries=[entry.key])
+        if record.cells > 0:
+            shares.fold_if_quiet(file_id)
+        counts = "sealed" if not record.sealed and self._uploads.seal(file_id) else None
+        if record.raw_until is None:
+            # In a directory, parts of a direct upload that was killed once it was complete.
+            shares.forget_parts(record)
+        elif record.raw_until > shares.now():
+            shares.expiries.add(file_id, record.raw_until)
+        elif not shares.remove_raw(file_id):
+            return _Settled(counts=counts)
+        look = next_look(record, shares.now())
+        if look is not None:
+            shares.expiries.add(file_id, look)
+        if record.used_up_at is not None:
+            shares.expiries.add(file_id, record.used_up_at + KEEP_USED_UP_FOR)
+        return _Settled(entries=[entry.key], counts=counts)
+
+    def _gather(self, done: set[Future[_Settled]]) -> None:
+        for future in done:
+            settled = future.result()
+            if settled.counts is not None:
+                setattr(self._swept, settled.counts, getattr(self._swept, settled.counts) + 1)
+            self._gathered.append(settled)
+        if sum(len(settled.keys) + len(settled.entries) for settled in self._gathered) >= GATHERED:
+            self._remove_gathered()
+
+    def _remove_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        try:
+            self._remove_keys(gathered)
+        except Exception:
+            # One that cannot be removed must not keep the entries of all.
+            for settled in gathered:
+                self._remove_alone(settled)
+
+    def _remove_alone(self, settled: _Settled) -> None:
+        try:
+            self._remove_keys([settled])
+        except Exception:
+            log.exception("left for the next sweep")
+            self._swept.failed += 1
+
+    def _remove_keys(self, gathered: Sequence[_Settled]) -> None:
+        for keys in ([it.keys for it in gathered], [it.entries for it in gathered]):
+            together = [key for several in keys for key in several]
+            if together:
+                self._shares.store.delete_many(together)
+
+    def _discard_unfinished(self) -> None:
+        """What has no entry: staged files, probes, and what was left before every upload had one."""
+        store, now = self._shares.store, self._shares.now()
+        try:
+            self._swept.leftovers += store.discard_unfinished(now - KEEP_UNFINISHED_FOR)
+            self._swept.leftovers += discard_old(store, now - PROBES_END_WITHIN)
+        except Exception:
+            log.exception("left for the next sweep")
+            self._swept.failed += 1
 
 
-def _taken_at(data: bytes) -> datetime | None:
-    """When the daily look was taken last, if the mark says so."""
-    try:
-        at = datetime.fromisoformat(json.loads(data)["at"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return at if at.tzinfo is not None else None
+def _is_over(record: Record, now: datetime) -> bool:
+    if record.state == UPLOADING:
+        return record.created_at + UPLOAD_WITHIN <= now
+    if record.state != READY:
+        return False
+    if record.expires_at is not None and record.expires_at <= now:
+        return True
+    return record.used_up_at is not None and record.used_up_at + KEEP_USED_UP_FOR <= now
+
+
+def _entries(record: Record, now: datetime) -> Sequence[str]:
+    """The keys of entries that a file may still have, and that nobody needs once it is gone."""
+    unfinished = record.created_at + KEEP_UNFINISHED_FOR
+    moments: Sequence[datetime | None] = (
+        record.expires_at,
+        next_look(record, now),
+        record.used_up_at and record.used_up_at + KEEP_USED_UP_FOR,
+        record.raw_until,
+        record.deleted_at and record.deleted_at + KEEP_TOMBSTONE_FOR,
+        record.created_at + UPLOAD_WITHIN,
+        unfinished,
+        # The last time that it was filed, the upload went on for up to an hour.
+        unfinished - REFILE_EVERY,
+    )
+    return sorted({entry_key(record.file_id, moment) for moment in moments if moment is not None})

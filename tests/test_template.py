@@ -231,6 +231,7 @@ MAY_CHANGE = {
         ("s3:DeleteObject", "files/*"),
         ("s3:PutObject", "metadata/*"),
         ("s3:PutObject", "expiries/*"),
+        ("s3:DeleteObject", "expiries/*"),
         ("s3:PutObject", "secret"),
     },
     "direct_upload": {
@@ -239,9 +240,7 @@ MAY_CHANGE = {
         ("s3:AbortMultipartUpload", "raw/*"),
         ("s3:DeleteObject", "files/*"),
         ("s3:PutObject", "metadata/*"),
-        ("s3:DeleteObject", "metadata/*"),
         ("s3:PutObject", "expiries/*"),
-        ("s3:DeleteObject", "expiries/*"),
         ("s3:PutObject", "secret"),
     },
     "download": {
@@ -274,10 +273,8 @@ MAY_CHANGE = {
         ("s3:DeleteObject", "raw/*"),
         ("s3:AbortMultipartUpload", "raw/*"),
         ("s3:PutObject", "metadata/*"),
-        ("s3:DeleteObject", "metadata/*"),
         ("s3:DeleteObject", "counts/*"),
         ("s3:PutObject", "expiries/*"),
-        ("s3:DeleteObject", "expiries/*"),
         ("s3:PutObject", "secret"),
     },
     "sweep": {

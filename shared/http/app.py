@@ -209,11 +209,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _sweep_hourly(shares: Callable[[], Shares]) -> None:
     """What a schedule does on AWS. Several workers may do it at once, so they at least begin apart."""
     pause = random.uniform(0, 60)
+    sweep: threading.Thread | None = None
     while True:
         await asyncio.sleep(pause)
         pause = SWEEP_EVERY
+        if sweep is not None and sweep.is_alive():
+            continue
         # A daemon, since a sweep may be cut off anywhere and a process that is to end must not wait for it.
-        threading.Thread(target=_sweep, args=(shares,), name="sweep", daemon=True).start()
+        sweep = threading.Thread(target=_sweep, args=(shares,), name="sweep", daemon=True)
+        sweep.start()
 
 
 def _sweep(shares: Callable[[], Shares]) -> None:

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from shared.errors import DamagedFile
 from shared.storage.objects import ObjectStore, RangeNotSatisfiable, Reader, Slice
@@ -41,23 +40,8 @@ def blob_key(file_id: str) -> str:
     return f"{PREFIX}{file_id[:2]}/{file_id}.pickle"
 
 
-def blob_ids(store: ObjectStore) -> Iterator[str]:
-    """IDs that have a blob, sorted."""
-    for key in store.list(PREFIX):
-        file_id = key.rpartition("/")[2].removesuffix(".pickle")
-        if key == blob_key(file_id):
-            yield file_id
-
-
 def raw_key(file_id: str) -> str:
     return f"{RAW_PREFIX}{file_id}"
-
-
-def raw_ids(store: ObjectStore) -> Iterator[str]:
-    """IDs that have a raw object, or parts of one, sorted."""
-    keys = (key.removeprefix(RAW_PREFIX).partition("/")[0].removesuffix(".parts") for key in store.list(RAW_PREFIX))
-    for file_id, _ in itertools.groupby(keys):
-        yield file_id
 
 
 def head(file_size: int) -> bytes:

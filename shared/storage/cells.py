@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -105,14 +105,13 @@ class Cells:
                 totals[file_id] = error
         return totals
 
+    def keys(self, file_id: str) -> list[str]:
+        """The keys of all cells that a file has."""
+        return list(self._loop.store.list(f"{PREFIX}{file_id}/"))
+
     def remove(self, file_id: str) -> None:
         """Remove all cells of a file that is gone."""
-        for key in list(self._loop.store.list(f"{PREFIX}{file_id}/")):
-            self._loop.store.delete(key)
-
-    def file_ids(self) -> Iterator[str]:
-        """IDs that have a cell, sorted, each as often as it has cells."""
-        return map(_file_id, self._loop.store.list(PREFIX))
+        self._loop.store.delete_many(self.keys(file_id))
 
     def _read(self, key: str, file_id: str) -> Versioned[Cell]:
         try:

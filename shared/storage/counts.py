@@ -19,7 +19,7 @@ import dataclasses
 import random
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from datetime import datetime
 
@@ -149,13 +149,9 @@ class Counter:
                 raise
         return stored
 
-    def remove(self, file_id: str) -> None:
-        """Remove all cells of a file that is gone."""
-        self._cells.remove(file_id)
-
-    def file_ids(self) -> Iterator[str]:
-        """IDs that have cells, sorted, some repeatedly."""
-        return self._cells.file_ids()
+    def cells(self, record: Record) -> list[str]:
+        """The keys of the cells that a file has."""
+        return [] if record.cells == record.first_cell == 0 else self._cells.keys(record.file_id)
 
     def _commit(self, batch: _Batch, seen: Stored, allow: Callable[[Record], None]) -> None:
         try:

@@ -1,20 +1,22 @@
 """The index of what falls due, by the hour, so that the sweep reads only what is due.
 
-An entry says "look at this file then" and no more: its record decides. An entry may be too early, or left over, and is
-dropped then; a file without one that it needs would stay for ever, so an entry is written before what makes it needed.
+An entry says "look at this file then" and no more: its record decides. An entry can be too early, or left over; a file
+without one that it needs would stay for ever, so an entry is written before what makes it needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from shared.storage.objects import NotFound, ObjectStore
+from shared.storage.objects import ObjectStore
 
 PREFIX = "expiries/"
 _FORMAT = "%Y-%m-%dT%H"
-_ORPHAN = b"orphan"
+# Longer than the write that an entry is filed for can take, so that the sweep does not look before it.
+HEADSTART = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,41 +28,41 @@ class Entry:
 
 
 class Expiries:
-    """Entries in an object store."""
+    """Entries in an object store. `clock` gives aware UTC times."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, clock: Callable[[], datetime]) -> None:
         self._store = store
+        self._clock = clock
 
-    def add(self, file_id: str, due: datetime) -> None:
-        """Have the file looked at once the hour of `due` is over."""
-        self._store.put(_key(file_id, due), b"")
+    def add(self, file_id: str, due: datetime) -> str:
+        """Have the file looked at once the hour of `due` is over, and return the key of that entry.
 
-    def add_orphan(self, file_id: str, due: datetime) -> None:
-        """Have what is stored under this ID removed then, unless it has got a record by that time."""
-        self._store.put(_key(file_id, due), _ORPHAN)
+        At least ten minutes are left for what is to be written next.
+        """
+        key = entry_key(file_id, max(due, self._clock() + HEADSTART))
+        self._store.put(key, b"")
+        return key
 
-    def is_orphan(self, entry: Entry) -> bool:
-        """Whether the entry was made because there was no record."""
-        try:
-            return self._store.read(entry.key)[0] == _ORPHAN
-        except NotFound:
-            return False
+    @contextlib.contextmanager
+    def covering(self, file_id: str, *moments: datetime | None) -> Iterator[None]:
+        """Have the file looked at at these moments because of the write that is made within."""
+        began = self._clock()
+        due = [moment for moment in moments if moment is not None]
+        for moment in due:
+            self.add(file_id, moment)
+        yield
+        if self._clock() - began >= HEADSTART:
+            # The process was suspended, and the sweep may have looked before the write.
+            for moment in due:
+                self.add(file_id, moment)
 
-    def due(self, now: datetime) -> Iterator[Entry]:
-        """Entries whose hour is over, the oldest first."""
-        current = PREFIX + now.astimezone(UTC).strftime(_FORMAT)
+    def due(self) -> Iterator[Entry]:
+        """Entries whose hour is over by the time they are reached, the oldest first."""
         for key in self._store.list(PREFIX):
-            if key >= current:
+            if key >= PREFIX + self._clock().astimezone(UTC).strftime(_FORMAT):
                 return
             yield Entry(key, key.rpartition("/")[2])
 
-    def remove(self, entry: Entry) -> None:
-        self._store.delete(entry.key)
 
-    def withdraw(self, file_id: str, due: datetime) -> None:
-        """Undo `add`."""
-        self._store.delete(_key(file_id, due))
-
-
-def _key(file_id: str, due: datetime) -> str:
+def entry_key(file_id: str, due: datetime) -> str:
     return f"{PREFIX}{due.astimezone(UTC).strftime(_FORMAT)}/{file_id}"

@@ -109,6 +109,16 @@ class LocalStore:
             with self._directory.locked(key), contextlib.suppress(*MISSING):
                 self._directory.remove(segments)
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        failures: list[StorageUnavailable] = []
+        for key in keys:
+            try:
+                self.delete(key)
+            except StorageUnavailable as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         yield from self._walk(prefix, after)
 

@@ -228,6 +228,13 @@ class ObjectStore(Protocol):
         """Remove the object; not finding it is success too."""
         ...
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """As `delete` for each, in any order and in as few requests as the store can.
+
+        One that cannot be removed does not keep the others, and then raises `StorageUnavailable`.
+        """
+        ...
+
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         """Keys that start with `prefix` and sort behind `after`, in byte order. Unfinished writes are not among them.
 
@@ -238,8 +245,8 @@ class ObjectStore(Protocol):
     def discard_unfinished(self, before: datetime) -> int:
         """Remove what writers left that were neither committed nor aborted, and say how many there were.
 
-        A directory goes by the last write before that time, S3 by when the writer began. The multipart uploads of
-        clients are not among them.
+        Only where nothing was written since that time: a directory goes by the last write, S3 by the newest part. The
+        multipart uploads of clients are not among them.
         """
         ...
 

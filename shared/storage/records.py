@@ -50,7 +50,8 @@ class Record:
 
     A file that its sender uploads in parts has the `upload_id` of that for good, and `announced_size` is what the
     sender said it would have. Until it is `sealed` its bytes are those of the raw object, which stays afterwards until
-    `raw_until`; a raw copy of any other file is made when it is needed.
+    `raw_until`; a raw copy of any other file is made when it is needed. While that copy is being removed,
+    `raw_removed_since` says since when.
 
     `revision` grows by one with each write, and `writes` holds the IDs of recent ones with their time (seconds since
     1970): together they tell whether a write that got no answer is in. `unknown` keeps what a newer version stored.
@@ -77,9 +78,19 @@ class Record:
     announced_size: int | None = None
     sealed: bool = True
     raw_until: datetime | None = None
+    raw_removed_since: datetime | None = None
+    deleted_at: datetime | None = None
     revision: int = 0
     writes: tuple[tuple[str, float], ...] = ()
     unknown: dict[str, Any] = field(default_factory=dict)
+
+
+def tombstone(record: Record, now: datetime) -> Record:
+    """What stays of a deleted file for a while, so that no late write brings it back.
+
+    It says only what is needed to remove the rest.
+    """
+    return dataclasses.replace(record, state=DELETED, deleted_at=now, original_name="", sha256=None, password_hash=None)
 
 
 class Document(Protocol):
@@ -349,7 +360,7 @@ def _file_id(key: str) -> str:
     return key.rpartition("/")[2].removesuffix(".json")
 
 
-_TIMES = ("created_at", "expires_at", "used_up_at", "raw_until")
+_TIMES = ("created_at", "expires_at", "used_up_at", "raw_until", "raw_removed_since", "deleted_at")
 # What a record has that says nothing about it.
 # These go into headers as they are, and a line break would begin another header.
 _CONTENT_TYPE = re.compile(r"[ -~]+")
@@ -360,6 +371,8 @@ _DEFAULTS: dict[str, Any] = {
     "announced_size": None,
     "sealed": True,
     "raw_until": None,
+    "raw_removed_since": None,
+    "deleted_at": None,
 }
 
 
@@ -472,6 +485,8 @@ def _record(values: Any) -> Record:
         announced_size=number("announced_size", 0, nothing),
         sealed=take("sealed", bool),
         raw_until=moment("raw_until", nothing),
+        raw_removed_since=moment("raw_removed_since", nothing),
+        deleted_at=moment("deleted_at", nothing),
         revision=number("revision", 0),
         writes=parse_writes(take("writes", list)),
         unknown=values,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -38,13 +38,13 @@ from shared.storage.objects import (
     Piece,
     Slice,
 )
-from shared.storage.s3_errors import MISSING, code, failure, refused_put, translated
+from shared.storage.s3_errors import MISSING, code, failure, refused_put, status, translated
 from shared.storage.s3_parts import S3Parts
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.type_defs import CompletedPartTypeDef
+    from types_boto3_s3.type_defs import CompletedPartTypeDef, ObjectIdentifierTypeDef
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,9 @@ CONNECTIONS = 64
 # The first with `If-Match` for PutObject and without checksums that other servers do not know.
 OLDEST_BOTO3 = (1, 36)
 PARALLEL_READS = 16
+# Amazon S3 API reference, DeleteObjects.
+DELETED_AT_ONCE = 1000
+NOT_IMPLEMENTED = 501
 
 
 def open_s3(bucket: str, prefix: str) -> S3Store:
@@ -166,6 +169,28 @@ class S3Store:
     def delete(self, key: str) -> None:
         with contextlib.suppress(NotFound), translated(key):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), DELETED_AT_ONCE):
+            self._delete_batch(keys[start : start + DELETED_AT_ONCE])
+
+    def _delete_batch(self, keys: Sequence[str]) -> None:
+        objects: list[ObjectIdentifierTypeDef] = [{"Key": self._prefix + key} for key in keys]
+        try:
+            answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+            failed = [error["Key"] for error in answer.get("Errors", []) if error.get("Code") not in MISSING]
+        except ClientError as error:
+            if status(error) >= 500 and status(error) != NOT_IMPLEMENTED:
+                raise failure(error) from error
+            # Some servers do not offer this, or require a checksum that boto3 does not send.
+            failed = [entry["Key"] for entry in objects]
+        except BotoCoreError as error:
+            raise failure(error) from error
+        # One by one, which also tells why.
+        deletions = [self._readers.submit(self.delete, name.removeprefix(self._prefix)) for name in failed]
+        wait(deletions)
+        for deletion in deletions:
+            deletion.result()
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(

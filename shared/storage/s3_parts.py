@@ -32,7 +32,12 @@ from shared.storage.s3_errors import NoSuchUpload, translated
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.type_defs import GetObjectRequestTypeDef, MultipartUploadTypeDef, UploadPartCopyRequestTypeDef
+    from types_boto3_s3.type_defs import (
+        GetObjectRequestTypeDef,
+        MultipartUploadTypeDef,
+        PartTypeDef,
+        UploadPartCopyRequestTypeDef,
+    )
 
 PARALLEL_PARTS = 16
 
@@ -55,12 +60,15 @@ class S3Parts:
             return self._client.create_multipart_upload(Bucket=self._bucket, Key=self._prefix + key)["UploadId"]
 
     def list(self, key: str, upload_id: str) -> Sequence[Part]:
+        stored = self._stored(key, upload_id)
+        return [Part(part["PartNumber"], part["Size"], part["ETag"].strip('"')) for part in stored]
+
+    def _stored(self, key: str, upload_id: str) -> Sequence[PartTypeDef]:
         pages = self._client.get_paginator("list_parts").paginate(
             Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id
         )
         with translated(key):
-            stored = [part for page in pages for part in page.get("Parts", [])]
-        return [Part(part["PartNumber"], part["Size"], part["ETag"].strip('"')) for part in stored]
+            return [part for page in pages for part in page.get("Parts", [])]
 
     def finish(self, key: str, upload_id: str, parts: Sequence[Part]) -> Slice:
         try:
@@ -80,12 +88,17 @@ class S3Parts:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id)
 
     def discard(self, prefix: str, before: datetime) -> int:
-        """Abort the uploads to keys under a prefix that began before that time, and say how many there were."""
+        """Abort the uploads to keys under a prefix that got nothing since that time, and say how many there were."""
         removed = 0
         for upload in self._unfinished(prefix):
-            if upload["Initiated"] < before:
-                self.abort(upload["Key"].removeprefix(self._prefix), upload["UploadId"])
-                removed += 1
+            key, upload_id = upload["Key"].removeprefix(self._prefix), upload["UploadId"]
+            if upload["Initiated"] >= before:
+                continue
+            # An upload lasts as long as its sender likes, and lives as long as parts arrive.
+            with contextlib.suppress(NoSuchUpload):
+                if all(part["LastModified"] < before for part in self._stored(key, upload_id)):
+                    self.abort(key, upload_id)
+                    removed += 1
         return removed
 
     def compose(self, key: str, pieces: Sequence[Piece], within: float | None) -> None:

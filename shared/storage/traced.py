@@ -65,6 +65,10 @@ class TracedStore:
         with self.subsegment("delete", key):
             self._store.delete(key)
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        with self.subsegment("delete_many", keys[0] if keys else ""):
+            self._store.delete_many(keys)
+
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         keys = self._store.list(prefix, after)
         while True:

@@ -62,7 +62,7 @@ class Faulty:
 
     def entries(self) -> set[str]:
         """IDs that a sweep will look at."""
-        return _ids(self.store.store, "expiries/") - {"merge"}
+        return _ids(self.store.store, "expiries/")
 
 
 def _ids(store: ObjectStore, folder: str) -> set[str]:

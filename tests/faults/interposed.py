@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from shared.errors import StorageUnavailable
 from shared.storage.local import LocalWriter
 from shared.storage.objects import (
     ANYTHING,
@@ -99,6 +100,16 @@ class InterposedStore:
 
     def delete(self, key: str) -> None:
         self.call("delete", key, lambda: self.store.delete(key))
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        failures: list[StorageUnavailable] = []
+        for key in keys:
+            try:
+                self.delete(key)
+            except StorageUnavailable as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return iter(self.call("list", prefix, lambda: list(self.store.list(prefix, after))))

@@ -488,7 +488,7 @@ class Files(RuleBasedStateMachine):
         assert len(keys) == len(set(keys))
         assert {key.partition("/")[0] for key in keys} <= {"files", "metadata", "counts", "expiries"}
         # Entries are of files that will be looked at.
-        entries = {key.rpartition("/")[2] for key in self.store.list("expiries/")} - {"merge"}
+        entries = {key.rpartition("/")[2] for key in self.store.list("expiries/")}
         assert entries <= kept
         assert entries >= {file_id for file_id in kept if self.model[file_id].expires_at is not None}
 

@@ -62,6 +62,11 @@ class WatchedStore(FaultyStore):
         self.note("delete", key)
         self.store.delete(key)
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        # One by one, as a process that is killed may have got.
+        for key in keys:
+            self.delete(key)
+
     def discard_unfinished(self, before: datetime) -> int:
         self.note("discard", "")
         return self.store.discard_unfinished(before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import pickle
 import shutil
@@ -23,6 +24,7 @@ from shared.sharing import Record, Shares
 from shared.storage.blobs import blob_key
 from shared.storage.local import CHOICE, LocalStore
 from shared.storage.objects import ANYTHING, Condition
+from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.sharing.conftest import (
     DAY,
@@ -72,8 +74,12 @@ def abort(uploads: DirectUploads, record: Record) -> None:
 
 
 def of_files(root: Path) -> set[str]:
-    """The keys of what is stored, but for notes and marks of the sweep."""
-    return {key for key in contents(root) if not key.startswith("expiries/")}
+    """The keys of what is stored, but for entries of the sweep and records that say *deleted*."""
+    return {
+        key
+        for key, data in contents(root).items()
+        if not key.startswith("expiries/") and (not key.startswith("metadata/") or json.loads(data)["state"] != DELETED)
+    }
 
 
 def test_a_file_lives_from_its_completion_on(shares: Shares, uploads: DirectUploads, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Rare moments of housekeeping: damaged marks, hours that turn, files deleted while they are looked at."""
+"""Rare moments of housekeeping: hours that turn, files deleted while they are looked at."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pytest
 from shared.errors import DamagedFile, StorageUnavailable
 from shared.scrub import scrub
 from shared.sharing import Shares, Stored
-from shared.sweeping import MERGE_KEY, Sweep
 from tests.sharing.conftest import (
     DAY,
-    HOUR,
     START,
     Clock,
     WatchedStore,
@@ -23,27 +21,7 @@ from tests.sharing.conftest import (
     shares_over,
     upload,
 )
-from tests.sharing.test_sweeping import blob_alone, sweep
-
-
-@pytest.mark.parametrize(
-    "mark",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"{}",
-        b'{"at": 5}',
-        b'{"at": "2030-05-01T12:00:00"}',
-        b"\xff",
-        b'{"at": "2099-01-01T00:00:00+00:00"}',
-    ],
-)
-def test_a_damaged_mark_of_the_daily_look_does_not_end_it(shares: Shares, store: WatchedStore, mark: bytes) -> None:
-    blob_alone(shares, store)
-    store.put(MERGE_KEY, mark)
-    assert sweep(shares).orphans == 1
-    assert sweep(shares).orphans == 0
+from tests.sharing.test_sweeping import sweep
 
 
 def test_an_entry_met_before_its_record_was_made_is_not_lost(
@@ -56,12 +34,12 @@ def test_an_entry_met_before_its_record_was_made_is_not_lost(
         clock.forward(timedelta(seconds=3))
         sweep(shares_over(store.store, clock))
 
-    store.before = once_after(len(store.changes) + 2, meanwhile)  # between the entry and the record
+    store.before = once_after(len(store.changes) + 3, meanwhile)  # between the entries and the record
     upload(shares, expires_in=1)
     for _ in range(5):
         clock.forward(DAY)
         sweep(shares)
-    assert list(contents(root)) == [MERGE_KEY]
+    assert contents(root) == {}
 
 
 def test_a_file_deleted_while_it_is_checked_is_no_damage(
@@ -79,15 +57,6 @@ def test_a_file_deleted_while_it_is_checked_is_no_damage(
     monkeypatch.setattr(shares.records, "get", get_and_delete)
     lines: list[str] = []
     assert scrub(shares, lines.append), lines
-
-
-def test_an_orphan_is_marked_once(shares: Shares, store: WatchedStore, clock: Clock, root: Path) -> None:
-    sweep(shares)
-    blob_alone(shares, store)
-    for _ in range(72):
-        clock.forward(HOUR)
-        sweep(shares)
-    assert list(contents(root)) == [MERGE_KEY]
 
 
 def test_a_password_hash_that_is_none_is_damage(shares: Shares) -> None:
@@ -108,17 +77,3 @@ def test_an_outage_is_not_reported_as_damage(shares: Shares, monkeypatch: pytest
     with pytest.raises(StorageUnavailable):
         scrub(shares, reported.append)
     assert reported == []
-
-
-def test_a_daily_look_that_failed_is_taken_again_by_the_next_sweep(
-    shares: Shares, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unavailable(*_arguments: object) -> int:
-        raise StorageUnavailable("it does not answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shares.store, "discard_unfinished", unavailable)
-        with pytest.raises(StorageUnavailable):
-            Sweep(shares).run()
-    blob_alone(shares, store)
-    assert Sweep(shares).run().orphans == 1

@@ -112,4 +112,4 @@ def test_a_deleted_file_is_not_brought_back(
     bootstrap.shares().delete(file_id)
     assert seal.handler(told_of(file_id), LambdaContext()) == {"sealed": 0}
     keys = in_bucket.keys()
-    assert [key for key in keys if file_id in key and not key.startswith("expiries/")] == []
+    assert [key for key in keys if file_id in key and key.startswith(("files/", "raw/"))] == []

@@ -31,7 +31,8 @@ def patient(store: WatchedStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) 
 def test_the_blob_stays_where_the_record_may_be(
     patient: Shares, store: WatchedStore, fault: Callable[..., Fault], visible: bool
 ) -> None:
-    store.script = {1: fault(LOST), 2: before(StorageFull())}
+    # After its entry.
+    store.script = {2: fault(LOST), 3: before(StorageFull())}
     with pytest.raises(OutcomeUnknown) as unknown:
         upload(patient, b"hello")
     file_id = unknown.value.file_id
@@ -55,15 +56,15 @@ def test_a_file_that_is_complete_stays_where_its_record_may_say_so(patient: Shar
     part = uploads.begin_part(started.file_id, started.upload_id, 1)
     part.write(b"hello")
     stored = part.finish()
-    # Its record is the next thing that is put: it has no expiry, and a directory seals without one.
-    store.script = {store.puts + 1: after(LOST), store.puts + 2: before(StorageFull())}
+    # After its entry.
+    store.script = {store.puts + 2: after(LOST), store.puts + 3: before(StorageFull())}
     with pytest.raises(OutcomeUnknown):
         uploads.complete(started.file_id, started.upload_id, [(stored.number, stored.etag)])
     assert download(patient, started.file_id) == b"hello"
 
 
 def test_a_refusal_alone_leaves_nothing_behind(patient: Shares, store: WatchedStore) -> None:
-    store.script = {1: before(StorageFull())}
+    store.script = {2: before(StorageFull())}
     with pytest.raises(StorageFull):
         upload(patient)
     assert list(store.store.list("files/")) == list(store.store.list(PREFIX)) == []
@@ -71,7 +72,7 @@ def test_a_refusal_alone_leaves_nothing_behind(patient: Shares, store: WatchedSt
 
 def test_one_refused_connection_does_not_fail_an_upload(patient: Shares, store: WatchedStore) -> None:
     """It sent nothing, whatever came before it: 40 MiB of body are not to be sent again for it."""
-    store.script = {1: before(NotSent("metadata", "connection refused"))}
+    store.script = {2: before(NotSent("metadata", "connection refused"))}
     assert download(patient, upload(patient, b"hello").file_id) == b"hello"
 
 

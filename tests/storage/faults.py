@@ -98,6 +98,9 @@ class FaultyStore:
     def delete(self, key: str) -> None:
         self.store.delete(key)
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        self.store.delete_many(keys)
+
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return self.store.list(prefix, after)
 

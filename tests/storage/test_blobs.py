@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DamagedFile
-from shared.storage.blobs import CHUNK_SIZE, BlobWriter, blob_ids, blob_key, hash_blob, head, open_payload
+from shared.storage.blobs import CHUNK_SIZE, BlobWriter, blob_key, hash_blob, head, open_payload
 from shared.storage.local import LocalStore
 from shared.storage.objects import NotFound
 
@@ -124,13 +124,6 @@ def test_a_missing_blob_is_not_found(directory: LocalStore) -> None:
         open_payload(directory, FILE_ID, len(DATA), 0, len(DATA))
     with pytest.raises(NotFound):
         hash_blob(directory, FILE_ID, len(DATA))
-
-
-def test_only_blobs_have_an_id(directory: LocalStore) -> None:
-    write(directory, [DATA])
-    for name in ("0d/notes.txt", f"0d/{FILE_ID}", f"0d/{FILE_ID}.pickle~", f"ff/{FILE_ID}.pickle"):
-        directory.put(f"files/{name}", b"")
-    assert list(blob_ids(directory)) == [FILE_ID]
 
 
 DAMAGED = {

@@ -37,6 +37,8 @@ EVERY_FIELD = dataclasses.replace(
     announced_size=5,
     sealed=False,
     raw_until=NOW + timedelta(hours=2),
+    raw_removed_since=NOW + timedelta(hours=3),
+    deleted_at=NOW + timedelta(hours=4),
     revision=7,
     writes=(("a", 1.5), ("b", 2.0)),
     unknown={"later": {"nested": [1, None, "é"]}},
@@ -89,7 +91,7 @@ def test_what_a_newer_version_has_stored_survives_a_rewrite(directory: LocalStor
 
 def test_a_record_of_before_direct_uploads_is_that_of_a_sealed_file(directory: LocalStore, records: Records) -> None:
     stored = json.loads(encode(record()))
-    for name in ("upload_id", "announced_size", "sealed", "raw_until"):
+    for name in ("upload_id", "announced_size", "sealed", "raw_until", "raw_removed_since", "deleted_at"):
         del stored[name]
     directory.put(record_key(FILE_ID), json.dumps(stored).encode())
     assert records.get(FILE_ID).record == record()

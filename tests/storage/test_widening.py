@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar, cast
 from unittest import mock
@@ -252,6 +252,10 @@ class Steps:
     def delete(self, key: str) -> None:
         self._step(lambda: self._memory.delete(key))
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.delete(key)
+
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return self._step(lambda: self._memory.list(prefix, after))
 
@@ -347,7 +351,8 @@ class Meeting:
             self.simulation.start(deletion, self.delete)
         self.simulation.run()
         if self.deleted:
-            assert not self.memory.objects or self.leftover
+            # The record stays for a while, and no cell comes back.
+            assert self.memory.objects.keys() == {record_key(FILE_ID)} or self.leftover
             return
         held = stored_total(self.memory)
         assert self.told <= held <= min(self.begun, self.most)
@@ -415,8 +420,8 @@ class Meeting:
         except ShareError:
             self.leftover = True
             return
-        counter(records).remove(FILE_ID)
-        steps.delete(record_key(FILE_ID))
+        for key in counter(records).cells(records.get(FILE_ID).record):
+            steps.delete(key)
 
 
 # Many processes

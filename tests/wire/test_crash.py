@@ -252,5 +252,5 @@ def test_a_server_killed_at_random_moments_keeps_its_word(tmp_path: Path, seed: 
     # Once the last file has expired no entry is left, not even of uploads that never were acknowledged.
     for hours in SWEEPS:
         Sweep(advanced(data, LONG // HOUR + hours)).run()
-    assert ids_in(data, "expiries") == {"merge"}
+    assert ids_in(data, "expiries") == set()
     assert {path.name for path in data.iterdir()} == {"files", "metadata", "expiries", "secret", STAGING, LOCKS, SPARES}
