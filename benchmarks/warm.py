@@ -60,7 +60,7 @@ def calls(setup: Setup) -> Result:
 def _calls(setup: Setup) -> Result:
     os.environ.setdefault("SHARE_STORAGE", str(setup.work / "unused"))
     from functions.get_metadata import router
-    from shared.http.app import lambda_handler
+    from shared.http.handler import HttpHandler
 
     shares = Shares(cast("ObjectStore", MemoryStore()), max_file_size=10, secret="benchmark")
     shares.records.create(new_record())
@@ -71,7 +71,7 @@ def _calls(setup: Setup) -> Result:
         return {"hello": "world"}
 
     count = setup.sized(CALLS, 20)
-    ours = lambda_handler(router, shares=lambda: shares)
+    ours = HttpHandler(__name__, router, shares=lambda: shares)
     theirs = Mangum(hello, lifespan="off")
 
     def microseconds(handler: Callable[[dict[str, Any], Any], dict[str, Any]], path: str, key: str) -> float:

@@ -15,7 +15,8 @@ from functions import (
     upload,
 )
 from shared import bootstrap
-from shared.http.app import build_app, lambda_handler
+from shared.http.app import build_app
+from shared.http.handler import HttpHandler
 
 # Routes are tried in this order.
 ROUTERS = (
@@ -33,4 +34,4 @@ ROUTERS = (
 
 app = build_app(*ROUTERS, shares=bootstrap.proven_shares)
 
-handler = lambda_handler(*ROUTERS, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, *ROUTERS, shares=bootstrap.proven_shares)

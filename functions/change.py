@@ -6,8 +6,9 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from shared import bootstrap
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
 from shared.http.guard import OWNER, require_owner
+from shared.http.handler import HttpHandler
 from shared.http.models import FileMetadata, OptionChanges, metadata, problems
 from shared.http.options import from_json
 from shared.http.routing import add_endpoint, tagged_router
@@ -42,4 +43,4 @@ add_endpoint(
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
 )
 
-handler = lambda_handler(router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

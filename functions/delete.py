@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import bootstrap
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
 from shared.http.guard import OWNER, require_owner
+from shared.http.handler import HttpHandler
 from shared.http.models import problems
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
@@ -40,4 +41,4 @@ add_endpoint(
     dependencies=OWNER,
 )
 
-handler = lambda_handler(router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

@@ -19,8 +19,9 @@ from shared import bootstrap
 from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads
 from shared.errors import FileTooLarge, InvalidValue, UnknownFile
 from shared.http import options
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
 from shared.http.guard import TOKEN, GuardedRoute
+from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type
 from shared.http.models import EXAMPLE_ID, UploadedFile, base_url, problems, uploaded
 from shared.http.routing import add_endpoint, tagged_router
@@ -335,4 +336,4 @@ add_endpoint(
     **_GUARDED,
 )
 
-handler = lambda_handler(router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from shared import bootstrap
 from shared.errors import UsedUp
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
 from shared.http.credentials import basic_password, has_pass
 from shared.http.guard import PASSWORD
+from shared.http.handler import HttpHandler
 from shared.http.headers import content_disposition, http_date, joined, repr_digest
 from shared.http.models import problems
 from shared.http.problems import Problem
@@ -205,4 +206,4 @@ add_endpoint(
     router, "GET", "/file/download/{file_id:file_id}/{name}", download_named, name="download_file_as", **_DESCRIBED
 )
 
-handler = lambda_handler(router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

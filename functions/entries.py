@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from shared.archives import list_entries
 from shared.errors import ArchiveTooLarge
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
 from shared.http.credentials import authorise
 from shared.http.guard import PASSWORD
+from shared.http.handler import HttpHandler
 from shared.http.models import problems
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
@@ -68,4 +69,4 @@ add_endpoint(
     responses=problems(401, 404, 410, 413, 415, 429, 503),
 )
 
-handler = lambda_handler(router)
+handler = HttpHandler(__name__, router)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
+from shared.http.handler import HttpHandler
 from shared.http.models import FileMetadata, metadata, problems
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
@@ -29,4 +30,4 @@ add_endpoint(
     responses=problems(404, 410, 503),
 )
 
-handler = lambda_handler(router)
+handler = HttpHandler(__name__, router)

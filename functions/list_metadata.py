@@ -6,8 +6,9 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
 from shared.http.guard import TOKEN, GuardedRoute
+from shared.http.handler import HttpHandler
 from shared.http.models import FileMetadata, base_url, metadata, problems
 from shared.http.options import only
 from shared.http.routing import add_endpoint, tagged_router
@@ -62,4 +63,4 @@ add_endpoint(
     openapi_extra={"parameters": _PARAMETERS},
 )
 
-handler = lambda_handler(router)
+handler = HttpHandler(__name__, router)

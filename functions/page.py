@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.errors import Expired, ShareError, TooManyAttempts, UnknownFile, UsedUp, WrongPassword
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
 from shared.http.credentials import PASS_COOKIE
+from shared.http.handler import HttpHandler
 from shared.http.models import base_url, download_page, problems
 from shared.http.problems import from_error
 from shared.http.routing import add_endpoint, tagged_router
@@ -363,4 +364,4 @@ add_endpoint(
     },
 )
 
-handler = lambda_handler(router)
+handler = HttpHandler(__name__, router)

@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 
 from shared import bootstrap
 from shared.direct_uploads import DirectUploads
-from shared.telemetry import Handler, Observe, lazily
+from shared.telemetry import LambdaHandler
 
 log = logging.getLogger("shared.seal")
 
@@ -20,8 +20,11 @@ class SealFailed(Exception):
     """Some files of an event could not be sealed; the log says why. Lambda is to send it again."""
 
 
-def _build(observe: Observe) -> Handler:
-    def handle(event: dict[str, Any], _context: Any) -> dict[str, int]:
+class SealHandler(LambdaHandler):
+    def connect(self) -> None:
+        bootstrap.proven_shares()
+
+    def handle(self, event: dict[str, Any], _context: Any) -> dict[str, int]:
         uploads = DirectUploads(bootstrap.proven_shares())
         sealed, failed = 0, 0
         # S3 puts one record into an event, and promises no such thing. Its test event has none.
@@ -35,12 +38,10 @@ def _build(observe: Observe) -> Handler:
                 log.exception("could not be sealed", extra={"file_id": file_id})
                 failed += 1
         if sealed:
-            observe("Sealed", sealed)
+            self.observe("Sealed", sealed)
         if failed:
             raise SealFailed(f"{failed} of {len(event['Records'])}")
         return {"sealed": sealed}
 
-    return handle
 
-
-handler = lazily(_build, CORRELATION_ID)
+handler = SealHandler(__name__, CORRELATION_ID)

@@ -10,19 +10,20 @@ from typing import Any
 from shared import bootstrap
 from shared.errors import InvalidSetting, StorageUnavailable
 from shared.sweeping import Sweep
-from shared.telemetry import Handler, Observe, lazily
+from shared.telemetry import LambdaHandler
 
 
-def _build(observe: Observe) -> Handler:
-    def handle(_event: dict[str, Any], _context: Any) -> dict[str, int]:
+class SweepHandler(LambdaHandler):
+    def connect(self) -> None:
+        bootstrap.proven_shares()
+
+    def handle(self, _event: dict[str, Any], _context: Any) -> dict[str, int]:
         swept = dataclasses.asdict(Sweep(bootstrap.proven_shares()).run())
         for name, count in swept.items():
             # Each metric costs money, so silence stands for nothing done.
             if count:
-                observe(f"Sweep{name.title()}", count)
+                self.observe(f"Sweep{name.title()}", count)
         return swept
-
-    return handle
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
     return 0
 
 
-handler = lazily(_build, "id", cold_starts=False)
+handler = SweepHandler(__name__, "id", cold_starts=False)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,9 +13,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from shared import bootstrap
 from shared.errors import FileTooLarge
 from shared.http import options
-from shared.http.app import lambda_handler, shares_of
+from shared.http.app import shares_of
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.guard import TOKEN, GuardedRoute
+from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type, raw_media_type
 from shared.http.models import UploadedFile, base_url, problems, uploaded
 from shared.http.routing import OneMethodRoute, add_endpoint, tagged_router
@@ -214,4 +215,4 @@ router.add_api_route(
     "/{name:own_segment}", refuse_name, methods=["PUT"], include_in_schema=False, route_class_override=OneMethodRoute
 )
 
-handler = lambda_handler(router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

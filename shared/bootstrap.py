@@ -15,7 +15,7 @@ from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.objects import ObjectStore
 from shared.storage.probe import require_conditions
-from shared.tokens import Tokens
+from shared.tokens import Tokens, read_secret
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,16 @@ def observer() -> Observer:
 @functools.cache
 def tokens() -> Tokens:
     """The API tokens of this process. Raises `InvalidSetting`."""
-    return Tokens(settings().api_tokens, settings().api_token_secret)
+    secret = settings().api_token_secret
+    return Tokens(settings().api_tokens, None if secret is None else lambda: read_secret(secret))
+
+
+def require_tokens(tokens: Tokens) -> None:
+    """Read the tokens now, if they are in a secret. Raises `InvalidSetting`."""
+    try:
+        tokens.refresh()
+    except StorageUnavailable as error:
+        raise InvalidSetting("SHARE_API_TOKEN_SECRET", f"cannot be used: {' '.join(error.reason.split())}") from error
 
 
 @functools.cache

@@ -82,6 +82,11 @@ class Settings:
         return bucket, prefix.strip("/")
 
 
+def lambda_handler_name(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The handler that this process runs on Lambda, as module and name; None anywhere else."""
+    return environment.get("_HANDLER")
+
+
 def _storage(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if not separator:

@@ -2,84 +2,105 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared import bootstrap
+from shared.errors import StorageUnavailable
 from shared.garbage import uncollected
+from shared.settings import lambda_handler_name
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Metrics
+
+log = logging.getLogger(__name__)
 
 NAME = "simple-file-sharing-api"
 NAMESPACE = "SimpleFileSharing"
 
 Handler = Callable[[dict[str, Any], Any], Any]
-Observe = bootstrap.Observe
-LogKeys = Callable[[dict[str, Any]], dict[str, str]]
 
 
-def lazily(
-    build: Callable[[Observe], Handler],
-    correlation_id_path: str | None = None,
-    *,
-    log_keys: LogKeys = lambda _event: {},
-    cold_starts: bool = True,
-) -> Handler:
-    """A handler that is put together on its first event, so that importing its module elsewhere costs nothing.
+class LambdaHandler:
+    """What Lambda calls with each event. A subclass says how to `handle` one.
 
-    `build` is given a function that adds to a metric; `correlation_id_path` (JMESPath) says where events carry theirs,
-    and `log_keys` what else of an event every line of its log has. `cold_starts` says whether to count those, which
+    It is put together at once where its `module` is the one that Lambda runs, so that the first event finds everything
+    ready: Lambda starts a function with more processor time than it serves events with. Anywhere else it is put
+    together with its first event, so that importing the module costs nothing.
+
+    `correlation_id_path` (JMESPath) says where events carry their ID, and `cold_starts` whether to count those, which
     costs money where almost every start is one.
     """
 
-    @functools.cache
-    def built() -> Handler:
-        with uncollected():
-            return _instrumented(build, correlation_id_path, log_keys, cold_starts)
+    def __init__(self, module: str, correlation_id_path: str, *, cold_starts: bool = True) -> None:
+        self._correlation_id_path = correlation_id_path
+        self._cold_starts = cold_starts
+        self._metrics: Metrics | None = None
+        self._call: Handler | None = None
+        if lambda_handler_name() == f"{module}.handler":
+            with uncollected():
+                self._call = self._put_together()
+                try:
+                    self.connect()
+                except StorageUnavailable as error:
+                    # Left to the first event, which has an answer for it.
+                    log.warning("not ready for the first event: %s", error.reason)
 
-    def handler(event: dict[str, Any], context: Any) -> Any:
-        return built()(event, context)
+    def __call__(self, event: dict[str, Any], context: Any) -> Any:
+        if self._call is None:
+            with uncollected():
+                self._call = self._put_together()
+        return self._call(event, context)
 
-    return handler
+    def prepare(self) -> None:
+        """Make what all events need, without asking anybody."""
 
+    def connect(self) -> None:
+        """Do what the first event would wait for. Raises `StorageUnavailable`, after which events go on regardless."""
 
-def _instrumented(
-    build: Callable[[Observe], Handler], correlation_id_path: str | None, log_keys: LogKeys, cold_starts: bool
-) -> Handler:
-    from aws_lambda_powertools import Logger, Metrics
-    from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
-    from aws_lambda_powertools.metrics import MetricUnit
+    def handle(self, event: dict[str, Any], context: Any) -> Any:
+        """The result for one event."""
+        raise NotImplementedError
 
-    logger = Logger(service=NAME)
-    metrics = Metrics(namespace=NAMESPACE, service=NAME)
-    # An event that counts nothing is no mistake.
-    warnings.filterwarnings("ignore", "No application metrics to publish")
+    def log_keys(self, event: dict[str, Any]) -> dict[str, str]:
+        """What else of an event every line of its log has."""
+        return {}
 
-    def observe(name: str, value: float) -> None:
-        unit = MetricUnit.Bytes if name.endswith("Bytes") else MetricUnit.Count
-        metrics.add_metric(name=name, unit=unit, value=value)
+    def observe(self, name: str, value: float) -> None:
+        """Add to a metric."""
+        assert self._metrics is not None
+        self._metrics.add_metric(name=name, unit="Bytes" if name.endswith("Bytes") else "Count", value=value)
 
-    logging.getLogger("shared").setLevel(logging.INFO)
-    built = build(observe)
+    def _put_together(self) -> Handler:
+        from aws_lambda_powertools import Logger, Metrics
+        from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
-    def handler(event: dict[str, Any], context: Any) -> Any:
-        logger.append_keys(**log_keys(event))
-        with bootstrap.observer().listening(observe):
-            return built(event, context)
+        logger = Logger(service=NAME)
+        metrics = self._metrics = Metrics(namespace=NAMESPACE, service=NAME)
+        # An event that counts nothing is no mistake.
+        warnings.filterwarnings("ignore", "No application metrics to publish")
+        logging.getLogger("shared").setLevel(logging.INFO)
+        self.prepare()
 
-    # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID. Only
-    # loggers that exist by now are taken over.
-    copy_config_to_registered_loggers(logger, include={"shared", "mangum"})
-    # Mangum's line for each request has the path in it, and a PUT's path a file name.
-    logging.getLogger("mangum").setLevel(logging.WARNING)
-    # Its keys are of one event only.
-    instrumented = logger.inject_lambda_context(correlation_id_path=correlation_id_path, clear_state=True)(handler)
-    instrumented = metrics.log_metrics(capture_cold_start_metric=cold_starts)(instrumented)
-    if bootstrap.settings().tracing:
-        from aws_lambda_powertools import Tracer
+        def call(event: dict[str, Any], context: Any) -> Any:
+            logger.append_keys(**self.log_keys(event))
+            with bootstrap.observer().listening(self.observe):
+                return self.handle(event, context)
 
-        # Storage traces its calls itself. What the SDK patches into boto3 would write down bucket and key, too.
-        tracer = Tracer(service=NAME, auto_patch=False)
-        instrumented = tracer.capture_lambda_handler(instrumented, capture_response=False)
-    return instrumented
+        # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID.
+        # Only loggers that exist by now are taken over.
+        copy_config_to_registered_loggers(logger, include={"shared", "mangum"})
+        # Mangum's line for each request has the path in it, and a PUT's path a file name.
+        logging.getLogger("mangum").setLevel(logging.WARNING)
+        # Its keys are of one event only.
+        called = logger.inject_lambda_context(correlation_id_path=self._correlation_id_path, clear_state=True)(call)
+        called = metrics.log_metrics(capture_cold_start_metric=self._cold_starts)(called)
+        if bootstrap.settings().tracing:
+            from aws_lambda_powertools import Tracer
+
+            # Storage traces its calls itself. What the SDK patches into boto3 would write down bucket and key, too.
+            tracer = Tracer(service=NAME, auto_patch=False)
+            called = tracer.capture_lambda_handler(called, capture_response=False)
+        return called

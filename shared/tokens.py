@@ -3,35 +3,101 @@
 from __future__ import annotations
 
 import hmac
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
 
-CACHE_FOR = 300  # seconds
+from shared.errors import StorageUnavailable
+
+log = logging.getLogger(__name__)
+
+READ_EVERY = 300.0  # seconds
+# While the secret cannot be read.
+KEEP_FOR = 3600.0
+READ_AGAIN_AFTER = 5.0
 
 
 class Tokens:
-    """The tokens that count now: given ones, or those in a Secrets Manager secret.
+    """The tokens that count now: given ones, or those in a secret, which `read` returns separated by commas.
 
-    The secret is read when a token is first checked and again after five minutes, so that it can be rotated.
+    The secret is read again every five minutes, so that it can be rotated. Where that fails, what was read last counts
+    for an hour after it was read; where it was never read, or too long ago, nobody can be told from a stranger.
+    `clock` gives seconds, and goes on while a Lambda function is frozen.
     """
 
-    def __init__(self, given: tuple[str, ...] = (), secret_name: str | None = None) -> None:
+    def __init__(
+        self,
+        given: tuple[str, ...] = (),
+        read: Callable[[], str] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._given = given
-        self._secret_name = secret_name
+        self._read = read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._secret: tuple[str, ...] = ()
+        self._read_at = self._asked_at = self._ask_at = -math.inf
+        self._reason = ""
 
     @property
     def required(self) -> bool:
-        return bool(self._given) or self._secret_name is not None
+        return bool(self._given) or self._read is not None
+
+    @property
+    def stale(self) -> bool:
+        """Whether `refresh` would have to wait for an answer."""
+        # A clock that was set back must not keep old tokens alive.
+        return self._read is not None and not self._asked_at <= self._clock() < self._ask_at
 
     def accept(self, presented: str) -> bool:
-        """Whether it is one of the tokens, in time that does not tell how nearly."""
+        """Whether it is one of the tokens, in time that does not tell how nearly. Raises `StorageUnavailable`."""
+        self.refresh()
         accepted = False
-        for token in (*self._given, *self._from_secret()):
+        for token in (*self._given, *self._secret):
             accepted |= hmac.compare_digest(token.encode(), presented.encode(errors="replace"))
         return accepted
 
-    def _from_secret(self) -> list[str]:
-        if self._secret_name is None:
-            return []
-        from aws_lambda_powertools.utilities import parameters
+    def refresh(self) -> None:
+        """Read the secret, if there is one and it is time to. Raises `StorageUnavailable`."""
+        if self._read is None:
+            return
+        with self._lock:
+            if self.stale:
+                self._ask(self._read)
+            if not self._read_at <= self._clock() < self._read_at + KEEP_FOR:
+                raise StorageUnavailable(self._reason)
 
-        value = parameters.get_secret(self._secret_name, max_age=CACHE_FOR)
-        return [token.strip() for token in str(value).split(",") if token.strip()]
+    def _ask(self, read: Callable[[], str]) -> None:
+        self._asked_at = self._clock()
+        try:
+            text = read()
+        except StorageUnavailable as error:
+            self._reason = error.reason
+            self._ask_at = self._asked_at + READ_AGAIN_AFTER
+            log.warning("%s", error.reason)
+            return
+        self._secret = tuple(token.strip() for token in text.split(",") if token.strip())
+        self._read_at, self._ask_at = self._asked_at, self._asked_at + READ_EVERY
+
+
+def read_secret(name: str) -> str:
+    """The text of a secret in AWS Secrets Manager. Raises `StorageUnavailable`."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+    try:
+        text = (
+            boto3.session.Session()
+            .client("secretsmanager", config=config)
+            .get_secret_value(SecretId=name)
+            .get("SecretString")
+        )
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise StorageUnavailable(f"the secret of the API tokens cannot be read: {error}") from error
+    if not isinstance(text, str):
+        raise StorageUnavailable("the secret of the API tokens holds no text")
+    return text

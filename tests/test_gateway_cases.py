@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions import download, get_metadata, list_metadata, upload
-from shared.http import app as http_app
-from shared.http.app import lambda_handler
+from shared.http import handler as http_handler
+from shared.http.handler import HttpHandler
 from shared.storage.local import LocalStore
 from tests.api.client import Objects
 from tests.gateway import LambdaContext
@@ -151,7 +151,7 @@ def test_no_cookie_and_no_value_of_a_header_is_lost(on_lambda: None) -> None:  #
     router.add_api_route("/", answer)
     sent = event("health", rawPath="/")
     sent["requestContext"]["http"]["path"] = "/"
-    result = lambda_handler(router)(sent, LambdaContext())
+    result = HttpHandler(__name__, router)(sent, LambdaContext())
     assert [cookie.partition(";")[0] for cookie in result["cookies"]] == ["a=a", "b=b"]
     assert result["headers"]["vary"].replace(" ", "").split(",") == ["a", "b"]
 
@@ -218,7 +218,7 @@ def test_a_function_answers_before_its_time_is_over(
     method: str,
 ) -> None:
     # C134. The gateway waits for 30 s, and says no more than "Internal Server Error" of a function that Lambda ended.
-    monkeypatch.setattr(http_app, "ANSWER_WITHIN", 0.1)
+    monkeypatch.setattr(http_handler, "ANSWER_WITHIN", 0.1)
     stalled(method)
     if method == "writer":
         result = upload.handler(put_event(EVERY_BYTE), Hurried())

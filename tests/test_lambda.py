@@ -33,7 +33,8 @@ from local import artifact
 from local.emulate import running
 from shared import bootstrap
 from shared.errors import Contended, StorageUnavailable
-from shared.http.app import UnexpectedEvent, build_app
+from shared.http.app import build_app
+from shared.http.handler import UnexpectedEvent
 from shared.http.routing import OneMethodRoute
 from shared.storage.local import LocalStore
 from shared.storage.objects import ANYTHING, Changed, Condition

@@ -7,33 +7,27 @@ import contextlib
 import functools
 import logging
 import random
-import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared import bootstrap, telemetry
+from shared import bootstrap
 from shared.garbage import uncollected
 from shared.http import access_log, documentation, openapi, problems
 from shared.http.cors import Cors
-from shared.http.deadline import Deadline
 from shared.http.edge import Edge
-from shared.http.exact_text import ExactText
 from shared.http.guard import Guard
 from shared.http.routing import without_injection
 from shared.http.start import Start
 from shared.http.streams import keep_memory
 from shared.sealing import Sealing
 from shared.settings import Settings
-from shared.sharing import FILE_ID, Shares
+from shared.sharing import Shares
 from shared.sweeping import Sweep
 from shared.tokens import Tokens
 
@@ -44,23 +38,6 @@ VERSION = "0.1.0"
 # Each transfer or count in progress takes one only while it waits for storage.
 THREADS = 128
 SWEEP_EVERY = 3600.0  # seconds
-
-_HOST_FOR_MANGUM = re.compile(r"[^:]*(?::[0-9]{1,5})?", re.ASCII)
-
-CORRELATION_ID = "requestContext.requestId"
-# Seconds before the end of an invocation, by when there is an answer: enough to hand over one of 6 MB.
-ANSWER_WITHIN = 2.0
-
-
-class UnexpectedEvent(Exception):
-    """A Lambda function was given an event that no HTTP API sends. The message has the names in it, never a value."""
-
-    def __init__(self, event: dict[str, Any]) -> None:
-        super().__init__(
-            "expected an event of an API Gateway HTTP API in payload format 2.0, with version, rawPath, headers and "
-            "requestContext.http, and got one with "
-            f"{', '.join(sorted(map(str, event))) or 'nothing in it'}. Examples are in events/."
-        )
 
 
 def build_app(
@@ -108,77 +85,8 @@ def _prepare(app: FastAPI) -> None:
     """Read what a wrong setting would spoil, and have storage answer. Raises `InvalidSetting`."""
     with uncollected():
         app.state.settings()
-        app.state.tokens()
+        bootstrap.require_tokens(app.state.tokens())
         bootstrap.when_it_answers(app.state.shares)
-
-
-def lambda_handler(*routers: APIRouter, shares: Callable[[], Shares] = bootstrap.shares) -> telemetry.Handler:
-    """A Lambda handler for the API Gateway HTTP API (payload format 2.0) that serves these routers and nothing else."""
-
-    def build(observe: telemetry.Observe) -> telemetry.Handler:
-        from mangum import Mangum
-        from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
-
-        app = build_app(*routers, shares=shares)
-        app.state.observe = observe
-        # Innermost, so that the guard comes first and every answer has its headers.
-        app.user_middleware.append(Middleware(ExactText))
-        # Text as text: else a problem document would travel in base64.
-        text_types = [*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE]
-        adapter = Mangum(Deadline(app, _time_left), lifespan="off", text_mime_types=text_types)
-
-        def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-            answer = adapter(_complete(event), context)
-            made = _file_id(answer["headers"].get("location", "").rpartition("/")[2])
-            log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=made)
-            return answer
-
-        return handle
-
-    return telemetry.lazily(
-        build,
-        CORRELATION_ID,
-        log_keys=lambda event: _file_id(_named(event)),
-    )
-
-
-def _time_left(scope: Scope) -> float:
-    """Seconds of the invocation in which an answer can still be made."""
-    left: int = scope["aws.context"].get_remaining_time_in_millis()
-    return left / 1000 - ANSWER_WITHIN
-
-
-def _named(event: dict[str, Any]) -> str:
-    """What stands where a request names its file: in its path, or at the end of its key in direct uploads."""
-    parameters = {**(event.get("queryStringParameters") or {}), **(event.get("pathParameters") or {})}
-    return parameters.get("file_id") or (parameters.get("key") or "").rpartition("/")[2]
-
-
-def _file_id(text: str) -> dict[str, str]:
-    """What a log line says of the file: its ID, and never what a client has put in the place of one."""
-    return {"file_id": text} if FILE_ID.fullmatch(text) else {}
-
-
-def _complete(event: dict[str, Any]) -> dict[str, Any]:
-    """An event as Mangum takes it: nothing null, and the path, which the gateway has decoded, encoded again.
-
-    Mangum decodes it, and decoded twice `100%2541` would become another name. It also splits Host at its colon, and
-    fails at a second one or at a port that is no number: such a Host, which no gateway has, becomes an empty one, and
-    is refused like every wrong Host. Raises `UnexpectedEvent`.
-    """
-    http = (event.get("requestContext") or {}).get("http") or {}
-    if event.get("version") != "2.0" or not {"method", "path", "sourceIp"} <= http.keys():
-        raise UnexpectedEvent(event)
-    headers = {**(event.get("headers") or {}), "x-forwarded-port": "443"}
-    if not _HOST_FOR_MANGUM.fullmatch(headers.get("host", "")):
-        headers["host"] = ""
-    return {
-        **event,
-        "headers": headers,
-        "rawQueryString": event.get("rawQueryString") or "",
-        "body": event.get("body") or "",
-        "requestContext": {**event["requestContext"], "http": {**http, "path": quote(http["path"])}},
-    }
 
 
 def shares_of(request: Request) -> Shares:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 
 from fastapi import Security
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.errors import CrossSite, NotAuthorised, ShareError, WrongDeleteToken
+from shared.errors import CrossSite, NotAuthorised, ShareError, StorageUnavailable, WrongDeleteToken
 from shared.http.problems import from_error
 from shared.tokens import Tokens
 
@@ -64,16 +65,24 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
+        refusal = await self._refusal(scope)
         answer = self._app if refusal is None else from_error(refusal)
         await answer(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> ShareError | None:
-        headers = Headers(scope=scope)
-        if self._tokens().required:
+    async def _refusal(self, scope: Scope) -> ShareError | None:
+        headers, tokens = Headers(scope=scope), self._tokens()
+        if tokens.required:
             # Asked of the routes themselves, so that no way of writing a path means one thing here and another there.
-            needs_token = any(route.matches(scope)[0] is Match.FULL for route in self._guarded)
-            return NotAuthorised() if needs_token and not has_token(headers, self._tokens()) else None
+            if not any(route.matches(scope)[0] is Match.FULL for route in self._guarded):
+                return None
+            try:
+                if tokens.stale:
+                    # Other requests are not to wait for a secret that is read again.
+                    await asyncio.to_thread(tokens.refresh)
+                return None if has_token(headers, tokens) else NotAuthorised()
+            except StorageUnavailable as error:
+                # Without the tokens, nobody can be told from a stranger.
+                return error
         if scope["method"] not in SAFE_METHODS and self._is_cross_site(headers):
             return CrossSite()
         return None

@@ -1,0 +1,114 @@
+"""Endpoints as a Lambda function behind an API Gateway HTTP API (payload format 2.0)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from starlette.middleware import Middleware
+from starlette.types import Scope
+
+from shared import bootstrap
+from shared.http import problems
+from shared.http.app import build_app
+from shared.http.deadline import Deadline
+from shared.http.exact_text import ExactText
+from shared.sharing import FILE_ID, Shares
+from shared.telemetry import Handler, LambdaHandler
+
+log = logging.getLogger(__name__)
+
+CORRELATION_ID = "requestContext.requestId"
+# Seconds before the end of an invocation, by when there is an answer: enough to hand over one of 6 MB.
+ANSWER_WITHIN = 2.0
+
+_HOST_FOR_MANGUM = re.compile(r"[^:]*(?::[0-9]{1,5})?", re.ASCII)
+
+
+class UnexpectedEvent(Exception):
+    """A Lambda function was given an event that no HTTP API sends. The message has the names in it, never a value."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        super().__init__(
+            "expected an event of an API Gateway HTTP API in payload format 2.0, with version, rawPath, headers and "
+            "requestContext.http, and got one with "
+            f"{', '.join(sorted(map(str, event))) or 'nothing in it'}. Examples are in events/."
+        )
+
+
+class HttpHandler(LambdaHandler):
+    """Serves these routers and nothing else. `shares` is `bootstrap.proven_shares` where they count or change files."""
+
+    def __init__(self, module: str, *routers: APIRouter, shares: Callable[[], Shares] = bootstrap.shares) -> None:
+        self._routers = routers
+        self._shares = shares
+        self._adapter: Handler
+        super().__init__(module, CORRELATION_ID)
+
+    def prepare(self) -> None:
+        from mangum import Mangum
+        from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+
+        app = build_app(*self._routers, shares=self._shares)
+        app.state.observe = self.observe
+        # Innermost, so that the guard comes first and every answer has its headers.
+        app.user_middleware.append(Middleware(ExactText))
+        # Text as text: else a problem document would travel in base64.
+        text_types = [*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE]
+        self._adapter = Mangum(Deadline(app, _time_left), lifespan="off", text_mime_types=text_types)
+
+    def connect(self) -> None:
+        self._shares()
+        bootstrap.tokens().refresh()
+
+    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._adapter(_complete(event), context)
+        made = _file_id(answer["headers"].get("location", "").rpartition("/")[2])
+        log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=made)
+        return answer
+
+    def log_keys(self, event: dict[str, Any]) -> dict[str, str]:
+        return _file_id(_named(event))
+
+
+def _time_left(scope: Scope) -> float:
+    """Seconds of the invocation in which an answer can still be made."""
+    left: int = scope["aws.context"].get_remaining_time_in_millis()
+    return left / 1000 - ANSWER_WITHIN
+
+
+def _named(event: dict[str, Any]) -> str:
+    """What stands where a request names its file: in its path, or at the end of its key in direct uploads."""
+    parameters = {**(event.get("queryStringParameters") or {}), **(event.get("pathParameters") or {})}
+    return parameters.get("file_id") or (parameters.get("key") or "").rpartition("/")[2]
+
+
+def _file_id(text: str) -> dict[str, str]:
+    """What a log line says of the file: its ID, and never what a client has put in the place of one."""
+    return {"file_id": text} if FILE_ID.fullmatch(text) else {}
+
+
+def _complete(event: dict[str, Any]) -> dict[str, Any]:
+    """An event as Mangum takes it: nothing null, and the path, which the gateway has decoded, encoded again.
+
+    Mangum decodes it, and decoded twice `100%2541` would become another name. It also splits Host at its colon, and
+    fails at a second one or at a port that is no number: such a Host, which no gateway has, becomes an empty one, and
+    is refused like every wrong Host. Raises `UnexpectedEvent`.
+    """
+    http = (event.get("requestContext") or {}).get("http") or {}
+    if event.get("version") != "2.0" or not {"method", "path", "sourceIp"} <= http.keys():
+        raise UnexpectedEvent(event)
+    headers = {**(event.get("headers") or {}), "x-forwarded-port": "443"}
+    if not _HOST_FOR_MANGUM.fullmatch(headers.get("host", "")):
+        headers["host"] = ""
+    return {
+        **event,
+        "headers": headers,
+        "rawQueryString": event.get("rawQueryString") or "",
+        "body": event.get("body") or "",
+        "requestContext": {**event["requestContext"], "http": {**http, "path": quote(http["path"])}},
+    }

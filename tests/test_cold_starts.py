@@ -1,0 +1,138 @@
+"""What a Lambda function does when its module is imported, and what is left to its first event."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.odd_s3 import OddS3, Quirk, odd_s3
+from tests.servers import S3Server
+
+ROOT = Path(__file__).parent.parent
+BUCKET = "shares"
+# Of a server that does not listen.
+NOWHERE = "http://127.0.0.1:9"
+
+# Imports one function, perhaps calls it with an event of events/, and prints what it found.
+SCRIPT = """
+import importlib, json, sys
+module = importlib.import_module(sys.argv[1])
+from shared import bootstrap
+found = {
+    "loaded": sorted({"mangum", "boto3", "aws_lambda_powertools"} & set(sys.modules)),
+    "opened": bootstrap.shares.cache_info().currsize,
+    "proven": bootstrap.proven_shares.cache_info().currsize,
+}
+if len(sys.argv) > 2:
+    from tests.gateway import LambdaContext
+    found["answer"] = module.handler(json.load(open(f"events/{sys.argv[2]}.json")), LambdaContext())
+print("found", json.dumps(found))
+"""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def odd(s3_server: S3Server) -> Iterator[OddS3]:
+    with odd_s3(s3_server) as odd:
+        yield odd
+
+
+@pytest.fixture
+def start(odd: OddS3) -> Run:
+    """Start a process that imports `module`, as the function whose handler is `runs`, over an empty prefix."""
+
+    def run(module: str, *arguments: str, runs: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
+        variables = {
+            **inherited,
+            **odd.server.environment(),
+            "AWS_LAMBDA_FUNCTION_NAME": "share",
+            "_HANDLER": runs,
+            "SHARE_STORAGE": f"s3://{BUCKET}/{uuid.uuid4()}",
+            **environment,
+        }
+        return subprocess.run(
+            [sys.executable, "-c", SCRIPT, module, *arguments],
+            cwd=ROOT,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def found(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert run.returncode == 0, run.stderr
+    [line] = [line for line in run.stdout.splitlines() if line.startswith("found ")]
+    result: dict[str, Any] = json.loads(line.removeprefix("found "))
+    return result
+
+
+EVERYTHING = ["aws_lambda_powertools", "boto3", "mangum"]
+
+
+@pytest.mark.parametrize(
+    ("name", "loaded", "proven"),
+    [
+        ("download", EVERYTHING, 1),
+        ("app", EVERYTHING, 1),
+        ("get_metadata", EVERYTHING, 0),
+        ("sweep", ["aws_lambda_powertools", "boto3"], 1),
+    ],
+)
+def test_a_function_is_ready_once_lambda_has_imported_it(start: Run, name: str, loaded: list[str], proven: int) -> None:
+    """Whatever counts or changes files has also seen by then that storage honours conditions."""
+    ready = found(start(f"functions.{name}", runs=f"functions.{name}.handler"))
+    assert ready == {"loaded": loaded, "opened": 1, "proven": proven}
+
+
+def test_a_module_that_is_not_the_function_puts_nothing_together(start: Run) -> None:
+    """The whole application imports them all."""
+    nothing = {"loaded": [], "opened": 0, "proven": 0}
+    assert found(start("functions.app", runs="functions.upload.handler.not")) == nothing
+
+
+def test_storage_that_does_not_answer_a_start_is_left_to_the_first_event(start: Run) -> None:
+    started = found(start("functions.health", "health", runs="functions.health.handler", AWS_ENDPOINT_URL=NOWHERE))
+    assert started["answer"]["statusCode"] == 503
+    run = start("functions.download", "download", runs="functions.download.handler", AWS_ENDPOINT_URL=NOWHERE)
+    started = found(run)
+    assert started["proven"] == 0
+    assert started["answer"]["statusCode"] == 503
+    assert json.loads(started["answer"]["body"])["type"].endswith("storage-unavailable")
+
+
+@pytest.mark.parametrize("quirk", [Quirk.IGNORES_CONDITIONS, Quirk.REFUSES_CONDITIONS])
+@pytest.mark.parametrize("name", ["upload", "sweep"])
+def test_a_function_over_storage_without_conditions_does_not_start(
+    start: Run, odd: OddS3, name: str, quirk: Quirk
+) -> None:
+    odd.quirks = {quirk}
+    run = start(f"functions.{name}", runs=f"functions.{name}.handler")
+    assert run.returncode != 0
+    assert "InvalidSetting: SHARE_STORAGE cannot be used: its S3 server " in run.stderr
+
+
+def test_a_wrong_setting_is_named_when_a_function_starts(start: Run) -> None:
+    run = start("functions.upload", runs="functions.upload.handler", SHARE_MAX_FILE_SIZE="banana")
+    assert run.returncode != 0
+    assert "InvalidSetting: SHARE_MAX_FILE_SIZE must be a whole number" in run.stderr
+
+
+def test_a_secret_that_cannot_be_read_at_a_cold_start_is_a_503(start: Run) -> None:
+    run = start("functions.upload", "upload", runs="functions.upload.handler", SHARE_API_TOKEN_SECRET="no-such-secret")
+    answer = found(run)["answer"]
+    assert answer["statusCode"] == 503
+    assert "Retry-After" in answer["headers"] or "retry-after" in answer["headers"]
