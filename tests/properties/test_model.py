@@ -644,7 +644,7 @@ def _no_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def _parts_left(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Shares, "remove_raw", lambda *_names: None)
+    patch.setattr(Shares, "forget_parts", lambda *_names: None)
 
 
 @pytest.mark.parametrize(
