@@ -91,9 +91,12 @@ class LambdaHandler:
 
         # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID.
         # Only loggers that exist by now are taken over.
-        copy_config_to_registered_loggers(logger, include={"shared", "mangum"})
-        # Mangum's line for each request has the path in it, and a PUT's path a file name.
-        logging.getLogger("mangum").setLevel(logging.WARNING)
+        others = [logging.getLogger("mangum"), logging.getLogger("botocore")]
+        copy_config_to_registered_loggers(logger, include={"shared", *(other.name for other in others)})
+        # Mangum's line for each request has the path in it, and a PUT's path a file name. Lambda's JSON format lets
+        # botocore say at each start where it found its credentials.
+        for other in others:
+            other.setLevel(logging.WARNING)
         # Its keys are of one event only.
         called = logger.inject_lambda_context(correlation_id_path=self._correlation_id_path, clear_state=True)(call)
         called = metrics.log_metrics(capture_cold_start_metric=self._cold_starts)(called)

@@ -84,6 +84,52 @@ def test_what_no_route_is_for_goes_to_the_whole_app(client: httpx.Client) -> Non
     assert client.put("/health").status_code == 405
 
 
+# An HTTP API has no routes that end in a slash: https://github.com/aws/serverless-application-model/issues/1949
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_every_path_of_the_session_answers_with_and_without_its_slash(client: httpx.Client, slash: str) -> None:
+    sent = {"file": ("a.txt", b"0123456789", "text/plain")}
+    assert client.post(f"/file/upload{slash}", files=sent).status_code == 401
+    uploaded = client.post(f"/file/upload{slash}", files=sent, headers=OWNER)
+    assert uploaded.status_code == 201, uploaded.text
+    file_id = uploaded.json()["file_id"]
+    assert client.get(f"/file/download/{file_id}{slash}").content == b"0123456789"
+    assert client.get(f"/file/metadata{slash}").status_code == 401
+    listing = client.get(f"/file/metadata{slash}", headers=OWNER).json()
+    alone = client.get(f"/file/metadata/{file_id}{slash}").json()
+    assert listing[file_id]["download_count"] == alone["download_count"] == 1
+    assert client.get(f"/health{slash}").status_code == 200
+
+
+NAMES = ["100% really?.txt", "a%41.txt", "a+b c#d.txt", "🎉.txt"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_in_the_query_comes_back(client: httpx.Client, name: str) -> None:
+    # As page and client send it. In a path the gateway would alter some of these, and refuse others.
+    query = {"filename": name, "content_type": "text/plain"}
+    headers = {**OWNER, "Content-Type": "application/octet-stream"}
+    response = client.put("/file/upload", params=query, content=b"caf\xe9\n", headers=headers)
+    assert response.status_code == 201, response.text
+    assert (response.json()["original_name"], response.json()["content_type"]) == (name, "text/plain")
+    assert client.get(response.json()["download_link"]).content == b"caf\xe9\n"
+
+
+def test_bytes_sent_as_text_that_they_are_not_are_refused(client: httpx.Client) -> None:
+    headers = {**OWNER, "Content-Type": "text/plain"}
+    response = client.put("/file/upload?filename=a.txt", content=b"caf\xe9\n", headers=headers)
+    assert response.status_code == 400
+    assert "application/octet-stream" in response.json()["detail"]
+
+
+def test_the_log_has_no_lines_without_a_correlation_id(emulator: Emulator, client: httpx.Client) -> None:
+    # The template's LogFormat has Lambda log what libraries say, too, and botocore says where it found credentials.
+    assert client.get("/health").status_code == 200
+    lines = [json.loads(line) for line in emulator.log.read_text().splitlines() if line.startswith("{")]
+    logged = [line for line in lines if "level" in line]
+    assert logged
+    assert [line for line in logged if "correlation_id" not in line] == []
+
+
 def test_more_than_lambda_takes_is_refused_by_the_gateway(client: httpx.Client) -> None:
     response = client.put("/file/upload/big.bin", content=bytes(5_000_000), headers=OWNER)
     assert (response.status_code, response.json()) == (413, {"message": "Request Too Long"})
