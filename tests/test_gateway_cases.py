@@ -227,7 +227,8 @@ def test_a_function_answers_before_its_time_is_over(
     assert result["statusCode"] == 503
     assert result["headers"]["retry-after"] == "5"
     assert json.loads(result["body"])["type"].endswith("storage-unavailable")
-    assert storage.keys() == []
+    # The entry by which the sweep would find a leftover is filed before anything else.
+    assert [key for key in storage if not key.startswith("expiries/")] == []
 
 
 # --- proxies ---
