@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -11,19 +13,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import bootstrap
-from shared.errors import UsedUp
+from shared.archives import Inflated, Member, find_member
+from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp
 from shared.http.app import shares_of
-from shared.http.credentials import basic_password, has_pass
+from shared.http.credentials import authorise
 from shared.http.guard import PASSWORD
 from shared.http.handler import HttpHandler
-from shared.http.headers import content_disposition, http_date, joined, repr_digest
+from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, joined, repr_digest
 from shared.http.models import problems
 from shared.http.problems import Problem
 from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide, strong_tags
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse, in_thread
 from shared.http.tags import Tags
-from shared.sharing import Record, Shares, Stored, is_used_up
+from shared.names import clean_name
+from shared.sharing import Payload, Record, Shares, Stored, is_used_up
 
 router = tagged_router("Files")
 
@@ -31,6 +35,47 @@ router = tagged_router("Files")
 # second, and for longer when it is busy; and the file may have been stored by a machine whose clock is ahead.
 DATE_LAG = timedelta(seconds=5)
 PROBE_SIZE = 2  # bytes
+# Of Python alone, so that a type does not depend on the machine.
+_TYPES = mimetypes.MimeTypes()
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is downloaded: a file, or the `member` of an archive."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: str | None
+    member: Member | None = None
+
+    @property
+    def is_deflated(self) -> bool:
+        return self.member is not None and self.member.deflated
+
+    def stored(self, span: range) -> tuple[int, int]:
+        """Where the bytes of `span` are in the file; of what is deflated, all of it."""
+        if self.member is None:
+            return span.start, span.stop
+        if self.member.deflated:
+            return self.member.start, self.member.stop
+        if not span:
+            # Nothing has no range in the middle of an object.
+            return 0, 0
+        return self.member.start + span.start, self.member.start + span.stop
+
+
+def _file(record: Record) -> _Content:
+    return _Content(record.original_name, record.content_type, record.file_size, record.sha256)
+
+
+def _entry(member: Member) -> _Content:
+    try:
+        name = clean_name(member.name)
+    except InvalidValue:
+        # It is nothing but characters that no name may have, or too long for a file system.
+        name = "file"
+    return _Content(name, _TYPES.guess_type(name)[0] or DEFAULT_MEDIA_TYPE, member.size, None, member)
 
 
 async def download(request: Request, file_id: str) -> Response:
@@ -45,6 +90,9 @@ async def download(request: Request, file_id: str) -> Response:
 
     Of a file with `max_downloads`, a later range is free only if `If-Range` or `If-Match` holds the `ETag` of a counted
     answer.
+
+    `entry` is the name of one file in a zip archive, to be downloaded alone. It counts as a download of the archive, by
+    the same rules.
     """
     shares = shares_of(request)
     # Record, checks, count and first bytes in one go: a small file costs a single change of thread.
@@ -59,18 +107,21 @@ async def download_named(request: Request, file_id: str, name: str) -> Response:
 def _answer(request: Request, shares: Shares, file_id: str) -> Response:
     found = shares.find(file_id)
     record = found.record
-    if not has_pass(request, shares.signing, record):
-        shares.authorise(found, basic_password(request.headers))
-    tags = Tags(shares.signing, record)
+    authorise(request, shares, found)
+    entry = request.query_params.get("entry")
+    content = _file(record) if entry is None else _entry(find_member(shares, found, entry))
+    tags = Tags(shares.signing, record, entry)
     last_modified = min(record.created_at, shares.now()) - DATE_LAG
-    headers = _headers(record, tags.plain, last_modified)
+    headers = _headers(content, tags.plain, last_modified)
     asked = joined(request.headers)
+    if content.is_deflated:
+        asked.pop("range", None)
     outcome = decide(
         request.method,
         asked,
         etag=tags.plain,
         last_modified=last_modified,
-        size=record.file_size,
+        size=content.size,
         is_current=tags.is_current,
     )
     later = isinstance(outcome, Part) and outcome.start > 0
@@ -88,24 +139,24 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
             return Problem(
                 416,
                 "The range begins behind the end of the file.",
-                headers={"Content-Range": f"bytes */{record.file_size}"},
-                file_size=record.file_size,
+                headers={"Content-Range": f"bytes */{content.size}"},
+                file_size=content.size,
             )
         case Whole():
-            start, stop, status = 0, record.file_size, HTTPStatus.OK
+            start, stop, status = 0, content.size, HTTPStatus.OK
         case Part(start, stop):
             status = HTTPStatus.PARTIAL_CONTENT
-            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{record.file_size}"
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
     headers["Content-Length"] = str(stop - start)
     if request.method == "HEAD":
         shares.open(found, 0, 0).close()
         return Response(status_code=status, headers=headers)
     # A capped file's later ranges are free only with the ticket of a download that was counted.
     resumes = later and (ticket is not None or not tags.capped)
-    counted = not (resumes or _is_probe(outcome, record.file_size))
+    counted = not (resumes or _is_probe(outcome, content.size))
     if tags.capped and (counted or ticket is not None):
         headers["ETag"] = ticket or tags.with_ticket()
-    return _send(request, shares, found, range(start, stop), counted, status, headers)
+    return _send(request, shares, found, content, range(start, stop), counted, status, headers)
 
 
 def _ticket(headers: Mapping[str, str], tags: Tags) -> str | None:
@@ -120,7 +171,14 @@ def _is_probe(outcome: Outcome, size: int) -> bool:
 
 
 def _send(
-    request: Request, shares: Shares, found: Stored, span: range, counted: bool, status: int, headers: dict[str, str]
+    request: Request,
+    shares: Shares,
+    found: Stored,
+    content: _Content,
+    span: range,
+    counted: bool,
+    status: int,
+    headers: dict[str, str],
 ) -> Response:
     """The bytes of `span`, as one download if `counted`."""
     if _is_prefetch(request):
@@ -129,8 +187,11 @@ def _send(
         )
     limit = request.app.state.settings().inline_limit
     if limit is not None and len(span) > limit:
+        if content.member is not None:
+            # A signed link would be one to the whole archive.
+            raise ArchiveTooLarge(found.record.file_id)
         return _redirect(request, shares, found, counted, headers)
-    payload = shares.download(found, span.start, span.stop) if counted else shares.open(found, span.start, span.stop)
+    payload = _open(shares, found, content, span, counted)
     if counted:
         request.app.state.observe("Downloads", 1)
     request.app.state.observe("DownloadedBytes", len(span))
@@ -143,6 +204,14 @@ def _send(
         payload.close()
         return Response(first, status, headers)
     return OutgoingResponse(Outgoing(payload, first, request.app.state.threads), status, headers)
+
+
+def _open(shares: Shares, found: Stored, content: _Content, span: range, counted: bool) -> Payload | Inflated:
+    start, stop = content.stored(span)
+    payload = shares.download(found, start, stop) if counted else shares.open(found, start, stop)
+    if content.member is not None and content.member.deflated:
+        return Inflated(payload, content.member, found.record.file_id)
+    return payload
 
 
 def _redirect(request: Request, shares: Shares, found: Stored, counted: bool, headers: dict[str, str]) -> Response:
@@ -171,33 +240,40 @@ def _is_prefetch(request: Request) -> bool:
     return any(value.partition(";")[0].strip().lower() == "prefetch" for value in announced)
 
 
-def _headers(record: Record, etag: str, last_modified: datetime) -> dict[str, str]:
+def _headers(content: _Content, etag: str, last_modified: datetime) -> dict[str, str]:
     headers = {
-        "Content-Type": record.content_type,
-        "Content-Disposition": content_disposition(record.original_name),
+        "Content-Type": content.media_type,
+        "Content-Disposition": content_disposition(content.name),
         "ETag": etag,
         "Last-Modified": http_date(last_modified),
-        "Accept-Ranges": "bytes",
+        "Accept-Ranges": "none" if content.is_deflated else "bytes",
         "Cache-Control": "private, no-cache, no-transform",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }
-    if record.sha256 is not None:
-        headers["Repr-Digest"] = repr_digest(record.sha256)
+    if content.sha256 is not None:
+        headers["Repr-Digest"] = repr_digest(content.sha256)
     return headers
 
 
 # As uploaded; generated clients take only the first for bytes.
 _ANY_TYPE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "*/*": {}}
+_ENTRY = {
+    "name": "entry",
+    "in": "query",
+    "description": "The name of one file in a zip archive, to download it alone.",
+    "schema": {"type": "string"},
+}
 _DESCRIBED: dict[str, Any] = {
     "dependencies": PASSWORD,
     "response_class": Response,
+    "openapi_extra": {"parameters": [_ENTRY]},
     "responses": {
         200: {"description": "The file.", "content": _ANY_TYPE},
         206: {"description": "The part of it that `Range` asks for.", "content": _ANY_TYPE},
         307: {"description": "To storage, for what one answer cannot hold."},
         304: {"description": "The client has it already."},
-        **problems(401, 404, 410, 412, 416, 429, 503, 507),
+        **problems(401, 404, 410, 412, 413, 415, 416, 429, 503, 507),
     },
 }
 

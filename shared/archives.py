@@ -95,13 +95,8 @@ def find_member(shares: Shares, file: Stored, name: str) -> Member:
         return _locate(shares, file, info)
 
 
-def inflate(payload: Payload, member: Member, file_id: str) -> Inflated:
-    """The bytes of a deflated entry, unpacked while `payload`, which is what it is packed into, is read."""
-    return Inflated(payload, member, file_id)
-
-
 class Inflated:
-    """A deflated entry being read. Close it when done."""
+    """A deflated entry, unpacked while `payload`, which is what it is packed into, is read. Close it when done."""
 
     def __init__(self, payload: Payload, member: Member, file_id: str) -> None:
         self._payload = payload

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from shared.sharing import Record
 from shared.signing import Signing
 
 
 class Tags:
-    """Strong entity tags, with their quotes, of one file.
+    """Strong entity tags, with their quotes, of one file, or of one `entry` of an archive.
 
-    The bytes of an ID never change, so the ID is the validator, and the same on every machine.
+    The bytes of an ID never change, so the ID is the validator, and the same on every machine; so are the ID and the
+    name of an entry.
     """
 
-    def __init__(self, signing: Signing, record: Record) -> None:
+    def __init__(self, signing: Signing, record: Record, entry: str | None = None) -> None:
         self._signing = signing
-        self._file_id = record.file_id
+        self._subject = record.file_id if entry is None else f"{record.file_id}-{_short(entry)}"
         self.capped = record.max_downloads is not None
-        self.plain = f'"{record.file_id}"'
+        self.plain = f'"{self._subject}"'
 
     def with_ticket(self) -> str:
         """A tag for a counted answer, which lets its receiver fetch the rest."""
-        return f'"{self._signing.ticket(self._file_id)}"'
+        return f'"{self._signing.ticket(self._subject)}"'
 
     def is_ticket(self, tag: str) -> bool:
-        return tag.startswith(f'"{self._file_id}.') and self._signing.is_ticket(self._file_id, tag.strip('"'))
+        return tag.startswith(f'"{self._subject}.') and self._signing.is_ticket(self._subject, tag.strip('"'))
 
     def is_current(self, tag: str) -> bool:
         return tag == self.plain or self.is_ticket(tag)
+
+
+def _short(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:16]

@@ -7,10 +7,11 @@ import itertools
 import struct
 import zipfile
 
+import httpx
 import pytest
 
 from tests import archives
-from tests.api.client import Api, problem
+from tests.api.client import Api, problem, saved_as
 
 
 def entries(api: Api, archive: bytes) -> list[tuple[str, int]]:
@@ -93,3 +94,99 @@ def test_the_path_works_with_and_without_its_slash(api: Api, method: str) -> Non
     file_id = api.upload(archives.PLAIN)["file_id"]
     for path in (f"/file/entries/{file_id}", f"/file/entries/{file_id}/"):
         assert api.request(method, path).status_code == 200
+
+
+def shared(api: Api, archive: bytes = archives.PLAIN, **headers: str) -> str:
+    """Upload an archive; its ID."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = api.request("PUT", "/file/upload?filename=files.zip&content_type=application/zip", named, archive)
+    assert response.status_code == 201, response.text
+    file_id: str = response.json()["file_id"]
+    return file_id
+
+
+def take(api: Api, file_id: str, entry: str, method: str = "GET", **headers: str) -> httpx.Response:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return api.request(method, f"/file/download/{file_id}", sent, params={"entry": entry})
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_entry_is_downloaded_alone_and_counts_as_the_archive(api: Api, compression: int) -> None:
+    files = {"a/é 100%.txt": b"0123456789" * 2000, "empty": b"", "page.html": b"<p>"}
+    file_id = shared(api, archives.packed(files, compression))
+    for count, (name, data) in enumerate(files.items(), 1):
+        response = take(api, file_id, name)
+        assert (response.status_code, response.content) == (200, data)
+        assert response.headers["content-length"] == str(len(data))
+        assert saved_as(response) == name.rpartition("/")[2]
+        assert "repr-digest" not in response.headers
+        assert response.headers["content-security-policy"] == "sandbox; default-src 'none'"
+        assert api.count(file_id) == count
+    assert take(api, file_id, "a/é 100%.txt").headers["content-type"] == "text/plain"
+    assert take(api, file_id, "empty").headers["content-type"] == "application/octet-stream"
+
+
+def test_a_stored_entry_has_ranges_and_a_tag_of_its_own(api: Api) -> None:
+    file_id = shared(api)
+    head = take(api, file_id, "a.txt", "HEAD")
+    assert (head.headers["accept-ranges"], head.headers["content-length"], head.content) == ("bytes", "10", b"")
+    tags = {head.headers["etag"], take(api, file_id, "b.txt", "HEAD").headers["etag"]}
+    assert len(tags | {api.download(file_id, "HEAD").headers["etag"]}) == 3
+    middle = take(api, file_id, "a.txt", range="bytes=4-6", if_range=head.headers["etag"])
+    assert (middle.status_code, middle.content) == (206, b"456")
+    assert middle.headers["content-range"] == "bytes 4-6/10"
+    assert take(api, file_id, "a.txt", range="bytes=10-").status_code == 416
+    assert take(api, file_id, "a.txt", if_none_match=head.headers["etag"]).status_code == 304
+    assert api.count(file_id) == 0
+
+
+def test_a_deflated_entry_is_sent_whole(api: Api) -> None:
+    file_id = shared(api, archives.DEFLATED)
+    response = take(api, file_id, "a.txt", range="bytes=4-6")
+    assert (response.status_code, response.headers["accept-ranges"]) == (200, "none")
+    assert response.content == b"0123456789" * 100
+
+
+def test_an_entry_of_a_capped_archive_resumes_with_its_own_ticket(api: Api) -> None:
+    file_id = shared(api, max_downloads="2")
+    first = take(api, file_id, "a.txt", range="bytes=0-3")
+    whole = api.download(file_id)
+    assert api.count(file_id) == 2
+    problem(take(api, file_id, "b.txt"), 410)
+    rest = take(api, file_id, "a.txt", range="bytes=4-", if_range=first.headers["etag"])
+    assert (rest.status_code, rest.content) == (206, b"456789")
+    for stolen, entry in ((first, "b.txt"), (whole, "a.txt")):
+        problem(take(api, file_id, entry, range="bytes=1-", if_range=stolen.headers["etag"]), 410)
+
+
+def test_what_is_not_in_the_archive_is_not_counted(api: Api) -> None:
+    file_id = shared(api)
+    assert problem(take(api, file_id, "c.txt"), 404)["type"].endswith(":unknown-entry")
+    assert problem(take(api, api.upload()["file_id"], "a.txt"), 415)["type"].endswith(":not-an-archive")
+    encrypted = shared(api, archives.patched(archives.PLAIN, archives.FLAGS, "<H", 1))
+    assert problem(take(api, encrypted, "a.txt"), 415)["type"].endswith(":unsupported-entry")
+    assert api.count(file_id) == 0
+
+
+def test_an_entry_needs_the_password_of_its_archive(api: Api) -> None:
+    file_id = shared(api, x_password="swordfish")
+    assert problem(take(api, file_id, "a.txt"), 401)["type"].endswith(":password-required")
+    assert take(api, file_id, "a.txt", authorization="Basic OnN3b3JkZmlzaA==").content == b"0123456789"
+
+
+@pytest.mark.parametrize("api", ["s3", "functions"], indirect=True)
+def test_an_entry_above_what_one_answer_holds_is_had_in_ranges(api: Api) -> None:
+    api.configure("SHARE_INLINE_LIMIT", 4)
+    file_id = shared(api)
+    assert problem(take(api, file_id, "a.txt"), 413)["type"].endswith(":archive-too-large")
+    assert take(api, file_id, "a.txt", range="bytes=4-7").content == b"4567"
+    assert take(api, file_id, "b.txt").content == b"abc"
+    assert api.count(file_id) == 1
+
+
+@pytest.mark.parametrize("name", ["..", "a/\u202e", "x" * 300])
+def test_a_name_that_no_file_can_have_is_saved_as_another(api: Api, name: str) -> None:
+    file_id = shared(api, archives.packed({name: b"data"}))
+    response = take(api, file_id, name)
+    assert response.content == b"data"
+    assert saved_as(response) == "file"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.archives import MAX_DIRECTORY_BYTES, MAX_ENTRIES, find_member, inflate, list_entries
+from shared.archives import MAX_DIRECTORY_BYTES, MAX_ENTRIES, Inflated, find_member, list_entries
 from shared.errors import ArchiveTooLarge, Contended, DamagedFile, NotAnArchive, UnknownEntry, UnsupportedEntry
 from shared.options import Options
 from shared.sharing import Shares, Stored
@@ -34,7 +34,7 @@ def stored(shares: Shares, data: bytes) -> Stored:
 def extracted(shares: Shares, file: Stored, name: str, size: int = 1000) -> bytes:
     member = find_member(shares, file, name)
     payload = shares.open(file, member.start, member.stop)
-    source = inflate(payload, member, file.record.file_id) if member.deflated else payload
+    source = Inflated(payload, member, file.record.file_id) if member.deflated else payload
     with contextlib.closing(source):
         return b"".join(iter(lambda: source.read(size), b""))
 
@@ -124,7 +124,7 @@ def test_unpacking_ends_before_the_end_of_what_is_damaged(shares: Shares, archiv
 def test_unpacking_hands_out_a_piece_at_a_time(shares: Shares) -> None:
     file = stored(shares, archives.packed({"a": b"0" * 10_000_000}, zipfile.ZIP_DEFLATED))
     member = find_member(shares, file, "a")
-    with contextlib.closing(inflate(shares.open(file, member.start, member.stop), member, "id")) as source:
+    with contextlib.closing(Inflated(shares.open(file, member.start, member.stop), member, "id")) as source:
         assert len(source.read(1000)) == 1000
 
 
