@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -232,6 +233,16 @@ def blob_key(file_id: str) -> str:
 
 def record_key(file_id: str) -> str:
     return f"metadata/{file_id[:2]}/{file_id}.json"
+
+
+def stored(api: Api) -> list[str]:
+    """Keys of what is stored, but for the entries that say when to look at a file."""
+    return [key for key in api.objects.keys() if not key.startswith("expiries/")]  # noqa: SIM118
+
+
+def is_tombstone(api: Api, key: str) -> bool:
+    """Whether it is the record of a file that was deleted, which stays for an hour."""
+    return key.startswith("metadata/") and json.loads(api.objects.read(key))["state"] == "deleted"
 
 
 def _header_names(headers: Mapping[str, str]) -> dict[str, str]:

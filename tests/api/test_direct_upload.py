@@ -14,7 +14,7 @@ import pytest
 
 from functions.app import ROUTERS
 from shared.http.app import build_app
-from tests.api.client import DIGITS, Api, Objects, WholeApp, blob_key, problem, record_key
+from tests.api.client import DIGITS, Api, Objects, WholeApp, blob_key, is_tombstone, problem, record_key, stored
 from tests.servers import ask
 
 MIB = 1024 * 1024
@@ -98,9 +98,9 @@ def fetched(api: Api, file_id: str) -> bytes:
 
 
 def left(api: Api, file_id: str = "") -> list[str]:
-    """What is stored of a file, or of all, but for the notes of when to look at it and the signing key."""
-    keys = api.objects.keys()
-    return [key for key in keys if file_id in key and not key.startswith("expiries/") and key != "secret"]
+    """What is stored of a file, or of all, but for entries of what falls due, tombstones, and the signing key."""
+    others = [key for key in stored(api) if file_id in key and key != "secret"]
+    return [key for key in others if not is_tombstone(api, key)]
 
 
 def test_parts_become_a_file(api: Api) -> None:
@@ -232,8 +232,7 @@ def test_an_aborted_upload_leaves_nothing(api: Api) -> None:
     upload, parts = sent(api, DIGITS)
     response = upload.ask("DELETE")
     assert (response.status_code, response.json()) == (200, {})
-    keys = api.objects.keys()
-    assert [key for key in keys if upload.file_id in key] == []
+    assert left(api, upload.file_id) == []
     for answer in (upload.ask("GET"), upload.ask("GET", "/1"), upload.complete(parts), upload.ask("DELETE")):
         problem(answer, 404)
 

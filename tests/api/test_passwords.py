@@ -26,6 +26,7 @@ from tests.api.client import (
     form,
     problem,
     record_key,
+    stored,
     text_part,
 )
 
@@ -217,7 +218,7 @@ def test_metadata_is_open_and_shows_neither_password_nor_hash(quick_api: Api) ->
 @pytest.mark.not_emulated("the signing key is kept for all tests, as long as the processes that know it")
 def test_a_password_lies_in_no_object_in_clear(quick_api: Api) -> None:
     share(quick_api)
-    keys = quick_api.objects.keys()
+    keys = stored(quick_api)
     assert len(keys) == 3, "blob, record and signing key"
     assert not any(PASSWORD.encode() in quick_api.objects.read(key) for key in keys)
 

@@ -140,4 +140,4 @@ def test_a_deleted_file_takes_its_copy_along(api: Api) -> None:
     assert raw(api) == [f"{RAW}{shared['file_id']}"]
     api.request("DELETE", f"/file/{shared['file_id']}", {"x-delete-token": shared["delete_token"]})
     keys = api.objects.keys()
-    assert [key for key in keys if key.startswith(("raw/", "files/", "metadata/"))] == []
+    assert [key for key in keys if key.startswith(("raw/", "files/"))] == []

@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.api.client import DIGITS, METADATA, Api, blob_key, file_part, form, problem, record_key, saved_as, text_part
+from tests.api.client import (
+    DIGITS,
+    METADATA,
+    Api,
+    blob_key,
+    file_part,
+    form,
+    problem,
+    record_key,
+    saved_as,
+    stored,
+    text_part,
+)
 
 
 def test_an_upload_is_answered_with_what_was_stored(api: Api) -> None:
@@ -64,7 +76,7 @@ def test_the_stored_object_is_a_pickle_of_the_bytes(api: Api) -> None:
     data = bytes(range(256))
     file_id = api.upload(data)["file_id"]
     assert pickle.loads(api.objects.read(blob_key(file_id))) == data
-    assert api.objects.keys() == [blob_key(file_id), record_key(file_id), "secret"]
+    assert stored(api) == [blob_key(file_id), record_key(file_id), "secret"]
 
 
 def test_files_of_one_name_and_content_are_files_of_their_own(api: Api) -> None:
