@@ -90,7 +90,15 @@ def tombstone(record: Record, now: datetime) -> Record:
 
     It says only what is needed to remove the rest.
     """
-    return dataclasses.replace(record, state=DELETED, deleted_at=now, original_name="", sha256=None, password_hash=None)
+    return dataclasses.replace(
+        record,
+        state=DELETED,
+        deleted_at=now,
+        original_name="",
+        content_type="application/octet-stream",
+        sha256=None,
+        password_hash=None,
+    )
 
 
 class Document(Protocol):
