@@ -286,6 +286,7 @@ worker_processes 1;
 pid {folder / "pid"};
 events {{}}
 http {{
+gzip on;
 access_log off;
 {temporary}
 {servers}
@@ -328,6 +329,15 @@ class TestBehindNginx:
         problem, _ = site.ask("GET", "/file/download/none")
         assert (problem.status, problem.headers["Content-Type"]) == (404, "application/problem+json")
 
+    def test_no_file_is_compressed_on_the_way(self, site: Site) -> None:
+        # Without its length a download shows no progress, and with a weak tag it cannot be resumed.
+        page = b"<p>Hello</p>" * 200
+        file_id = site.upload(page, "?content_type=text/html")["file_id"]
+        response, body = site.ask("GET", f"/file/download/{file_id}", Accept_Encoding="gzip")
+        assert (response.headers["Content-Length"], body) == (str(len(page)), page)
+        assert response.headers["ETag"] == f'"{file_id}"'
+        assert "Content-Encoding" not in response.headers
+
     def test_the_log_has_the_visitors_address_and_no_token(self, site: Site) -> None:
         sent = site.upload(b"data")
         path = f"/file/{sent['file_id']}"
@@ -353,6 +363,30 @@ class TestBehindNginx:
     def test_plain_http_leads_to_tls(self, site: Site) -> None:
         answer = httpx.get(f"http://127.0.0.1:{site.plain_port}/a?b=c", headers={"Host": NAME})
         assert (answer.status_code, answer.headers["Location"]) == (301, f"https://{NAME}/a?b=c")
+
+
+@pytest.mark.xdist_group("nginx")
+def test_what_fails_leaves_no_token_in_a_log_of_nginx(tmp_path: Path, site: Site) -> None:
+    nobody, port, plain_port = free_ports(3)
+    down = Site(port, plain_port, site.certificate, site.data, site.api_log, tmp_path / "nginx.log")
+    make_certificate(tmp_path)
+    (tmp_path / "nginx.conf").write_text(nginx_configuration(tmp_path, nobody, down))
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    arguments = ["-p", str(tmp_path), "-e", str(tmp_path / "errors"), "-c", str(tmp_path / "nginx.conf")]
+    secret = "GkOFxl8ya6rhjQM5kZveDGCz8sC0iar9rlsZidSWAXQ"
+    answers: list[int] = []
+
+    def answered() -> bool:
+        with contextlib.suppress(OSError):
+            answers.append(down.ask("DELETE", f"/file/x?token={secret}")[0].status)
+        return bool(answers)
+
+    with process([nginx, *arguments], tmp_path / "output"):
+        until(answered)
+    assert answers == [502]
+    logs = [path.read_text(errors="replace") for path in tmp_path.iterdir() if path.is_file()]
+    assert any("DELETE /file/x" in log for log in logs)
+    assert not any(secret in log for log in logs)
 
 
 # --- an S3 server of one's own ---
