@@ -368,7 +368,7 @@ class TestBehindNginx:
 @pytest.mark.xdist_group("nginx")
 def test_what_fails_leaves_no_token_in_a_log_of_nginx(tmp_path: Path, site: Site) -> None:
     nobody, port, plain_port = free_ports(3)
-    down = Site(port, plain_port, site.certificate, site.data, site.api_log, tmp_path / "nginx.log")
+    down = Site(port, plain_port, tmp_path / "certificate", site.data, site.api_log, tmp_path / "nginx.log")
     make_certificate(tmp_path)
     (tmp_path / "nginx.conf").write_text(nginx_configuration(tmp_path, nobody, down))
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
