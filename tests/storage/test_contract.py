@@ -112,6 +112,16 @@ def test_what_was_deleted_is_absent_again(store: ObjectStore) -> None:
     assert store.read(KEY)[0] == b"new"
 
 
+def test_many_are_deleted_together_and_those_that_are_not_there_do_not_matter(store: ObjectStore) -> None:
+    keys = [f"many/{number:04}" for number in range(1100)]
+    for key in keys[::100]:
+        store.put(key, b"")
+    store.put("many/kept", b"")
+    store.delete_many(keys)
+    assert list(store.list("many/")) == ["many/kept"]
+    store.delete_many([])
+
+
 def test_an_etag_that_was_read_lets_replace_what_was_read(store: ObjectStore) -> None:
     store.put(KEY, b"old")
     etag = store.put(KEY, b"new", Matches(store.read(KEY)[1]))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
-from shared.errors import StorageUnavailable
+from shared.errors import StorageUnavailable, UnknownFile
+from shared.options import Options
+from shared.sharing import Shares
 from shared.storage.records import Records
 from shared.storage.s3 import open_s3
 from tests.odd_s3 import OddS3, Quirk, odd_s3
@@ -157,3 +159,24 @@ def test_who_has_to_do_without_conditions_hears_so_at_once(
     with pytest.raises(StorageUnavailable, match="does not implement If-Match"):
         records.create(record())
     assert odd.refused == [501]
+
+
+def test_a_server_that_recreates_keys_brings_no_deleted_file_back(
+    odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]
+) -> None:
+    configure_aws(odd.server.environment())
+    odd.quirks = {Quirk.RECREATES}
+    shares = Shares(open_s3(BUCKET, f"odd/{uuid.uuid4()}"), max_file_size=MIB)
+    incoming = shares.begin_upload()
+    incoming.write(b"data")
+    file_id = incoming.finish("file.bin", "application/octet-stream", Options()).file_id
+    before = shares.find(file_id)
+    shares.delete(file_id)
+    # Both were about to write what they had read before.
+    with pytest.raises(UnknownFile):
+        shares.download(before, 0, 4).close()
+    with pytest.raises(UnknownFile):
+        shares.change(file_id, Options(max_downloads=5), frozenset({"max_downloads"}))
+    with pytest.raises(UnknownFile):
+        shares.find(file_id)
+    assert shares.page("", 10).files == []
