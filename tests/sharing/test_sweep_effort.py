@@ -1,0 +1,74 @@
+"""What a sweep costs: so many calls to storage for each file that is due, and none for those that are not."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.sharing import Shares
+from shared.storage.local import LocalStore
+from shared.sweeping import PARALLEL, Sweep
+from tests.sharing.conftest import HOUR, Clock, shares_over, upload
+
+DUE = 60
+
+
+class Counting:
+    """An `ObjectStore` that counts the calls to it. On S3, each is a request and takes some 28 ms."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self._guard = threading.Lock()
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._store, name)
+        if not callable(member):
+            return member
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._guard:
+                self.calls[name] += 1
+            return member(*arguments, **named)
+
+        return call
+
+
+@pytest.fixture
+def sweep_beside(tmp_path: Path) -> Callable[[int], Counter[str]]:
+    """Sweeps `DUE` expired files beside so many others; the calls that it took."""
+
+    def sweep(others: int) -> Counter[str]:
+        store, clock = Counting(LocalStore(tmp_path / str(others))), Clock()
+        shares: Shares = shares_over(store, clock)
+        for _ in range(others):
+            upload(shares)
+        for _ in range(DUE):
+            upload(shares, expires_in=3600)
+        clock.forward(2 * HOUR + timedelta(minutes=1))
+        store.calls.clear()
+        assert Sweep(shares).run().removed == DUE
+        return store.calls
+
+    return sweep
+
+
+def test_twenty_thousand_files_are_due_for_less_than_a_function_may_run(
+    sweep_beside: Callable[[int], Counter[str]],
+) -> None:
+    calls = sweep_beside(0)
+    # The record read and marked, and the entry for its end, in one of 16 threads. Keys are removed 1,000 at a time.
+    for_each = sum(calls[name] for name in ("read", "put", "delete", "stat", "abort_parts", "open")) / DUE
+    assert for_each <= 3, calls
+    assert calls["delete_many"] <= 3, calls
+    assert 20_000 * for_each * 0.028 / PARALLEL < 900
+
+
+def test_what_is_not_due_costs_nothing(sweep_beside: Callable[[int], Counter[str]]) -> None:
+    assert sweep_beside(0) == sweep_beside(100)
