@@ -1,0 +1,101 @@
+"""A raw copy that was promised to a client stays, whatever the sweep is about to do (in every order of the two)."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.errors import ShareError
+from shared.sharing import KEEP_RAW_FOR, Shares
+from shared.storage.blobs import raw_key
+from shared.storage.local import LocalStore
+from shared.storage.objects import NotFound
+from shared.sweeping import Sweep
+from tests.sharing.conftest import Clock, WatchedStore, once_after, shares_over, upload
+
+# So far can both have come by the time that the other acts; a run with fewer changes ends the loop.
+MOST_STEPS = 30
+
+
+class SigningStore(WatchedStore):
+    """A directory that signs, as only buckets do: enough to see which copies were promised."""
+
+    @property
+    def signs(self) -> bool:
+        return True
+
+    def signed_url(
+        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        return f"http://storage.test/{key}"
+
+
+class Impatient(Shares):
+    """Does not wait for another process, which cannot go on in a test of one thread."""
+
+    def wait_for_nobody(self) -> None:
+        moments = itertools.count()
+        self.records._sleep = lambda _seconds: None
+        self.records._monotonic = lambda: float(next(moments))
+
+
+def redirected(shares: Shares, file_id: str) -> str | None:
+    """The key that a client is sent to, None if it is told to come back."""
+    try:
+        url = shares.download_url(
+            shares.find(file_id), counted=True, disposition="attachment", content_type="text/plain"
+        )
+    except ShareError:
+        return None
+    return url.removeprefix("http://storage.test/")
+
+
+def is_there(store: WatchedStore, key: str) -> bool:
+    try:
+        store.stat(key)
+    except NotFound:
+        return False
+    return True
+
+
+def meet(folder: Path, first: str, step: int) -> bool:
+    """Have a sweep and a redirect meet after so many changes of the first; whether the first made that many."""
+    store, clock = SigningStore(LocalStore(folder)), Clock()
+    shares, others = (Impatient(each, max_file_size=1000, clock=clock) for each in (store, SigningStore(store.store)))
+    shares.wait_for_nobody()
+    others.wait_for_nobody()
+    file_id = upload(shares).file_id
+    assert redirected(shares, file_id) == raw_key(file_id)
+    # The copy is due to go.
+    clock.forward(KEEP_RAW_FOR + timedelta(hours=2))
+    promised: list[str | None] = []
+    store.changes.clear()
+    if first == "sweep":
+        store.before = once_after(step, lambda: promised.append(redirected(others, file_id)))
+        assert Sweep(shares).run().failed == 0
+    else:
+        store.before = once_after(step, lambda: Sweep(others).run())
+        promised.append(redirected(shares, file_id))
+    for key in filter(None, promised):
+        assert is_there(store, key), step
+    return len(store.changes) > step
+
+
+@pytest.mark.parametrize("first", ["sweep", "redirect"])
+def test_a_copy_that_was_promised_is_there(tmp_path: Path, first: str) -> None:
+    steps = next(step for step in range(MOST_STEPS) if not meet(tmp_path / str(step), first, step))
+    assert steps > 2
+
+
+def test_a_copy_that_nobody_was_promised_goes(tmp_path: Path) -> None:
+    store, clock = SigningStore(LocalStore(tmp_path)), Clock()
+    shares = shares_over(store, clock)
+    file_id = upload(shares).file_id
+    assert redirected(shares, file_id) == raw_key(file_id)
+    clock.forward(KEEP_RAW_FOR + timedelta(hours=2))
+    Sweep(shares).run()
+    assert not is_there(store, raw_key(file_id))
+    assert redirected(shares, file_id) == raw_key(file_id)
