@@ -101,10 +101,15 @@ class Upload:
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
         self.file_id = str(uuid.uuid4())
-        # By this entry the sweep finds what a crash leaves.
-        self._entry = self._file_entry()
         self._committed = False
+        # First, since it refuses an upload that there is no room for: the entry would take a spare file.
         self._blob = BlobWriter(shares.store, self.file_id)
+        try:
+            # By this entry the sweep finds what a crash leaves. Nothing of the bytes is in storage yet.
+            self._entry = self._file_entry()
+        except BaseException:
+            self._blob.abort()
+            raise
 
     def write(self, data: bytes) -> None:
         """Append. Raises `FileTooLarge` with the first byte over the limit, `StorageFull`, `StorageUnavailable`."""

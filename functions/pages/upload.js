@@ -7,6 +7,7 @@ const MAX_PARTS = 10000;
 const FILES_AT_ONCE = 2;
 const PARTS_AT_ONCE = 3;
 const TRIES = 4;
+const LONGEST_PAUSE = 5000; // milliseconds
 const REFRESH_EVERY = 5000; // milliseconds
 const RATE_OVER = 5000; // milliseconds
 
@@ -30,6 +31,13 @@ class Refused extends Error {
 
 class Cancelled extends Error {}
 
+/** No answer came: the network or the server is away. */
+class Offline extends Error {
+  constructor() {
+    super("Connection lost.");
+  }
+}
+
 // --- requests ---
 
 /** One request. Resolves with the XMLHttpRequest once it was answered 2xx; rejects with Refused, Cancelled or Error. */
@@ -44,7 +52,7 @@ function send(method, url, { headers = {}, body = null, signal, onProgress } = {
       if (request.status >= 200 && request.status < 300) resolve(request);
       else reject(new Refused(request.status, request.responseText));
     };
-    request.onerror = () => reject(new Error("The connection was lost."));
+    request.onerror = () => reject(new Offline());
     request.onabort = () => reject(new Cancelled());
     request.onloadend = () => signal?.removeEventListener("abort", abort);
     if (signal?.aborted) {
@@ -102,17 +110,37 @@ function whenAborted(signal) {
   });
 }
 
-/** Try again what failed by the network or a busy server, with growing pauses. */
-async function persistently(attempt, signal) {
-  for (let tried = 1; ; tried++) {
+/** Try again what a busy server refused a few times, and what got no answer until the network is back. */
+async function persistently(attempt, task) {
+  for (let tried = 1, refused = 0; ; tried++) {
     try {
       return await attempt();
     } catch (error) {
-      const final = error instanceof Refused && error.status !== 429 && error.status < 500;
-      if (final || error instanceof Cancelled || tried === TRIES) throw error;
-      await Promise.race([pause(500 * 2 ** tried), whenAborted(signal)]);
+      if (error instanceof Cancelled) throw error;
+      if (error instanceof Offline) {
+        await requireUnchanged(task.file);
+        task.reconnects();
+      } else {
+        const busy = error instanceof Refused && (error.status === 429 || error.status >= 500);
+        if (!busy || ++refused === TRIES) throw error;
+      }
+      await Promise.race([pauseOrOnline(Math.min(500 * 2 ** tried, LONGEST_PAUSE)), whenAborted(task.signal)]);
     }
   }
+}
+
+/** Browsers report a file that changed or vanished as a lost connection. */
+async function requireUnchanged(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Error(`${file.name} changed on disk since you chose it.`);
+  }
+}
+
+function pauseOrOnline(milliseconds) {
+  const online = new Promise((resolve) => window.addEventListener("online", resolve, { once: true }));
+  return Promise.race([pause(milliseconds), online]);
 }
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -130,12 +158,14 @@ async function uploadWhole(task) {
   const { password } = task.options;
   if (password) headers["X-Password"] = String.fromCharCode(...new TextEncoder().encode(password));
   const url = `${prefix}/file/upload?${query}`;
-  const request = await sendWithToken("PUT", url, {
-    headers,
-    body: task.file,
-    signal: task.signal,
-    onProgress: (sent) => task.progress(sent),
-  });
+  const attempt = () =>
+    sendWithToken("PUT", url, {
+      headers,
+      body: task.file,
+      signal: task.signal,
+      onProgress: (sent) => task.progress(sent),
+    });
+  const request = await persistently(attempt, task);
   return JSON.parse(request.responseText);
 }
 
@@ -146,7 +176,7 @@ async function uploadInParts(task) {
   const asJson = { "Content-Type": "application/json" };
   const json = async (method, url, body) => {
     const request = () => sendWithToken(method, url, { headers: asJson, body, signal });
-    return JSON.parse((await persistently(request, signal)).responseText);
+    return JSON.parse((await persistently(request, task)).responseText);
   };
 
   // Null where the server does not know the upload.
@@ -208,7 +238,7 @@ async function uploadInParts(task) {
           },
         });
         return request.getResponseHeader("ETag");
-      }, signal);
+      }, task);
       sent.set(part, lengthOf(part));
       done.set(part, { PartNumber: part, ETag });
       report();
@@ -289,6 +319,10 @@ class Task {
       this.state.textContent = "Not uploaded";
       this.retry.hidden = false;
     }
+  }
+
+  reconnects() {
+    this.state.textContent = "Reconnecting…";
   }
 
   waits() {

@@ -65,7 +65,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     """Of 6 MB and 600 inodes, which the test is to fill."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m,nr_inodes=600", "tmpfs", str(mounted)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m,nr_inodes=1200", "tmpfs", str(mounted)]
     run = subprocess.run(command, capture_output=True, check=False)
     if run.returncode:
         pytest.skip(f"cannot mount here: {run.stderr.decode().strip()}")
