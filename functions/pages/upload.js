@@ -34,7 +34,7 @@ class Cancelled extends Error {}
 /** No answer came: the network or the server is away. */
 class Offline extends Error {
   constructor() {
-    super("Connection lost.");
+    super("Connection lost. We'll continue when you're back online.");
   }
 }
 
@@ -297,7 +297,7 @@ class Task {
     this.bar.setAttribute("aria-label", `Upload of ${file.name}`);
     label(this.retry, file.name);
     label(this.stop, file.name);
-    this.retry.onclick = () => enqueue(this);
+    this.retry.onclick = () => this.again();
     this.stop.onclick = () => this.cancel();
     $("uploads").append(this.element);
   }
@@ -318,7 +318,17 @@ class Task {
       this.failure.textContent = error.message;
       this.state.textContent = "Not uploaded";
       this.retry.hidden = false;
+      failures.add(this);
+      offerRetries();
     }
+  }
+
+  /** Retry with the options as they are now. */
+  again() {
+    const options = chosenOptions();
+    if (options === null) return;
+    this.options = options;
+    enqueue(this);
   }
 
   reconnects() {
@@ -329,6 +339,8 @@ class Task {
     this.failure.textContent = "";
     passFocus(this.retry, this.stop);
     this.retry.hidden = true;
+    failures.delete(this);
+    offerRetries();
     this.state.textContent = "Waiting";
   }
 
@@ -359,11 +371,26 @@ class Task {
   }
 
   remove(next) {
+    failures.delete(this);
+    offerRetries();
     passFocus(this.element, next);
     this.element.remove();
     $("uploads-section").hidden = $("uploads").childElementCount === 0;
   }
 }
+
+// Uploads that ended without a link.
+const failures = new Set();
+
+function offerRetries() {
+  const several = failures.size > 1;
+  if (!several) passFocus($("retry-all"), $("pick"));
+  $("retry-all").hidden = !several;
+}
+
+$("retry-all").onclick = () => {
+  for (const task of [...failures]) task.again();
+};
 
 const queue = [];
 let running = 0;

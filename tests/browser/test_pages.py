@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,14 +109,51 @@ def test_progress_is_shown_and_an_upload_can_be_cancelled(page: Page, server: Se
 
 
 def test_a_failed_upload_says_why_and_can_be_tried_again(page: Page) -> None:
-    page.route("**/file/upload?**", lambda route: route.abort())
+    refuse_uploads(page)
     drop(page, ("again.txt", "data"))
     upload = page.locator("#uploads > li")
-    expect(upload.locator(".failure")).to_have_text("The connection was lost.")
+    expect(upload.locator(".failure")).to_have_text("No room.")
+    expect(page.get_by_role("button", name="Retry all")).to_be_hidden()
     no_violations(page)
     page.unroute("**/file/upload?**")
+    page.locator("#downloads").fill("3")
     upload.get_by_role("button", name="Retry").click()
-    expect(item(page, "again.txt")).to_be_visible()
+    # As the options are now, not as they were.
+    expect(item(page, "again.txt").locator(".state")).to_contain_text("0 of 3 downloads")
+
+
+def refuse_uploads(page: Page) -> None:
+    problem = {"title": "Storage full", "status": 507, "detail": "No room."}
+    page.route(
+        "**/file/upload?**",
+        lambda route: route.fulfill(status=413, content_type="application/problem+json", body=json.dumps(problem)),
+    )
+
+
+def test_all_that_failed_is_tried_again_by_one_button(page: Page) -> None:
+    refuse_uploads(page)
+    names = [f"{number}.txt" for number in range(4)]
+    drop(page, *((name, "data") for name in names))
+    expect(page.locator("#uploads .failure", has_text="No room.")).to_have_count(4)
+    no_violations(page)
+    page.unroute("**/file/upload?**")
+    page.get_by_role("button", name="Retry all").click()
+    for name in names:
+        expect(item(page, name)).to_be_visible()
+    expect(page.get_by_role("button", name="Retry all")).to_be_hidden()
+
+
+def test_files_wait_for_the_network_and_go_on_by_themselves(page: Page, context: BrowserContext) -> None:
+    context.set_offline(True)
+    names = [f"{number}.txt" for number in range(10)]
+    drop(page, *((name, "data") for name in names))
+    # Two are under way, and the others wait: nothing has failed.
+    expect(page.locator("#uploads .state", has_text="Reconnecting…")).to_have_count(2)
+    expect(page.locator("#uploads .state", has_text="Waiting")).to_have_count(8)
+    context.set_offline(False)
+    for name in names:
+        expect(item(page, name)).to_be_visible()
+    expect(page.locator("#uploads > li")).to_have_count(0)
 
 
 def test_files_are_remembered_until_they_are_deleted(page: Page, context: BrowserContext) -> None:
@@ -486,7 +524,7 @@ def test_the_focus_stays_with_a_file_as_its_upload_ends(page: Page) -> None:
     drop(page, ("focused.txt", "data"))
     page.locator("#uploads .cancel").focus()
     until(lambda: bool(page.evaluate("true")) and len(held) == 1)
-    held[0].abort()
+    held[0].fulfill(status=413, content_type="application/problem+json", body='{"detail": "No room."}')
     page.locator("#uploads").get_by_role("button", name="Retry").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#uploads .cancel")).to_be_focused()

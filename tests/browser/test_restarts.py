@@ -1,0 +1,45 @@
+"""A server that goes away in the middle and comes back: everything arrives, and nobody clicks on anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.conftest import WITHIN
+from tests.servers import free_ports
+from tests.wire.server import Server
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+SMALL = 30
+LARGE = 24 * 1024 * 1024
+
+
+def test_uploads_outlive_a_server_that_is_killed(chromium: Browser, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    names = [f"{number:02}.txt" for number in range(SMALL)]
+    large = tmp_path / "large.bin"
+    large.write_bytes(os.urandom(LARGE))
+    for name in names:
+        (tmp_path / name).write_text(name)
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{port}")
+    context.set_default_timeout(WITHIN)
+    page = context.new_page()
+    with Server(tmp_path / "data", "--port", str(port)) as server:
+        page.goto("/")
+        page.set_input_files("#files", [str(large), *(str(tmp_path / name) for name in names)])
+        expect(page.locator("#shared > li").nth(3)).to_be_visible()
+        server.process.kill()
+        server.process.wait()
+    expect(page.locator("#uploads .state", has_text="Reconnecting…").first).to_be_visible()
+    with Server(tmp_path / "data", "--port", str(port)) as server:
+        expect(page.locator("#uploads > li")).to_have_count(0, timeout=2 * WITHIN)
+        expect(page.locator("#shared > li")).to_have_count(SMALL + 1)
+        for name in (large.name, *names):
+            shown = page.locator("#shared > li", has_text=name).locator("input").input_value()
+            file_id = shown.rpartition("/")[2]
+            assert server.get(f"/file/download/{file_id}") == (200, (tmp_path / name).read_bytes())
+    context.close()
