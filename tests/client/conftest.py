@@ -73,7 +73,7 @@ class Client:
             process.wait()
             raise
         assert b"Traceback" not in err, err.decode()
-        return Ran(process.returncode, out, err.decode())
+        return Ran(process.returncode, out, err.decode(errors="replace"))
 
     def json(self, *arguments: str, data: bytes | None = None, **environment: str) -> dict[str, Any]:
         ran = self.run(*arguments, "--json", data=data, **environment)
