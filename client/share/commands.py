@@ -54,7 +54,7 @@ TokenOption = Annotated[
         "--token",
         envvar="SHARE_TOKEN",
         show_envvar=True,
-        help="API token. Others on this machine can see options: rather set the variable.",
+        help="API token. Prefer SHARE_TOKEN: other users of this machine can see command lines.",
         metavar="TOKEN",
     ),
 ]
@@ -65,8 +65,10 @@ LinkArgument = Annotated[str, typer.Argument(metavar="LINK", help="Download link
 @app.command()
 def up(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files, or - for standard input.")],
-    expires: Annotated[str | None, typer.Option(help="Until when: 30m, 12h, 7d, 2w.", metavar="TIME")] = None,
-    downloads: Annotated[int | None, typer.Option(min=1, help="How many downloads.", metavar="N")] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Expire after TIME, such as 30m, 12h, 7d or 2w.", metavar="TIME")
+    ] = None,
+    downloads: Annotated[int | None, typer.Option(min=1, help="Allow at most N downloads.", metavar="N")] = None,
     password: Annotated[bool, typer.Option("--password", help="Protect with SHARE_PASSWORD, or ask for one.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="Send under this name.", metavar="NAME")] = None,
     qr: Annotated[bool, typer.Option("--qr", help="Show the link as a QR code too.")] = False,

@@ -155,7 +155,7 @@ class Download:
     def _start_over(self, part: BufferedRandom, offset: int, advance: Callable[[int], None]) -> None:
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
-            raise self._damaged("The server never goes on where it stopped.")
+            raise self._damaged("The server does not resume this download.")
         part.seek(0)
         part.truncate()
         advance(-offset)
@@ -232,7 +232,7 @@ def write_out(server: Server, file: RemoteFile, password: str | None) -> None:
                 if response.status_code == httpx.codes.PARTIAL_CONTENT:
                     require_range(response, offset, file.size)
                 elif offset:
-                    raise Fault(Exit.DAMAGED, "The download broke off, and the server does not continue it.")
+                    raise Fault(Exit.DAMAGED, "The download was interrupted, and the server does not resume it.")
                 for chunk in response.iter_raw(CHUNK):
                     if offset + len(chunk) > file.size:
                         raise Fault(Exit.DAMAGED, "The server sends more bytes than the file has. Do not use it.")

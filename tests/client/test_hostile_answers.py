@@ -252,7 +252,7 @@ def test_a_download_that_never_gets_on_is_given_up(share: Share, hostile: Proxy)
     Path("copy.part.json").write_text(json.dumps(state))
     hostile.before = lambda seen: answer(b"", 416) if seen.is_download else answer(said)
     ended = share.run("down", FILE_ID, "-o", "copy")
-    assert (ended.code, "never goes on" in ended.err) == (6, True)
+    assert (ended.code, "does not resume" in ended.err) == (6, True)
     assert len(hostile.seen) < 10
 
 
