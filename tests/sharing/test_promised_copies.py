@@ -61,8 +61,11 @@ def is_there(store: WatchedStore, key: str) -> bool:
     return True
 
 
-def meet(folder: Path, first: str, step: int) -> bool:
-    """Have a sweep and a redirect meet after so many changes of the first; whether the first made that many."""
+def meet(folder: Path, first: str, step: int, promises: list[str]) -> bool:
+    """Have a sweep and a redirect meet after so many changes of the first; whether the first made that many.
+
+    Notes what was promised.
+    """
     store, clock = SigningStore(LocalStore(folder)), Clock()
     shares, others = (Impatient(each, max_file_size=1000, clock=clock) for each in (store, SigningStore(store.store)))
     shares.wait_for_nobody()
@@ -81,13 +84,17 @@ def meet(folder: Path, first: str, step: int) -> bool:
         promised.append(redirected(shares, file_id))
     for key in filter(None, promised):
         assert is_there(store, key), step
+        promises.append(key)
     return len(store.changes) > step
 
 
 @pytest.mark.parametrize("first", ["sweep", "redirect"])
 def test_a_copy_that_was_promised_is_there(tmp_path: Path, first: str) -> None:
-    steps = next(step for step in range(MOST_STEPS) if not meet(tmp_path / str(step), first, step))
+    promises: list[str] = []
+    steps = next(step for step in range(MOST_STEPS) if not meet(tmp_path / str(step), first, step, promises))
     assert steps > 2
+    # Only while the sweep is removing the copy is a client told to come back.
+    assert len(promises) >= 2
 
 
 def test_a_copy_that_nobody_was_promised_goes(tmp_path: Path) -> None:
