@@ -7,7 +7,7 @@ entry goes last, so a sweep can be killed anywhere: the next one resumes. Sweeps
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -77,13 +77,15 @@ class Sweep:
         the entries cannot be listed.
         """
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="sweep") as pool:
-            running: set[Future[_Settled]] = set()
+            running: dict[Future[_Settled], str] = {}
             for entry in self._shares.expiries.due():
-                running.add(pool.submit(self._attempt, entry))
-                # No more than can run are waiting, so that a process that ends has little to wait for.
-                if len(running) == PARALLEL:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                # No more than can run are waiting, so that a process that ends has little to wait for; and entries of
+                # one file come one after the other, or its blob would be made twice at once.
+                while len(running) == PARALLEL or entry.file_id in running.values():
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
                     self._gather(done)
+                    running = {future: file_id for future, file_id in running.items() if future not in done}
+                running[pool.submit(self._attempt, entry)] = entry.file_id
             self._gather(running)
         self._remove_gathered()
         self._discard_unfinished()
@@ -179,7 +181,7 @@ class Sweep:
             shares.expiries.add(file_id, record.used_up_at + KEEP_USED_UP_FOR)
         return _Settled(entries=[entry.key], counts=counts)
 
-    def _gather(self, done: set[Future[_Settled]]) -> None:
+    def _gather(self, done: Iterable[Future[_Settled]]) -> None:
         for future in done:
             settled = future.result()
             if settled.counts is not None:
