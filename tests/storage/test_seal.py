@@ -193,7 +193,7 @@ def test_a_file_deleted_while_it_is_sealed_leaves_nothing(shares: Shares, backen
 
 def test_an_event_that_was_lost_is_made_up_for_by_the_sweep(shares: Shares, clock: Clock) -> None:
     file_id = uploaded(shares, FIRST, LAST).file_id
-    clock.now += HOUR
+    clock.now += 2 * HOUR
     assert Sweep(shares).run().sealed == 1
     assert is_sealed(shares, file_id)
 
