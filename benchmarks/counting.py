@@ -19,12 +19,12 @@ from typing import cast
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave, percentile
 from benchmarks.stores import MemoryStore, Simulation, SlowStore
 from shared.errors import ShareError
-from shared.storage import s3
-from shared.storage.counts import Counter
-from shared.storage.local import LocalStore
-from shared.storage.objects import ObjectStore
+from shared.storage.contract import ObjectStore
+from shared.storage.counting.counter import Counter
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import READY, Record, Records
-from shared.storage.s3 import open_s3
+from shared.storage.s3 import store as s3
+from shared.storage.s3.store import open_s3
 from tests.servers import S3Server, moto_server, seaweedfs
 
 CLIENTS = 64
@@ -61,7 +61,7 @@ def total(store: ObjectStore) -> int:
 def together(setup: Setup) -> Result:
     """P7: many clients of one process count downloads of one file, durably."""
     count, looped = setup.sized(COUNTS, CLIENTS), setup.sized(LOOPED, CLIENTS)
-    store = LocalStore(setup.work / "counted")
+    store = DirectoryStore(setup.work / "counted")
     records = Records(store, _now)
     records.create(new_record())
     counter = Counter(records, _now, _anybody)

@@ -20,7 +20,7 @@ from benchmarks.small import DATA, fill
 from benchmarks.transfers import MIB, make_file
 from shared.options import Options
 from shared.sharing import Shares
-from shared.storage.s3 import open_s3
+from shared.storage.s3.store import open_s3
 from tests.servers import moto_server
 
 SIZES = (1, 16, 256, 1024, 4096, 10_240)  # MiB

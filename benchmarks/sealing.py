@@ -16,10 +16,10 @@ from botocore.httpsession import URLLib3Session
 
 from benchmarks.counting import BUCKET, environment
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave
-from shared.storage import s3_parts
 from shared.storage.blobs import HEAD_SIZE, blob_key, head, raw_key, require_raw, seal
-from shared.storage.objects import ObjectStore
-from shared.storage.s3 import open_s3
+from shared.storage.contract import ObjectStore
+from shared.storage.s3 import multipart
+from shared.storage.s3.store import open_s3
 from tests.servers import S3Server, moto_server, seaweedfs
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _on(name: str, server: S3Server, setup: Setup) -> Result:
 
     def seconds(parallel: int) -> float:
         traffic = Traffic()
-        with traffic.watched(), mock.patch.object(s3_parts, "PARALLEL_PARTS", parallel):
+        with traffic.watched(), mock.patch.object(multipart, "PARALLEL_PARTS", parallel):
             began = time.perf_counter()
             seal(store, file_id, [require_raw(store, file_id, size)])
             took = time.perf_counter() - began

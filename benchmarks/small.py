@@ -19,7 +19,7 @@ from benchmarks.peers import Server
 from benchmarks.unsynced import nothing
 from shared.options import Options
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 
 CONNECTIONS = 32
 SIZE = 10 * 1024
@@ -35,7 +35,7 @@ DATA_ONLY = expecting(200, DATA)
 
 def fill(directory: Path, count: int, data: bytes = DATA) -> list[str]:
     """Store so many files in our layout; their IDs."""
-    shares = Shares(LocalStore(directory), max_file_size=len(data))
+    shares = Shares(DirectoryStore(directory), max_file_size=len(data))
     ids = []
     # They are only made to be measured with.
     with mock.patch.object(os, "fsync", nothing):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from shared.storage.objects import ABSENT, ANYTHING, AlreadyExists, Changed, Condition, Matches, NotFound
+from shared.storage.contract import ABSENT, ANYTHING, AlreadyExists, Changed, Condition, Matches, NotFound
 
 READ_SECONDS = 0.018
 WRITE_SECONDS = 0.028

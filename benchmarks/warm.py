@@ -18,7 +18,7 @@ from benchmarks.counting import FILE_ID, new_record
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave
 from benchmarks.stores import MemoryStore
 from shared.sharing import Shares
-from shared.storage.objects import ObjectStore
+from shared.storage.contract import ObjectStore
 
 CALLS = 2_000
 _CONTEXT = SimpleNamespace(

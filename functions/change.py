@@ -7,8 +7,8 @@ from starlette.requests import Request
 
 from shared import bootstrap
 from shared.http.app import shares_of
-from shared.http.guard import OWNER, require_owner
 from shared.http.handler import HttpHandler
+from shared.http.layers.guard import OWNER, require_owner
 from shared.http.models import FileMetadata, OptionChanges, metadata, problems
 from shared.http.options import from_json
 from shared.http.routing import add_endpoint, tagged_router

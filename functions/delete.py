@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from shared import bootstrap
 from shared.http.app import shares_of
-from shared.http.guard import OWNER, require_owner
 from shared.http.handler import HttpHandler
+from shared.http.layers.guard import OWNER, require_owner
 from shared.http.models import problems
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread

@@ -20,9 +20,9 @@ from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads
 from shared.errors import FileTooLarge, InvalidValue, UnknownFile
 from shared.http import options
 from shared.http.app import shares_of
-from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type
+from shared.http.layers.guard import TOKEN, GuardedRoute
 from shared.http.models import EXAMPLE_ID, UploadedFile, base_url, problems, uploaded
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import Incoming, in_thread

@@ -17,9 +17,9 @@ from shared.archives import Inflated, Member, find_member
 from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp
 from shared.http.app import shares_of
 from shared.http.credentials import authorise
-from shared.http.guard import PASSWORD
 from shared.http.handler import HttpHandler
 from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, joined, repr_digest
+from shared.http.layers.guard import PASSWORD
 from shared.http.models import problems
 from shared.http.problems import Problem
 from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide, strong_tags

@@ -13,8 +13,8 @@ from shared.archives import list_entries
 from shared.errors import ArchiveTooLarge
 from shared.http.app import shares_of
 from shared.http.credentials import authorise
-from shared.http.guard import PASSWORD
 from shared.http.handler import HttpHandler
+from shared.http.layers.guard import PASSWORD
 from shared.http.models import problems
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread

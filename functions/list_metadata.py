@@ -7,8 +7,8 @@ from starlette.requests import Request
 
 from shared.errors import InvalidValue
 from shared.http.app import shares_of
-from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.handler import HttpHandler
+from shared.http.layers.guard import TOKEN, GuardedRoute
 from shared.http.models import FileMetadata, base_url, metadata, problems
 from shared.http.options import only
 from shared.http.routing import add_endpoint, tagged_router

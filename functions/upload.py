@@ -15,9 +15,9 @@ from shared.errors import FileTooLarge
 from shared.http import options
 from shared.http.app import shares_of
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
-from shared.http.guard import TOKEN, GuardedRoute
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type, raw_media_type
+from shared.http.layers.guard import TOKEN, GuardedRoute
 from shared.http.models import UploadedFile, base_url, problems, uploaded
 from shared.http.routing import OneMethodRoute, add_endpoint, tagged_router
 from shared.http.streams import Incoming

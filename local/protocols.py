@@ -15,7 +15,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.http.edge import DRAIN_TIMEOUT, MAX_HEADER_BYTES
+from shared.http.layers.edge import DRAIN_TIMEOUT, MAX_HEADER_BYTES
 from shared.http.problems import Problem
 
 # More than any head that the application takes, with all that stands between its headers.

@@ -13,7 +13,7 @@ from shared.errors import InvalidSetting, StorageUnavailable
 from shared.options import Lifetimes
 from shared.settings import Settings
 from shared.sharing import Shares
-from shared.storage.objects import ObjectStore
+from shared.storage.contract import ObjectStore
 from shared.storage.probe import require_conditions
 from shared.tokens import Tokens, read_secret
 
@@ -143,11 +143,11 @@ def open_store(chosen: Settings) -> ObjectStore:
 def _untraced(chosen: Settings) -> ObjectStore:
     try:
         if chosen.bucket is not None:
-            from shared.storage.s3 import open_s3
+            from shared.storage.s3.store import open_s3
 
             return open_s3(*chosen.bucket)
-        from shared.storage.local import LocalStore
+        from shared.storage.directory.store import DirectoryStore
 
-        return LocalStore(Path(chosen.storage), min_free_space=chosen.min_free_space)
+        return DirectoryStore(Path(chosen.storage), min_free_space=chosen.min_free_space)
     except StorageUnavailable as error:
         raise _unusable(error) from error

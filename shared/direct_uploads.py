@@ -26,7 +26,7 @@ from shared.errors import (
 from shared.options import Options
 from shared.sharing import FILE_ID, KEEP_RAW_FOR, Shares, next_look
 from shared.storage.blobs import blob_key, raw_key, require_raw, seal
-from shared.storage.objects import (
+from shared.storage.contract import (
     MAX_PARTS,
     Changed,
     InvalidParts,

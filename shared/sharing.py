@@ -42,9 +42,9 @@ from shared.storage.blobs import (
     raw_key,
     require_raw,
 )
-from shared.storage.counts import Counter
+from shared.storage.contract import AlreadyExists, Changed, NotFound, ObjectStore, RangeNotSatisfiable, Unfinished
+from shared.storage.counting.counter import Counter
 from shared.storage.expiries import Expiries
-from shared.storage.objects import AlreadyExists, Changed, NotFound, ObjectStore, RangeNotSatisfiable, Unfinished
 from shared.storage.records import DELETED, READY, Record, Records, Stored, rfc3339, tombstone
 
 log = logging.getLogger(__name__)

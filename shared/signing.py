@@ -13,7 +13,7 @@ from itsdangerous import BadSignature, Signer, TimestampSigner
 
 from shared.errors import StorageUnavailable
 from shared.settings import MIN_SECRET_LENGTH
-from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, NotFound, NotSent, ObjectStore
+from shared.storage.contract import ABSENT, AlreadyExists, Ambiguous, Changed, NotFound, NotSent, ObjectStore
 
 SECRET_KEY = "secret"
 TICKET_LIFETIME = 24 * 3600  # seconds

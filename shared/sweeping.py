@@ -24,8 +24,8 @@ from shared.sharing import (
     next_look,
 )
 from shared.storage.blobs import blob_key
+from shared.storage.contract import AlreadyExists, NotFound
 from shared.storage.expiries import Entry, entry_key
-from shared.storage.objects import AlreadyExists, NotFound
 from shared.storage.probe import discard_old
 from shared.storage.records import CLOSED, DELETED, READY, UPLOADING, Record, record_key, tombstone
 

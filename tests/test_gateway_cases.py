@@ -21,7 +21,7 @@ from starlette.responses import Response
 from functions import download, get_metadata, list_metadata, upload
 from shared.http import handler as http_handler
 from shared.http.handler import HttpHandler
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from tests.api.client import Objects
 from tests.gateway import LambdaContext
 from tests.wire.server import FORM_HEAD, FORM_TAIL, FORM_TYPE, Server, everything, request
@@ -197,13 +197,13 @@ def stalled(storage: Objects, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     answered = threading.Event()
 
     def stall(method: str) -> None:
-        original = getattr(LocalStore, method)
+        original = getattr(DirectoryStore, method)
 
         def wait(*arguments: Any, **named: Any) -> Any:
             answered.wait(30)
             return original(*arguments, **named)
 
-        monkeypatch.setattr(LocalStore, method, wait)
+        monkeypatch.setattr(DirectoryStore, method, wait)
 
     yield stall
     answered.set()

@@ -36,8 +36,8 @@ from shared.errors import Contended, StorageUnavailable
 from shared.http.app import build_app
 from shared.http.handler import UnexpectedEvent
 from shared.http.routing import OneMethodRoute
-from shared.storage.local import LocalStore
-from shared.storage.objects import ANYTHING, Changed, Condition
+from shared.storage.contract import ANYTHING, Changed, Condition
+from shared.storage.directory.store import DirectoryStore
 from shared.telemetry import NAME
 from tests.api.client import Api, Objects, WholeApp, blob_key, record_key
 from tests.emulated.deployment import ARTIFACT
@@ -325,9 +325,9 @@ def test_conflicts_and_retries_are_measured(
     uploaded: Objects, printed: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed()
-    put, faults = LocalStore.put, ["lost", "refused"]
+    put, faults = DirectoryStore.put, ["lost", "refused"]
 
-    def meet_others(store: LocalStore, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+    def meet_others(store: DirectoryStore, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         match faults.pop() if faults else None:
             case "lost":
                 put(store, key, store.read(key)[0] + b" ")
@@ -336,7 +336,7 @@ def test_conflicts_and_retries_are_measured(
                 raise Changed(key)
         return put(store, key, data, when)
 
-    monkeypatch.setattr(LocalStore, "put", meet_others)
+    monkeypatch.setattr(DirectoryStore, "put", meet_others)
     monkeypatch.setattr("shared.storage.records.BACKOFF_BASE", 0.0)
     assert invoke("download", sample("download"))["statusCode"] == 200
     measured = {name: sum(values) for name, values in metrics(printed()).items()}

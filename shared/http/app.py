@@ -19,11 +19,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared import bootstrap
 from shared.garbage import uncollected
 from shared.http import access_log, documentation, openapi, problems
-from shared.http.cors import Cors
-from shared.http.edge import Edge
-from shared.http.guard import Guard
+from shared.http.layers.cors import Cors
+from shared.http.layers.edge import Edge
+from shared.http.layers.guard import Guard
+from shared.http.layers.start import Start
 from shared.http.routing import without_injection
-from shared.http.start import Start
 from shared.http.streams import keep_memory
 from shared.sealing import Sealing
 from shared.settings import Settings

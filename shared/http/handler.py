@@ -16,7 +16,7 @@ from shared import bootstrap
 from shared.http import problems
 from shared.http.app import build_app
 from shared.http.deadline import Deadline
-from shared.http.exact_text import ExactText
+from shared.http.layers.exact_text import ExactText
 from shared.sharing import FILE_ID, Shares
 from shared.telemetry import Handler, LambdaHandler
 

@@ -23,7 +23,7 @@ import hashlib
 from collections.abc import Sequence
 
 from shared.errors import DamagedFile
-from shared.storage.objects import ObjectStore, RangeNotSatisfiable, Reader, Slice
+from shared.storage.contract import ObjectStore, RangeNotSatisfiable, Reader, Slice
 
 PREFIX = "files/"
 RAW_PREFIX = "raw/"

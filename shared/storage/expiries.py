@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from shared.storage.objects import ObjectStore
+from shared.storage.contract import ObjectStore
 
 PREFIX = "expiries/"
 _FORMAT = "%Y-%m-%dT%H"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.objects import (
+from shared.storage.contract import (
     ABSENT,
     AlreadyExists,
     Ambiguous,

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from shared.errors import Contended, DamagedFile, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
-from shared.storage.objects import ABSENT, AlreadyExists, Ambiguous, Changed, Matches, NotFound, NotSent, ObjectStore
+from shared.storage.contract import ABSENT, AlreadyExists, Ambiguous, Changed, Matches, NotFound, NotSent, ObjectStore
 
 log = logging.getLogger(__name__)
 

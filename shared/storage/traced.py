@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from shared.storage.objects import (
+from shared.storage.contract import (
     ANYTHING,
     Condition,
     Info,

@@ -18,7 +18,7 @@ from shared.http.app import build_app
 from shared.options import Lifetimes
 from shared.settings import Settings
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.tokens import Tokens
 from tests.api.client import DIGITS, Api, DirectoryObjects, WholeApp, file_part, form, problem, text_part
 from tests.api.test_direct_upload import DirectUpload
@@ -50,7 +50,7 @@ def timed(tmp_path: Path, loop: asyncio.AbstractEventLoop, clock: Clock) -> Api:
     def never(_name: str, _value: str) -> NoReturn:
         raise AssertionError("these settings are fixed")
 
-    store = LocalStore(tmp_path / "data", min_free_space=0)
+    store = DirectoryStore(tmp_path / "data", min_free_space=0)
     shares = Shares(store, max_file_size=1000, lifetimes=Lifetimes(), clock=clock)
     settings, tokens = Settings(), Tokens()
     app = build_app(*ROUTERS, shares=lambda: shares, settings=lambda: settings, tokens=lambda: tokens)

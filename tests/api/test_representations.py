@@ -19,7 +19,7 @@ from functions.app import ROUTERS
 from shared.errors import StorageUnavailable
 from shared.http.app import build_app
 from shared.sharing import Shares
-from shared.storage.local import LocalReader, LocalStore
+from shared.storage.directory.store import DirectoryReader, DirectoryStore
 from shared.storage.records import Kind, decode
 from tests.api.client import (
     DIGITS,
@@ -133,7 +133,7 @@ def _disk_is_gone(_record: object) -> bytes:
 
 
 def whole_app(root: Path, loop: asyncio.AbstractEventLoop, unused: Callable[[str, str], None]) -> Api:
-    shares = Shares(LocalStore(root), max_file_size=10**10, secret="x" * 32)
+    shares = Shares(DirectoryStore(root), max_file_size=10**10, secret="x" * 32)
     return Api(WholeApp(build_app(*ROUTERS, shares=lambda: shares), loop), SERVER, DirectoryObjects(root), unused)
 
 
@@ -165,14 +165,14 @@ def test_head_reads_no_more_than_the_frame(
         blob.seek(size + 11)
         blob.write(b".")
     taken = io.BytesIO()
-    read = LocalReader.read
+    read = DirectoryReader.read
 
-    def noted(reader: LocalReader, count: int) -> bytes:
+    def noted(reader: DirectoryReader, count: int) -> bytes:
         data = read(reader, count)
         taken.write(data)
         return data
 
-    monkeypatch.setattr(LocalReader, "read", noted)
+    monkeypatch.setattr(DirectoryReader, "read", noted)
     response = api.download(file_id, "HEAD")
     assert (response.status_code, response.headers["content-length"]) == (200, str(size))
     assert taken.tell() <= 11

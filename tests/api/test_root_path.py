@@ -12,14 +12,14 @@ from functions.app import ROUTERS
 from shared.http.app import build_app
 from shared.settings import Settings
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.tokens import Tokens
 
 PREFIX = "/share"
 
 
 def ask(tmp_path: Path, method: str, path: str, **headers: str) -> httpx.Response:
-    shares = Shares(LocalStore(tmp_path), max_file_size=100)
+    shares = Shares(DirectoryStore(tmp_path), max_file_size=100)
     app = build_app(*ROUTERS, shares=lambda: shares, settings=Settings, tokens=lambda: Tokens(("right",)))
 
     async def request() -> httpx.Response:

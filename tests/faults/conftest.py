@@ -13,8 +13,8 @@ from shared.http.app import build_app
 from shared.scrub import scrub
 from shared.settings import Settings
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
-from shared.storage.objects import ObjectStore
+from shared.storage.contract import ObjectStore
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import Records
 from shared.sweeping import Sweep
 from shared.tokens import Tokens
@@ -74,7 +74,7 @@ def faulty(tmp_path: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.
     """Over a directory that nobody pulls the plug of."""
     monkeypatch.setattr("os.fsync", lambda _file: None)
     clock = Clock()
-    store = InterposedStore(LocalStore(tmp_path / "data"))
+    store = InterposedStore(DirectoryStore(tmp_path / "data"))
     return over(store, clock, loop, DirectoryObjects(tmp_path / "data"), monkeypatch)
 
 

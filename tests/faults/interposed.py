@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from shared.errors import StorageUnavailable
-from shared.storage.local import LocalWriter
-from shared.storage.objects import (
+from shared.storage.contract import (
     ANYTHING,
     Condition,
     Info,
@@ -21,6 +20,7 @@ from shared.storage.objects import (
     Slice,
     Writer,
 )
+from shared.storage.directory.store import DirectoryWriter
 
 T = TypeVar("T")
 Held = TypeVar("Held", Reader, Writer)
@@ -64,7 +64,7 @@ class InterposedStore:
     def release(self) -> None:
         """Give back the handles that a killed process held; the system would have."""
         for held in self._held:
-            (held._close if isinstance(held, LocalWriter) else getattr(held, "close", lambda: None))()
+            (held._close if isinstance(held, DirectoryWriter) else getattr(held, "close", lambda: None))()
         self._held.clear()
 
     def _hold(self, held: Held) -> Held:

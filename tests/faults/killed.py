@@ -24,8 +24,8 @@ from shared.errors import Expired, UnknownFile, UsedUp
 from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import Record, Shares
-from shared.storage import objects
-from shared.storage.local import STAGING, LocalStore
+from shared.storage import contract
+from shared.storage.directory.store import STAGING, DirectoryStore
 from shared.sweeping import Sweep
 
 STEPS = (
@@ -52,7 +52,7 @@ NOW = datetime.now(UTC)
 
 
 def shares_in(root: Path, hours: float = 0) -> Shares:
-    return Shares(LocalStore(root), max_file_size=10_000, clock=lambda: NOW + timedelta(hours=hours))
+    return Shares(DirectoryStore(root), max_file_size=10_000, clock=lambda: NOW + timedelta(hours=hours))
 
 
 def upload(shares: Shares, **options: Any) -> Record:
@@ -361,7 +361,7 @@ def main() -> None:
     place, stride = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
     # Nobody pulls the plug, and what is not killed here may be fast.
     setattr(os, "fsync", lambda _file: None)  # noqa: B010
-    objects.MIN_PART_SIZE = PART_SIZE
+    contract.MIN_PART_SIZE = PART_SIZE
     print(json.dumps({name: killed_everywhere(place / name, case, stride) for name, case in USE_CASES.items()}))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from tests.api.client import DIGITS, DirectoryObjects, blob_key, file_part, form, problem, record_key
 from tests.faults.conftest import Clock, Faulty, over
@@ -41,7 +41,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def on_small(small: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Faulty:
     data = small / "data"
-    return over(InterposedStore(LocalStore(data)), Clock(), loop, DirectoryObjects(data), monkeypatch)
+    return over(InterposedStore(DirectoryStore(data)), Clock(), loop, DirectoryObjects(data), monkeypatch)
 
 
 @ROOT_ONLY
@@ -250,7 +250,7 @@ def test_a_link_in_the_place_of_a_folder_is_never_followed(faulty: Faulty, tmp_p
 def test_the_data_directory_may_be_a_link_itself(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "data").symlink_to("elsewhere")
-    store = LocalStore(tmp_path / "data")
+    store = DirectoryStore(tmp_path / "data")
     etag = store.put("metadata/ab/one.json", b"one")
     assert store.read("metadata/ab/one.json") == (b"one", etag)
     assert list(store.list("metadata/")) == ["metadata/ab/one.json"]

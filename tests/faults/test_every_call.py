@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from shared.errors import ShareError, StorageFull, StorageUnavailable
-from shared.storage.objects import Ambiguous, Changed
+from shared.storage.contract import Ambiguous, Changed
 from shared.sweeping import Sweep
 from tests.api.client import DIGITS, file_part, form, problem, text_part
 from tests.faults.conftest import Faulty

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from shared.sharing import Shares
-from shared.storage.local import LOCKS, SPARES, STAGING, LocalStore
-from shared.storage.spares import FILES, FOLDERS
+from shared.storage.directory.spares import FILES, FOLDERS
+from shared.storage.directory.store import LOCKS, SPARES, STAGING, DirectoryStore
 from shared.sweeping import Sweep
 from tests.api.client import DIGITS, DirectoryObjects, file_part, form, problem, text_part
 from tests.faults.conftest import SECRET, Clock, Faulty, over
@@ -77,7 +77,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def faulty(disk: Disk, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Faulty:
     data = disk.path / "data"
-    return over(InterposedStore(LocalStore(data)), Clock(), loop, DirectoryObjects(data), monkeypatch)
+    return over(InterposedStore(DirectoryStore(data)), Clock(), loop, DirectoryObjects(data), monkeypatch)
 
 
 def spares(disk: Disk) -> set[str]:
@@ -176,7 +176,7 @@ def test_spares_are_made_anew_when_there_is_room(faulty: Faulty, disk: Disk) -> 
 def test_a_server_starts_on_a_full_disk(faulty: Faulty, disk: Disk) -> None:
     file_id = faulty.api.upload()["file_id"]
     disk.fill()
-    shares = Shares(LocalStore(disk.path / "data"), max_file_size=10**8, clock=faulty.clock, secret=SECRET)
+    shares = Shares(DirectoryStore(disk.path / "data"), max_file_size=10**8, clock=faulty.clock, secret=SECRET)
     shares.delete(file_id)
     assert faulty.api.listing() == {}
 
@@ -184,7 +184,7 @@ def test_a_server_starts_on_a_full_disk(faulty: Faulty, disk: Disk) -> None:
 def test_a_few_spares_are_enough_for_many_at_once(faulty: Faulty, disk: Disk) -> None:
     """In several processes, as the locks of open files see them."""
     made = [faulty.api.upload()["file_id"] for _ in range(3 * len(FILES))]
-    stores = [LocalStore(disk.path / "data") for _ in range(3)]
+    stores = [DirectoryStore(disk.path / "data") for _ in range(3)]
     disk.fill()
 
     def count(number: int) -> None:

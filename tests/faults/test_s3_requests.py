@@ -17,7 +17,7 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
-from shared.storage.s3 import open_s3
+from shared.storage.s3.store import open_s3
 from tests.api.client import DIGITS, Objects, file_part, form, text_part
 from tests.conftest import BUCKET
 from tests.faults.conftest import Clock, Faulty, over

@@ -14,14 +14,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import upload
-from shared.http import edge
 from shared.http.app import build_app
-from shared.http.edge import Edge
+from shared.http.layers import edge
+from shared.http.layers.edge import Edge
 from shared.http.problems import MEDIA_TYPE
 from shared.http.streams import BATCH_SIZE
 from shared.settings import Settings
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.tokens import Tokens
 
 HOST = (b"host", b"share.test")
@@ -242,7 +242,7 @@ def test_an_upload_that_falls_silent_is_answered_and_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(edge, "RECEIVE_TIMEOUT", 0.01)
     monkeypatch.setattr(edge, "DRAIN_TIMEOUT", 0.01)
-    shares = Shares(LocalStore(tmp_path), max_file_size=BATCH_SIZE * 9)
+    shares = Shares(DirectoryStore(tmp_path), max_file_size=BATCH_SIZE * 9)
     app = build_app(upload.router, shares=lambda: shares, settings=Settings, tokens=Tokens)
     form = b'--X\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
     headers = [

@@ -14,7 +14,7 @@ from local.template import DEFAULT_ROUTE, Route
 from shared.http.app import build_app
 from shared.settings import Settings
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.tokens import Tokens
 from tests.api.client import Objects
 from tests.gateway import DOMAIN, LambdaContext
@@ -32,7 +32,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(root: Path, loop: asyncio.AbstractEventLoop) -> Client:
     """The whole application over a directory, which takes small files only."""
-    shares = Shares(LocalStore(root), max_file_size=MAX_FILE_SIZE, secret="x" * 32)
+    shares = Shares(DirectoryStore(root), max_file_size=MAX_FILE_SIZE, secret="x" * 32)
     settings, tokens = Settings(max_file_size=MAX_FILE_SIZE), Tokens()
     return Client(build_app(*ROUTERS, shares=lambda: shares, settings=lambda: settings, tokens=lambda: tokens), loop)
 

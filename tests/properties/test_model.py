@@ -37,9 +37,9 @@ from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import KEEP_USED_UP_FOR, Record, Shares, is_used_up
 from shared.storage.blobs import raw_key
-from shared.storage.local import LocalStore
-from shared.storage.objects import ObjectStore, Part
-from shared.storage.s3 import open_s3
+from shared.storage.contract import ObjectStore, Part
+from shared.storage.directory.store import DirectoryStore
+from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from tests.api.client import BucketObjects, DirectoryObjects, Objects
 from tests.conftest import BUCKET, SharedSession
@@ -580,7 +580,7 @@ def new_directory(small_parts: None) -> Iterator[Callable[[], Place]]:
 
         def make() -> Place:
             root = Path(place) / str(uuid.uuid4())
-            return Place(LocalStore(root), DirectoryObjects(root))
+            return Place(DirectoryStore(root), DirectoryObjects(root))
 
         yield make
 
@@ -630,7 +630,7 @@ def test_direct_uploads_to_a_bucket_behave_as_the_model(new_prefix: Callable[[],
 
 
 def _no_count(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("shared.storage.counts.min", lambda *_numbers: 1, raising=False)
+    patch.setattr("shared.storage.counting.counter.min", lambda *_numbers: 1, raising=False)
     patch.setattr("shared.sharing.is_used_up", lambda _record: False)
 
 

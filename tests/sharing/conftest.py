@@ -12,8 +12,8 @@ import pytest
 
 from shared.options import Options
 from shared.sharing import Record, Shares
-from shared.storage.local import LOCKS, SPARES, LocalStore
-from shared.storage.objects import ANYTHING, Condition, ObjectStore, Part, Piece, Slice, Writer
+from shared.storage.contract import ANYTHING, Condition, ObjectStore, Part, Piece, Slice, Writer
+from shared.storage.directory.store import LOCKS, SPARES, DirectoryStore
 from tests.storage.faults import FaultyStore
 
 START = datetime(2030, 5, 1, 12, 20, tzinfo=UTC)
@@ -158,7 +158,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> WatchedStore:
-    return WatchedStore(LocalStore(root))
+    return WatchedStore(DirectoryStore(root))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from shared.archives import MAX_DIRECTORY_BYTES, MAX_ENTRIES, Inflated, find_mem
 from shared.errors import ArchiveTooLarge, Contended, DamagedFile, NotAnArchive, UnknownEntry, UnsupportedEntry
 from shared.options import Options
 from shared.sharing import Shares, Stored
-from shared.storage.objects import Reader
+from shared.storage.contract import Reader
 from tests import archives
 from tests.sharing.conftest import Clock, WatchedStore
 

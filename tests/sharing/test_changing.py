@@ -12,7 +12,7 @@ import pytest
 from shared.errors import Expired, InvalidValue, UnknownFile, UsedUp
 from shared.options import Lifetimes, Options
 from shared.sharing import Record, Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import DELETED, record_key
 from shared.sweeping import Sweep
 from tests.sharing.conftest import DAY, HOUR, START, Clock, WatchedStore, download, once_after, shares_over, upload
@@ -26,7 +26,7 @@ def change(shares: Shares, file_id: str, **values: Any) -> Record:
 
 
 def test_no_number_of_changes_keeps_a_file_longer_than_is_allowed(root: Path, clock: Clock) -> None:
-    shares = shares_over(LocalStore(root), clock, lifetimes=Lifetimes(longest=60))
+    shares = shares_over(DirectoryStore(root), clock, lifetimes=Lifetimes(longest=60))
     record = upload(shares)
     for _ in range(3):
         clock.forward(timedelta(seconds=15))

@@ -22,8 +22,8 @@ from shared.errors import FileTooLarge, InvalidValue, MoreThanAnnounced, Storage
 from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.blobs import blob_key
-from shared.storage.local import CHOICE, LocalStore
-from shared.storage.objects import ANYTHING, Condition
+from shared.storage.contract import ANYTHING, Condition
+from shared.storage.directory.store import CHOICE, DirectoryStore
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.sharing.conftest import (
@@ -186,7 +186,7 @@ def test_parts_that_arrive_together_are_bounded_together(
     """None sees the others when it begins, and each fits by itself; some come through other processes."""
     record = start(uploads, announced)
     assert record.upload_id is not None
-    each = (DirectUploads(shares_over(LocalStore(store.store.root), clock)) for _ in range(6))  # type: ignore[attr-defined]
+    each = (DirectUploads(shares_over(DirectoryStore(store.store.root), clock)) for _ in range(6))  # type: ignore[attr-defined]
     parts = [uploads.begin_part(record.file_id, record.upload_id, number) for number, uploads in enumerate(each, 1)]
     for part in parts:
         part.write(bytes(MAX_FILE_SIZE // 2 - 60))
@@ -249,7 +249,7 @@ def test_two_who_complete_at_once_make_one_file(store: WatchedStore, clock: Cloc
 def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
     store: WatchedStore, clock: Clock, shares: Shares, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.storage.objects.MIN_PART_SIZE", 1)
+    monkeypatch.setattr("shared.storage.contract.MIN_PART_SIZE", 1)
     uploads = DirectUploads(shares)
     record = start(uploads)
     one, two = send(uploads, record, 1, b"one"), send(uploads, record, 2, b"two")
@@ -280,16 +280,16 @@ def test_who_completes_too_late_leaves_nothing(
 ) -> None:
     record = start(uploads)
     part = send(uploads, record, 1, b"hello")
-    put = LocalStore.put
+    put = DirectoryStore.put
 
-    def late(store: LocalStore, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+    def late(store: DirectoryStore, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         # Having seen the parts, and before it says so.
         if key.endswith(CHOICE):
-            monkeypatch.setattr(LocalStore, "put", put)
+            monkeypatch.setattr(DirectoryStore, "put", put)
             {"complete": _complete, "abort": _abort}[faster](uploads, record, part)
         return put(store, key, data, when)
 
-    monkeypatch.setattr(LocalStore, "put", late)
+    monkeypatch.setattr(DirectoryStore, "put", late)
     if faster == "complete":
         assert complete(uploads, record, [part]).file_size == len(b"hello")
     else:
@@ -353,7 +353,7 @@ def test_an_upload_that_dies_at_any_step_is_finished_or_forgotten(
     for steps in itertools.count():
         directory = copies(root)
         moved = Clock(clock.now)
-        dying = WatchedStore(LocalStore(directory))
+        dying = WatchedStore(DirectoryStore(directory))
         # A copy of a part is another part.
         (copied,) = DirectUploads(shares_over(dying, moved)).parts(record.file_id, record.upload_id)
         part = copied.number, copied.etag
@@ -362,7 +362,7 @@ def test_an_upload_that_dies_at_any_step_is_finished_or_forgotten(
         with contextlib.suppress(Crash):
             action(DirectUploads(shares_over(dying, moved)), record, part)
             died = False
-        again = shares_over(LocalStore(directory), moved)
+        again = shares_over(DirectoryStore(directory), moved)
         if repeated:
             with contextlib.suppress(UnknownFile):
                 action(DirectUploads(again), record, part)
@@ -385,7 +385,7 @@ def test_an_upload_that_dies_while_it_begins_is_forgotten(
     store.before = dies_after(steps)
     with contextlib.suppress(Crash):
         start(DirectUploads(shares_over(store, clock)))
-    again = shares_over(LocalStore(root), clock)
+    again = shares_over(DirectoryStore(root), clock)
     for _ in range(9):
         clock.forward(25 * HOUR)
         Sweep(again).run()

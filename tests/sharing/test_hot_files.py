@@ -12,8 +12,8 @@ import pytest
 from shared.errors import DamagedFile, UnknownFile, UsedUp
 from shared.options import Options
 from shared.sharing import Record, Shares
-from shared.storage.cells import PREFIX
-from shared.storage.objects import NotFound
+from shared.storage.contract import NotFound
+from shared.storage.counting.cells import PREFIX
 from shared.storage.records import CELLS, CLOSED, record_key
 from shared.sweeping import Sweep
 from tests.sharing.conftest import DAY, HOUR, Clock, WatchedStore, contents, dies_after, download, once_after, upload

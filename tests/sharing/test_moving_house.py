@@ -15,9 +15,9 @@ import pytest
 from shared.errors import Expired, UnknownFile, UsedUp, WrongPassword
 from shared.scrub import scrub
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import CELLS
-from shared.storage.s3 import open_s3
+from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from tests.conftest import SharedSession
 from tests.servers import S3Server
@@ -80,7 +80,7 @@ def and_back(s3_client: S3Client, bucket: str, tmp_path: Path, clock: Clock) -> 
 
     def move() -> Shares:
         copy_down(tmp_path / "back", s3_client, bucket)
-        return shares_over(LocalStore(tmp_path / "back"), clock)
+        return shares_over(DirectoryStore(tmp_path / "back"), clock)
 
     return move
 

@@ -11,8 +11,8 @@ import pytest
 from shared.errors import ShareError
 from shared.sharing import KEEP_RAW_FOR, Shares
 from shared.storage.blobs import raw_key
-from shared.storage.local import LocalStore
-from shared.storage.objects import NotFound
+from shared.storage.contract import NotFound
+from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from tests.sharing.conftest import Clock, WatchedStore, once_after, shares_over, upload
 
@@ -66,7 +66,7 @@ def meet(folder: Path, first: str, step: int, promises: list[str]) -> bool:
 
     Notes what was promised.
     """
-    store, clock = SigningStore(LocalStore(folder)), Clock()
+    store, clock = SigningStore(DirectoryStore(folder)), Clock()
     shares, others = (Impatient(each, max_file_size=1000, clock=clock) for each in (store, SigningStore(store.store)))
     shares.wait_for_nobody()
     others.wait_for_nobody()
@@ -98,7 +98,7 @@ def test_a_copy_that_was_promised_is_there(tmp_path: Path, first: str) -> None:
 
 
 def test_a_copy_that_nobody_was_promised_goes(tmp_path: Path) -> None:
-    store, clock = SigningStore(LocalStore(tmp_path)), Clock()
+    store, clock = SigningStore(DirectoryStore(tmp_path)), Clock()
     shares = shares_over(store, clock)
     file_id = upload(shares).file_id
     assert redirected(shares, file_id) == raw_key(file_id)

@@ -24,7 +24,7 @@ from shared.errors import (
 from shared.options import Lifetimes, Options
 from shared.sharing import Shares
 from shared.storage.blobs import blob_key
-from shared.storage.objects import Ambiguous
+from shared.storage.contract import Ambiguous
 from shared.storage.records import DELETED, record_key
 from shared.sweeping import Sweep
 from tests.sharing.conftest import (

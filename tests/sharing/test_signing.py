@@ -15,8 +15,8 @@ import pytest
 from shared.errors import StorageUnavailable
 from shared.sharing import Shares
 from shared.signing import SECRET_KEY, Signing, stored_secret
-from shared.storage.local import LocalStore
-from shared.storage.objects import AlreadyExists, Ambiguous
+from shared.storage.contract import AlreadyExists, Ambiguous
+from shared.storage.directory.store import DirectoryStore
 from tests.sharing.conftest import DAY, HOUR, Clock, WatchedStore, once_after, shares_over
 from tests.storage.faults import after, before
 
@@ -67,8 +67,8 @@ def test_racing_threads_find_one_secret(store: WatchedStore) -> None:
 def test_racing_processes_find_one_secret(root: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from shared.signing import stored_secret; from shared.storage.local import LocalStore\n"
-        "store = LocalStore(Path(sys.argv[1])); print(flush=True); sys.stdin.read()\n"
+        "from shared.signing import stored_secret; from shared.storage.directory.store import DirectoryStore\n"
+        "store = DirectoryStore(Path(sys.argv[1])); print(flush=True); sys.stdin.read()\n"
         "print(stored_secret(store))"
     )
     command = [sys.executable, "-c", script, str(root)]
@@ -111,7 +111,7 @@ def test_a_secret_that_can_neither_be_read_nor_made_is_a_fault_of_storage(store:
 
 
 def test_the_stored_secret_is_long_and_for_its_owner_only(root: Path) -> None:
-    secret = stored_secret(LocalStore(root))
+    secret = stored_secret(DirectoryStore(root))
     assert len(secret) >= 43
     assert stat.S_IMODE((root / SECRET_KEY).stat().st_mode) == 0o600
 
@@ -125,7 +125,7 @@ def test_a_damaged_secret_signs_nothing(store: WatchedStore, found: bytes) -> No
 
 
 def test_each_storage_gets_a_secret_of_its_own(tmp_path: Path) -> None:
-    assert stored_secret(LocalStore(tmp_path / "one")) != stored_secret(LocalStore(tmp_path / "two"))
+    assert stored_secret(DirectoryStore(tmp_path / "one")) != stored_secret(DirectoryStore(tmp_path / "two"))
 
 
 def test_a_given_secret_wins_and_storage_keeps_none(store: WatchedStore, clock: Clock, signing: Signing) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import PARALLEL, Sweep
 from tests.sharing.conftest import HOUR, Clock, shares_over, upload
 
@@ -22,7 +22,7 @@ DUE = 60
 class Counting:
     """An `ObjectStore` that counts the calls to it. On S3, each is a request and takes some 28 ms."""
 
-    def __init__(self, store: LocalStore) -> None:
+    def __init__(self, store: DirectoryStore) -> None:
         self._store = store
         self._guard = threading.Lock()
         self.calls: Counter[str] = Counter()
@@ -45,7 +45,7 @@ def sweep_beside(tmp_path: Path) -> Callable[[int], Counter[str]]:
     """Sweeps `DUE` expired files beside so many others; the calls that it took."""
 
     def sweep(others: int) -> Counter[str]:
-        store, clock = Counting(LocalStore(tmp_path / str(others))), Clock()
+        store, clock = Counting(DirectoryStore(tmp_path / str(others))), Clock()
         shares: Shares = shares_over(store, clock)
         for _ in range(others):
             upload(shares)

@@ -15,7 +15,7 @@ import pytest
 
 from functions import sweep
 from shared.storage.blobs import blob_key
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from tests.gateway import LambdaContext
 from tests.sharing.conftest import DAY, HOUR, Clock, contents, shares_over, upload
 
@@ -28,12 +28,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def expired(root: Path) -> str:
     """A file that expired hours ago; its ID."""
-    return upload(shares_over(LocalStore(root), Clock(datetime.now(UTC) - 3 * HOUR)), expires_in=1).file_id
+    return upload(shares_over(DirectoryStore(root), Clock(datetime.now(UTC) - 3 * HOUR)), expires_in=1).file_id
 
 
 @pytest.fixture
 def kept(root: Path) -> str:
-    return upload(shares_over(LocalStore(root), Clock(datetime.now(UTC))), expires_in=DAY.total_seconds()).file_id
+    return upload(shares_over(DirectoryStore(root), Clock(datetime.now(UTC))), expires_in=DAY.total_seconds()).file_id
 
 
 @pytest.fixture

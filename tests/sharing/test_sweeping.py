@@ -17,8 +17,8 @@ from shared.errors import StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Shares
 from shared.storage.blobs import blob_key
-from shared.storage.local import STAGING, LocalStore
-from shared.storage.objects import Ambiguous, InvalidParts
+from shared.storage.contract import Ambiguous, InvalidParts
+from shared.storage.directory.store import STAGING, DirectoryStore
 from shared.storage.records import DELETED, record_key
 from shared.sweeping import Sweep, Swept
 from tests.sharing.conftest import (
@@ -547,7 +547,7 @@ def household(shares: Shares, store: WatchedStore, clock: Clock, root: Path) -> 
 def days_later(root: Path, clock: Clock, disturb: Callable[[WatchedStore, Clock], None]) -> dict[str, bytes]:
     """What is there after a sweep that is disturbed, and ordinary ones on the three days from then."""
     moved = Clock(clock.now)
-    store = WatchedStore(LocalStore(root))
+    store = WatchedStore(DirectoryStore(root))
     disturb(store, moved)
     with contextlib.suppress(Crash):
         sweep(shares_over(store, moved))

@@ -11,7 +11,7 @@ from shared.errors import OutcomeUnknown, StorageFull
 from shared.options import Options
 from shared.sharing import Shares
 from shared.storage.blobs import blob_key
-from shared.storage.objects import ABSENT, Ambiguous, NotSent
+from shared.storage.contract import ABSENT, Ambiguous, NotSent
 from shared.storage.records import PREFIX
 from tests.sharing.conftest import Clock, WatchedStore, download, shares_over, upload
 from tests.storage.faults import Fault, after, before

@@ -16,10 +16,10 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader, create_loader
 
-from shared.storage import s3
-from shared.storage.local import STAGING, LocalStore
-from shared.storage.objects import ObjectStore
-from shared.storage.s3 import S3Store, open_s3
+from shared.storage.contract import ObjectStore
+from shared.storage.directory.store import STAGING, DirectoryStore
+from shared.storage.s3 import store as s3
+from shared.storage.s3.store import S3Store, open_s3
 from tests.servers import S3Server, moto_server, seaweedfs
 from tests.storage.fake_s3 import FakeS3
 
@@ -107,8 +107,8 @@ def configure_aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Callable[[
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "data")
+def directory(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(tmp_path / "data")
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def backend(
     configure_aws: Callable[[Mapping[str, str]], None],
 ) -> Backend:
     if request.param == "directory":
-        local: LocalStore = request.getfixturevalue("directory")
+        local: DirectoryStore = request.getfixturevalue("directory")
         return Backend(local, lambda: [path.name for path in (local.root / STAGING).iterdir()])
     server: S3Server = request.getfixturevalue("moto" if request.param == "moto" else "seaweed")
     configure_aws(server.environment())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from shared.storage.objects import (
+from shared.storage.contract import (
     ANYTHING,
     Condition,
     Info,

@@ -6,7 +6,7 @@ import dataclasses
 import random
 from datetime import UTC, datetime
 
-from shared.storage.objects import ObjectStore, Reader
+from shared.storage.contract import ObjectStore, Reader
 from shared.storage.records import READY, Record
 
 NOW = datetime(2026, 11, 25, 8, 30, 0, 123_000, tzinfo=UTC)

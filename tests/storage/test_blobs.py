@@ -15,22 +15,22 @@ from hypothesis import strategies as st
 
 from shared.errors import DamagedFile
 from shared.storage.blobs import CHUNK_SIZE, BlobWriter, blob_key, hash_blob, head, open_payload
-from shared.storage.local import LocalStore
-from shared.storage.objects import NotFound
+from shared.storage.contract import NotFound
+from shared.storage.directory.store import DirectoryStore
 
 FILE_ID = "0d5a9c7e-3b0f-4c2a-9f55-6a1f0c8e7b21"
 DATA = b"0123456789"
 FRAMED = b"\x80\x04\x8e\x0a\x00\x00\x00\x00\x00\x00\x00" + DATA + b"."
 
 
-def write(store: LocalStore, chunks: list[bytes]) -> None:
+def write(store: DirectoryStore, chunks: list[bytes]) -> None:
     writer = BlobWriter(store, FILE_ID)
     for chunk in chunks:
         writer.write(chunk)
     writer.commit()
 
 
-def read(store: LocalStore, file_size: int, start: int, stop: int, chunk_size: int = 1 << 20) -> bytes:
+def read(store: DirectoryStore, file_size: int, start: int, stop: int, chunk_size: int = 1 << 20) -> bytes:
     payload = open_payload(store, FILE_ID, file_size, start, stop)
     try:
         return b"".join(iter(lambda: payload.read(chunk_size), b""))
@@ -39,12 +39,12 @@ def read(store: LocalStore, file_size: int, start: int, stop: int, chunk_size: i
 
 
 @pytest.fixture(scope="module")
-def module_store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+def module_store(tmp_path_factory: pytest.TempPathFactory) -> DirectoryStore:
     """For examples that each replace what the one before has written."""
-    return LocalStore(tmp_path_factory.mktemp("data"))
+    return DirectoryStore(tmp_path_factory.mktemp("data"))
 
 
-def test_a_blob_is_these_bytes(directory: LocalStore) -> None:
+def test_a_blob_is_these_bytes(directory: DirectoryStore) -> None:
     write(directory, [DATA])
     assert directory.read(f"files/0d/{FILE_ID}.pickle")[0] == FRAMED
 
@@ -56,7 +56,7 @@ def test_the_length_takes_eight_bytes_whatever_it_is() -> None:
 
 # About where Python's own pickles change their form.
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 65_535, 65_536, 70_000])
-def test_anybodys_pickle_gives_the_file_back(directory: LocalStore, size: int) -> None:
+def test_anybodys_pickle_gives_the_file_back(directory: DirectoryStore, size: int) -> None:
     data = bytes(number % 251 for number in range(size))
     write(directory, [data])
     assert pickle.loads(directory.read(blob_key(FILE_ID))[0]) == data
@@ -65,7 +65,7 @@ def test_anybodys_pickle_gives_the_file_back(directory: LocalStore, size: int) -
 @settings(deadline=None, max_examples=50)
 @given(chunks=st.lists(st.binary(max_size=300), max_size=5), chunk_size=st.integers(1, 400), ends=st.data())
 def test_any_range_is_read_back_in_any_chunks(
-    module_store: LocalStore, chunks: list[bytes], chunk_size: int, ends: st.DataObject
+    module_store: DirectoryStore, chunks: list[bytes], chunk_size: int, ends: st.DataObject
 ) -> None:
     data = b"".join(chunks)
     write(module_store, chunks)
@@ -77,7 +77,7 @@ def test_any_range_is_read_back_in_any_chunks(
         assert read(module_store, len(data), start, stop, chunk_size) == data[start:stop]
 
 
-def test_size_and_hash_are_of_the_file_and_not_of_its_frame(directory: LocalStore) -> None:
+def test_size_and_hash_are_of_the_file_and_not_of_its_frame(directory: DirectoryStore) -> None:
     writer = BlobWriter(directory, FILE_ID)
     writer.write(DATA[:4])
     assert (writer.file_size, writer.sha256) == (4, hashlib.sha256(DATA[:4]).hexdigest())
@@ -86,7 +86,7 @@ def test_size_and_hash_are_of_the_file_and_not_of_its_frame(directory: LocalStor
     assert (writer.file_size, writer.sha256) == (10, hashlib.sha256(DATA).hexdigest())
 
 
-def test_an_aborted_blob_was_never_there(directory: LocalStore) -> None:
+def test_an_aborted_blob_was_never_there(directory: DirectoryStore) -> None:
     writer = BlobWriter(directory, FILE_ID)
     writer.write(DATA)
     writer.abort()
@@ -94,12 +94,12 @@ def test_an_aborted_blob_was_never_there(directory: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", DATA, bytes(CHUNK_SIZE), bytes(CHUNK_SIZE + 1)], ids=len)
-def test_the_hash_of_a_blob_is_that_of_the_file(directory: LocalStore, data: bytes) -> None:
+def test_the_hash_of_a_blob_is_that_of_the_file(directory: DirectoryStore, data: bytes) -> None:
     write(directory, [data])
     assert hash_blob(directory, FILE_ID, len(data)) == hashlib.sha256(data).hexdigest()
 
 
-def test_what_is_ready_ends_with_the_file(directory: LocalStore) -> None:
+def test_what_is_ready_ends_with_the_file(directory: DirectoryStore) -> None:
     data = bytes(range(256)) * 1024
     write(directory, [data])
     with contextlib.closing(open_payload(directory, FILE_ID, len(data), 0, len(data))) as payload:
@@ -110,7 +110,7 @@ def test_what_is_ready_ends_with_the_file(directory: LocalStore) -> None:
         assert payload.read_ready(1) is None
 
 
-def test_a_blob_cut_short_while_it_is_read_is_damage(directory: LocalStore) -> None:  # C167
+def test_a_blob_cut_short_while_it_is_read_is_damage(directory: DirectoryStore) -> None:  # C167
     data = bytes(200_000)
     write(directory, [data])
     with contextlib.closing(open_payload(directory, FILE_ID, len(data), 0, len(data))) as payload:
@@ -119,7 +119,7 @@ def test_a_blob_cut_short_while_it_is_read_is_damage(directory: LocalStore) -> N
             [chunk for _ in range(10) if (chunk := payload.read_ready(30_000) or payload.read(30_000))]
 
 
-def test_a_missing_blob_is_not_found(directory: LocalStore) -> None:
+def test_a_missing_blob_is_not_found(directory: DirectoryStore) -> None:
     with pytest.raises(NotFound):
         open_payload(directory, FILE_ID, len(DATA), 0, len(DATA))
     with pytest.raises(NotFound):
@@ -151,7 +151,7 @@ WHOLE_OR_NOTHING = [
 @pytest.mark.parametrize("use", WHOLE_OR_NOTHING, ids=["whole", "first byte", "no byte", "hash"])
 @pytest.mark.parametrize("blob", DAMAGED.values(), ids=DAMAGED.keys())
 def test_a_damaged_frame_is_reported_before_any_byte(
-    directory: LocalStore, blob: bytes, use: Callable[[LocalStore], object]
+    directory: DirectoryStore, blob: bytes, use: Callable[[DirectoryStore], object]
 ) -> None:
     directory.put(blob_key(FILE_ID), blob)
     with pytest.raises(DamagedFile) as damage:
@@ -160,13 +160,13 @@ def test_a_damaged_frame_is_reported_before_any_byte(
 
 
 @pytest.mark.parametrize("blob", [FRAMED[:-1], FRAMED + b".", b""], ids=["shorter", "longer", "empty"])
-def test_a_range_from_the_middle_notices_a_wrong_size(directory: LocalStore, blob: bytes) -> None:
+def test_a_range_from_the_middle_notices_a_wrong_size(directory: DirectoryStore, blob: bytes) -> None:
     directory.put(blob_key(FILE_ID), blob)
     with pytest.raises(DamagedFile):
         open_payload(directory, FILE_ID, len(DATA), 4, 7)
 
 
-def test_a_blob_that_does_not_end_as_a_pickle_has_no_hash(directory: LocalStore) -> None:
+def test_a_blob_that_does_not_end_as_a_pickle_has_no_hash(directory: DirectoryStore) -> None:
     directory.put(blob_key(FILE_ID), FRAMED[:-1] + b"N")
     with pytest.raises(DamagedFile):
         hash_blob(directory, FILE_ID, len(DATA))
@@ -194,7 +194,7 @@ def test_the_planted_code_would_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fits", ["the head", "the size"])
-def test_planted_code_is_damage_and_never_runs(directory: LocalStore, tmp_path: Path, fits: str) -> None:  # C157
+def test_planted_code_is_damage_and_never_runs(directory: DirectoryStore, tmp_path: Path, fits: str) -> None:  # C157
     marker = tmp_path / "marker"
     blob = planted(marker)
     directory.put(blob_key(FILE_ID), blob)

@@ -11,8 +11,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from shared.errors import StorageUnavailable
-from shared.storage import plan, s3_parts
-from shared.storage.objects import (
+from shared.storage.contract import (
     MIN_PART_SIZE,
     Changed,
     NotFound,
@@ -22,6 +21,7 @@ from shared.storage.objects import (
     Slice,
     Unfinished,
 )
+from shared.storage.s3 import multipart, plan
 from tests.storage.conftest import Backend, Requests
 from tests.storage.samples import MIB, drain, pattern, write
 from tests.storage.test_contract import all_at_once
@@ -225,8 +225,8 @@ def test_out_of_time_a_call_leaves_what_is_done_to_the_next_one(
     write(store, RAW, pattern(LARGE))
     pieces = framed(store, LARGE)
     seconds = itertools.count()
-    monkeypatch.setattr(s3_parts, "PARALLEL_PARTS", 1)
-    monkeypatch.setattr(s3_parts, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(multipart, "PARALLEL_PARTS", 1)
+    monkeypatch.setattr(multipart, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     requests.forget()
     with pytest.raises(Unfinished) as unfinished:
         store.compose(BLOB, pieces, within=3)
@@ -246,8 +246,8 @@ def test_a_part_of_another_size_is_made_again(backend: Backend, monkeypatch: pyt
     write(store, RAW, pattern(LARGE))
     with monkeypatch.context() as patch:
         patch.setattr(plan, "COPY_SIZE", MIN_PART_SIZE)
-        patch.setattr(s3_parts, "PARALLEL_PARTS", 1)
-        patch.setattr(s3_parts, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+        patch.setattr(multipart, "PARALLEL_PARTS", 1)
+        patch.setattr(multipart, "time", SimpleNamespace(monotonic=itertools.count().__next__))
         with pytest.raises(Unfinished):
             store.compose(BLOB, [Slice(RAW, 0, LARGE)], within=3)
     store.compose(BLOB, [Slice(RAW, 0, LARGE)])

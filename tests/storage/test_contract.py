@@ -1,4 +1,4 @@
-"""Every promise of `shared.storage.objects` but for writers, on every store; the races come last."""
+"""Every promise of `shared.storage.contract` but for writers, on every store; the races come last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from shared.storage.objects import (
+from shared.storage.contract import (
     ABSENT,
     ANYTHING,
     AlreadyExists,

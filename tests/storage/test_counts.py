@@ -12,9 +12,9 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import StorageUnavailable, UnknownFile
-from shared.storage.counts import Counter
-from shared.storage.local import LocalStore
-from shared.storage.objects import Ambiguous
+from shared.storage.contract import Ambiguous
+from shared.storage.counting.counter import Counter
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import Record, Records, Stored, record_key
 from tests.storage.faults import FaultyStore, Put, after, before
 from tests.storage.samples import FILE_ID, NOW, OTHER_ID, downloaded, record
@@ -48,7 +48,7 @@ class Gate:
 class Burst:
     """Downloads of one file, of which the first is being written until `gate` opens, and the others come meanwhile."""
 
-    def __init__(self, directory: LocalStore, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, directory: DirectoryStore, pool: ThreadPoolExecutor) -> None:
         self.records = Records(directory, lambda: NOW)
         self.store = FaultyStore(directory)
         self.announced: list[tuple[int, int]] = []
@@ -91,7 +91,7 @@ class Burst:
 
 
 @pytest.fixture
-def burst(directory: LocalStore) -> Iterator[Burst]:
+def burst(directory: DirectoryStore) -> Iterator[Burst]:
     with ThreadPoolExecutor(BURST + 2) as pool:
         burst = Burst(directory, pool)
         try:
@@ -155,7 +155,7 @@ def test_the_last_download_of_a_cap_is_announced_before_it_is_written(burst: Bur
     assert burst.announced == [(BURST + 1, 1)]
 
 
-def test_without_an_announcement_the_last_download_is_not_written(directory: LocalStore) -> None:
+def test_without_an_announcement_the_last_download_is_not_written(directory: DirectoryStore) -> None:
     def refuse(_: Record) -> None:
         raise StorageUnavailable("no")
 

@@ -12,22 +12,22 @@ from pathlib import Path
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.storage.data_directory import LOCKS, STAGING
-from shared.storage.local import LocalStore
-from shared.storage.objects import Changed, Matches, NotFound
-from shared.storage.spares import FILES, FOLDERS, SPARE_SIZE, SPARES
+from shared.storage.contract import Changed, Matches, NotFound
+from shared.storage.directory.data_directory import LOCKS, STAGING
+from shared.storage.directory.spares import FILES, FOLDERS, SPARE_SIZE, SPARES
+from shared.storage.directory.store import DirectoryStore
 
 KEY = "metadata/ab/one.json"
 
 
-def write(store: LocalStore, key: str, data: bytes) -> None:
+def write(store: DirectoryStore, key: str, data: bytes) -> None:
     writer = store.writer(key)
     writer.write(data)
     writer.commit()
 
 
 @pytest.mark.parametrize("names", [[STAGING], [LOCKS], [SPARES], [STAGING, LOCKS, SPARES]])
-def test_folders_of_its_own_are_made_anew_under_a_running_server(directory: LocalStore, names: list[str]) -> None:
+def test_folders_of_its_own_are_made_anew_under_a_running_server(directory: DirectoryStore, names: list[str]) -> None:
     etag = directory.put(KEY, b"old")
     for name in names:
         shutil.rmtree(directory.root / name)
@@ -43,7 +43,7 @@ def test_folders_of_its_own_are_made_anew_under_a_running_server(directory: Loca
     assert {path.name for path in (directory.root / SPARES).iterdir()} == {*FILES, *FOLDERS}
 
 
-def test_a_lock_that_vanished_while_somebody_waited_for_it_is_taken_anew(directory: LocalStore) -> None:
+def test_a_lock_that_vanished_while_somebody_waited_for_it_is_taken_anew(directory: DirectoryStore) -> None:
     inside: list[str] = []
     kept = directory._directory
 
@@ -64,9 +64,9 @@ def test_a_lock_that_vanished_while_somebody_waited_for_it_is_taken_anew(directo
     assert len(list((directory.root / LOCKS).iterdir())) == 1
 
 
-def test_what_a_crash_left_of_a_spare_file_is_replaced(directory: LocalStore) -> None:
+def test_what_a_crash_left_of_a_spare_file_is_replaced(directory: DirectoryStore) -> None:
     os.truncate(directory.root / SPARES / FILES[3], 100)
-    LocalStore(directory.root)
+    DirectoryStore(directory.root)
     sizes = {(directory.root / SPARES / name).stat().st_size for name in FILES}
     assert sizes == {SPARE_SIZE}
 
@@ -83,7 +83,7 @@ def test_the_name_of_the_directory_and_of_those_above_it_is_synced(
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", note)
-    LocalStore(tmp_path / "a" / "b" / "data")
+    DirectoryStore(tmp_path / "a" / "b" / "data")
     assert synced == {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")}
 
 
@@ -94,7 +94,7 @@ def _is(path: Path, file: int) -> bool:
 
 
 @pytest.mark.parametrize("folder", ["metadata", "metadata/ab"])
-def test_no_link_in_the_place_of_a_folder_is_followed(directory: LocalStore, tmp_path: Path, folder: str) -> None:
+def test_no_link_in_the_place_of_a_folder_is_followed(directory: DirectoryStore, tmp_path: Path, folder: str) -> None:
     directory.put(KEY, b"old")
     (directory.root / folder).rename(tmp_path / "outside")
     (directory.root / folder).symlink_to(tmp_path / "outside")

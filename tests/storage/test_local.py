@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from shared.errors import ShareError, StorageFull, StorageUnavailable
-from shared.storage.local import LOCKS, SPARES, STAGING, LocalStore
-from shared.storage.local_writers import WRITEBACK_SIZE
-from shared.storage.objects import ABSENT, Changed, Matches, NotFound, Writer
+from shared.storage.contract import ABSENT, Changed, Matches, NotFound, Writer
+from shared.storage.directory.store import LOCKS, SPARES, STAGING, DirectoryStore
+from shared.storage.directory.writer import WRITEBACK_SIZE
 from shared.storage.records import Records, record_key
 from tests.storage.samples import FILE_ID, NOW, record
 
@@ -26,13 +26,13 @@ KEY = "metadata/ab/one.json"
 ROOT = Path(__file__).parent.parent.parent
 
 
-def files(store: LocalStore) -> list[str]:
+def files(store: DirectoryStore) -> list[str]:
     """Everything in the directory but its locks and spares."""
     paths = (path.relative_to(store.root) for path in store.root.rglob("*") if path.is_file())
     return sorted(path.as_posix() for path in paths if path.parts[0] not in (LOCKS, SPARES))
 
 
-def staged(store: LocalStore) -> list[Path]:
+def staged(store: DirectoryStore) -> list[Path]:
     return list((store.root / STAGING).iterdir())
 
 
@@ -63,7 +63,7 @@ def fill(writer: Writer) -> None:
 # Where things are
 
 
-def test_a_write_under_way_is_one_staged_file(directory: LocalStore) -> None:
+def test_a_write_under_way_is_one_staged_file(directory: DirectoryStore) -> None:
     writer = directory.writer(KEY)
     writer.write(b"x")
     assert [path.read_bytes() for path in staged(directory)] == [b"x"]
@@ -72,21 +72,21 @@ def test_a_write_under_way_is_one_staged_file(directory: LocalStore) -> None:
     assert files(directory) == [KEY]
 
 
-def test_nobody_else_may_read_what_is_stored(directory: LocalStore) -> None:
+def test_nobody_else_may_read_what_is_stored(directory: DirectoryStore) -> None:
     directory.put(KEY, b"secret")
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in directory.root.rglob("*")}
     assert {modes[path] for path in modes if path.is_dir()} == {0o700}
     assert {modes[path] for path in modes if path.is_file()} == {0o600}
 
 
-def test_what_was_stored_is_there_after_a_restart(directory: LocalStore) -> None:
+def test_what_was_stored_is_there_after_a_restart(directory: DirectoryStore) -> None:
     etag = directory.put(KEY, b"one")
-    again = LocalStore(directory.root)
+    again = DirectoryStore(directory.root)
     assert again.read(KEY) == (b"one", etag)
     assert list(again.list("metadata/")) == [KEY]
 
 
-def test_a_reader_is_not_disturbed_when_its_object_is_deleted(directory: LocalStore) -> None:
+def test_a_reader_is_not_disturbed_when_its_object_is_deleted(directory: DirectoryStore) -> None:
     directory.put(KEY, b"0123456789")
     reader = directory.open(KEY)
     assert reader.read(3) == b"012"
@@ -97,7 +97,7 @@ def test_a_reader_is_not_disturbed_when_its_object_is_deleted(directory: LocalSt
 
 
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what it has in memory")
-def test_what_was_just_written_is_ready(directory: LocalStore) -> None:
+def test_what_was_just_written_is_ready(directory: DirectoryStore) -> None:
     directory.put(KEY, b"0123456789")
     with contextlib.closing(directory.open(KEY, 0, 9)) as reader:
         first = reader.read_ready(4)
@@ -111,7 +111,7 @@ def test_what_was_just_written_is_ready(directory: LocalStore) -> None:
 # On the disk only; a file system that cannot tell (preadv2(2)), as those of a network; a kernel or a sandbox that does
 # not know the call; a disk that fails.
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EIO])
-def test_what_is_not_ready_is_read_all_the_same(directory: LocalStore, number: int) -> None:
+def test_what_is_not_ready_is_read_all_the_same(directory: DirectoryStore, number: int) -> None:
     directory.put(KEY, b"0123456789")
     with contextlib.closing(directory.open(KEY)) as reader, failing("preadv", number):
         assert reader.read_ready(4) is None
@@ -119,14 +119,14 @@ def test_what_is_not_ready_is_read_all_the_same(directory: LocalStore, number: i
 
 
 @pytest.mark.parametrize("key", ["", "../one", "/etc/passwd", "a//b", "a/", "a/./b", ".staging/x", "a/.hidden", "é"])
-def test_no_key_leads_out_of_the_directory_or_into_its_own_files(directory: LocalStore, key: str) -> None:
+def test_no_key_leads_out_of_the_directory_or_into_its_own_files(directory: DirectoryStore, key: str) -> None:
     for use in (directory.read, directory.open, directory.delete, lambda key: directory.put(key, b"")):
         with pytest.raises(ValueError, match="not a key"):
             use(key)
     assert files(directory) == []
 
 
-def test_strange_files_are_not_listed(directory: LocalStore) -> None:  # C171
+def test_strange_files_are_not_listed(directory: DirectoryStore) -> None:  # C171
     directory.put(KEY, b"{}")
     folder = directory.root / "metadata"
     (folder / ".DS_Store").write_bytes(b"x")
@@ -138,7 +138,7 @@ def test_strange_files_are_not_listed(directory: LocalStore) -> None:  # C171
     assert list(directory.list("metadata/")) == [KEY]
 
 
-def test_files_that_are_no_records_have_no_id(directory: LocalStore) -> None:  # C171
+def test_files_that_are_no_records_have_no_id(directory: DirectoryStore) -> None:  # C171
     records = Records(directory, lambda: NOW)
     records.create(record())
     folder = directory.root / record_key(FILE_ID)
@@ -151,10 +151,10 @@ def test_files_that_are_no_records_have_no_id(directory: LocalStore) -> None:  #
 def test_a_directory_that_cannot_be_used_is_reported_at_the_start(tmp_path: Path) -> None:  # C169
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageUnavailable):
-        LocalStore(tmp_path / "file")
+        DirectoryStore(tmp_path / "file")
 
 
-def test_a_directory_that_went_away_fails_its_check(directory: LocalStore) -> None:  # C169
+def test_a_directory_that_went_away_fails_its_check(directory: DirectoryStore) -> None:  # C169
     directory.root.rename(directory.root.with_name("moved"))
     with pytest.raises(StorageUnavailable):
         directory.check()
@@ -176,7 +176,7 @@ EVERY_FAULT = pytest.mark.parametrize(("number", "error"), FAULTS, ids=[errno.er
 @pytest.mark.parametrize("function", ["write", "fsync", "replace"])
 @EVERY_FAULT
 def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(  # C161, C165
-    directory: LocalStore, function: str, number: int, error: type[ShareError]
+    directory: DirectoryStore, function: str, number: int, error: type[ShareError]
 ) -> None:
     etag = directory.put(KEY, b"old")
     with failing(function, number), pytest.raises(error):
@@ -189,7 +189,7 @@ def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(  # C161, C165
 @pytest.mark.parametrize("function", ["write", "pwrite", "fsync", "replace"])
 @EVERY_FAULT
 def test_a_writer_that_fails_and_is_aborted_leaves_nothing(  # C161
-    directory: LocalStore, function: str, number: int, error: type[ShareError]
+    directory: DirectoryStore, function: str, number: int, error: type[ShareError]
 ) -> None:
     writer = directory.writer(KEY, 1)
     with failing(function, number), pytest.raises(error):
@@ -198,7 +198,7 @@ def test_a_writer_that_fails_and_is_aborted_leaves_nothing(  # C161
     assert files(directory) == []
 
 
-def test_a_full_disk_that_shows_after_the_rename_does_not_pass_for_nothing_written(directory: LocalStore) -> None:
+def test_a_full_disk_that_shows_after_the_rename_does_not_pass_for_nothing_written(directory: DirectoryStore) -> None:
     """Whoever hears `StorageFull` of a new record removes the file that belongs to it."""
     directory.put(KEY, b"old")
     with failing("fsync", errno.ENOSPC, is_directory), pytest.raises(StorageUnavailable):
@@ -206,7 +206,7 @@ def test_a_full_disk_that_shows_after_the_rename_does_not_pass_for_nothing_writt
     assert directory.read(KEY)[0] == b"new"
 
 
-def test_a_directory_that_somebody_tidied_away_is_made_again(directory: LocalStore) -> None:
+def test_a_directory_that_somebody_tidied_away_is_made_again(directory: DirectoryStore) -> None:
     directory.put(KEY, b"old")
     directory.delete(KEY)
     (directory.root / KEY).parent.rmdir()
@@ -214,7 +214,7 @@ def test_a_directory_that_somebody_tidied_away_is_made_again(directory: LocalSto
     assert directory.read(KEY)[0] == b"new"
 
 
-def test_short_writes_are_continued(directory: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_continued(directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:3]))
     directory.put(KEY, b"0123456789")
@@ -225,7 +225,7 @@ def test_short_writes_are_continued(directory: LocalStore, monkeypatch: pytest.M
 
 
 def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(  # C165
-    directory: LocalStore, monkeypatch: pytest.MonkeyPatch
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory.put(KEY, b"old")
     steps: list[str] = []
@@ -250,7 +250,7 @@ def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(  # 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot be told to begin")
 def test_the_disk_is_given_a_large_file_while_it_is_written(
-    directory: LocalStore, monkeypatch: pytest.MonkeyPatch
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that the fsync at its end does not begin with all of it."""
     given: list[tuple[int, int]] = []
@@ -264,12 +264,12 @@ def test_the_disk_is_given_a_large_file_while_it_is_written(
     assert given[-1][1] == 11 + 20 * len(batch)
 
 
-def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: LocalStore) -> None:  # C165
+def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: DirectoryStore) -> None:  # C165
     directory.put(KEY, b"old")
     crash = (
-        "import os, pathlib, sys; from shared.storage.local import LocalStore\n"
+        "import os, pathlib, sys; from shared.storage.directory.store import DirectoryStore\n"
         "os.replace = lambda *_, **__: os._exit(7)\n"
-        f"LocalStore(pathlib.Path(sys.argv[1])).put({KEY!r}, b'new')"
+        f"DirectoryStore(pathlib.Path(sys.argv[1])).put({KEY!r}, b'new')"
     )
     run = subprocess.run([sys.executable, "-c", crash, str(directory.root)], cwd=ROOT, check=False, timeout=60)
     assert run.returncode == 7
@@ -283,7 +283,7 @@ def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: 
 
 
 def test_a_large_object_needs_the_free_space_and_a_small_one_does_not(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "data", min_free_space=1 << 62)
+    store = DirectoryStore(tmp_path / "data", min_free_space=1 << 62)
     with pytest.raises(StorageFull):
         store.writer("files/ab/two")
     store.put(KEY, b"one")
@@ -293,7 +293,7 @@ def test_a_large_object_needs_the_free_space_and_a_small_one_does_not(tmp_path: 
 
 
 def test_a_writer_stops_when_space_runs_out_under_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = LocalStore(tmp_path / "data", min_free_space=1)
+    store = DirectoryStore(tmp_path / "data", min_free_space=1)
     writer = store.writer("files/ab/two")
     writer.write(b"x")
     full = os.statvfs_result((4096, 4096, 1000, 0, 0, 1000, 1000, 1000, 0, 255))
@@ -308,7 +308,7 @@ def test_a_writer_stops_when_space_runs_out_under_it(tmp_path: Path, monkeypatch
 
 
 def test_a_put_that_has_compared_does_not_bring_a_deleted_object_back(  # C117
-    directory: LocalStore, monkeypatch: pytest.MonkeyPatch
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     etag = directory.put(KEY, b"old")
     deletion = threading.Thread(target=directory.delete, args=[KEY])
@@ -327,8 +327,8 @@ def test_a_put_that_has_compared_does_not_bring_a_deleted_object_back(  # C117
         directory.read(KEY)
 
 
-def test_two_stores_on_one_directory_keep_each_others_conditions(directory: LocalStore) -> None:
-    other = LocalStore(directory.root)
+def test_two_stores_on_one_directory_keep_each_others_conditions(directory: DirectoryStore) -> None:
+    other = DirectoryStore(directory.root)
     etag = directory.put(KEY, b"one", ABSENT)
     other.put(KEY, b"two", Matches(etag))
     with pytest.raises(Changed):
@@ -337,10 +337,10 @@ def test_two_stores_on_one_directory_keep_each_others_conditions(directory: Loca
 
 COUNTING = """
 import dataclasses, datetime, pathlib, sys
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import Records
 
-records = Records(LocalStore(pathlib.Path(sys.argv[1])), lambda: datetime.datetime.now(datetime.UTC))
+records = Records(DirectoryStore(pathlib.Path(sys.argv[1])), lambda: datetime.datetime.now(datetime.UTC))
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(50):
@@ -348,7 +348,7 @@ for _ in range(50):
 """
 
 
-def test_two_processes_lose_no_count(directory: LocalStore) -> None:  # C170
+def test_two_processes_lose_no_count(directory: DirectoryStore) -> None:  # C170
     records = Records(directory, lambda: NOW)
     records.create(record())
     command = [sys.executable, "-c", COUNTING, str(directory.root), FILE_ID]

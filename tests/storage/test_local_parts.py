@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import pytest
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage import local_writers
-from shared.storage.local import STAGING, LocalStore
-from shared.storage.objects import Changed, NotFound, Part, Piece, Slice
+from shared.storage.contract import Changed, NotFound, Part, Piece, Slice
+from shared.storage.directory import writer
+from shared.storage.directory.store import STAGING, DirectoryStore
 from tests.storage.samples import drain, pattern
 
 RAW = "raw/one"
@@ -27,20 +27,20 @@ COMPOSED = b"head" + DATA[1:] + b"."
 
 
 @pytest.fixture
-def store(directory: LocalStore, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+def store(directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> DirectoryStore:
     """With one object, which takes several looks at the space that is left to copy."""
-    monkeypatch.setattr(local_writers, "COPY_SIZE", 100_000)
+    monkeypatch.setattr(writer, "COPY_SIZE", 100_000)
     directory.put(RAW, DATA)
     return directory
 
 
-def staged(store: LocalStore) -> list[Path]:
+def staged(store: DirectoryStore) -> list[Path]:
     return list((store.root / STAGING).iterdir())
 
 
 @pytest.mark.parametrize("refusal", [errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, None])
 def test_where_the_system_copies_no_ranges_they_are_read_and_written(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, refusal: int | None
 ) -> None:
     def refuse(*_: object, **__: object) -> int:
         raise OSError(refusal, "cannot copy")
@@ -54,7 +54,7 @@ def test_where_the_system_copies_no_ranges_they_are_read_and_written(
 
 
 def test_a_system_that_copies_less_than_asked_for_is_asked_again(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = os.copy_file_range
 
@@ -70,7 +70,7 @@ def test_a_system_that_copies_less_than_asked_for_is_asked_again(
     ("fault", "raised"), [(errno.ENOSPC, StorageFull), (errno.EDQUOT, StorageFull), (errno.EIO, StorageUnavailable)]
 )
 def test_a_copy_that_fails_leaves_the_old_object_and_nothing_else(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch, fault: int, raised: type[Exception]
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, fault: int, raised: type[Exception]
 ) -> None:
     def fail(*_: object, **__: object) -> int:
         raise OSError(fault, "failed")
@@ -83,15 +83,15 @@ def test_a_copy_that_fails_leaves_the_old_object_and_nothing_else(
     assert staged(store) == []
 
 
-def test_a_source_cut_off_while_it_is_copied_is_noticed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_cut_off_while_it_is_copied_is_noticed(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "copy_file_range", lambda *_, **__: 0)
     with pytest.raises(Changed):
         store.compose(BLOB, PIECES)
     assert staged(store) == []
 
 
-def test_nothing_is_put_together_in_the_space_that_is_to_stay_free(store: LocalStore) -> None:
-    full = LocalStore(store.root, min_free_space=1 << 62)
+def test_nothing_is_put_together_in_the_space_that_is_to_stay_free(store: DirectoryStore) -> None:
+    full = DirectoryStore(store.root, min_free_space=1 << 62)
     with pytest.raises(StorageFull):
         full.compose(BLOB, PIECES)
     with pytest.raises(StorageFull):
@@ -101,7 +101,7 @@ def test_nothing_is_put_together_in_the_space_that_is_to_stay_free(store: LocalS
     assert staged(store) == []
 
 
-def test_parts_are_for_the_owner_only(store: LocalStore) -> None:
+def test_parts_are_for_the_owner_only(store: DirectoryStore) -> None:
     writer = store.part_writer(RAW, "1", 12, 10**9)
     writer.write(b"one")
     writer.commit()
@@ -113,7 +113,7 @@ def test_parts_are_for_the_owner_only(store: LocalStore) -> None:
 
 
 def test_what_is_put_together_is_synced_before_it_gets_its_name(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.compose(BLOB, [])
     steps: list[str] = []
@@ -134,22 +134,22 @@ def test_what_is_put_together_is_synced_before_it_gets_its_name(
 
 
 def test_of_two_who_finish_at_once_both_are_told_of_the_same_parts(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = store.start_parts(RAW)
     parts = [store.part_writer(RAW, upload_id, number, 10**9).commit() for number in (1, 2)]
-    list_parts = LocalStore.list_parts
+    list_parts = DirectoryStore.list_parts
 
-    def late(self: LocalStore, key: str, upload_id: str) -> Sequence[Part]:
-        monkeypatch.setattr(LocalStore, "list_parts", list_parts)
+    def late(self: DirectoryStore, key: str, upload_id: str) -> Sequence[Part]:
+        monkeypatch.setattr(DirectoryStore, "list_parts", list_parts)
         self.finish_parts(key, upload_id, parts[1:])
         return self.list_parts(key, upload_id)
 
-    monkeypatch.setattr(LocalStore, "list_parts", late)
+    monkeypatch.setattr(DirectoryStore, "list_parts", late)
     assert [piece.etag for piece in store.finish_parts(RAW, upload_id, parts[:1])] == [parts[1].etag]
 
 
-def test_a_part_may_come_while_its_upload_is_forgotten(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_may_come_while_its_upload_is_forgotten(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = store.start_parts(RAW)
     for number in (1, 2):
         store.part_writer(RAW, upload_id, number, 10**9).commit()
@@ -170,7 +170,7 @@ def test_a_part_may_come_while_its_upload_is_forgotten(store: LocalStore, monkey
     assert staged(store) == []
 
 
-def test_an_upload_may_be_forgotten_twice_at_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_may_be_forgotten_twice_at_once(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = store.start_parts(RAW)
     for number in (1, 2):
         store.part_writer(RAW, upload_id, number, 10**9).commit()
@@ -188,7 +188,7 @@ def test_an_upload_may_be_forgotten_twice_at_once(store: LocalStore, monkeypatch
 
 
 def test_parts_that_a_crash_left_half_forgotten_are_discarded(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = store.start_parts(RAW)
     store.part_writer(RAW, upload_id, 1, 10**9).commit()

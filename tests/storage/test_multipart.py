@@ -9,9 +9,7 @@ import botocore.auth
 import httpx
 import pytest
 
-from shared.storage import s3
-from shared.storage.local import LocalStore
-from shared.storage.objects import (
+from shared.storage.contract import (
     MIN_PART_SIZE,
     Changed,
     InvalidParts,
@@ -20,6 +18,8 @@ from shared.storage.objects import (
     Part,
     Slice,
 )
+from shared.storage.directory.store import DirectoryStore
+from shared.storage.s3 import store as s3
 from tests.storage.conftest import Backend
 from tests.storage.samples import MIB, drain, pattern, write
 
@@ -112,7 +112,7 @@ def test_an_upload_may_be_finished_again(store: ObjectStore, sender: Sender, upl
     assert joined(store, slices) == DATA
 
 
-def test_a_part_replaced_after_the_end_is_noticed(directory: LocalStore) -> None:
+def test_a_part_replaced_after_the_end_is_noticed(directory: DirectoryStore) -> None:
     first, second = directory.part_writer(KEY, "1", 1, 10**9), directory.part_writer(KEY, "1", 1, 10**9)
     first.write(b"one")
     second.write(b"two")
@@ -122,7 +122,7 @@ def test_a_part_replaced_after_the_end_is_noticed(directory: LocalStore) -> None
         directory.compose(WHOLE, slices)
 
 
-def test_a_finished_upload_takes_no_parts_and_keeps_those_it_has(directory: LocalStore) -> None:
+def test_a_finished_upload_takes_no_parts_and_keeps_those_it_has(directory: DirectoryStore) -> None:
     writer = directory.part_writer(KEY, "1", 1, 10**9)
     writer.write(b"one")
     slices = directory.finish_parts(KEY, "1", [writer.commit()])
@@ -180,7 +180,7 @@ def test_an_upload_without_parts_has_none(store: ObjectStore, upload_id: str) ->
     assert list(store.list_parts(KEY, upload_id)) == []
 
 
-def test_the_parts_of_a_directory_go_after_the_end_too(directory: LocalStore) -> None:
+def test_the_parts_of_a_directory_go_after_the_end_too(directory: DirectoryStore) -> None:
     upload_id = directory.start_parts(KEY)
     writer = directory.part_writer(KEY, upload_id, 1, 10**9)
     writer.write(b"one")
@@ -196,7 +196,7 @@ def test_the_parts_of_a_directory_go_after_the_end_too(directory: LocalStore) ->
     assert [writer.commit()] == directory.list_parts(KEY, upload_id)
 
 
-def test_a_part_given_up_leaves_the_one_before(directory: LocalStore) -> None:
+def test_a_part_given_up_leaves_the_one_before(directory: DirectoryStore) -> None:
     upload_id = directory.start_parts(KEY)
     writer = directory.part_writer(KEY, upload_id, 1, 10**9)
     writer.write(b"one")

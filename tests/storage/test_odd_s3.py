@@ -13,7 +13,7 @@ from shared.errors import StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Shares
 from shared.storage.records import Records
-from shared.storage.s3 import open_s3
+from shared.storage.s3.store import open_s3
 from tests.odd_s3 import OddS3, Quirk, odd_s3
 from tests.servers import S3Server
 from tests.storage.conftest import BUCKET

@@ -10,10 +10,10 @@ import pytest
 
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage import probe
-from shared.storage.local import LocalStore
-from shared.storage.objects import Ambiguous, NotSent, ObjectStore, TooSoon
+from shared.storage.contract import Ambiguous, NotSent, ObjectStore, TooSoon
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.probe import discard_old, require_conditions
-from shared.storage.s3 import open_s3
+from shared.storage.s3.store import open_s3
 from tests.odd_s3 import OddS3, Quirk, odd_s3
 from tests.servers import S3Server
 from tests.storage.conftest import BUCKET
@@ -108,7 +108,7 @@ UNANSWERED = {
 @pytest.mark.parametrize("fault", UNANSWERED.values(), ids=UNANSWERED.keys())
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_no_answer_is_no_proof_and_may_be_asked_for_again(
-    directory: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int, fault: Callable[..., str]
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch, number: int, fault: Callable[..., str]
 ) -> None:
     monkeypatch.setattr(probe, "_PAUSE", 0)
     store = FaultyStore(directory, dict.fromkeys(range(number, number + 10), fault))
@@ -118,13 +118,13 @@ def test_no_answer_is_no_proof_and_may_be_asked_for_again(
 
 
 def test_a_full_store_is_served_since_it_takes_no_write_that_could_be_lost(
-    directory: LocalStore, caplog: pytest.LogCaptureFixture
+    directory: DirectoryStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     require_conditions(FaultyStore(directory, otherwise=before(StorageFull())))
     assert "storage is full" in caplog.text
 
 
-def test_what_an_interrupted_probe_left_is_removed_by_its_age(directory: LocalStore) -> None:
+def test_what_an_interrupted_probe_left_is_removed_by_its_age(directory: DirectoryStore) -> None:
     with pytest.raises(StorageUnavailable):
         require_conditions(FaultyStore(directory, {2: before(StorageUnavailable("no"))}))
     assert len(left(directory)) == 1

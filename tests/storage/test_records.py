@@ -11,13 +11,13 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from shared.errors import DamagedFile, UnknownFile
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import DELETED, UPLOADING, Record, Records, decode, encode, record_key, rfc3339
 from tests.storage.samples import FILE_ID, LAST_ID, NOW, OTHER_ID, downloaded, record
 
 
 @pytest.fixture
-def records(directory: LocalStore) -> Records:
+def records(directory: DirectoryStore) -> Records:
     return Records(directory, lambda: NOW)
 
 
@@ -81,7 +81,7 @@ def test_times_are_stored_in_utc_to_the_millisecond() -> None:
     assert rfc3339(datetime(2026, 1, 2, tzinfo=east)) == "2026-01-01T18:30:00.000Z"
 
 
-def test_what_a_newer_version_has_stored_survives_a_rewrite(directory: LocalStore, records: Records) -> None:
+def test_what_a_newer_version_has_stored_survives_a_rewrite(directory: DirectoryStore, records: Records) -> None:
     newer = json.loads(encode(record())) | {"later": {"nested": [1, None, "é"]}, "also": True}
     directory.put(record_key(FILE_ID), json.dumps(newer).encode())
     records.update(FILE_ID, downloaded)
@@ -89,7 +89,9 @@ def test_what_a_newer_version_has_stored_survives_a_rewrite(directory: LocalStor
     assert (rewritten["later"], rewritten["also"], rewritten["download_count"]) == (newer["later"], True, 1)
 
 
-def test_a_record_of_before_direct_uploads_is_that_of_a_sealed_file(directory: LocalStore, records: Records) -> None:
+def test_a_record_of_before_direct_uploads_is_that_of_a_sealed_file(
+    directory: DirectoryStore, records: Records
+) -> None:
     stored = json.loads(encode(record()))
     for name in ("upload_id", "announced_size", "sealed", "raw_until", "raw_removed_since", "deleted_at"):
         del stored[name]
@@ -183,7 +185,7 @@ EVERY_HOSTILE = pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.ke
 
 
 @EVERY_HOSTILE
-def test_what_is_not_a_record_is_damage(directory: LocalStore, records: Records, data: bytes) -> None:
+def test_what_is_not_a_record_is_damage(directory: DirectoryStore, records: Records, data: bytes) -> None:
     directory.put(record_key(FILE_ID), data)
     with pytest.raises(DamagedFile) as damage:
         records.get(FILE_ID)
@@ -192,7 +194,7 @@ def test_what_is_not_a_record_is_damage(directory: LocalStore, records: Records,
 
 @EVERY_HOSTILE
 def test_damage_is_left_out_of_many_with_one_line_in_the_log(
-    directory: LocalStore, records: Records, caplog: pytest.LogCaptureFixture, data: bytes
+    directory: DirectoryStore, records: Records, caplog: pytest.LogCaptureFixture, data: bytes
 ) -> None:
     records.create(record(OTHER_ID))
     records.create(record(LAST_ID))
@@ -205,7 +207,7 @@ def test_damage_is_left_out_of_many_with_one_line_in_the_log(
     assert "\n" not in lines[0]
 
 
-def test_a_damaged_record_is_not_overwritten(directory: LocalStore, records: Records) -> None:
+def test_a_damaged_record_is_not_overwritten(directory: DirectoryStore, records: Records) -> None:
     directory.put(record_key(FILE_ID), b"{")
     with pytest.raises(DamagedFile):
         records.update(FILE_ID, downloaded)
@@ -228,13 +230,13 @@ def test_every_write_is_one_revision_more_and_remembered(records: Records) -> No
     assert len({write_id for write_id, _ in stored[-1].record.writes}) == 4
 
 
-def test_a_change_that_returns_its_argument_writes_nothing(directory: LocalStore, records: Records) -> None:
+def test_a_change_that_returns_its_argument_writes_nothing(directory: DirectoryStore, records: Records) -> None:
     created = records.create(record())
     assert records.update(FILE_ID, lambda old: old) == created
     assert directory.read(record_key(FILE_ID))[1] == created.etag
 
 
-def test_a_change_may_refuse(directory: LocalStore, records: Records) -> None:
+def test_a_change_may_refuse(directory: DirectoryStore, records: Records) -> None:
     def refuse(old: Record) -> Record:
         raise UnknownFile(old.file_id)
 
@@ -246,7 +248,7 @@ def test_a_change_may_refuse(directory: LocalStore, records: Records) -> None:
 
 @pytest.mark.parametrize("change", [downloaded, lambda old: old], ids=["a change", "no change"])
 def test_a_file_that_was_never_made_is_not_made_by_an_update(
-    directory: LocalStore, records: Records, change: Callable[[Record], Record]
+    directory: DirectoryStore, records: Records, change: Callable[[Record], Record]
 ) -> None:
     with pytest.raises(UnknownFile):
         records.update(FILE_ID, change)

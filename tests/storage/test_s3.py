@@ -14,8 +14,8 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
 from shared.errors import StorageUnavailable
-from shared.storage.objects import ABSENT, NotFound, NotSent, RangeNotSatisfiable
-from shared.storage.s3 import S3Store, open_s3
+from shared.storage.contract import ABSENT, NotFound, NotSent, RangeNotSatisfiable
+from shared.storage.s3.store import S3Store, open_s3
 from tests.storage.fake_s3 import Answer, FakeS3, error
 from tests.storage.samples import drain
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.storage.objects import InvalidParts, NotFound, Part, Slice
-from shared.storage.s3 import S3Store
+from shared.storage.contract import InvalidParts, NotFound, Part, Slice
+from shared.storage.s3.store import S3Store
 from tests.storage.fake_s3 import Answer, FakeS3, Request, error
 
 KEY = "raw/one"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.storage.objects import ABSENT
-from shared.storage.s3 import S3Store
+from shared.storage.contract import ABSENT
+from shared.storage.s3.store import S3Store
 from tests.storage.fake_s3 import FakeS3
 
 

@@ -13,8 +13,7 @@ from botocore.exceptions import (
 from botocore.httpsession import URLLib3Session
 
 from shared.errors import FileTooLarge, StorageFull, StorageUnavailable
-from shared.storage import s3
-from shared.storage.objects import (
+from shared.storage.contract import (
     ABSENT,
     AlreadyExists,
     Ambiguous,
@@ -25,7 +24,8 @@ from shared.storage.objects import (
     NotSent,
     TooSoon,
 )
-from shared.storage.s3 import S3Store, S3Writer, open_s3
+from shared.storage.s3 import store as s3
+from shared.storage.s3.store import S3Store, S3Writer, open_s3
 from tests.storage.fake_s3 import Answer, FakeS3, Request, error
 
 KEY = "metadata/ab/one.json"

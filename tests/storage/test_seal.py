@@ -17,7 +17,7 @@ from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import KEEP_RAW_FOR, Record, Shares
 from shared.storage.blobs import blob_key, raw_key
-from shared.storage.objects import MIN_PART_SIZE, Ambiguous, NotFound, ObjectStore
+from shared.storage.contract import MIN_PART_SIZE, Ambiguous, NotFound, ObjectStore
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.faults.interposed import Around, Call, InterposedStore, undisturbed
@@ -230,7 +230,7 @@ def test_a_copy_that_takes_too_long_is_continued_by_the_next_request(
     DirectUploads(shares).seal(file_id)
     shares.store.delete(raw_key(file_id))
     compose = shares.store.compose
-    monkeypatch.setattr("shared.storage.plan.COPY_SIZE", MIN_PART_SIZE)
+    monkeypatch.setattr("shared.storage.s3.plan.COPY_SIZE", MIN_PART_SIZE)
     monkeypatch.setattr(shares.store, "compose", lambda key, pieces, _within: compose(key, pieces, 0))
     asked = {"counted": True, "disposition": "attachment", "content_type": "a/b"}
     with pytest.raises(Preparing):

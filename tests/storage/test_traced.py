@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from shared.storage import traced
-from shared.storage.local import LocalStore
-from shared.storage.objects import ABSENT, AlreadyExists, NotFound
+from shared.storage.contract import ABSENT, AlreadyExists, NotFound
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.traced import TracedStore
 
 
@@ -39,7 +39,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def store(tmp_path: Path, recorder: Recorder) -> TracedStore:
-    return TracedStore(LocalStore(tmp_path / "data"), recorder)
+    return TracedStore(DirectoryStore(tmp_path / "data"), recorder)
 
 
 def test_small_objects(store: TracedStore, recorder: Recorder) -> None:
@@ -92,7 +92,7 @@ def test_a_listing_is_traced_page_by_page(
 @pytest.mark.parametrize("initialising", [False, True])
 def test_an_error_is_named_by_its_class(tmp_path: Path, initialising: bool) -> None:
     recorder = Recorder(initialising=initialising)
-    store = TracedStore(LocalStore(tmp_path / "data"), recorder)
+    store = TracedStore(DirectoryStore(tmp_path / "data"), recorder)
     with pytest.raises(NotFound):
         store.read("secret")
     store.put("secret", b"", ABSENT)

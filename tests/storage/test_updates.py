@@ -11,8 +11,8 @@ import pytest
 
 from shared.errors import Contended, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
 from shared.storage import records as module
-from shared.storage.local import LocalStore
-from shared.storage.objects import AlreadyExists, Ambiguous, Changed, NotFound, NotSent
+from shared.storage.contract import AlreadyExists, Ambiguous, Changed, NotFound, NotSent
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import (
     BACKOFF_BASE,
     BACKOFF_CAP,
@@ -49,14 +49,14 @@ class Time:
 class Setting:
     """A record in a directory, storage in front of it that goes wrong, and others that come directly."""
 
-    def __init__(self, directory: LocalStore) -> None:
+    def __init__(self, directory: DirectoryStore) -> None:
         self.time = Time()
         self.faulty = FaultyStore(directory)
         self.records = self._records(self.faulty)
         self.directly = self._records(directory)
         self.others = 0
 
-    def _records(self, store: FaultyStore | LocalStore) -> Records:
+    def _records(self, store: FaultyStore | DirectoryStore) -> Records:
         return Records(
             store,
             lambda: self.time.now,
@@ -91,7 +91,7 @@ def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def setting(directory: LocalStore) -> Setting:
+def setting(directory: DirectoryStore) -> Setting:
     """A file that nobody has downloaded yet."""
     setting = Setting(directory)
     setting.directly.create(record())
@@ -99,7 +99,7 @@ def setting(directory: LocalStore) -> Setting:
 
 
 @pytest.fixture
-def nothing_yet(directory: LocalStore) -> Setting:
+def nothing_yet(directory: DirectoryStore) -> Setting:
     return Setting(directory)
 
 
@@ -149,7 +149,7 @@ def test_who_always_loses_gives_up_in_time_and_changed_nothing(setting: Setting)
     assert setting.count == setting.others
 
 
-def test_waits_double_up_to_a_cap_and_are_spread_at_random(directory: LocalStore) -> None:
+def test_waits_double_up_to_a_cap_and_are_spread_at_random(directory: DirectoryStore) -> None:
     time = Time()
     jitter = iter([0.0, 0.25, 0.5] + [1.0] * 100)
     store = FaultyStore(directory, otherwise=before(Changed(KEY)))
@@ -175,7 +175,7 @@ GONE = [NotFound, Changed]
 @pytest.mark.parametrize("answer", GONE)
 @pytest.mark.parametrize("uncertain", [False, True], ids=["at once", "after a lost answer"])
 def test_a_file_deleted_meanwhile_is_not_made_again(  # C117, C144
-    setting: Setting, directory: LocalStore, answer: type[NotFound | Changed], uncertain: bool
+    setting: Setting, directory: DirectoryStore, answer: type[NotFound | Changed], uncertain: bool
 ) -> None:
     def delete() -> None:
         directory.delete(KEY)
@@ -362,7 +362,7 @@ def test_a_record_that_was_not_sent_is_sent_again(nothing_yet: Setting) -> None:
     assert nothing_yet.records.create(record()) == nothing_yet.directly.get(FILE_ID)
 
 
-def test_a_record_that_is_never_sent_is_not_there(nothing_yet: Setting, directory: LocalStore) -> None:
+def test_a_record_that_is_never_sent_is_not_there(nothing_yet: Setting, directory: DirectoryStore) -> None:
     nothing_yet.faulty.otherwise = before(UNSENT)
     with pytest.raises(StorageUnavailable):
         nothing_yet.records.create(record())
@@ -401,7 +401,7 @@ def test_a_record_that_somebody_else_made_stays_theirs(nothing_yet: Setting) -> 
     ("error", "reported"), [(Changed(KEY), Contended), (LOST, OutcomeUnknown)], ids=["conflicts", "no answers"]
 )
 def test_creating_is_given_up_in_time(
-    nothing_yet: Setting, directory: LocalStore, error: Exception, reported: type[Exception]
+    nothing_yet: Setting, directory: DirectoryStore, error: Exception, reported: type[Exception]
 ) -> None:
     nothing_yet.faulty.otherwise = before(error)
     with pytest.raises(reported):

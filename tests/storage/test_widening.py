@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from benchmarks.stores import EPOCH, MemoryStore, Simulation
 from shared.errors import DamagedFile, OutcomeUnknown, ShareError, UnknownFile
-from shared.storage import cells as module
-from shared.storage import s3
-from shared.storage.cells import PREFIX, Cell, Cells
-from shared.storage.counts import WIDEN_AFTER, Counter
-from shared.storage.objects import ANYTHING, Ambiguous, Condition, ObjectStore
+from shared.storage.contract import ANYTHING, Ambiguous, Condition, ObjectStore
+from shared.storage.counting import cells as module
+from shared.storage.counting.cells import PREFIX, Cell, Cells
+from shared.storage.counting.counter import WIDEN_AFTER, Counter
 from shared.storage.records import CELLS, CLOSED, DELETED, READY, Record, Records, Stored, record_key
-from shared.storage.s3 import open_s3
+from shared.storage.s3 import store as s3
+from shared.storage.s3.store import open_s3
 from tests.servers import S3Server
 from tests.storage.samples import FILE_ID, OTHER_ID, downloaded, record
 

@@ -1,4 +1,4 @@
-"""What `shared.storage.objects` promises of objects of unknown length, on every store."""
+"""What `shared.storage.contract` promises of objects of unknown length, on every store."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.storage import s3
-from shared.storage.objects import NotFound, ObjectStore
+from shared.storage.contract import NotFound, ObjectStore
+from shared.storage.s3 import store as s3
 from tests.storage.conftest import Backend
 from tests.storage.samples import MIB, drain, pattern, write
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from shared.sharing import Shares
-from shared.storage.local import LocalStore
+from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from tests.wire.server import FORM_HEAD, FORM_TAIL, FORM_TYPE, WITHIN, Server, everything, request, until
 
@@ -122,7 +122,7 @@ def test_uploads_that_are_broken_off_leave_nothing_and_one_that_runs_is_not_swep
             until(lambda: len(server.staged()) == 21)
         until(lambda: len(server.staged()) == 1)
         tomorrow = datetime.now(UTC) + timedelta(days=1)
-        Sweep(Shares(LocalStore(server.data), max_file_size=1, clock=lambda: tomorrow)).run()
+        Sweep(Shares(DirectoryStore(server.data), max_file_size=1, clock=lambda: tomorrow)).run()
         assert len(server.staged()) == 1
         running.sendall(bytes(8 * MIB - len(FORM_HEAD) - 2 * MIB - len(FORM_TAIL)) + FORM_TAIL)
         assert running.recv(65536).startswith(b"HTTP/1.1 201 ")
@@ -150,7 +150,7 @@ def test_the_last_download_goes_on_though_the_cap_is_reached(server: Server) -> 
         assert server.get(f"/file/download/{file_id}")[0] == 410
         # What is used up is removed a day later, but the file that is open stays readable.
         later = datetime.now(UTC) + timedelta(days=2)
-        Sweep(Shares(LocalStore(server.data), max_file_size=1, clock=lambda: later)).run()
+        Sweep(Shares(DirectoryStore(server.data), max_file_size=1, clock=lambda: later)).run()
         assert server.get(f"/file/metadata/{file_id}")[0] == 404
         assert begun + len(response.read()) == size
 

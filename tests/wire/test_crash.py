@@ -23,7 +23,7 @@ import pytest
 
 from shared.scrub import scrub
 from shared.sharing import Shares
-from shared.storage.local import LOCKS, SPARES, STAGING, LocalStore
+from shared.storage.directory.store import LOCKS, SPARES, STAGING, DirectoryStore
 from shared.sweeping import Sweep
 from tests.wire.server import ROOT, WITHIN, until
 
@@ -205,7 +205,7 @@ def killed_again_and_again(data: Path, seed: int) -> Clients:
 
 def advanced(data: Path, hours: int) -> Shares:
     now = datetime.now(UTC) + timedelta(hours=hours)
-    return Shares(LocalStore(data), max_file_size=LARGEST, clock=lambda: now)
+    return Shares(DirectoryStore(data), max_file_size=LARGEST, clock=lambda: now)
 
 
 def damage(shares: Shares) -> list[str]:

@@ -24,7 +24,7 @@ from concurrent.futures import Future
 from datetime import datetime
 
 from shared.errors import DamagedFile, ShareError, UnknownFile
-from shared.storage.cells import Cells, Outcome
+from shared.storage.counting.cells import Cells, Outcome
 from shared.storage.records import CELLS, CLOSED, READY, Attempts, Record, Records, Stored
 
 TURNS = 256

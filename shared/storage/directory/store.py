@@ -23,10 +23,7 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.data_directory import LOCKS, STAGING, DataDirectory, segments_of
-from shared.storage.filesystem import MISSING, failure, open_file, open_folder, read_file, translated
-from shared.storage.local_writers import LocalPartWriter, LocalReader, LocalWriter, info_of, stored_parts
-from shared.storage.objects import (
+from shared.storage.contract import (
     ABSENT,
     ANYTHING,
     AlreadyExists,
@@ -41,15 +38,18 @@ from shared.storage.objects import (
     Slice,
     chosen_parts,
 )
-from shared.storage.spares import SPARES
+from shared.storage.directory.calls import MISSING, failure, open_file, open_folder, read_file, translated
+from shared.storage.directory.data_directory import LOCKS, STAGING, DataDirectory, segments_of
+from shared.storage.directory.spares import SPARES
+from shared.storage.directory.writer import DirectoryPartWriter, DirectoryReader, DirectoryWriter, info_of, stored_parts
 
-__all__ = ["CHOICE", "LOCKS", "SPARES", "STAGING", "LocalReader", "LocalStore", "LocalWriter"]
+__all__ = ["CHOICE", "LOCKS", "SPARES", "STAGING", "DirectoryReader", "DirectoryStore", "DirectoryWriter"]
 
 # Beside the parts of a multipart upload: those that the object is made of.
 CHOICE = "chosen"
 
 
-class LocalStore:
+class DirectoryStore:
     """An `ObjectStore` in the directory `root`, which is created if need be.
 
     A `writer` that would leave less than `min_free_space` bytes on the file system raises `StorageFull`; small objects
@@ -87,7 +87,7 @@ class LocalStore:
             self._directory.put(segments, data)
         return _etag(data)
 
-    def open(self, key: str, start: int = 0, stop: int | None = None) -> LocalReader:
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> DirectoryReader:
         segments = segments_of(key)
         with translated(key):
             file, found = open_file(self._directory.root, segments)
@@ -95,10 +95,10 @@ class LocalStore:
         if start >= size:
             os.close(file)
             raise RangeNotSatisfiable(key)
-        return LocalReader(file, size, start, size if stop is None else min(stop, size))
+        return DirectoryReader(file, size, start, size if stop is None else min(stop, size))
 
-    def writer(self, key: str, reserve: int = 0) -> LocalWriter:
-        return LocalWriter(self._directory, key, reserve)
+    def writer(self, key: str, reserve: int = 0) -> DirectoryWriter:
+        return DirectoryWriter(self._directory, key, reserve)
 
     def delete(self, key: str) -> None:
         segments = segments_of(key)
@@ -199,10 +199,10 @@ class LocalStore:
                 return
             shutil.rmtree(removed)
 
-    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> LocalPartWriter:
+    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> DirectoryPartWriter:
         if self._finished(key) is not None:
             raise NotFound(key)
-        return LocalPartWriter(self._directory, _parts(key), number, limit)
+        return DirectoryPartWriter(self._directory, _parts(key), number, limit)
 
     def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
         raise NotImplementedError("a directory has no URLs")

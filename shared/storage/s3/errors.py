@@ -18,7 +18,7 @@ from botocore.exceptions import (
 )
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.objects import (
+from shared.storage.contract import (
     ABSENT,
     AlreadyExists,
     Ambiguous,

@@ -16,7 +16,7 @@ import os
 import secrets
 from collections.abc import Iterator
 
-from shared.storage.filesystem import is_full, open_folder, write_all
+from shared.storage.directory.calls import is_full, open_folder, write_all
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.errors import StorageUnavailable
-from shared.storage.objects import (
+from shared.storage.contract import (
     Changed,
     Info,
     NotFound,
@@ -27,8 +27,8 @@ from shared.storage.objects import (
     Unfinished,
     chosen_parts,
 )
-from shared.storage.plan import Copied, Sent, plan, total_size
-from shared.storage.s3_errors import NoSuchUpload, translated
+from shared.storage.s3.errors import NoSuchUpload, translated
+from shared.storage.s3.plan import Copied, Sent, plan, total_size
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

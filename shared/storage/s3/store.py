@@ -24,7 +24,7 @@ from botocore.exceptions import (
 )
 
 from shared.errors import FileTooLarge, StorageUnavailable
-from shared.storage.objects import (
+from shared.storage.contract import (
     ANYTHING,
     MAX_PARTS,
     Ambiguous,
@@ -38,8 +38,8 @@ from shared.storage.objects import (
     Piece,
     Slice,
 )
-from shared.storage.s3_errors import MISSING, code, failure, refused_put, status, translated
-from shared.storage.s3_parts import S3Parts
+from shared.storage.s3.errors import MISSING, code, failure, refused_put, status, translated
+from shared.storage.s3.multipart import S3Parts
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

@@ -6,8 +6,8 @@ import contextlib
 import logging
 import os
 
-from shared.storage.data_directory import DataDirectory, segments_of
-from shared.storage.filesystem import (
+from shared.storage.contract import Changed, Info, Part, RangeNotSatisfiable, Slice, TooLarge
+from shared.storage.directory.calls import (
     MISSING,
     begin_writeback,
     copy_range,
@@ -17,7 +17,7 @@ from shared.storage.filesystem import (
     translated,
     write_all,
 )
-from shared.storage.objects import Changed, Info, Part, RangeNotSatisfiable, Slice, TooLarge
+from shared.storage.directory.data_directory import DataDirectory, segments_of
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ COPY_SIZE = 64 * 1024 * 1024
 WRITEBACK_SIZE = 8 * 1024 * 1024
 
 
-class LocalReader:
+class DirectoryReader:
     """A `Reader` that keeps the file open, so that deleting the object does not disturb it."""
 
     def __init__(self, file: int, size: int, start: int, stop: int) -> None:
@@ -53,7 +53,7 @@ class LocalReader:
             self._file = -1
 
 
-class LocalWriter:
+class DirectoryWriter:
     """A `Writer` into a staged file."""
 
     def __init__(self, directory: DataDirectory, key: str, reserve: int) -> None:
@@ -140,7 +140,7 @@ class LocalWriter:
             self._file = -1
 
 
-class LocalPartWriter:
+class DirectoryPartWriter:
     """A `PartWriter` into a staged file. All parts in `folder` together may have `limit` bytes."""
 
     def __init__(self, directory: DataDirectory, folder: str, number: int, limit: int) -> None:
@@ -148,7 +148,7 @@ class LocalPartWriter:
         self._folder = folder
         self._number = number
         self._limit = limit
-        self._writer = LocalWriter(directory, f"{folder}/{number}", 0)
+        self._writer = DirectoryWriter(directory, f"{folder}/{number}", 0)
         self.write = self._writer.write
         self.abort = self._writer.abort
 

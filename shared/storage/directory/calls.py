@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.objects import NotFound
+from shared.storage.contract import NotFound
 
 BUFFER_SIZE = 1024 * 1024
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)

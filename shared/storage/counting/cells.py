@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from shared.errors import DamagedFile
-from shared.storage.objects import NotFound
+from shared.storage.contract import NotFound
 from shared.storage.records import Attempts, ConditionalWrites, Kind, Versioned, parse_json, parse_writes
 
 PREFIX = "counts/"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.filesystem import MISSING, is_full, open_folder, sync_directory, write_all
-from shared.storage.spares import Spares
+from shared.storage.directory.calls import MISSING, is_full, open_folder, sync_directory, write_all
+from shared.storage.directory.spares import Spares
 
 STAGING = ".staging"
 LOCKS = ".locks"

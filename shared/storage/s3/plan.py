@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shared.storage.objects import MAX_PARTS, MIN_PART_SIZE, Piece, Slice
+from shared.storage.contract import MAX_PARTS, MIN_PART_SIZE, Piece, Slice
 
 # Small enough for many copies at once, and for each to be over long before a client would call it dead.
 COPY_SIZE = 64 * 1024 * 1024
