@@ -161,14 +161,13 @@ build-%: $(PACKAGES)/.installed
 	    find functions shared -name __pycache__ -type d -prune -exec rm -rf {} + && \
 	    '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash functions shared
 
-# The tracer brings botocore, which the Lambda runtime has, as it has boto3 and all that both need.
 $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@echo 'Installing what the functions need on $(ARCH) ...'
 	@rm -rf $(PACKAGES)
 	@$(SAM_BIN)/python -m pip install $(LOCKED) --no-warn-conflicts --no-compile \
 	    -r functions/requirements.lock --target $(PACKAGES) --implementation cp --python-version 3.13 \
 	    --platform manylinux2014_$(ARCH:arm64=aarch64) --only-binary=:all:
-	@cd $(PACKAGES) && rm -rf bin share boto3* botocore* s3transfer* urllib3* dateutil python_dateutil* six*
+	@cd $(PACKAGES) && rm -rf bin share
 	@find $(PACKAGES) -depth -type d \( -name tests -o -name test -o -name __pycache__ \) -exec rm -rf {} +
 	@cd $(PACKAGES) && '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash .
 	@touch $@

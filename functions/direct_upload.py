@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared import bootstrap
+from shared import bootstrap, metrics
 from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads
 from shared.errors import FileTooLarge, InvalidValue, UnknownFile
 from shared.http import options
@@ -144,8 +144,8 @@ async def complete(request: Request, upload_id: str, key: str = KEY) -> JSONResp
     if not sealed:
         request.app.state.seal(file_id)
     if first:
-        request.app.state.observe("Uploads", 1)
-        request.app.state.observe("UploadedBytes", body["file_size"])
+        metrics.add("Uploads")
+        metrics.add("UploadedBytes", body["file_size"])
     return JSONResponse({**body, "location": body["download_link"], "key": key})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared import bootstrap
+from shared import bootstrap, metrics
 from shared.archives import Inflated, Member, find_member
 from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp
 from shared.http.app import shares_of
@@ -193,8 +193,8 @@ def _send(
         return _redirect(request, shares, found, counted, headers)
     payload = _open(shares, found, content, span, counted)
     if counted:
-        request.app.state.observe("Downloads", 1)
-    request.app.state.observe("DownloadedBytes", len(span))
+        metrics.add("Downloads")
+    metrics.add("DownloadedBytes", len(span))
     try:
         first = payload.read(CHUNK_SIZE)
     except BaseException:
@@ -224,7 +224,7 @@ def _redirect(request: Request, shares: Shares, found: Stored, counted: bool, he
         range=None if counted else request.headers["range"],
     )
     if counted:
-        request.app.state.observe("Downloads", 1)
+        metrics.add("Downloads")
     answer = {
         "Location": url,
         # Of the file, so that a client can come back for the rest of it.

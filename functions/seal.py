@@ -6,7 +6,7 @@ import logging
 from typing import Any
 from urllib.parse import unquote_plus
 
-from shared import bootstrap
+from shared import bootstrap, metrics
 from shared.direct_uploads import DirectUploads
 from shared.telemetry import LambdaHandler
 
@@ -38,7 +38,7 @@ class SealHandler(LambdaHandler):
                 log.exception("could not be sealed", extra={"file_id": file_id})
                 failed += 1
         if sealed:
-            self.observe("Sealed", sealed)
+            metrics.add("Sealed", sealed)
         if failed:
             raise SealFailed(f"{failed} of {len(event['Records'])}")
         return {"sealed": sealed}

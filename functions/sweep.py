@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from shared import bootstrap
+from shared import bootstrap, metrics
 from shared.errors import InvalidSetting, StorageUnavailable
 from shared.sweeping import Sweep
 from shared.telemetry import LambdaHandler
@@ -22,7 +22,7 @@ class SweepHandler(LambdaHandler):
         for name, count in swept.items():
             # Each metric costs money, so silence stands for nothing done.
             if count:
-                self.observe(f"Sweep{name.title()}", count)
+                metrics.add(f"Sweep{name.title()}", count)
         return swept
 
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from shared import bootstrap
+from shared import bootstrap, metrics
 from shared.errors import FileTooLarge
 from shared.http import options
 from shared.http.app import shares_of
@@ -88,8 +88,8 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
 
 
 def _created(request: Request, body: dict[str, Any]) -> Response:
-    request.app.state.observe("Uploads", 1)
-    request.app.state.observe("UploadedBytes", body["file_size"])
+    metrics.add("Uploads")
+    metrics.add("UploadedBytes", body["file_size"])
     headers = {
         "Location": body["download_link"],
         "X-Url-Delete": f"{base_url(request)}/file/{body['file_id']}?token={body['delete_token']}",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from shared.errors import InvalidSetting, StorageUnavailable
@@ -19,43 +18,14 @@ from shared.tokens import Tokens, read_secret
 
 log = logging.getLogger(__name__)
 
-Observe = Callable[[str, float], None]
-
 START_WITHIN = 30.0  # seconds
 ASK_EVERY = 1.0
-
-
-class Observer:
-    """Passes on what happens far below to whoever listens, which is one at a time, or else to nobody."""
-
-    def __init__(self) -> None:
-        self._observe: Observe | None = None
-
-    @contextlib.contextmanager
-    def listening(self, observe: Observe) -> Iterator[None]:
-        self._observe = observe
-        try:
-            yield
-        finally:
-            self._observe = None
-
-    def count(self, name: str) -> None:
-        # Storage's threads may outlive an invocation, and so whoever listened to it.
-        observe = self._observe
-        if observe is not None:
-            observe(name, 1)
 
 
 @functools.cache
 def settings() -> Settings:
     """The settings of this process. Raises `InvalidSetting`."""
     return Settings.from_environment()
-
-
-@functools.cache
-def observer() -> Observer:
-    """What the files of this process report to."""
-    return Observer()
 
 
 @functools.cache
@@ -76,7 +46,7 @@ def require_tokens(tokens: Tokens) -> None:
 @functools.cache
 def shares() -> Shares:
     """The files of this process. Raises `InvalidSetting` where the storage cannot be used at all."""
-    return build_shares(settings(), observer())
+    return build_shares(settings())
 
 
 @functools.cache
@@ -115,39 +85,25 @@ def _unusable(error: StorageUnavailable) -> InvalidSetting:
     return InvalidSetting("SHARE_STORAGE", f"cannot be used: {' '.join(error.reason.split())}")
 
 
-def build_shares(chosen: Settings, observer: Observer | None = None) -> Shares:
+def build_shares(settings: Settings) -> Shares:
     """The use cases over the storage that the settings name."""
-    count = (observer or Observer()).count
     return Shares(
-        open_store(chosen),
-        max_file_size=chosen.max_file_size,
-        lifetimes=Lifetimes(chosen.default_expires_in, chosen.max_expires_in),
-        secret=chosen.secret,
-        on_conflict=lambda: count("CounterConflicts"),
-        on_retry=lambda: count("Retries"),
+        open_store(settings),
+        max_file_size=settings.max_file_size,
+        lifetimes=Lifetimes(settings.default_expires_in, settings.max_expires_in),
+        secret=settings.secret,
     )
 
 
-def open_store(chosen: Settings) -> ObjectStore:
-    """Directory or bucket; boto3 is imported only for a bucket, and the X-Ray SDK only where tracing is on."""
-    store = _untraced(chosen)
-    if not chosen.tracing:
-        return store
-    from aws_xray_sdk.core import xray_recorder  # type: ignore[import-untyped]
-
-    from shared.storage.traced import TracedStore
-
-    return TracedStore(store, xray_recorder)
-
-
-def _untraced(chosen: Settings) -> ObjectStore:
+def open_store(settings: Settings) -> ObjectStore:
+    """Directory or bucket; boto3 is imported only for a bucket. Raises `InvalidSetting`."""
     try:
-        if chosen.bucket is not None:
+        if settings.bucket is not None:
             from shared.storage.s3.store import open_s3
 
-            return open_s3(*chosen.bucket)
+            return open_s3(*settings.bucket)
         from shared.storage.directory.store import DirectoryStore
 
-        return DirectoryStore(Path(chosen.storage), min_free_space=chosen.min_free_space)
+        return DirectoryStore(Path(settings.storage), min_free_space=settings.min_free_space)
     except StorageUnavailable as error:
         raise _unusable(error) from error

@@ -43,7 +43,6 @@ class Settings:
     min_free_space: int = 512 * MIB
     cors_origins: tuple[str, ...] = ()
     secret: str | None = None
-    tracing: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -70,7 +69,6 @@ class Settings:
             min_free_space=_number(environment, "SHARE_MIN_FREE_SPACE", 0, MAX_SIZE, cls.min_free_space) or 0,
             cors_origins=_origins(environment.get("SHARE_CORS_ORIGINS") or ""),
             secret=_secret(environment.get("SHARE_SECRET") or None),
-            tracing=environment.get("POWERTOOLS_TRACE_DISABLED", "true").lower() == "false",
         )
 
     @property

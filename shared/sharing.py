@@ -198,10 +198,7 @@ class Page:
 
 
 class Shares:
-    """Every shared file of one store. `secret` signs; without one it is kept in the store itself.
-
-    `on_conflict` and `on_retry` are those of `Records`.
-    """
+    """Every shared file of one store. `secret` signs; without one it is kept in the store itself."""
 
     def __init__(
         self,
@@ -211,13 +208,11 @@ class Shares:
         lifetimes: Lifetimes | None = None,
         secret: str | None = None,
         clock: Callable[[], datetime] = utc_now,
-        on_conflict: Callable[[], None] = lambda: None,
-        on_retry: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self.max_file_size = max_file_size
         self.lifetimes = lifetimes or Lifetimes()
-        self.records = Records(store, clock, on_conflict=on_conflict, on_retry=on_retry)
+        self.records = Records(store, clock)
         self.expiries = Expiries(store, clock)
         self.passwords = Passwords()
         self.signing = Signing(lambda: secret or stored_secret(store), clock)

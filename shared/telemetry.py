@@ -1,4 +1,4 @@
-"""Powertools around Lambda handlers: logs with correlation IDs, metrics, and traces where they are wanted."""
+"""Powertools around Lambda handlers: logs with correlation IDs, and metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from shared import bootstrap
 from shared.errors import StorageUnavailable
 from shared.garbage import uncollected
 from shared.settings import lambda_handler_name
@@ -37,7 +36,6 @@ class LambdaHandler:
     def __init__(self, module: str, correlation_id_path: str, *, cold_starts: bool = True) -> None:
         self._correlation_id_path = correlation_id_path
         self._cold_starts = cold_starts
-        self._metrics: Metrics | None = None
         self._call: Handler | None = None
         if lambda_handler_name() == f"{module}.handler":
             with uncollected():
@@ -68,26 +66,21 @@ class LambdaHandler:
         """What else of an event every line of its log has."""
         return {}
 
-    def observe(self, name: str, value: float) -> None:
-        """Add to a metric."""
-        assert self._metrics is not None
-        self._metrics.add_metric(name=name, unit="Bytes" if name.endswith("Bytes") else "Count", value=value)
-
     def _put_together(self) -> Handler:
         from aws_lambda_powertools import Logger, Metrics
         from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
         logger = Logger(service=NAME)
-        metrics = self._metrics = Metrics(namespace=NAMESPACE, service=NAME)
+        metrics = Metrics(namespace=NAMESPACE, service=NAME)
         # An event that counts nothing is no mistake.
         warnings.filterwarnings("ignore", "No application metrics to publish")
         logging.getLogger("shared").setLevel(logging.INFO)
+        _publish(metrics)
         self.prepare()
 
         def call(event: dict[str, Any], context: Any) -> Any:
             logger.append_keys(**self.log_keys(event))
-            with bootstrap.observer().listening(self.observe):
-                return self.handle(event, context)
+            return self.handle(event, context)
 
         # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID.
         # Only loggers that exist by now are taken over.
@@ -98,12 +91,25 @@ class LambdaHandler:
         for other in others:
             other.setLevel(logging.WARNING)
         # Its keys are of one event only.
-        called = logger.inject_lambda_context(correlation_id_path=self._correlation_id_path, clear_state=True)(call)
-        called = metrics.log_metrics(capture_cold_start_metric=self._cold_starts)(called)
-        if bootstrap.settings().tracing:
-            from aws_lambda_powertools import Tracer
+        logged = logger.inject_lambda_context(correlation_id_path=self._correlation_id_path, clear_state=True)(call)
+        measured: Handler = metrics.log_metrics(capture_cold_start_metric=self._cold_starts)(logged)
+        return measured
 
-            # Storage traces its calls itself. What the SDK patches into boto3 would write down bucket and key, too.
-            tracer = Tracer(service=NAME, auto_patch=False)
-            called = tracer.capture_lambda_handler(called, capture_response=False)
-        return called
+
+class _MetricsHandler(logging.Handler):
+    """Makes metrics of the lines of `shared.metrics`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__()
+        self._metrics = metrics
+
+    def emit(self, record: logging.LogRecord) -> None:
+        unit = "Bytes" if record.msg.endswith("Bytes") else "Count"
+        self._metrics.add_metric(name=record.msg, unit=unit, value=vars(record)["value"])
+
+
+def _publish(metrics: Metrics) -> None:
+    counts = logging.getLogger("shared.metrics")
+    counts.handlers = [_MetricsHandler(metrics)]
+    counts.setLevel(logging.DEBUG)
+    counts.propagate = False

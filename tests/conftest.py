@@ -33,7 +33,7 @@ BUCKET = "shares"
 SERVER = "http://share.test:8080"
 
 # The loggers that the first event of a Lambda function takes over for the whole process.
-LAMBDA_LOGGERS = ("shared", "mangum", "botocore")
+LAMBDA_LOGGERS = ("shared", "shared.metrics", "mangum", "botocore")
 
 # The same examples each time, and as long for each as a busy machine needs.
 settings.register_profile("suite", derandomize=True, deadline=None)

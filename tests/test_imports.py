@@ -18,8 +18,7 @@ NEEDED: dict[str, set[str]] = {
     **dict.fromkeys(WEB, FUNCTIONS.keys() - PLAIN),
     # The parser of Repr-Digest, which few uploads announce.
     "http_sf": set(),
-    # What traces and signing keys for AWS are made with.
-    "aws_xray_sdk": set(),
+    # What some ways of signing for AWS need.
     "awscrt": set(),
     # What a page is made with, once one is asked for.
     "jinja2": set(),

@@ -27,7 +27,6 @@ def test_nothing_has_to_be_set() -> None:
         min_free_space=512 * MIB,
         cors_origins=(),
         secret=None,
-        tracing=False,
     )
 
 
@@ -107,15 +106,6 @@ def test_answers_are_limited_on_lambda_and_where_a_bucket_could_send_them(
     environment: dict[str, str], limit: int | None
 ) -> None:
     assert Settings.from_environment(environment).inline_limit == limit
-
-
-TRACING = {"unset": ({}, False), "off": ({"POWERTOOLS_TRACE_DISABLED": "true"}, False)}
-TRACING |= {value: ({"POWERTOOLS_TRACE_DISABLED": value}, True) for value in ("false", "False", "FALSE")}
-
-
-@pytest.mark.parametrize(("environment", "tracing"), TRACING.values(), ids=TRACING.keys())
-def test_tracing_is_off_unless_it_is_asked_for(environment: dict[str, str], tracing: bool) -> None:
-    assert Settings.from_environment(environment).tracing is tracing
 
 
 NO_NUMBERS = ["-1", "+1", "1.5", "1e3", "0x10", "1_000", " 1", "1\n", "٣", "ten", "9" * 5000]

@@ -154,7 +154,6 @@ def test_the_defaults_are_settings_that_the_functions_start_with() -> None:
             "SHARE_PUBLIC_URL": defaults["PublicUrl"],
             "SHARE_CORS_ORIGINS": defaults["CorsOrigins"],
             "SHARE_MAX_FILE_SIZE": defaults["MaxFileSize"],
-            "POWERTOOLS_TRACE_DISABLED": "true",
         }
     )
     assert settings.max_file_size == Settings.max_file_size
@@ -536,8 +535,8 @@ def translated(**parameters: str) -> Properties:
     ids=["defaults", "everything", "domain elsewhere"],
 )
 def test_the_translation_is_sound(parameters: dict[str, str]) -> None:
-    # Errors and warnings, without mere information.
-    matches = lint(json.dumps(translated(**parameters)), config={"ignore_checks": ["I"]})
+    # Errors and warnings, without mere information. SAM drops a parameter that it has used up itself (W2001).
+    matches = lint(json.dumps(translated(**parameters)), config={"ignore_checks": ["I", "W2001"]})
     assert [str(match) for match in matches] == []
 
 

@@ -67,7 +67,6 @@ def build_app(
     app.state.settings = settings
     app.state.tokens = tokens
     app.state.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
-    app.state.observe = lambda _name, _value: None
     app.state.seal = lambda _file_id: None
     # Not included as routers, since that would match each request against every route of each in two steps.
     app.state.routes = [without_injection(route) for router in routers for route in router.routes]

@@ -54,7 +54,6 @@ class HttpHandler(LambdaHandler):
         from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
         app = build_app(*self._routers, shares=self._shares)
-        app.state.observe = self.observe
         # Innermost, so that the guard comes first and every answer has its headers.
         app.user_middleware.append(Middleware(ExactText))
         # Text as text: else a problem document would travel in base64.

@@ -22,6 +22,7 @@ from dataclasses import Field, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from shared import metrics
 from shared.errors import Contended, DamagedFile, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
 from shared.storage.contract import ABSENT, AlreadyExists, Ambiguous, Changed, Matches, NotFound, NotSent, ObjectStore
 
@@ -143,10 +144,7 @@ def record_key(file_id: str) -> str:
 
 
 class ConditionalWrites:
-    """Documents changed by conditional write alone. `clock` gives aware UTC times; `sleep` and so on time the waits.
-
-    `on_conflict` is called for each write that lost to another writer, `on_retry` before each further try.
-    """
+    """Documents changed by conditional write alone. `clock` gives aware UTC times; `sleep` and so on time the waits."""
 
     def __init__(
         self,
@@ -156,16 +154,12 @@ class ConditionalWrites:
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
-        on_conflict: Callable[[], None] = lambda: None,
-        on_retry: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self._clock = clock
         self._sleep = sleep
         self._monotonic = monotonic
         self._jitter = jitter
-        self._on_conflict = on_conflict
-        self._on_retry = on_retry
 
     def attempts(self, file_id: str) -> Attempts:
         """A bound for several updates together."""
@@ -221,7 +215,7 @@ class ConditionalWrites:
                     attempts.uncertain = False
                     return True, current
                 if current.etag != base.etag:
-                    self._on_conflict()
+                    metrics.add("CounterConflicts")
                     if not certain:
                         self._require_memory(base.record, current.record)
                         attempts.uncertain = False
@@ -350,7 +344,7 @@ class Attempts:
             if unsent is not None:
                 raise StorageUnavailable(unsent.reason) from unsent
             raise Contended(self._file_id)
-        loop._on_retry()
+        metrics.add("Retries")
         loop._sleep(pause)
         self._pause = min(self._pause * 2, BACKOFF_CAP)
 

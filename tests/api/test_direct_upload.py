@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -411,33 +412,31 @@ def test_a_directory_seals_a_file_at_once(api: Api) -> None:
 @pytest.fixture(params=["in_directory", "in_bucket"])
 def server(
     request: pytest.FixtureRequest, configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop
-) -> Iterator[tuple[Api, list[tuple[str, float]]]]:
-    """The API as a server runs it, from its start to its end, and what it measured."""
+) -> Iterator[Api]:
+    """The API as a server runs it, from its start to its end."""
     objects: Objects = request.getfixturevalue(request.param)
     app = build_app(*ROUTERS)
-    measured: list[tuple[str, float]] = []
-    app.state.observe = lambda name, value: measured.append((name, value))
     lifespan = app.router.lifespan_context(app)
     loop.run_until_complete(lifespan.__aenter__())
-    yield Api(WholeApp(app, loop), "http://share.test", objects, configure), measured
+    yield Api(WholeApp(app, loop), "http://share.test", objects, configure)
     loop.run_until_complete(lifespan.__aexit__(None, None, None))
 
 
-def test_an_upload_that_is_completed_again_is_measured_once(server: tuple[Api, list[tuple[str, float]]]) -> None:
-    api, measured = server
-    upload, parts = sent(api, DIGITS)
-    for _ in range(3):
-        assert upload.complete(parts).status_code == 200
+def test_an_upload_that_is_completed_again_is_measured_once(server: Api, caplog: pytest.LogCaptureFixture) -> None:
+    upload, parts = sent(server, DIGITS)
+    with caplog.at_level(logging.DEBUG, "shared.metrics"):
+        for _ in range(3):
+            assert upload.complete(parts).status_code == 200
+    measured = [(line.message, vars(line)["value"]) for line in caplog.records if line.name == "shared.metrics"]
     assert measured == [("Uploads", 1), ("UploadedBytes", len(DIGITS))]
 
 
-def test_a_server_seals_an_upload_as_soon_as_it_is_complete(server: tuple[Api, list[tuple[str, float]]]) -> None:
-    api, _ = server
-    upload, parts = sent(api, DIGITS)
+def test_a_server_seals_an_upload_as_soon_as_it_is_complete(server: Api) -> None:
+    upload, parts = sent(server, DIGITS)
     assert upload.complete(parts).status_code == 200
     deadline = time.monotonic() + 30
-    while not json.loads(api.objects.read(record_key(upload.file_id)))["sealed"]:
+    while not json.loads(server.objects.read(record_key(upload.file_id)))["sealed"]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert api.objects.read(blob_key(upload.file_id))[11:-1] == DIGITS
-    assert api.download(upload.file_id).content == DIGITS
+    assert server.objects.read(blob_key(upload.file_id))[11:-1] == DIGITS
+    assert server.download(upload.file_id).content == DIGITS
