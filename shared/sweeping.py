@@ -7,7 +7,8 @@ entry goes last, so a sweep can be killed anywhere: the next one resumes. Sweeps
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ from shared.storage.records import CLOSED, DELETED, READY, UPLOADING, Record, re
 log = logging.getLogger(__name__)
 
 PARALLEL = 16
+SWEEP_EVERY = 3600.0  # seconds
 # Keys that are gathered before they are removed together: as many as one request to S3 takes.
 GATHERED = 1000
 # A probe takes some seconds.
@@ -221,6 +223,18 @@ class Sweep:
         except Exception:
             log.exception("left for the next sweep")
             self._swept.failed += 1
+
+
+def sweep_hourly(sweep: Callable[[], object], wait: Callable[[float], bool]) -> None:
+    """What a schedule does on AWS: sweep, an hour after the last sweep ended, until `wait(seconds)` is true."""
+    # Several workers may do it at once, so they at least begin apart.
+    pause = random.uniform(0, 60)
+    while not wait(pause):
+        pause = SWEEP_EVERY
+        try:
+            sweep()
+        except Exception:
+            log.exception("the sweep failed and will be tried again in an hour")
 
 
 def _is_over(record: Record, now: datetime) -> bool:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
-import logging
-import random
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,16 +25,13 @@ from shared.http.streams import keep_memory
 from shared.sealing import Sealing
 from shared.settings import Settings
 from shared.sharing import Shares
-from shared.sweeping import Sweep
+from shared.sweeping import Sweep, sweep_hourly
 from shared.tokens import Tokens
-
-log = logging.getLogger(__name__)
 
 TITLE = "Simple File Sharing API"
 VERSION = "0.1.0"
 # Each transfer or count in progress takes one only while it waits for storage.
 THREADS = 128
-SWEEP_EVERY = 3600.0  # seconds
 
 
 def build_app(
@@ -104,34 +98,16 @@ def own_origins(settings: Settings) -> set[str]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     access_log.mask()
     keep_memory()
-    sweeping = asyncio.create_task(_sweep_hourly(app.state.shares))
+    ending = threading.Event()
+    # A daemon, since a sweep may be cut off anywhere and a process that is to end must not wait for it.
+    sweeping = functools.partial(sweep_hourly, lambda: Sweep(app.state.shares()).run(), ending.wait)
+    threading.Thread(target=sweeping, name="sweep", daemon=True).start()
     sealing = Sealing(app.state.shares)
     app.state.seal = sealing.add
     yield
     sealing.close()
-    sweeping.cancel()
+    ending.set()
     app.state.threads.shutdown(wait=False)
-
-
-async def _sweep_hourly(shares: Callable[[], Shares]) -> None:
-    """What a schedule does on AWS. Several workers may do it at once, so they at least begin apart."""
-    pause = random.uniform(0, 60)
-    sweep: threading.Thread | None = None
-    while True:
-        await asyncio.sleep(pause)
-        pause = SWEEP_EVERY
-        if sweep is not None and sweep.is_alive():
-            continue
-        # A daemon, since a sweep may be cut off anywhere and a process that is to end must not wait for it.
-        sweep = threading.Thread(target=_sweep, args=(shares,), name="sweep", daemon=True)
-        sweep.start()
-
-
-def _sweep(shares: Callable[[], Shares]) -> None:
-    try:
-        Sweep(shares()).run()
-    except Exception:
-        log.exception("the sweep failed and will be tried again in an hour")
 
 
 class _Cors:
