@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 from xml.etree import ElementTree
 
 from tests.servers import HOST, S3Server
 
+LOCKED = "locked"
 CONDITIONS = ("If-Match", "If-None-Match")
 # Of one connection, and set anew by whoever sends something on.
 HOP_BY_HOP = {"connection", "content-length", "expect", "host", "keep-alive", "transfer-encoding"}
@@ -30,6 +31,9 @@ class Quirk(Enum):
     RECREATES = auto()  # `If-Match` holds for a key that is gone (MinIO before minio#21526, versitygw before #1721).
     REFUSES_CONDITIONS = auto()  # 501 to either header (Alibaba OSS).
     ONE_WRITE_AT_A_TIME = auto()  # 429 to a second write of a key within `pause` seconds (Cloudflare R2: 1 s).
+    ONE_DELETE_AT_A_TIME = auto()  # 501 to DeleteObjects.
+    WANTS_MD5 = auto()  # 400 to a DeleteObjects without `Content-MD5`, which boto3 no longer sends since 1.36.
+    LOCKS = auto()  # A key with "locked" in it cannot be deleted, of many only the others are (S3 Object Lock).
     EQUAL_PARTS = auto()  # All parts of an object but its last must have one size (Cloudflare R2).
 
 
@@ -82,6 +86,14 @@ class OddS3:
             return self._refusal(429, "TooManyRequests")
         if Quirk.EQUAL_PARTS in self.quirks and method == "POST" and "uploadId" in query and self._uneven(target):
             return self._refusal(400, "InvalidPart")
+        if Quirk.ONE_DELETE_AT_A_TIME in self.quirks and method == "POST" and "delete" in query:
+            return self._refusal(501, "NotImplemented")
+        if Quirk.WANTS_MD5 in self.quirks and "delete" in query and "Content-MD5" not in headers:
+            return self._refusal(400, "MissingContentMD5")
+        if Quirk.LOCKS in self.quirks and method == "DELETE" and LOCKED in url.path:
+            return self._refusal(403, "AccessDenied")
+        if Quirk.LOCKS in self.quirks and method == "POST" and "delete" in query:
+            return self._delete_unlocked(url.path, {"Authorization": headers["Authorization"]}, body)
         if Quirk.IGNORES_CONDITIONS in self.quirks and conditional:
             headers = {name: value for name, value in headers.items() if name not in CONDITIONS}
         if Quirk.RECREATES in self.quirks and "If-Match" in headers and self._send("HEAD", url.path)[0] == 404:
@@ -105,6 +117,19 @@ class OddS3:
             if not too_soon:
                 self._written[path] = now
         return too_soon
+
+    def _delete_unlocked(
+        self, bucket: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        answer = ElementTree.Element("DeleteResult")
+        for key in ElementTree.fromstring(body).iterfind("{*}Object/{*}Key"):
+            if LOCKED in (key.text or ""):
+                error = ElementTree.SubElement(answer, "Error")
+                ElementTree.SubElement(error, "Key").text = key.text
+                ElementTree.SubElement(error, "Code").text = "AccessDenied"
+            else:
+                self._send("DELETE", f"{bucket}/{quote(key.text or '')}", headers)
+        return 200, [("Content-Type", "application/xml")], ElementTree.tostring(answer)
 
     def _uneven(self, target: str) -> bool:
         """Whether the stored parts of the upload that is to be completed are of different sizes."""

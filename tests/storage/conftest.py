@@ -32,8 +32,6 @@ LEFT_OUT = {
         "test_a_listing_goes_on_behind_any_key",
     ): "goes on in a tree's order, a/b behind a and not a-b",
     ("seaweedfs", "test_of_a_part_sent_twice_the_later_one_counts"): "keeps and lists both, if their bytes differ",
-    ("moto", "test_what_dead_writers_left_is_removed_by_its_age"): "dates every multipart upload to 2010",
-    ("moto", "test_uploads_of_clients_are_removed_by_an_age_of_their_own"): "dates every multipart upload to 2010",
     ("moto", "test_a_source_that_changes_while_it_is_copied_is_noticed"): "ignores CopySourceIfMatch",
     ("moto", "test_a_signed_url_expires"): "checks no signature",
     ("moto", "test_a_signed_url_is_good_for_what_was_signed_only"): "checks no signature",

@@ -12,7 +12,9 @@ from botocore.exceptions import ClientError
 from shared.errors import StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Shares
+from shared.storage.contract import ObjectStore
 from shared.storage.records import Records
+from shared.storage.s3 import store as s3
 from shared.storage.s3.store import open_s3
 from tests.odd_s3 import OddS3, Quirk, odd_s3
 from tests.servers import S3Server
@@ -42,6 +44,20 @@ def client(odd: OddS3) -> S3Client:
 @pytest.fixture
 def key() -> str:
     return f"odd/{uuid.uuid4()}"
+
+
+@pytest.fixture
+def store(odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]) -> ObjectStore:
+    configure_aws(odd.server.environment())
+    return open_s3(BUCKET, f"odd/{uuid.uuid4()}")
+
+
+def write(store: ObjectStore, *names: str) -> list[str]:
+    """Objects of these names; their keys, in the order of a listing."""
+    keys = sorted(f"files/{name}" for name in names)
+    for key in keys:
+        store.put(key, b"data")
+    return keys
 
 
 def status(refusal: pytest.ExceptionInfo[ClientError]) -> int:
@@ -107,6 +123,40 @@ def test_a_key_can_take_one_write_at_a_time(odd: OddS3, key: str) -> None:
     assert put(key) == 429
     assert put(f"{key}-other") == 200
     assert odd.refused == [429]
+
+
+@pytest.mark.parametrize(
+    ("quirk", "status"), [(Quirk.ONE_DELETE_AT_A_TIME, 501), (Quirk.WANTS_MD5, 400)], ids=["unknown", "checksum"]
+)
+def test_where_many_cannot_be_deleted_at_once_each_is_by_itself(
+    odd: OddS3, store: ObjectStore, quirk: Quirk, status: int
+) -> None:
+    keys = write(store, "one", "two", "three")
+    odd.quirks = {quirk}
+    store.delete_many([*keys[:2], "files/never-there"])
+    assert list(store.list("")) == keys[2:]
+    assert odd.refused == [status]
+
+
+def test_a_key_that_cannot_be_deleted_keeps_no_other(odd: OddS3, store: ObjectStore) -> None:
+    keys = write(store, "one", "a-locked-one", "two", "three")
+    odd.quirks = {Quirk.LOCKS}
+    with pytest.raises(StorageUnavailable, match="AccessDenied"):
+        store.delete_many(keys)
+    # Asked by itself too, which also says why.
+    assert odd.refused == [403]
+    assert list(store.list("")) == [key for key in keys if "locked" in key]
+
+
+def test_a_key_that_cannot_be_deleted_holds_up_no_batch_behind_it(
+    odd: OddS3, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "DELETED_AT_ONCE", 2)
+    keys = write(store, "a-locked-one", "one", "two", "three")
+    odd.quirks = {Quirk.LOCKS}
+    with pytest.raises(StorageUnavailable, match="AccessDenied"):
+        store.delete_many(keys)
+    assert list(store.list("")) == [key for key in keys if "locked" in key]
 
 
 @pytest.mark.parametrize(

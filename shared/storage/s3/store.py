@@ -171,26 +171,28 @@ class S3Store:
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     def delete_many(self, keys: Sequence[str]) -> None:
-        for start in range(0, len(keys), DELETED_AT_ONCE):
-            self._delete_batch(keys[start : start + DELETED_AT_ONCE])
+        batches = (keys[start : start + DELETED_AT_ONCE] for start in range(0, len(keys), DELETED_AT_ONCE))
+        left = [key for batch in batches for key in self._delete_batch(batch)]
+        # One by one, which also tells why.
+        deletions = [self._readers.submit(self.delete, key) for key in left]
+        wait(deletions)
+        for deletion in deletions:
+            deletion.result()
 
-    def _delete_batch(self, keys: Sequence[str]) -> None:
+    def _delete_batch(self, keys: Sequence[str]) -> Sequence[str]:
+        """Remove these in one request; those that could not be. Raises `StorageUnavailable` if S3 does not answer."""
         objects: list[ObjectIdentifierTypeDef] = [{"Key": self._prefix + key} for key in keys]
         try:
             answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
-            failed = [error["Key"] for error in answer.get("Errors", []) if error.get("Code") not in MISSING]
         except ClientError as error:
             if status(error) >= 500 and status(error) != NOT_IMPLEMENTED:
                 raise failure(error) from error
             # Some servers do not offer this, or require a checksum that boto3 does not send.
-            failed = [entry["Key"] for entry in objects]
+            return keys
         except BotoCoreError as error:
             raise failure(error) from error
-        # One by one, which also tells why.
-        deletions = [self._readers.submit(self.delete, name.removeprefix(self._prefix)) for name in failed]
-        wait(deletions)
-        for deletion in deletions:
-            deletion.result()
+        errors = (error for error in answer.get("Errors", []) if error.get("Code") not in MISSING)
+        return [error["Key"].removeprefix(self._prefix) for error in errors]
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
