@@ -16,8 +16,9 @@ from botocore.httpsession import URLLib3Session
 
 from benchmarks.counting import BUCKET, environment
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave
-from shared.storage.blobs import HEAD_SIZE, blob_key, head, raw_key, require_raw, seal
+from shared.storage.blobs import HEAD_SIZE, head, require_raw, seal
 from shared.storage.contract import ObjectStore
+from shared.storage.keys import blob_key, raw_key
 from shared.storage.s3 import multipart
 from shared.storage.s3.store import open_s3
 from tests.servers import S3Server, moto_server, seaweedfs

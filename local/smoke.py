@@ -18,7 +18,7 @@ from collections.abc import Callable
 from urllib.parse import quote, unquote, urlencode
 
 from local.session import LIFETIME, Differs, NotApplicable, Session, expect, form, send, shown
-from shared.storage.blobs import blob_key
+from shared.storage.keys import blob_key
 
 SEALED_WITHIN = 60.0  # seconds
 PART_SIZE = 5 * 1024 * 1024

@@ -14,8 +14,8 @@ from itsdangerous import BadSignature, Signer, TimestampSigner
 from shared.errors import StorageUnavailable
 from shared.settings import MIN_SECRET_LENGTH
 from shared.storage.contract import ABSENT, AlreadyExists, Ambiguous, Changed, NotFound, NotSent, ObjectStore
+from shared.storage.keys import SECRET_KEY
 
-SECRET_KEY = "secret"
 TICKET_LIFETIME = 24 * 3600  # seconds
 PASS_LIFETIME = 60  # seconds
 

@@ -20,7 +20,7 @@ from hypothesis import settings
 from functions.app import ROUTERS
 from shared import bootstrap
 from shared.http.app import build_app
-from shared.signing import SECRET_KEY
+from shared.storage.keys import SECRET_KEY
 from tests.api.client import WAYS, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
 from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers

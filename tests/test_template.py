@@ -17,7 +17,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local.template import read
 from shared.settings import Settings
-from shared.storage.blobs import raw_key
+from shared.storage.keys import raw_key
 from shared.sweeping import Swept
 from shared.telemetry import NAME, NAMESPACE
 from tests.gateway import WHOLE, routes

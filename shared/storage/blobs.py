@@ -24,9 +24,9 @@ from collections.abc import Sequence
 
 from shared.errors import DamagedFile
 from shared.storage.contract import ObjectStore, RangeNotSatisfiable, Reader, Slice
+from shared.storage.keys import blob_key as blob_key
+from shared.storage.keys import raw_key as raw_key
 
-PREFIX = "files/"
-RAW_PREFIX = "raw/"
 PROLOGUE = b"\x80\x04\x8e"
 STOP = b"."
 HEAD_SIZE = 11
@@ -34,14 +34,6 @@ FRAME_SIZE = HEAD_SIZE + len(STOP)
 CHUNK_SIZE = 1024 * 1024
 # What is read together with its head.
 READ_AT_ONCE = 64 * 1024
-
-
-def blob_key(file_id: str) -> str:
-    return f"{PREFIX}{file_id[:2]}/{file_id}.pickle"
-
-
-def raw_key(file_id: str) -> str:
-    return f"{RAW_PREFIX}{file_id}"
 
 
 def head(file_size: int) -> bytes:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from shared.storage.contract import ObjectStore
+from shared.storage.keys import EXPIRIES, entries_prefix, file_id_of
+from shared.storage.keys import entry_key as entry_key
 
-PREFIX = "expiries/"
-_FORMAT = "%Y-%m-%dT%H"
 # Longer than the write that an entry is filed for can take, so that the sweep does not look before it.
 HEADSTART = timedelta(minutes=10)
 
@@ -58,11 +58,7 @@ class Expiries:
 
     def due(self) -> Iterator[Entry]:
         """Entries whose hour is over by the time they are reached, the oldest first."""
-        for key in self._store.list(PREFIX):
-            if key >= PREFIX + self._clock().astimezone(UTC).strftime(_FORMAT):
+        for key in self._store.list(EXPIRIES):
+            if key >= entries_prefix(self._clock()):
                 return
-            yield Entry(key, key.rpartition("/")[2])
-
-
-def entry_key(file_id: str, due: datetime) -> str:
-    return f"{PREFIX}{due.astimezone(UTC).strftime(_FORMAT)}/{file_id}"
+            yield Entry(key, file_id_of(key))

@@ -26,11 +26,10 @@ from shared.storage.contract import (
     ObjectStore,
     TooSoon,
 )
+from shared.storage.keys import PROBES, probe_key, probes_prefix
 
 log = logging.getLogger(__name__)
 
-PREFIX = "probe/"
-_HOUR = "%Y-%m-%dT%H"
 # Cloudflare R2 takes one write of a key each second.
 _TRIES = 5
 _PAUSE = 1.0  # seconds
@@ -45,7 +44,7 @@ def require_conditions(store: ObjectStore) -> None:
     key on `If-Match` passes, since a deleted record stays in its place for a while. So does one that is full: it takes
     no write that could be lost, and what it holds can still be read and deleted.
     """
-    key = f"{PREFIX}{datetime.now(UTC).strftime(_HOUR)}/{uuid.uuid4()}"
+    key = probe_key(str(uuid.uuid4()), datetime.now(UTC))
     try:
         with _answered():
             etag = store.put(key, b"one", ABSENT)
@@ -62,7 +61,7 @@ def require_conditions(store: ObjectStore) -> None:
 
 def discard_old(store: ObjectStore, before: datetime) -> int:
     """Remove what a process left that ended in the middle of its probe, and say how many keys there were."""
-    old = [key for key in store.list(PREFIX) if key < f"{PREFIX}{before.astimezone(UTC).strftime(_HOUR)}"]
+    old = [key for key in store.list(PROBES) if key < probes_prefix(before)]
     for key in old:
         store.delete(key)
     return len(old)

@@ -25,10 +25,11 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from shared import metrics
 from shared.errors import Contended, DamagedFile, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
 from shared.storage.contract import ABSENT, AlreadyExists, Ambiguous, Changed, Matches, NotFound, NotSent, ObjectStore
+from shared.storage.keys import METADATA, file_id_of
+from shared.storage.keys import record_key as record_key
 
 log = logging.getLogger(__name__)
 
-PREFIX = "metadata/"
 UPLOADING, READY, DELETED = "uploading", "ready", "deleted"
 
 RETRY_FOR = 10.0  # seconds
@@ -137,10 +138,6 @@ class Kind(Generic[D]):
 
     encode: Callable[[D], bytes]
     decode: Callable[[str, bytes], D]
-
-
-def record_key(file_id: str) -> str:
-    return f"{PREFIX}{file_id[:2]}/{file_id}.json"
 
 
 class ConditionalWrites:
@@ -261,14 +258,14 @@ class Records(ConditionalWrites):
         """Records in the order of the IDs; those that are gone are left out, damaged ones too, with a log line."""
         for key, data in self.store.read_many(map(record_key, file_ids)):
             try:
-                yield decode(_file_id(key), data)
+                yield decode(file_id_of(key), data)
             except DamagedFile as error:
                 log.error("%s", error)
 
     def ids(self, after: str = "") -> Iterator[str]:
         """IDs that have a record, whatever its state, sorted."""
-        for key in self.store.list(PREFIX, record_key(after) if after else ""):
-            file_id = _file_id(key)
+        for key in self.store.list(METADATA, record_key(after) if after else ""):
+            file_id = file_id_of(key)
             if key == record_key(file_id):
                 yield file_id
 
@@ -356,10 +353,6 @@ def _unknown(file_id: str) -> OutcomeUnknown:
 
 def _holds(document: Document, write_id: str) -> bool:
     return any(known == write_id for known, _ in document.writes)
-
-
-def _file_id(key: str) -> str:
-    return key.rpartition("/")[2].removesuffix(".json")
 
 
 _TIMES = ("created_at", "expires_at", "used_up_at", "raw_until", "raw_removed_since", "deleted_at")

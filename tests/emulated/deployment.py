@@ -18,7 +18,7 @@ from local.emulate import running
 from local.gateway import Gateway
 from local.template import Template
 from local.worker import START_WITHIN
-from shared.signing import SECRET_KEY
+from shared.storage.keys import SECRET_KEY
 from tests.api.client import BucketObjects, WholeApp
 from tests.gateway import DOMAIN
 

@@ -36,9 +36,9 @@ from shared.errors import Expired, FileTooLarge, InvalidValue, UnknownFile, Used
 from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import KEEP_USED_UP_FOR, Record, Shares, is_used_up
-from shared.storage.blobs import raw_key
 from shared.storage.contract import ObjectStore, Part
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.keys import raw_key
 from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from tests.api.client import BucketObjects, DirectoryObjects, Objects

@@ -13,7 +13,8 @@ from shared.errors import Expired, InvalidValue, UnknownFile, UsedUp
 from shared.options import Lifetimes, Options
 from shared.sharing import Record, Shares
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.records import DELETED, record_key
+from shared.storage.keys import record_key
+from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.sharing.conftest import DAY, HOUR, START, Clock, WatchedStore, download, once_after, shares_over, upload
 

@@ -21,9 +21,9 @@ from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads, PartUpload, Stil
 from shared.errors import FileTooLarge, InvalidValue, MoreThanAnnounced, StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Record, Shares
-from shared.storage.blobs import blob_key
 from shared.storage.contract import ANYTHING, Condition
 from shared.storage.directory.store import CHOICE, DirectoryStore
+from shared.storage.keys import blob_key
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.sharing.conftest import (

@@ -13,8 +13,8 @@ from shared.errors import DamagedFile, UnknownFile, UsedUp
 from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.contract import NotFound
-from shared.storage.counting.cells import PREFIX
-from shared.storage.records import CELLS, CLOSED, record_key
+from shared.storage.keys import COUNTS, record_key
+from shared.storage.records import CELLS, CLOSED
 from shared.sweeping import Sweep
 from tests.sharing.conftest import DAY, HOUR, Clock, WatchedStore, contents, dies_after, download, once_after, upload
 from tests.sharing.conftest import Crash as ProcessEnd
@@ -44,7 +44,7 @@ def counted(shares: Shares, file_id: str) -> int:
 
 
 def cells(root: Path) -> list[str]:
-    return [name for name in contents(root) if name.startswith(PREFIX)]
+    return [name for name in contents(root) if name.startswith(COUNTS)]
 
 
 def test_metadata_and_list_show_all_downloads(shares: Shares, root: Path) -> None:

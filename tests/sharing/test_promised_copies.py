@@ -10,9 +10,9 @@ import pytest
 
 from shared.errors import ShareError
 from shared.sharing import KEEP_RAW_FOR, Shares
-from shared.storage.blobs import raw_key
 from shared.storage.contract import NotFound
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.keys import raw_key
 from shared.sweeping import Sweep
 from tests.sharing.conftest import Clock, WatchedStore, once_after, shares_over, upload
 

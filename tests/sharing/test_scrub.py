@@ -10,8 +10,8 @@ import pytest
 from shared.options import Options
 from shared.scrub import main, scrub
 from shared.sharing import Shares
-from shared.storage.blobs import HEAD_SIZE, blob_key
-from shared.storage.records import record_key
+from shared.storage.blobs import HEAD_SIZE
+from shared.storage.keys import blob_key, record_key
 from tests.sharing.conftest import (
     DAY,
     Clock,

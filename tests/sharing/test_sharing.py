@@ -23,9 +23,9 @@ from shared.errors import (
 )
 from shared.options import Lifetimes, Options
 from shared.sharing import Shares
-from shared.storage.blobs import blob_key
 from shared.storage.contract import Ambiguous
-from shared.storage.records import DELETED, record_key
+from shared.storage.keys import blob_key, record_key
+from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.sharing.conftest import (
     DAY,

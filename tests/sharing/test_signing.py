@@ -14,9 +14,10 @@ import pytest
 
 from shared.errors import StorageUnavailable
 from shared.sharing import Shares
-from shared.signing import SECRET_KEY, Signing, stored_secret
+from shared.signing import Signing, stored_secret
 from shared.storage.contract import AlreadyExists, Ambiguous
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.keys import SECRET_KEY
 from tests.sharing.conftest import DAY, HOUR, Clock, WatchedStore, once_after, shares_over
 from tests.storage.faults import after, before
 

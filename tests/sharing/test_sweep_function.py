@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from functions import sweep
-from shared.storage.blobs import blob_key
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.keys import blob_key
 from tests.gateway import LambdaContext
 from tests.sharing.conftest import DAY, HOUR, Clock, contents, shares_over, upload
 

@@ -16,10 +16,10 @@ import pytest
 from shared.errors import StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Shares
-from shared.storage.blobs import blob_key
 from shared.storage.contract import Ambiguous, InvalidParts
 from shared.storage.directory.store import STAGING, DirectoryStore
-from shared.storage.records import DELETED, record_key
+from shared.storage.keys import blob_key, record_key
+from shared.storage.records import DELETED
 from shared.sweeping import Sweep, Swept
 from tests.sharing.conftest import (
     DAY,

@@ -10,9 +10,8 @@ from shared.direct_uploads import DirectUploads
 from shared.errors import OutcomeUnknown, StorageFull
 from shared.options import Options
 from shared.sharing import Shares
-from shared.storage.blobs import blob_key
 from shared.storage.contract import ABSENT, Ambiguous, NotSent
-from shared.storage.records import PREFIX
+from shared.storage.keys import METADATA, blob_key
 from tests.sharing.conftest import Clock, WatchedStore, download, shares_over, upload
 from tests.storage.faults import Fault, after, before
 
@@ -37,7 +36,7 @@ def test_the_blob_stays_where_the_record_may_be(
         upload(patient, b"hello")
     file_id = unknown.value.file_id
     assert list(store.store.list("files/")) == [blob_key(file_id)]
-    assert len(list(store.store.list(PREFIX))) == visible
+    assert len(list(store.store.list(METADATA))) == visible
     if visible:
         assert download(patient, file_id) == b"hello"
 
@@ -67,7 +66,7 @@ def test_a_refusal_alone_leaves_nothing_behind(patient: Shares, store: WatchedSt
     store.script = {2: before(StorageFull())}
     with pytest.raises(StorageFull):
         upload(patient)
-    assert list(store.store.list("files/")) == list(store.store.list(PREFIX)) == []
+    assert list(store.store.list("files/")) == list(store.store.list(METADATA)) == []
 
 
 def test_one_refused_connection_does_not_fail_an_upload(patient: Shares, store: WatchedStore) -> None:

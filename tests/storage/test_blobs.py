@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DamagedFile
-from shared.storage.blobs import CHUNK_SIZE, BlobWriter, blob_key, hash_blob, head, open_payload
+from shared.storage.blobs import CHUNK_SIZE, BlobWriter, hash_blob, head, open_payload
 from shared.storage.contract import NotFound
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.keys import blob_key
 
 FILE_ID = "0d5a9c7e-3b0f-4c2a-9f55-6a1f0c8e7b21"
 DATA = b"0123456789"

@@ -15,7 +15,8 @@ from shared.errors import StorageUnavailable, UnknownFile
 from shared.storage.contract import Ambiguous
 from shared.storage.counting.counter import Counter
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.records import Record, Records, Stored, record_key
+from shared.storage.keys import record_key
+from shared.storage.records import Record, Records, Stored
 from tests.storage.faults import FaultyStore, Put, after, before
 from tests.storage.samples import FILE_ID, NOW, OTHER_ID, downloaded, record
 

@@ -21,7 +21,7 @@ from shared.direct_uploads import DirectUploads
 from shared.http.app import build_app
 from shared.settings import LAMBDA_INLINE_LIMIT, Settings
 from shared.sharing import Shares
-from shared.storage.blobs import blob_key
+from shared.storage.keys import blob_key
 from shared.tokens import Tokens
 from tests.api.client import WholeApp
 from tests.storage.conftest import Backend

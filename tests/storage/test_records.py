@@ -12,7 +12,8 @@ import pytest
 
 from shared.errors import DamagedFile, UnknownFile
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.records import DELETED, UPLOADING, Record, Records, decode, encode, record_key, rfc3339
+from shared.storage.keys import record_key
+from shared.storage.records import DELETED, UPLOADING, Record, Records, decode, encode, rfc3339
 from tests.storage.samples import FILE_ID, LAST_ID, NOW, OTHER_ID, downloaded, record
 
 

@@ -16,8 +16,8 @@ from shared.errors import Contended, DamagedFile, Preparing, StorageUnavailable,
 from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import KEEP_RAW_FOR, Record, Shares
-from shared.storage.blobs import blob_key, raw_key
 from shared.storage.contract import MIN_PART_SIZE, Ambiguous, NotFound, ObjectStore
+from shared.storage.keys import blob_key, raw_key
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.faults.interposed import Around, Call, InterposedStore, undisturbed

@@ -13,16 +13,8 @@ from shared.errors import Contended, OutcomeUnknown, StorageFull, StorageUnavail
 from shared.storage import records as module
 from shared.storage.contract import AlreadyExists, Ambiguous, Changed, NotFound, NotSent
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.records import (
-    BACKOFF_BASE,
-    BACKOFF_CAP,
-    REMEMBER_WRITES_FOR,
-    RETRY_FOR,
-    Record,
-    Records,
-    Stored,
-    record_key,
-)
+from shared.storage.keys import record_key
+from shared.storage.records import BACKOFF_BASE, BACKOFF_CAP, REMEMBER_WRITES_FOR, RETRY_FOR, Record, Records, Stored
 from tests.storage.faults import Fault, FaultyStore, after, before, behind
 from tests.storage.samples import FILE_ID, NOW, downloaded, record
 

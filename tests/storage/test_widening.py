@@ -22,9 +22,10 @@ from benchmarks.stores import EPOCH, MemoryStore, Simulation
 from shared.errors import DamagedFile, OutcomeUnknown, ShareError, UnknownFile
 from shared.storage.contract import ANYTHING, Ambiguous, Condition, ObjectStore
 from shared.storage.counting import cells as module
-from shared.storage.counting.cells import PREFIX, Cell, Cells
+from shared.storage.counting.cells import Cell, Cells
 from shared.storage.counting.counter import WIDEN_AFTER, Counter
-from shared.storage.records import CELLS, CLOSED, DELETED, READY, Record, Records, Stored, record_key
+from shared.storage.keys import COUNTS, record_key
+from shared.storage.records import CELLS, CLOSED, DELETED, READY, Record, Records, Stored
 from shared.storage.s3 import store as s3
 from shared.storage.s3.store import open_s3
 from tests.servers import S3Server
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 CAP = 3
 MANY = 1_000
-CELL_KEY = f"{PREFIX}{FILE_ID}/0.json"
+CELL_KEY = f"{COUNTS}{FILE_ID}/0.json"
 
 
 def anybody(_: Record) -> None:
@@ -110,7 +111,7 @@ def test_a_widened_file_is_counted_in_cells_and_its_record_stays(records: Record
     count(records, 5)
     assert records.get(FILE_ID) == stored
     assert total(records) == 6
-    assert all(key.startswith(PREFIX) or key == record_key(FILE_ID) for key in memory.objects)
+    assert all(key.startswith(COUNTS) or key == record_key(FILE_ID) for key in memory.objects)
 
 
 def test_totals_stay_in_the_order_of_the_records(records: Records) -> None:
@@ -164,7 +165,7 @@ def test_a_cell_made_for_a_file_that_is_gone_is_removed(records: Records, memory
         memory.delete(key)
         with pytest.raises(UnknownFile):
             counter(records).count(seen, anybody)
-        assert not list(memory.list(PREFIX))
+        assert not list(memory.list(COUNTS))
 
 
 def test_folding_a_file_that_is_gone_leaves_no_cells(records: Records, memory: MemoryStore) -> None:
@@ -275,7 +276,7 @@ def stored_total(memory: MemoryStore) -> int:
     if record_key(FILE_ID) not in memory.objects:
         return 0
     latest = json.loads(memory.objects[record_key(FILE_ID)][0])
-    cells = [json.loads(memory.objects[key][0])["count"] for key in memory.list(f"{PREFIX}{FILE_ID}/")]
+    cells = [json.loads(memory.objects[key][0])["count"] for key in memory.list(f"{COUNTS}{FILE_ID}/")]
     return int(latest["download_count"]) + (sum(cells) if latest["cells"] != CLOSED else 0)
 
 

@@ -16,9 +16,9 @@ from enum import Enum, auto
 
 from shared.errors import DamagedFile
 from shared.storage.contract import NotFound
+from shared.storage.keys import cell_key, cells_prefix, file_id_of
 from shared.storage.records import Attempts, ConditionalWrites, Kind, Versioned, parse_json, parse_writes
 
-PREFIX = "counts/"
 PARALLEL_CLOSES = 16
 
 
@@ -54,7 +54,7 @@ class Cells:
 
         Raises what `ConditionalWrites.apply` raises; `UnknownFile` says that the cell, and so the file, was deleted.
         """
-        key = _key(file_id, cells[self._pick(len(cells))])
+        key = cell_key(file_id, cells[self._pick(len(cells))])
         outcome = Outcome.CROWDED
         tries = 0
 
@@ -79,7 +79,7 @@ class Cells:
         """Close these cells, and say what they hold together from now on. May be called again, and twice at once."""
 
         def close(number: int) -> int:
-            key = _key(file_id, number)
+            key = cell_key(file_id, number)
             attempts = self._loop.attempts(file_id)
             return self._loop.apply(_CELL, key, _closed, self._read(key, file_id), attempts).record.count
 
@@ -87,15 +87,15 @@ class Cells:
 
     def last_write(self, file_id: str, cells: range) -> float:
         """When something was counted last in one of these cells, in seconds since 1970; 0 if never."""
-        stored = self._loop.store.read_many(_key(file_id, number) for number in cells)
+        stored = self._loop.store.read_many(cell_key(file_id, number) for number in cells)
         return max((at for _, data in stored for _, at in _decode(file_id, data).writes), default=0.0)
 
     def totals(self, cells: Mapping[str, range]) -> dict[str, int | DamagedFile]:
         """What the cells hold of each file, given as its ID with the numbers of its cells; read in parallel."""
         totals: dict[str, int | DamagedFile] = dict.fromkeys(cells, 0)
-        keys = (_key(file_id, number) for file_id, numbers in cells.items() for number in numbers)
+        keys = (cell_key(file_id, number) for file_id, numbers in cells.items() for number in numbers)
         for key, data in self._loop.store.read_many(keys):
-            file_id = _file_id(key)
+            file_id = file_id_of(key)
             known = totals[file_id]
             if isinstance(known, DamagedFile):
                 continue
@@ -107,7 +107,7 @@ class Cells:
 
     def keys(self, file_id: str) -> list[str]:
         """The keys of all cells that a file has."""
-        return list(self._loop.store.list(f"{PREFIX}{file_id}/"))
+        return list(self._loop.store.list(cells_prefix(file_id)))
 
     def remove(self, file_id: str) -> None:
         """Remove all cells of a file that is gone."""
@@ -127,14 +127,6 @@ def _in_parallel(work: Callable[[int], int], numbers: Iterable[int]) -> Iterable
 
 def _closed(cell: Cell) -> Cell:
     return cell if cell.closed else dataclasses.replace(cell, closed=True)
-
-
-def _key(file_id: str, number: int) -> str:
-    return f"{PREFIX}{file_id}/{number}.json"
-
-
-def _file_id(key: str) -> str:
-    return key.removeprefix(PREFIX).partition("/")[0]
 
 
 def _encode(cell: Cell) -> bytes:

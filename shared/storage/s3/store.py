@@ -38,6 +38,7 @@ from shared.storage.contract import (
     Piece,
     Slice,
 )
+from shared.storage.keys import FILES, METADATA
 from shared.storage.s3.errors import MISSING, code, failure, refused_put, status, translated
 from shared.storage.s3.multipart import S3Parts
 
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PART_SIZE = 16 * 1024 * 1024
-# Where our own writers put large objects, and where clients do; other multipart uploads in the bucket are not ours.
-BLOBS = "files/"
 READ_TIMEOUT = 20.0
 CONDITIONAL_TIMEOUT = 3.0
 CONNECTIONS = 64
@@ -209,7 +208,8 @@ class S3Store:
                     yield key
 
     def discard_unfinished(self, before: datetime) -> int:
-        return self._parts.discard(BLOBS, before)
+        # Our own writers put large objects there. Other multipart uploads in the bucket are not ours.
+        return self._parts.discard(FILES, before)
 
     def stat(self, key: str) -> Info:
         return self._parts.stat(key)
@@ -260,7 +260,7 @@ class S3Store:
 
     def check(self) -> None:
         with translated(""):
-            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + "metadata/", MaxKeys=1)
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + METADATA, MaxKeys=1)
 
 
 class S3Reader:

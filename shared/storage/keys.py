@@ -1,0 +1,71 @@
+"""The key space: every key that is stored, the same in a directory and under an S3 prefix.
+
+files/xx/<file_id>.pickle           the blob; `xx` are the first two characters of the ID
+metadata/xx/<file_id>.json          the record
+counts/<file_id>/<cell>.json        a counter cell of a hot file
+expiries/<yyyy-mm-ddThh>/<file_id>  an entry: look at this file once that hour (UTC) is over
+raw/<file_id>                       the plain bytes: where a direct upload lands, and what redirects lead to
+secret                              the signing key, unless it is configured
+probe/<yyyy-mm-ddThh>/<uuid>        a throw-away object that shows whether the store honours conditions
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+FILES = "files/"
+METADATA = "metadata/"
+COUNTS = "counts/"
+EXPIRIES = "expiries/"
+RAW = "raw/"
+SECRET_KEY = "secret"
+PROBES = "probe/"
+
+
+def blob_key(file_id: str) -> str:
+    return f"{FILES}{file_id[:2]}/{file_id}.pickle"
+
+
+def record_key(file_id: str) -> str:
+    return f"{METADATA}{file_id[:2]}/{file_id}.json"
+
+
+def cell_key(file_id: str, number: int) -> str:
+    return f"{cells_prefix(file_id)}{number}.json"
+
+
+def cells_prefix(file_id: str) -> str:
+    """What the keys of all cells of a file begin with."""
+    return f"{COUNTS}{file_id}/"
+
+
+def entry_key(file_id: str, due: datetime) -> str:
+    return f"{entries_prefix(due)}{file_id}"
+
+
+def entries_prefix(due: datetime) -> str:
+    """What the keys of all entries of an hour begin with. Entries of earlier hours sort before it."""
+    return EXPIRIES + _hour(due)
+
+
+def raw_key(file_id: str) -> str:
+    return f"{RAW}{file_id}"
+
+
+def probe_key(name: str, now: datetime) -> str:
+    return f"{probes_prefix(now)}{name}"
+
+
+def probes_prefix(began: datetime) -> str:
+    """What the keys of all probes of an hour begin with. Probes of earlier hours sort before it."""
+    return PROBES + _hour(began)
+
+
+def file_id_of(key: str) -> str:
+    """The ID in the key of a record, a cell, an entry or a raw object."""
+    segments = key.split("/")
+    return segments[1] if key.startswith(COUNTS) else segments[-1].removesuffix(".json")
+
+
+def _hour(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H}/"
