@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import counting, growth, peers, sealing, small, starts, transfers, warm
+from benchmarks import counting, growth, peers, sealing, small, starts, sweeping, transfers, warm
 from benchmarks.harness import Result, Setup, figures_table, goals_table, write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -31,6 +31,7 @@ PARTS: dict[str, Callable[[Setup], Result]] = {
     "p10": starts.part,
     "p11": warm.calls,
     "p12": sealing.sealing,
+    "p16": sweeping.sweeping,
 }
 # Only where it is asked for, since it takes long.
 MORE = {"growth": growth.growth}

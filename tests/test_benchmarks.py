@@ -10,11 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import client, counting, growth, peers, small, transfers, warm
+from benchmarks import client, counting, growth, peers, small, sweeping, transfers, warm
 from benchmarks.__main__ import main as bench
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, goals_table, interleave, is_reached
 from benchmarks.starts import ENVIRONMENT, PEERS, cases, main, measure, report
+from benchmarks.stores import WRITE_SECONDS
 from local import artifact
+from shared.sweeping import PARALLEL
 
 
 def test_the_start_of_every_function_is_measured() -> None:
@@ -163,3 +165,11 @@ def test_growth_with_clients_is_measured(tmp_path: Path, monkeypatch: pytest.Mon
     result, series = growth.by_clients(Setup(tmp_path, 1, 0.01))
     assert [x for x, _ in series["many files, downloads/s"]] == [1, 8]
     assert all(result.median(name) > 0 for line in series.values() for _, name in line)
+
+
+def test_a_sweep_is_measured_by_what_it_asks_of_s3(tmp_path: Path) -> None:
+    result = sweeping.sweeping(Setup(tmp_path, rounds=1, scale=0.005))
+    # Of each file the record, read and marked; and one request in a thousand for what is listed and removed.
+    assert 2 <= result.figures["requests of that"][0] / sweeping.DUE <= 2.1
+    assert result.figures["20,000 due files"][0] > sweeping.DUE * 2 * WRITE_SECONDS / PARALLEL
+    assert result.notes == ["Measured with 100 files, and multiplied."]
