@@ -6,6 +6,7 @@ entry goes last, so a sweep can be killed anywhere: the next one resumes. Sweeps
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -217,12 +218,15 @@ class Sweep:
     def _discard_unfinished(self) -> None:
         """What has no entry: staged files, probes, and what was left before every upload had one."""
         store, now = self._shares.store, self._shares.now()
-        try:
-            self._swept.leftovers += store.discard_unfinished(now - KEEP_UNFINISHED_FOR)
-            self._swept.leftovers += discard_old(store, now - PROBES_END_WITHIN)
-        except Exception:
-            log.exception("left for the next sweep")
-            self._swept.failed += 1
+        for discard, before in (
+            (store.discard_unfinished, now - KEEP_UNFINISHED_FOR),
+            (functools.partial(discard_old, store), now - PROBES_END_WITHIN),
+        ):
+            try:
+                self._swept.leftovers += discard(before)
+            except Exception:
+                log.exception("left for the next sweep")
+                self._swept.failed += 1
 
 
 def sweep_hourly(sweep: Callable[[], object], wait: Callable[[float], bool]) -> None:

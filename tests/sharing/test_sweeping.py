@@ -18,7 +18,7 @@ from shared.options import Options
 from shared.sharing import Shares
 from shared.storage.contract import Ambiguous, InvalidParts
 from shared.storage.directory.store import STAGING, DirectoryStore
-from shared.storage.keys import blob_key, record_key
+from shared.storage.keys import PROBES, blob_key, probe_key, record_key
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep, Swept
 from tests.sharing.conftest import (
@@ -429,6 +429,19 @@ def test_only_staged_files_that_are_stale_are_removed(shares: Shares, clock: Clo
     assert sweep(shares) == Swept(leftovers=1)
     record = running.finish("slow.txt", "text/plain", Options())
     assert download(shares, record.file_id) == b"slow"
+
+
+def test_probes_are_removed_where_unfinished_writes_cannot_be_listed(
+    shares: Shares, store: WatchedStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_before: datetime) -> int:
+        raise StorageUnavailable("ListMultipartUploads is not implemented", lasting=True)
+
+    monkeypatch.setattr(store, "discard_unfinished", refuse)
+    store.put(probe_key("one", clock.now - 2 * DAY), b"one")
+    assert sweep(shares) == Swept(leftovers=1, failed=1)
+    assert "ListMultipartUploads" in caplog.text
+    assert list(store.list(PROBES)) == []
 
 
 def set_age(path: Path, at: datetime) -> None:
