@@ -21,6 +21,7 @@ from benchmarks.transfers import MIB, make_file
 from shared.options import Options
 from shared.sharing import Shares
 from shared.storage.s3.store import open_s3
+from shared.uploads import Upload
 from tests.servers import moto_server
 
 SIZES = (1, 16, 256, 1024, 4096, 10_240)  # MiB
@@ -122,7 +123,7 @@ def by_files(setup: Setup) -> tuple[Result, Series]:
         stored = 0
         for number in FILES_ON_MOTO:
             for _ in range(setup.sized(number, 0) - stored):
-                upload = shares.begin_upload()
+                upload = Upload(shares)
                 upload.write(b"x")
                 upload.finish("file.bin", "text/plain", Options())
             stored = max(stored, setup.sized(number, 0))

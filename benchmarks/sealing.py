@@ -16,7 +16,7 @@ from botocore.httpsession import URLLib3Session
 
 from benchmarks.counting import BUCKET, environment
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave
-from shared.storage.blobs import HEAD_SIZE, head, require_raw, seal
+from shared.storage.blobs import HEAD_SIZE, head, make_blob, require_raw
 from shared.storage.contract import ObjectStore
 from shared.storage.keys import blob_key, raw_key
 from shared.storage.s3 import multipart
@@ -83,7 +83,7 @@ def _on(name: str, server: S3Server, setup: Setup) -> Result:
         traffic = Traffic()
         with traffic.watched(), mock.patch.object(multipart, "PARALLEL_PARTS", parallel):
             began = time.perf_counter()
-            seal(store, file_id, [require_raw(store, file_id, size)])
+            make_blob(store, file_id, [require_raw(store, file_id, size)])
             took = time.perf_counter() - began
         moved.append(traffic.moved / MIB)
         with contextlib.closing(store.open(blob_key(file_id), 0, HEAD_SIZE)) as reader:

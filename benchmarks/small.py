@@ -20,6 +20,7 @@ from benchmarks.unsynced import nothing
 from shared.options import Options
 from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryStore
+from shared.uploads import Upload
 
 CONNECTIONS = 32
 SIZE = 10 * 1024
@@ -40,7 +41,7 @@ def fill(directory: Path, count: int, data: bytes = DATA) -> list[str]:
     # They are only made to be measured with.
     with mock.patch.object(os, "fsync", nothing):
         for _ in range(count):
-            upload = shares.begin_upload()
+            upload = Upload(shares)
             upload.write(data)
             ids.append(upload.finish("file.bin", "application/octet-stream", Options()).file_id)
     return ids

@@ -23,8 +23,8 @@ from benchmarks.counting import BUCKET, environment
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer
 from benchmarks.stores import WRITE_SECONDS, MemoryStore
 from shared.sharing import Shares
-from shared.storage.blobs import blob_key
 from shared.storage.contract import ABSENT, ANYTHING, AlreadyExists, Changed, Condition, Matches, NotFound, ObjectStore
+from shared.storage.keys import blob_key
 from shared.storage.records import READY, Record
 from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep

@@ -27,7 +27,8 @@ from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse, in_thread
 from shared.http.tags import Tags
 from shared.names import clean_name
-from shared.sharing import Payload, Record, Shares, Stored, is_used_up
+from shared.redirects import download_url
+from shared.sharing import Payload, Record, Shares, Stored
 
 router = tagged_router("Files")
 
@@ -126,7 +127,7 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
     )
     later = isinstance(outcome, Part) and outcome.start > 0
     ticket = _ticket(asked, tags) if later else None
-    if is_used_up(record) and ticket is None:
+    if record.is_used_up and ticket is None:
         raise UsedUp(file_id)
     match outcome:
         case PreconditionFailed():
@@ -216,7 +217,8 @@ def _open(shares: Shares, found: Stored, content: _Content, span: range, counted
 
 def _redirect(request: Request, shares: Shares, found: Stored, counted: bool, headers: dict[str, str]) -> Response:
     """To storage itself, for exactly the range that was asked for unless this is counted as a download."""
-    url = shares.download_url(
+    url = download_url(
+        shares,
         found,
         counted=counted,
         disposition=headers["Content-Disposition"],

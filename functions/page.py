@@ -24,7 +24,8 @@ from shared.http.models import base_url, download_page, problems
 from shared.http.problems import from_error
 from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
-from shared.sharing import Record, Stored, is_used_up, rfc3339
+from shared.redirects import storage_origin
+from shared.sharing import Record, Stored, rfc3339
 from shared.signing import PASS_LIFETIME
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ _UNEXPECTED = ("Something went wrong", "The file cannot be shown just now. Pleas
 async def upload_page(request: Request) -> Response:
     """The page to upload files on."""
     try:
-        origin = await in_thread(request.app.state.threads, lambda: shares_of(request).storage_origin())
+        origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares_of(request)))
     except ShareError as error:
         return _error_page(request, error)
     return _page(request, "upload.html", origin=origin)
@@ -137,12 +138,12 @@ async def static_file(request: Request, name: str) -> Response:
 
 
 def _find(request: Request, file_id: str) -> tuple[Stored, str | None]:
-    """A file that can be downloaded, and `Shares.storage_origin`. Raises what `Shares.find` raises, and `UsedUp`."""
+    """A file that can be downloaded, and `storage_origin`. Raises what `Shares.find` raises, and `UsedUp`."""
     shares = shares_of(request)
     found = shares.find(file_id)
-    if is_used_up(found.record):
+    if found.record.is_used_up:
         raise UsedUp(file_id)
-    return found, shares.storage_origin()
+    return found, storage_origin(shares)
 
 
 def _pass(request: Request, found: Stored, password: str) -> str | None:
@@ -176,7 +177,7 @@ def _password(body: bytes) -> str:
 
 
 def _landing(request: Request, record: Record, origin: str | None, wrong_password: bool = False) -> Response:
-    left = None if record.max_downloads is None else record.max_downloads - record.download_count
+    left = record.downloads_left
     return _page(
         request,
         "landing.html",

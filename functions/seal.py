@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from shared import bootstrap, metrics
-from shared.direct_uploads import DirectUploads
+from shared.sealing import seal
 from shared.telemetry import LambdaHandler
 
 log = logging.getLogger("shared.seal")
@@ -25,14 +25,14 @@ class SealHandler(LambdaHandler):
         bootstrap.proven_shares()
 
     def handle(self, event: dict[str, Any], _context: Any) -> dict[str, int]:
-        uploads = DirectUploads(bootstrap.proven_shares())
+        shares = bootstrap.proven_shares()
         sealed, failed = 0, 0
         # S3 puts one record into an event, and promises no such thing. Its test event has none.
         for entry in event.get("Records", []):
             # S3 encodes keys in its events as forms are (Amazon S3 User Guide, "Event message structure").
             file_id = unquote_plus(entry["s3"]["object"]["key"]).rpartition("/")[2]
             try:
-                sealed += uploads.seal(file_id)
+                sealed += seal(shares, file_id)
             except Exception:
                 # The others are not to wait for this one.
                 log.exception("could not be sealed", extra={"file_id": file_id})

@@ -23,6 +23,7 @@ from shared.http.routing import OneMethodRoute, add_endpoint, tagged_router
 from shared.http.streams import Incoming
 from shared.names import clean_name, plain_name
 from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
+from shared.uploads import Upload
 
 router = tagged_router("Files")
 
@@ -37,7 +38,7 @@ async def upload(request: Request) -> Response:
     _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
     # What is wrong in the head is refused before the body comes.
     options.from_request(request, shares.lifetimes.limit)
-    async with Incoming(shares.begin_upload, request.app.state.threads) as incoming:
+    async with Incoming(lambda: Upload(shares), request.app.state.threads) as incoming:
         content_type = request.headers.get("content-type", "")
         form = await receive_form(content_type, request.stream(), incoming.write, known=options.FORM_FIELDS)
         chosen = options.from_request(request, shares.lifetimes.limit, form.fields)
@@ -63,7 +64,7 @@ async def upload_raw(request: Request) -> Response:
     sha256 = options.announced_sha256(request)
     shares.lifetimes.expiry(shares.now(), chosen.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
-    async with Incoming(shares.begin_upload, request.app.state.threads) as incoming:
+    async with Incoming(lambda: Upload(shares), request.app.state.threads) as incoming:
         async for chunk in request.stream():
             await incoming.write(chunk)
         sent = request.headers.get("content-type")

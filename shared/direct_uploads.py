@@ -1,7 +1,7 @@
-"""Files of any size, whose bytes go from the sender straight to storage in parts and are made a blob of there.
+"""Files of any size, whose bytes go from the sender straight to storage in parts.
 
 An upload has a record from its start, in the state *uploading*, in which `created_at` is when it began and `expires_at`
-as much later as the file is to live. Its ID is the storage's own, and whoever knows it may go on with the upload.
+as much later as the file is to live. Its ID is the storage's own, and anyone who knows it can continue the upload.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import dataclasses
 import hmac
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
 
 from shared.errors import (
     Contended,
-    DamagedFile,
     FileTooLarge,
     InvalidValue,
     MoreThanAnnounced,
@@ -24,35 +22,30 @@ from shared.errors import (
     UnknownFile,
 )
 from shared.options import Options
-from shared.sharing import FILE_ID, KEEP_RAW_FOR, Shares, next_look
-from shared.storage.blobs import blob_key, raw_key, require_raw, seal
+from shared.redirects import KEEP_RAW_FOR
+from shared.retention import UPLOAD_WITHIN, next_look
+from shared.sharing import FILE_ID, Shares
+from shared.storage.blobs import make_blob
 from shared.storage.contract import (
     MAX_PARTS,
     Changed,
     InvalidParts,
     NotFound,
-    ObjectStore,
     Part,
     PartWriter,
     RangeNotSatisfiable,
-    Slice,
     TooLarge,
-    chosen_parts,
 )
+from shared.storage.keys import raw_key
 from shared.storage.records import DELETED, READY, UPLOADING, Record
 
-UPLOAD_WITHIN = timedelta(days=7)
 PART_URL_LIFETIME = 3600  # seconds
 
-__all__ = ["MAX_PARTS", "PART_URL_LIFETIME", "UPLOAD_WITHIN", "DirectUploads", "Part", "PartUpload", "StillUploading"]
-
-
-class StillUploading(Exception):
-    """A file cannot be sealed before its upload is complete."""
+__all__ = ["MAX_PARTS", "PART_URL_LIFETIME", "DirectUploads", "Part", "PartUpload"]
 
 
 class PartUpload:
-    """One part on its way through us into an upload. It counts once it is `finish`ed; `abort` leaves nothing behind."""
+    """One part that passes through us. It counts once it is `finish`ed; `abort` leaves nothing behind."""
 
     def __init__(self, uploads: DirectUploads, record: Record, writer: PartWriter, room: int) -> None:
         self._uploads = uploads
@@ -68,16 +61,16 @@ class PartUpload:
         self._writer.write(data)
 
     def finish(self) -> Part:
-        """Make the part durable. Raises `FileTooLarge`, and `UnknownFile` if the upload is over by then."""
+        """Make the part durable. Raises `FileTooLarge`, and `UnknownFile` if the upload has ended by then."""
         try:
             part = self._writer.commit()
         except TooLarge as error:
             raise self._uploads.too_large(self._record) from error
         except StorageUnavailable:
             # The end of the upload takes away the place that the part was to have.
-            self._uploads.require_going_on(self._record)
+            self._uploads.require_uploading(self._record)
             raise
-        self._uploads.require_going_on(self._record)
+        self._uploads.require_uploading(self._record)
         return part
 
     def abort(self) -> None:
@@ -89,13 +82,13 @@ class DirectUploads:
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
-        self._store: ObjectStore = shares.store
+        self._store = shares.store
         self.max_file_size = shares.max_file_size
 
     def start(
         self, original_name: str, content_type: str, options: Options, announced_size: int | None = None
     ) -> Record:
-        """Begin an upload. `announced_size` is what the whole will have, in bytes, where the sender knows.
+        """Begin an upload. `announced_size` is what all parts will have together, in bytes, if the sender knows.
 
         Raises `InvalidValue` for options that are not possible here, `FileTooLarge`, `TooManyAttempts`.
         """
@@ -132,12 +125,12 @@ class DirectUploads:
 
     def parts(self, file_id: str, upload_id: str) -> Sequence[Part]:
         """The parts that are stored, by number. Raises `UnknownFile`."""
-        self._going_on(file_id, upload_id)
+        self._uploading(file_id, upload_id)
         return self._stored(file_id, upload_id)
 
     def part_url(self, file_id: str, upload_id: str, number: int) -> str | None:
         """Where storage takes a part (1 to 10,000) for an hour; None where it comes to us. Raises `UnknownFile`."""
-        self._going_on(file_id, upload_id)
+        self._uploading(file_id, upload_id)
         if not self._store.signs:
             return None
         return self._store.signed_part_url(raw_key(file_id), upload_id, number, PART_URL_LIFETIME)
@@ -147,7 +140,7 @@ class DirectUploads:
 
         Raises `FileTooLarge` if it cannot fit, and `UnknownFile`, also where parts go to storage itself.
         """
-        record = self._going_on(file_id, upload_id)
+        record = self._uploading(file_id, upload_id)
         if self._store.signs:
             raise UnknownFile(file_id)
         others = sum(part.size for part in self._stored(file_id, upload_id) if part.number != number)
@@ -172,15 +165,19 @@ class DirectUploads:
         if record.state == READY:
             return self._shares.describe(file_id), False
         self._require_recent(record)
-        key = raw_key(file_id)
         try:
-            sources = self._finish(record, [Part(number, 0, etag) for number, etag in parts])
+            sources = self._store.finish_parts(
+                raw_key(file_id),
+                upload_id,
+                [Part(number, 0, etag) for number, etag in parts],
+                lambda size: self._require_size(record, size),
+            )
             if not self._store.signs:
-                seal(self._store, file_id, sources)
+                make_blob(self._store, file_id, sources)
         except (InvalidParts, NotFound, Changed, RangeNotSatisfiable) as error:
-            # Somebody else may have completed or ended it meanwhile; then what was chosen here came too late.
+            # Another request may have completed or ended the upload meanwhile; then these parts came too late.
             with contextlib.suppress(UnknownFile):
-                self.require_going_on(record)
+                self.require_uploading(record)
             record = self._find(file_id, upload_id)
             if record.state == READY:
                 return self._shares.describe(file_id), False
@@ -189,7 +186,7 @@ class DirectUploads:
             raise _unfit("must be stored, in ascending order, and all but the last of at least 5 MiB") from error
         completion = self._publish(record, sum(source.stop - source.start for source in sources))
         if not self._store.signs:
-            self._store.abort_parts(key, upload_id)
+            self._store.abort_parts(raw_key(file_id), upload_id)
         return completion
 
     def abort(self, file_id: str, upload_id: str) -> None:
@@ -199,37 +196,11 @@ class DirectUploads:
             raise UnknownFile(file_id)
         self._shares.end(record)
 
-    def seal(self, file_id: str) -> bool:
-        """Make the blob of a completed upload, unless that is done; whether this call did it.
-
-        May be called at any time, also twice at once. Does nothing for a file that is gone. Raises `StillUploading`,
-        and `DamagedFile` if the bytes are missing.
-        """
-        try:
-            record = self._shares.records.get(file_id).record
-        except UnknownFile:
-            return False
-        if record.state == UPLOADING:
-            raise StillUploading(file_id)
-        if record.state == DELETED or record.sealed:
-            return False
-        try:
-            seal(self._store, file_id, [require_raw(self._store, file_id, record.file_size)])
-        except (NotFound, Changed, RangeNotSatisfiable) as error:
-            try:
-                record = self._shares.records.get(file_id).record
-            except UnknownFile:
-                return False
-            if record.state == DELETED or record.sealed:
-                return False
-            raise DamagedFile(file_id, "its bytes are missing") from error
-        return self._note_sealed(file_id)
-
-    def require_going_on(self, record: Record) -> None:
-        """Raise `UnknownFile`, and forget what came too late, if an upload is over."""
+    def require_uploading(self, record: Record) -> None:
+        """Raise `UnknownFile`, and forget what came too late, if an upload has ended."""
         assert record.upload_id is not None
         try:
-            self._going_on(record.file_id, record.upload_id)
+            self._uploading(record.file_id, record.upload_id)
         except UnknownFile:
             self._store.abort_parts(raw_key(record.file_id), record.upload_id)
             raise
@@ -245,18 +216,18 @@ class DirectUploads:
         return self.max_file_size if announced is None else min(announced, self.max_file_size)
 
     def _find(self, file_id: str, upload_id: str) -> Record:
-        """The record of an upload that is going on or complete. Raises `UnknownFile`."""
+        """The record of an upload, complete or not. Raises `UnknownFile`."""
         if not FILE_ID.fullmatch(file_id):
             raise UnknownFile(file_id)
         record = self._shares.records.get(file_id).record
-        known = record.upload_id
-        if known is None or not hmac.compare_digest(known.encode(), upload_id.encode(errors="replace")):
+        if record.upload_id is None or record.state == DELETED:
             raise UnknownFile(file_id)
-        if record.state == DELETED:
+        if not hmac.compare_digest(record.upload_id.encode(), upload_id.encode(errors="replace")):
             raise UnknownFile(file_id)
         return record
 
-    def _going_on(self, file_id: str, upload_id: str) -> Record:
+    def _uploading(self, file_id: str, upload_id: str) -> Record:
+        """The record of an upload that is not complete. Raises `UnknownFile`."""
         record = self._find(file_id, upload_id)
         if record.state != UPLOADING:
             raise UnknownFile(file_id)
@@ -273,21 +244,6 @@ class DirectUploads:
         except NotFound as error:
             raise UnknownFile(file_id) from error
 
-    def _finish(self, record: Record, named: Sequence[Part]) -> Sequence[Slice]:
-        """Where the bytes are. Raises as `finish_parts`, and what a wrong total size means."""
-        assert record.upload_id is not None
-        key = raw_key(record.file_id)
-        try:
-            stored = self._store.list_parts(key, record.upload_id)
-        except NotFound:
-            # It was finished by an earlier call, which did not get any further.
-            pass
-        else:
-            self._require_size(record, sum(part.size for part in chosen_parts(key, named, stored)))
-        sources = self._store.finish_parts(key, record.upload_id, named)
-        self._require_size(record, sum(source.stop - source.start for source in sources))
-        return sources
-
     def _require_size(self, record: Record, size: int) -> None:
         if size > self.max_file_size:
             self._shares.end(record)
@@ -298,8 +254,7 @@ class DirectUploads:
     def _publish(self, started: Record, file_size: int) -> tuple[Record, bool]:
         shares = self._shares
         now = shares.now()
-        lifetime = None if started.expires_at is None else started.expires_at - started.created_at
-        expires_at = None if lifetime is None else now + lifetime
+        expires_at = None if started.expires_at is None else now + (started.expires_at - started.created_at)
         sealed = not self._store.signs
         first = False
 
@@ -320,7 +275,7 @@ class DirectUploads:
                 raw_until=None if sealed else now + KEEP_RAW_FOR,
             )
 
-        # The sweep finds soon what is left: parts if we are killed, and a file to be sealed if nobody hears of it.
+        # The sweep soon finds what is left: parts after a crash, and a file to be sealed if no event of it arrives.
         look = next_look(dataclasses.replace(started, created_at=now, expires_at=expires_at), now)
         try:
             with shares.expiries.covering(started.file_id, look, now):
@@ -328,20 +283,6 @@ class DirectUploads:
         except UnknownFile:
             shares.remove(started)
             raise
-
-    def _note_sealed(self, file_id: str) -> bool:
-        def note(record: Record) -> Record:
-            if record.state != READY:
-                raise UnknownFile(file_id)
-            return record if record.sealed else dataclasses.replace(record, sealed=True)
-
-        try:
-            self._shares.records.update(file_id, note)
-        except UnknownFile:
-            # Its deletion was over before the blob was there.
-            self._store.delete(blob_key(file_id))
-            return False
-        return True
 
 
 def _unfit(reason: str) -> InvalidValue:

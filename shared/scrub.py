@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 
 from shared import bootstrap
-from shared.errors import InvalidSetting, ShareError, StorageUnavailable, UnknownFile
+from shared.errors import DamagedFile, InvalidSetting, ShareError, StorageUnavailable, UnknownFile
 from shared.sharing import Shares
-from shared.storage.records import READY
+from shared.storage.blobs import hash_blob, require_raw
+from shared.storage.contract import NotFound
+from shared.storage.records import READY, Record
 
 
 def scrub(shares: Shares, report: Callable[[str], None]) -> bool:
@@ -18,7 +20,7 @@ def scrub(shares: Shares, report: Callable[[str], None]) -> bool:
         try:
             record = shares.records.get(file_id).record
             if record.state == READY:
-                shares.verify(record)
+                verify(shares, record)
                 whole += 1
         except UnknownFile:
             # Deleted since it was listed.
@@ -30,6 +32,25 @@ def scrub(shares: Shares, report: Callable[[str], None]) -> bool:
             report(str(error))
     report(f"{whole} whole, {damaged} damaged")
     return damaged == 0
+
+
+def verify(shares: Shares, record: Record) -> None:
+    """Read the whole blob of a file. Raises `UnknownFile`, and `DamagedFile` unless it is what the record says.
+
+    Of one that is not sealed yet, only the size is known.
+    """
+    try:
+        if not record.sealed:
+            require_raw(shares.store, record.file_id, record.file_size)
+            return
+        sha256 = hash_blob(shares.store, record.file_id, record.file_size)
+    except NotFound as error:
+        # It may have been deleted since its record was read; only if not, the blob is missing.
+        if shares.records.get(record.file_id).record.state != READY:
+            raise UnknownFile(record.file_id) from error
+        raise DamagedFile(record.file_id, "the blob is missing") from error
+    if record.sha256 not in (None, sha256):
+        raise DamagedFile(record.file_id, "the SHA-256 of the blob is not that of its record")
 
 
 def main() -> int:

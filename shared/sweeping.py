@@ -12,24 +12,26 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads
 from shared.errors import UnknownFile
-from shared.sharing import (
-    FILE_ID,
+from shared.redirects import remove_raw
+from shared.retention import (
     KEEP_TOMBSTONE_FOR,
     KEEP_UNFINISHED_FOR,
     KEEP_USED_UP_FOR,
-    REFILE_EVERY,
-    Shares,
+    UPLOAD_WITHIN,
+    entries,
+    has_ended,
     next_look,
 )
-from shared.storage.blobs import blob_key
+from shared.sealing import seal
+from shared.sharing import FILE_ID, Shares
 from shared.storage.contract import AlreadyExists, NotFound
-from shared.storage.expiries import Entry, entry_key
+from shared.storage.expiries import Entry
+from shared.storage.keys import blob_key, record_key
 from shared.storage.probe import discard_old
-from shared.storage.records import CLOSED, DELETED, READY, UPLOADING, Record, record_key, tombstone
+from shared.storage.records import CLOSED, DELETED, UPLOADING, Record, tombstone
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,6 @@ class Sweep:
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
-        self._uploads = DirectUploads(shares)
         self._swept = Swept()
         self._gathered: list[_Settled] = []
 
@@ -147,7 +148,7 @@ class Sweep:
 
     def _ended(self, record: Record) -> Record:
         now = self._shares.now()
-        return tombstone(record, now) if _is_over(record, now) else record
+        return tombstone(record, now) if has_ended(record, now) else record
 
     def _remove(self, record: Record, entry: Entry, counts: str | None) -> _Settled:
         """Remove what is stored of a deleted file: the bytes at once, the record and all its entries an hour later."""
@@ -159,7 +160,7 @@ class Sweep:
         # Records that were deleted before there were tombstones do not say when.
         if record.deleted_at is not None and record.deleted_at + KEEP_TOMBSTONE_FOR > now:
             return _Settled(keys, counts=counts)
-        return _Settled([*keys, record_key(record.file_id)], [entry.key, *_entries(record, now)], counts)
+        return _Settled([*keys, record_key(record.file_id)], [entry.key, *entries(record, now)], counts)
 
     def _keep(self, record: Record, entry: Entry) -> _Settled:
         """Do what is due for a file that is not over, and have it looked at again when it will be."""
@@ -169,13 +170,13 @@ class Sweep:
             return _Settled(entries=[entry.key])
         if record.cells > 0:
             shares.fold_if_quiet(file_id)
-        counts = "sealed" if not record.sealed and self._uploads.seal(file_id) else None
+        counts = "sealed" if not record.sealed and seal(shares, file_id) else None
         if record.raw_until is None:
             # In a directory, parts of a direct upload that was killed once it was complete.
             shares.forget_parts(record)
         elif record.raw_until > shares.now():
             shares.expiries.add(file_id, record.raw_until)
-        elif not shares.remove_raw(file_id):
+        elif not remove_raw(shares, file_id):
             return _Settled(counts=counts)
         look = next_look(record, shares.now())
         if look is not None:
@@ -239,30 +240,3 @@ def sweep_hourly(sweep: Callable[[], object], wait: Callable[[float], bool]) -> 
             sweep()
         except Exception:
             log.exception("the sweep failed and will be tried again in an hour")
-
-
-def _is_over(record: Record, now: datetime) -> bool:
-    if record.state == UPLOADING:
-        return record.created_at + UPLOAD_WITHIN <= now
-    if record.state != READY:
-        return False
-    if record.expires_at is not None and record.expires_at <= now:
-        return True
-    return record.used_up_at is not None and record.used_up_at + KEEP_USED_UP_FOR <= now
-
-
-def _entries(record: Record, now: datetime) -> Sequence[str]:
-    """The keys of entries that a file may still have, and that nobody needs once it is gone."""
-    unfinished = record.created_at + KEEP_UNFINISHED_FOR
-    moments: Sequence[datetime | None] = (
-        record.expires_at,
-        next_look(record, now),
-        record.used_up_at and record.used_up_at + KEEP_USED_UP_FOR,
-        record.raw_until,
-        record.deleted_at and record.deleted_at + KEEP_TOMBSTONE_FOR,
-        record.created_at + UPLOAD_WITHIN,
-        unfinished,
-        # The last time that it was filed, the upload went on for up to an hour.
-        unfinished - REFILE_EVERY,
-    )
-    return sorted({entry_key(record.file_id, moment) for moment in moments if moment is not None})

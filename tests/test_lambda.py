@@ -78,7 +78,7 @@ def storage(in_directory: Objects, on_lambda: None, configure: Callable[[str, st
 def uploaded(storage: Objects, monkeypatch: pytest.MonkeyPatch) -> Objects:
     """Storage with the file that the sample event uploads, under the ID that the other events ask for."""
     with monkeypatch.context() as patch:
-        patch.setattr("shared.sharing.uuid.uuid4", lambda: uuid.UUID(FILE_ID))
+        patch.setattr("shared.uploads.uuid.uuid4", lambda: uuid.UUID(FILE_ID))
         invoke("upload", sample("upload"))
     return storage
 

@@ -15,7 +15,7 @@ What is too large to pass through us is made of parts that clients upload on the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -280,8 +280,12 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+    def finish_parts(
+        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
+    ) -> Sequence[Slice]:
         """Say where the bytes of the whole are from now on: those `parts`, which number and etag name, in their order.
+
+        `allow` is called with their total size before anything is made, and raises to refuse.
 
         S3 makes the object `key` of them; a directory moves nothing and answers with a slice of each part. May be
         called again, also with other parts, and then tells of those that were finished first. Raises `InvalidParts`,

@@ -86,6 +86,26 @@ class Record:
     writes: tuple[tuple[str, float], ...] = ()
     unknown: dict[str, Any] = field(default_factory=dict)
 
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+    def is_visible(self, now: datetime) -> bool:
+        return self.state == READY and not self.is_expired(now)
+
+    @property
+    def downloads_left(self) -> int | None:
+        """Downloads until the cap is reached; None without a cap."""
+        return None if self.max_downloads is None else max(0, self.max_downloads - self.download_count)
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.downloads_left == 0
+
+    @property
+    def may_have_raw(self) -> bool:
+        """Whether there may be a raw object of the file, or parts of one."""
+        return self.upload_id is not None or self.raw_until is not None
+
 
 def tombstone(record: Record, now: datetime) -> Record:
     """What stays of a deleted file for a while, so that no late write brings it back.

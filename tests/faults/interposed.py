@@ -133,8 +133,10 @@ class InterposedStore:
     def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
         return self.call("list parts", key, lambda: self.store.list_parts(key, upload_id))
 
-    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
-        return self.call("finish", key, lambda: self.store.finish_parts(key, upload_id, parts))
+    def finish_parts(
+        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
+    ) -> Sequence[Slice]:
+        return self.call("finish", key, lambda: self.store.finish_parts(key, upload_id, parts, allow))
 
     def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         self.call("abort parts", key, lambda: self.store.abort_parts(key, upload_id))

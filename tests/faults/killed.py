@@ -27,6 +27,7 @@ from shared.sharing import Record, Shares
 from shared.storage import contract
 from shared.storage.directory.store import STAGING, DirectoryStore
 from shared.sweeping import Sweep
+from shared.uploads import Upload
 
 STEPS = (
     "open",
@@ -56,7 +57,7 @@ def shares_in(root: Path, hours: float = 0) -> Shares:
 
 
 def upload(shares: Shares, **options: Any) -> Record:
-    incoming = shares.begin_upload()
+    incoming = Upload(shares)
     incoming.write(DATA)
     record = incoming.finish("a.bin", "text/plain", Options(**options))
     shares.signing.delete_token(record.file_id)
@@ -178,7 +179,7 @@ def things_to_sweep(root: Path) -> Record:
     upload(shares, expires_in=1)
     spent = upload(shares, max_downloads=1)
     download(shares, spent.file_id)
-    orphan = shares.begin_upload()
+    orphan = Upload(shares)
     orphan.write(DATA)
     orphan._blob.commit()
     Sweep(shares).run()

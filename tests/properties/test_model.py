@@ -31,16 +31,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads
+from shared.direct_uploads import DirectUploads
 from shared.errors import Expired, FileTooLarge, InvalidValue, UnknownFile, UsedUp
 from shared.options import Options
+from shared.redirects import download_url
+from shared.retention import KEEP_USED_UP_FOR, UPLOAD_WITHIN
 from shared.scrub import scrub
-from shared.sharing import KEEP_USED_UP_FOR, Record, Shares, is_used_up
+from shared.sealing import seal
+from shared.sharing import Record, Shares
 from shared.storage.contract import ObjectStore, Part
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import raw_key
 from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
+from shared.uploads import Upload
 from tests.api.client import BucketObjects, DirectoryObjects, Objects
 from tests.conftest import BUCKET, SharedSession
 from tests.faults.interposed import InterposedStore, Kill, Killed, undisturbed
@@ -157,7 +161,7 @@ class Files(RuleBasedStateMachine):
         ids: list[str] = []
 
         def act() -> None:
-            incoming = self.shares.begin_upload()
+            incoming = Upload(self.shares)
             ids.append(incoming.file_id)
             incoming.write(data[:cut])
             incoming.write(data[cut:])
@@ -368,7 +372,7 @@ class Files(RuleBasedStateMachine):
     @precondition(lambda self: self.store.signs)
     @rule(file_id=known, kill=KILLS)
     def seal(self, file_id: str, kill: Moment) -> None:
-        finished = self._carry_out(lambda: self.direct.seal(file_id), kill)
+        finished = self._carry_out(lambda: seal(self.shares, file_id), kill)
         if self._check(file_id) is not None and finished:
             assert self.shares.find(file_id).record.sealed
 
@@ -380,7 +384,7 @@ class Files(RuleBasedStateMachine):
         def act() -> None:
             found = self.shares.find(file_id)
             if redirected and self.store.signs:
-                self.shares.download_url(found, counted=True, disposition="attachment", content_type="text/plain")
+                download_url(self.shares, found, counted=True, disposition="attachment", content_type="text/plain")
                 received.append(self.objects.read(raw_key(file_id)))
                 return
             with contextlib.closing(self.shares.download(found, 0, len(file.data))) as payload:
@@ -554,7 +558,7 @@ class Files(RuleBasedStateMachine):
         file.counts = {record.download_count}
         file.doubtful = False
         file.used_up_at = record.used_up_at
-        assert (record.used_up_at is not None) == is_used_up(record)
+        assert (record.used_up_at is not None) == record.is_used_up
         return file
 
 
@@ -570,7 +574,7 @@ def prove(make_place: Callable[[], Place], effort: settings, without: Sequence[s
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("objects", "plan"):
+    for module in ("contract", "s3.plan"):
         monkeypatch.setattr(f"shared.storage.{module}.MIN_PART_SIZE", PART_SIZE)
 
 
@@ -631,12 +635,11 @@ def test_direct_uploads_to_a_bucket_behave_as_the_model(new_prefix: Callable[[],
 
 def _no_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("shared.storage.counting.counter.min", lambda *_numbers: 1, raising=False)
-    patch.setattr("shared.sharing.is_used_up", lambda _record: False)
+    patch.setattr(Record, "is_used_up", False)
 
 
 def _every_part(patch: pytest.MonkeyPatch) -> None:
-    for module in ("direct_uploads", "storage.local"):
-        patch.setattr(f"shared.{module}.chosen_parts", lambda _key, _named, stored: stored)
+    patch.setattr("shared.storage.directory.store.chosen_parts", lambda _key, _named, stored: stored)
 
 
 def _no_end(patch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.contract import ANYTHING, Condition, ObjectStore, Part, Piece, Slice, Writer
 from shared.storage.directory.store import LOCKS, SPARES, DirectoryStore
+from shared.uploads import Upload
 from tests.storage.faults import FaultyStore
 
 START = datetime(2030, 5, 1, 12, 20, tzinfo=UTC)
@@ -79,9 +80,11 @@ class WatchedStore(FaultyStore):
         self.note("start", key)
         return self.store.start_parts(key)
 
-    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+    def finish_parts(
+        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
+    ) -> Sequence[Slice]:
         self.note("finish", key)
-        return self.store.finish_parts(key, upload_id, parts)
+        return self.store.finish_parts(key, upload_id, parts, allow)
 
     def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         self.note("abort", key)
@@ -128,7 +131,7 @@ def shares_over(store: ObjectStore, clock: Clock, **settings: Any) -> Shares:
 
 def upload(shares: Shares, data: bytes = b"hello", **options: Any) -> Record:
     """Upload a file with these options; its record."""
-    incoming = shares.begin_upload()
+    incoming = Upload(shares)
     incoming.write(data)
     return incoming.finish("file.bin", "application/octet-stream", Options(**options))
 

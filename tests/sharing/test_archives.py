@@ -16,6 +16,7 @@ from shared.errors import ArchiveTooLarge, Contended, DamagedFile, NotAnArchive,
 from shared.options import Options
 from shared.sharing import Shares, Stored
 from shared.storage.contract import Reader
+from shared.uploads import Upload
 from tests import archives
 from tests.sharing.conftest import Clock, WatchedStore
 
@@ -26,7 +27,7 @@ def shares(store: WatchedStore, clock: Clock) -> Shares:
 
 
 def stored(shares: Shares, data: bytes) -> Stored:
-    incoming = shares.begin_upload()
+    incoming = Upload(shares)
     incoming.write(data)
     return shares.find(incoming.finish("files.zip", "application/zip", Options()).file_id)
 

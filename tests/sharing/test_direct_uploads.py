@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
-from shared.direct_uploads import UPLOAD_WITHIN, DirectUploads, PartUpload, StillUploading
+from shared.direct_uploads import DirectUploads, PartUpload
 from shared.errors import FileTooLarge, InvalidValue, MoreThanAnnounced, StorageUnavailable, UnknownFile
 from shared.options import Options
+from shared.retention import UPLOAD_WITHIN
+from shared.sealing import StillUploading, seal
 from shared.sharing import Record, Shares
 from shared.storage.contract import ANYTHING, Condition
 from shared.storage.directory.store import CHOICE, DirectoryStore
@@ -395,11 +397,11 @@ def test_an_upload_that_dies_while_it_begins_is_forgotten(
 def test_only_a_complete_upload_can_be_sealed(shares: Shares, uploads: DirectUploads) -> None:
     record = start(uploads)
     with pytest.raises(StillUploading):
-        uploads.seal(record.file_id)
+        seal(shares, record.file_id)
     part = send(uploads, record, 1, b"hello")
     complete(uploads, record, [part])
     # A directory does that at once.
-    assert uploads.seal(record.file_id) is False
-    assert uploads.seal(upload(shares).file_id) is False
-    assert uploads.seal(UNKNOWN) is False
-    assert uploads.seal("no ID at all") is False
+    assert seal(shares, record.file_id) is False
+    assert seal(shares, upload(shares).file_id) is False
+    assert seal(shares, UNKNOWN) is False
+    assert seal(shares, "no ID at all") is False

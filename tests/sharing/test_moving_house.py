@@ -19,6 +19,7 @@ from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import CELLS
 from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
+from shared.uploads import Upload
 from tests.conftest import SharedSession
 from tests.servers import S3Server
 from tests.sharing.conftest import DAY, HOUR, Clock, contents, download, shares_over, upload
@@ -175,7 +176,7 @@ def test_staged_files_and_locks_stay_behind(
     shares: Shares, into_bucket: Move, s3_client: S3Client, bucket: str, root: Path
 ) -> None:
     file_id = upload(shares).file_id
-    running = shares.begin_upload()
+    running = Upload(shares)
     into_bucket()
     keys = [entry["Key"] for entry in s3_client.list_objects_v2(Bucket=bucket)["Contents"]]
     entries = [f"expiries/2030-05-03T12/{upload_id}" for upload_id in sorted((file_id, running.file_id))]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ShareError
-from shared.sharing import KEEP_RAW_FOR, Shares
+from shared.redirects import KEEP_RAW_FOR, download_url
+from shared.sharing import Shares
 from shared.storage.contract import NotFound
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import raw_key
@@ -45,8 +46,8 @@ class Impatient(Shares):
 def redirected(shares: Shares, file_id: str) -> str | None:
     """The key that a client is sent to, None if it is told to come back."""
     try:
-        url = shares.download_url(
-            shares.find(file_id), counted=True, disposition="attachment", content_type="text/plain"
+        url = download_url(
+            shares, shares.find(file_id), counted=True, disposition="attachment", content_type="text/plain"
         )
     except ShareError:
         return None

@@ -72,7 +72,7 @@ def test_an_outage_is_not_reported_as_damage(shares: Shares, monkeypatch: pytest
     def unavailable(*_arguments: object) -> None:
         raise StorageUnavailable("it does not answer")
 
-    monkeypatch.setattr(shares, "verify", unavailable)
+    monkeypatch.setattr("shared.scrub.verify", unavailable)
     reported: list[str] = []
     with pytest.raises(StorageUnavailable):
         scrub(shares, reported.append)

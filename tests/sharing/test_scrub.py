@@ -12,6 +12,7 @@ from shared.scrub import main, scrub
 from shared.sharing import Shares
 from shared.storage.blobs import HEAD_SIZE
 from shared.storage.keys import blob_key, record_key
+from shared.uploads import Upload
 from tests.sharing.conftest import (
     DAY,
     Clock,
@@ -110,7 +111,7 @@ def test_scrub_changes_nothing(shares: Shares, store: WatchedStore, root: Path) 
     for damage in DAMAGES.values():
         file_id = upload(shares, DATA, expires_in=60).file_id
         damage(root / blob_key(file_id), root / record_key(file_id))
-    running = shares.begin_upload()
+    running = Upload(shares)
     before = contents(root)
     store.changes.clear()
     scrub(shares, lambda _line: None)

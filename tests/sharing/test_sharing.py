@@ -27,6 +27,7 @@ from shared.storage.contract import Ambiguous
 from shared.storage.keys import blob_key, record_key
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
+from shared.uploads import Upload
 from tests.sharing.conftest import (
     DAY,
     HOUR,
@@ -87,7 +88,7 @@ def test_an_upload_that_is_killed_is_not_visible(shares: Shares, store: WatchedS
 
 
 def test_another_digest_than_announced_leaves_nothing(shares: Shares, root: Path) -> None:
-    incoming = shares.begin_upload()
+    incoming = Upload(shares)
     incoming.write(b"hello")
     with pytest.raises(DigestMismatch):
         incoming.finish("a", "text/plain", Options(expires_in=60), hashlib.sha256(b"hullo").hexdigest())
@@ -96,14 +97,14 @@ def test_another_digest_than_announced_leaves_nothing(shares: Shares, root: Path
 
 
 def test_a_digest_may_be_written_in_upper_case(shares: Shares) -> None:
-    incoming = shares.begin_upload()
+    incoming = Upload(shares)
     incoming.write(b"hello")
     record = incoming.finish("a", "text/plain", Options(), hashlib.sha256(b"hello").hexdigest().upper())
     assert download(shares, record.file_id) == b"hello"
 
 
 def test_options_that_are_not_possible_here_leave_nothing(store: WatchedStore, clock: Clock, root: Path) -> None:
-    incoming = shares_over(store, clock, lifetimes=Lifetimes(longest=60)).begin_upload()
+    incoming = Upload(shares_over(store, clock, lifetimes=Lifetimes(longest=60)))
     incoming.write(b"hello")
     with pytest.raises(InvalidValue, match="expires_in"):
         incoming.finish("a", "text/plain", Options(expires_in=61))
@@ -112,7 +113,7 @@ def test_options_that_are_not_possible_here_leave_nothing(store: WatchedStore, c
 
 
 def test_a_file_may_be_as_large_as_the_limit_and_not_a_byte_larger(shares: Shares) -> None:
-    incoming = shares.begin_upload()
+    incoming = Upload(shares)
     incoming.write(bytes(MAX_FILE_SIZE))
     with pytest.raises(FileTooLarge) as refusal:
         incoming.write(b"x")

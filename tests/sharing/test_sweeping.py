@@ -21,6 +21,7 @@ from shared.storage.directory.store import STAGING, DirectoryStore
 from shared.storage.keys import PROBES, blob_key, probe_key, record_key
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep, Swept
+from shared.uploads import Upload
 from tests.sharing.conftest import (
     DAY,
     HOUR,
@@ -378,7 +379,7 @@ def test_a_record_is_refused_where_the_sweep_was_faster(
 def test_an_upload_may_last_as_long_as_it_likes(
     shares: Shares, store: WatchedStore, clock: Clock, root: Path, pause: timedelta
 ) -> None:
-    incoming = shares.begin_upload()
+    incoming = Upload(shares)
     until = clock.now + timedelta(hours=100)
     size = 0
     while clock.now < until and size < 900:
@@ -419,7 +420,7 @@ def test_a_record_whose_blob_is_missing_is_left_alone(
 
 
 def test_only_staged_files_that_are_stale_are_removed(shares: Shares, clock: Clock, root: Path) -> None:
-    running = shares.begin_upload()
+    running = Upload(shares)
     running.write(b"slow")
     [fresh] = (root / STAGING).iterdir()
     stale = root / STAGING / "stale"

@@ -17,8 +17,8 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.httpsession import URLLib3Session
 
 from functions import direct_upload, download
-from shared.direct_uploads import DirectUploads
 from shared.http.app import build_app
+from shared.sealing import seal
 from shared.settings import LAMBDA_INLINE_LIMIT, Settings
 from shared.sharing import Shares
 from shared.storage.keys import blob_key
@@ -111,7 +111,7 @@ def test_a_large_file_never_passes_through_us(backend: Backend, monkeypatch: pyt
 
         # Before it is sealed, and after.
         assert fetched() == expected.hexdigest()
-        assert DirectUploads(shares).seal(file_id) is True
+        assert seal(shares, file_id) is True
         assert fetched() == expected.hexdigest()
     assert shares.find(file_id).record.download_count == 2
     assert passed.sent < 16 * MIB

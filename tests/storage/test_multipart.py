@@ -153,6 +153,18 @@ def test_parts_that_are_not_those_stored_make_no_object(store: ObjectStore, send
     assert joined(store, store.finish_parts(KEY, upload_id, [one, two])) == CHUNKS[0] + CHUNKS[2]
 
 
+def test_parts_whose_total_size_is_refused_make_no_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:
+    parts = [sender.send(number, data) for number, data in enumerate(CHUNKS, 1)]
+
+    def refuse(size: int) -> None:
+        raise ZeroDivisionError(size)
+
+    with pytest.raises(ZeroDivisionError, match=str(len(DATA))):
+        store.finish_parts(KEY, upload_id, parts, refuse)
+    assert list(store.list_parts(KEY, upload_id)) == parts
+    assert joined(store, store.finish_parts(KEY, upload_id, parts)) == DATA
+
+
 def test_an_upload_is_aborted_once_and_for_all(
     backend: Backend, store: ObjectStore, sender: Sender, upload_id: str
 ) -> None:

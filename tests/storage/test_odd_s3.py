@@ -16,6 +16,7 @@ from shared.storage.contract import ObjectStore
 from shared.storage.records import Records
 from shared.storage.s3 import store as s3
 from shared.storage.s3.store import open_s3
+from shared.uploads import Upload
 from tests.odd_s3 import OddS3, Quirk, odd_s3
 from tests.servers import S3Server
 from tests.storage.conftest import BUCKET
@@ -217,7 +218,7 @@ def test_a_server_that_recreates_keys_brings_no_deleted_file_back(
     configure_aws(odd.server.environment())
     odd.quirks = {Quirk.RECREATES}
     shares = Shares(open_s3(BUCKET, f"odd/{uuid.uuid4()}"), max_file_size=MIB)
-    incoming = shares.begin_upload()
+    incoming = Upload(shares)
     incoming.write(b"data")
     file_id = incoming.finish("file.bin", "application/octet-stream", Options()).file_id
     before = shares.find(file_id)

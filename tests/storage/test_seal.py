@@ -14,8 +14,10 @@ from botocore.awsrequest import AWSPreparedRequest
 from shared.direct_uploads import DirectUploads
 from shared.errors import Contended, DamagedFile, Preparing, StorageUnavailable, UnknownFile
 from shared.options import Options
+from shared.redirects import KEEP_RAW_FOR, download_url
 from shared.scrub import scrub
-from shared.sharing import KEEP_RAW_FOR, Record, Shares
+from shared.sealing import seal
+from shared.sharing import Record, Shares
 from shared.storage.contract import MIN_PART_SIZE, Ambiguous, NotFound, ObjectStore
 from shared.storage.keys import blob_key, raw_key
 from shared.storage.records import DELETED
@@ -82,12 +84,12 @@ def test_the_sealed_object_is_a_pickle_of_the_file(shares: Shares, datas: tuple[
     file_id = uploaded(shares, *datas).file_id
     assert read(shares, file_id) == b"".join(datas)
     assert not is_sealed(shares, file_id)
-    assert DirectUploads(shares).seal(file_id) is True
+    assert seal(shares, file_id) is True
     assert is_sealed(shares, file_id)
     assert pickle.loads(blob(shares.store, file_id)) == b"".join(datas)
     assert read(shares, file_id) == b"".join(datas)
     # The same event again.
-    assert DirectUploads(shares).seal(file_id) is False
+    assert seal(shares, file_id) is False
     assert scrub(shares, print)
 
 
@@ -111,7 +113,7 @@ def test_killed_between_any_two_requests_the_next_run_finishes(
         requests.forget()
         requests.before = kill_at(step)
         try:
-            done = DirectUploads(shares).seal(file_id)
+            done = seal(shares, file_id)
         except Killed:
             done = False
         requests.before = lambda _number, _request: None
@@ -146,19 +148,19 @@ def test_two_at_once_make_one_blob(shares: Shares, backend: Backend, clock: Cloc
     file_id = uploaded(shares, FIRST, LAST).file_id
     failures: list[BaseException] = []
 
-    def seal() -> None:
+    def attempt() -> None:
         try:
-            DirectUploads(Shares(backend.store, max_file_size=1, clock=clock)).seal(file_id)
+            seal(Shares(backend.store, max_file_size=1, clock=clock), file_id)
         except Exception as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=seal) for _ in range(3)]
+    threads = [threading.Thread(target=attempt) for _ in range(3)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         assert read(shares, file_id) == WHOLE
     # Those that were in each other's way are sent the event again.
-    DirectUploads(shares).seal(file_id)
+    seal(shares, file_id)
     assert is_sealed(shares, file_id)
     assert pickle.loads(blob(shares.store, file_id)) == WHOLE
     assert {type(error) for error in failures} <= {StorageUnavailable, Contended}
@@ -179,7 +181,7 @@ def test_a_file_deleted_while_it_is_sealed_leaves_nothing(shares: Shares, backen
 
         requests.before = delete
         try:
-            DirectUploads(shares).seal(file_id)
+            seal(shares, file_id)
         except (DamagedFile, UnknownFile):
             pytest.fail("a file that is gone is no fault")
         finally:
@@ -210,7 +212,7 @@ def test_the_raw_object_goes_after_a_day_and_comes_back_when_needed(shares: Shar
         shares.store.stat(raw_key(file_id))
     assert read(shares, file_id) == WHOLE
 
-    url = shares.download_url(shares.find(file_id), counted=True, disposition="attachment", content_type="a/b")
+    url = download_url(shares, shares.find(file_id), counted=True, disposition="attachment", content_type="a/b")
     assert ask("GET", url).content == WHOLE
     # It stays for a day from when it was wanted last.
     clock.now += KEEP_RAW_FOR - HOUR
@@ -227,17 +229,17 @@ def test_a_copy_that_takes_too_long_is_continued_by_the_next_request(
     shares: Shares, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file_id = uploaded(shares, FIRST, LAST).file_id
-    DirectUploads(shares).seal(file_id)
+    seal(shares, file_id)
     shares.store.delete(raw_key(file_id))
     compose = shares.store.compose
     monkeypatch.setattr("shared.storage.s3.plan.COPY_SIZE", MIN_PART_SIZE)
     monkeypatch.setattr(shares.store, "compose", lambda key, pieces, _within: compose(key, pieces, 0))
     asked = {"counted": True, "disposition": "attachment", "content_type": "a/b"}
     with pytest.raises(Preparing):
-        shares.download_url(shares.find(file_id), **asked)  # type: ignore[arg-type]
+        download_url(shares, shares.find(file_id), **asked)  # type: ignore[arg-type]
     assert shares.find(file_id).record.download_count == 0
     monkeypatch.undo()
-    url = shares.download_url(shares.find(file_id), **asked)  # type: ignore[arg-type]
+    url = download_url(shares, shares.find(file_id), **asked)  # type: ignore[arg-type]
     assert ask("GET", url).content == WHOLE
     assert shares.find(file_id).record.download_count == 1
 
@@ -342,19 +344,19 @@ def test_whatever_call_fails_a_file_is_sealed_and_sent_to_in_the_end(backend: Ba
         around, struck = failing(at, done=done)
         store.begin(around)
         try:
-            DirectUploads(shares).seal(file_id)
+            seal(shares, file_id)
             shares.store.delete(raw_key(file_id))
-            shares.download_url(shares.find(file_id), counted=True, **asked)
+            download_url(shares, shares.find(file_id), counted=True, **asked)
             counted = 1
         except StorageUnavailable:
             counted = 0
         store.begin(undisturbed)
         if not counted:
-            DirectUploads(shares).seal(file_id)
+            seal(shares, file_id)
         found = shares.find(file_id)
         assert counted <= found.record.download_count <= 1
         assert found.record.sealed
-        url = shares.download_url(found, counted=True, **asked)
+        url = download_url(shares, found, counted=True, **asked)
         assert ask("GET", url).content == b"small"
         assert pickle.loads(blob(backend.store, file_id)) == b"small"
         if not struck:

@@ -183,15 +183,15 @@ class Counter:
             tries += 1
             written = False
             granted = len(batch.members)
-            if record.max_downloads is not None:
-                granted = min(granted, max(0, record.max_downloads - record.download_count))
+            if record.downloads_left is not None:
+                granted = min(granted, record.downloads_left)
             if not granted or (record.cells > 0 and use_cells):
                 return record
             written = True
             counted = dataclasses.replace(record, download_count=record.download_count + granted)
             if record.max_downloads is None and record.cells == 0 and tries > WIDEN_AFTER:
                 return dataclasses.replace(counted, cells=CELLS[1])
-            if counted.download_count != counted.max_downloads:
+            if not counted.is_used_up:
                 return counted
             self._before_last(counted)
             return dataclasses.replace(counted, used_up_at=self._clock())

@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -176,13 +176,16 @@ class DirectoryStore:
         with translated():
             return stored_parts(self._directory, _parts(key))
 
-    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
+    def finish_parts(
+        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
+    ) -> Sequence[Slice]:
         # As on S3, the first to finish decides, or two who do it at once could make two objects of one upload.
         finished = self._finished(key)
         if finished is None:
             # There are no parts to be listed once another is the first.
             with contextlib.suppress(AlreadyExists, NotFound):
                 chosen = chosen_parts(key, parts, self.list_parts(key, upload_id))
+                allow(sum(part.size for part in chosen))
                 self.put(_choice_key(key), json.dumps([dataclasses.astuple(part) for part in chosen]).encode(), ABSENT)
             finished = self._finished(key)
         if finished is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -70,9 +70,11 @@ class S3Parts:
         with translated(key):
             return [part for page in pages for part in page.get("Parts", [])]
 
-    def finish(self, key: str, upload_id: str, parts: Sequence[Part]) -> Slice:
+    def finish(self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None]) -> Slice:
         try:
-            self._complete(key, upload_id, chosen_parts(key, parts, self.list(key, upload_id)))
+            selected = chosen_parts(key, parts, self.list(key, upload_id))
+            allow(sum(part.size for part in selected))
+            self._complete(key, upload_id, selected)
         except (NoSuchUpload, StorageUnavailable) as error:
             # An earlier completion, or this one though its answer was lost, may have made the object.
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -223,8 +223,10 @@ class S3Store:
     def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
         return self._parts.list(key, upload_id)
 
-    def finish_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> Sequence[Slice]:
-        return [self._parts.finish(key, upload_id, parts)]
+    def finish_parts(
+        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
+    ) -> Sequence[Slice]:
+        return [self._parts.finish(key, upload_id, parts, allow)]
 
     def abort_parts(self, key: str, upload_id: str | None = None) -> None:
         for each in self._parts.begun(key) if upload_id is None else (upload_id,):

@@ -1,0 +1,117 @@
+"""A file on its way in: its bytes into a blob as they arrive, then its record, which makes it visible."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import uuid
+
+from shared.errors import Contended, DigestMismatch, FileTooLarge, StorageFull, StorageUnavailable
+from shared.options import Options
+from shared.retention import KEEP_UNFINISHED_FOR, REFILE_EVERY, next_look
+from shared.sharing import Shares
+from shared.storage.blobs import BlobWriter
+from shared.storage.contract import AlreadyExists
+from shared.storage.keys import blob_key
+from shared.storage.records import READY, Record
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = "the upload was interrupted for too long"
+
+
+class Upload:
+    """One upload. Nothing of it is visible before `finish`; `abort` leaves nothing behind.
+
+    Beginning one raises `StorageFull` and `StorageUnavailable`.
+    """
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self.file_id = str(uuid.uuid4())
+        self._committed = False
+        # First, since it refuses an upload that there is no room for: the entry would take a spare file.
+        self._blob = BlobWriter(shares.store, self.file_id)
+        try:
+            # By this entry the sweep finds what a crash leaves. No bytes are in storage yet.
+            self._entry = self._file_entry()
+        except BaseException:
+            self._blob.abort()
+            raise
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises `FileTooLarge` with the first byte over the limit, `StorageFull`, `StorageUnavailable`."""
+        if self._blob.file_size + len(data) > self._shares.max_file_size:
+            raise FileTooLarge(self._shares.max_file_size)
+        if self._shares.now() >= self._filed_at + REFILE_EVERY:
+            self._require_time()
+            former, self._entry = self._entry, self._file_entry()
+            if former != self._entry:
+                self._shares.store.delete(former)
+        self._blob.write(data)
+
+    def finish(self, original_name: str, content_type: str, options: Options, sha256: str | None = None) -> Record:
+        """Make the file durable, then visible.
+
+        Raises `InvalidValue` for options that are not possible here, `DigestMismatch` if `sha256` (hex) is not that of
+        the bytes, and `TooManyAttempts`.
+        """
+        shares = self._shares
+        now = shares.now()
+        record = Record(
+            file_id=self.file_id,
+            state=READY,
+            original_name=original_name,
+            content_type=content_type,
+            file_size=self._blob.file_size,
+            sha256=self._blob.sha256,
+            created_at=now,
+            expires_at=shares.lifetimes.expiry(now, options.expires_in),
+            max_downloads=options.max_downloads,
+            password_hash=None if options.password is None else shares.passwords.hash(options.password),
+        )
+        if sha256 is not None and not hmac.compare_digest(sha256.lower(), self._blob.sha256):
+            raise DigestMismatch
+        self._require_time()
+        self._committed = True
+        self._blob.commit()
+        try:
+            with shares.expiries.covering(self.file_id, next_look(record, now)):
+                self._require_time()
+                record = shares.records.create(record).record
+        except AlreadyExists as error:
+            # The sweep found the blob without a record and took it for a leftover.
+            shares.store.delete(blob_key(self.file_id))
+            raise StorageUnavailable(INTERRUPTED) from error
+        except (StorageFull, Contended):
+            # These say for certain that there is no record; after any other fault there may be, so the blob stays.
+            shares.store.delete_many([blob_key(self.file_id), self._entry])
+            raise
+        if self._is_late():
+            # The process was suspended just before the record, and the sweep may have removed the blob.
+            shares.end(record)
+            raise StorageUnavailable(INTERRUPTED)
+        return record
+
+    def abort(self) -> None:
+        self._blob.abort()
+        if self._committed:
+            # Perhaps there is a blob.
+            return
+        try:
+            self._shares.store.delete(self._entry)
+        except StorageUnavailable as error:
+            # The caller is reporting its own fault, and the sweep drops the entry.
+            log.warning("the entry of an upload that failed could not be removed: %s", error)
+
+    def _file_entry(self) -> str:
+        self._filed_at = self._shares.now()
+        return self._shares.expiries.add(self.file_id, self._filed_at + KEEP_UNFINISHED_FOR)
+
+    def _require_time(self) -> None:
+        """Raise `StorageUnavailable` if the sweep may have removed what was written."""
+        if self._is_late():
+            raise StorageUnavailable(INTERRUPTED)
+
+    def _is_late(self) -> bool:
+        return self._shares.now() >= self._filed_at + KEEP_UNFINISHED_FOR - REFILE_EVERY
