@@ -7,40 +7,39 @@ from starlette.requests import Request
 
 from shared import bootstrap
 from shared.http.app import shares_of
+from shared.http.endpoint import OWNER, Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.layers.guard import OWNER, require_owner
-from shared.http.models import FileMetadata, OptionChanges, metadata, problems
-from shared.http.options import from_json
-from shared.http.routing import add_endpoint, tagged_router
+from shared.http.json_body import read_json
+from shared.http.layers.guard import require_owner
+from shared.http.models import FileMetadata, OptionChanges, metadata
+from shared.http.options import require_no_password
 from shared.http.streams import in_thread
+from shared.options import Options, checked
 
-router = tagged_router("Files")
+router = Endpoints("Files")
 
 
-async def change(request: Request, file_id: str) -> JSONResponse:
+@router.endpoint(
+    "PATCH",
+    "/file/{file_id:file_id}",
+    access=OWNER,
+    answer=FileMetadata,
+    errors=(404, 410, 415, 422, 429, 507),
+    body=OptionChanges,
+)
+async def change_file(request: Request, file_id: str) -> JSONResponse:
     """Set what the body names, and remove what it names as null. `expires_in` counts from now.
 
     Needs the API token, or the delete token that the file's upload was answered with.
     """
-    threads = request.app.state.threads
+    threads, shares = request.app.state.threads, shares_of(request)
     await in_thread(threads, lambda: require_owner(request, file_id))
-    options, given = await from_json(request, shares_of(request).lifetimes.limit)
-    record = await in_thread(threads, lambda: shares_of(request).change(file_id, options, given))
+    require_no_password(request)
+    changes = await read_json(request, OptionChanges)
+    options = checked(Options(**changes.model_dump()), shares.lifetimes.limit)
+    names = frozenset(changes.model_fields_set)
+    record = await in_thread(threads, lambda: shares.change(file_id, options, names))
     return JSONResponse(metadata(request, record))
 
-
-_BODY = OptionChanges.model_json_schema()
-
-add_endpoint(
-    router,
-    "PATCH",
-    "/file/{file_id:file_id}",
-    change,
-    name="change_file",
-    response_model=FileMetadata,
-    responses=problems(400, 401, 403, 404, 410, 413, 415, 422, 429, 503, 507),
-    dependencies=OWNER,
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
-)
 
 handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

@@ -9,16 +9,18 @@ from starlette.responses import Response
 
 from shared import bootstrap
 from shared.http.app import shares_of
+from shared.http.endpoint import OWNER, Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.layers.guard import OWNER, require_owner
-from shared.http.models import problems
-from shared.http.routing import add_endpoint, tagged_router
+from shared.http.layers.guard import require_owner
 from shared.http.streams import in_thread
 
-router = tagged_router("Files")
+router = Endpoints("Files")
 
 
-async def delete(request: Request, file_id: str) -> Response:
+@router.endpoint(
+    "DELETE", "/file/{file_id:file_id}", access=OWNER, status=HTTPStatus.NO_CONTENT, errors=(404, 410, 507)
+)
+async def delete_file(request: Request, file_id: str) -> Response:
     """Delete a file. Needs the API token, or the delete token that its upload was answered with."""
 
     def work() -> None:
@@ -28,17 +30,5 @@ async def delete(request: Request, file_id: str) -> Response:
     await in_thread(request.app.state.threads, work)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
-
-add_endpoint(
-    router,
-    "DELETE",
-    "/file/{file_id:file_id}",
-    delete,
-    name="delete_file",
-    status_code=HTTPStatus.NO_CONTENT,
-    response_class=Response,
-    responses=problems(401, 403, 404, 410, 503, 507),
-    dependencies=OWNER,
-)
 
 handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

@@ -17,20 +17,18 @@ from shared.archives import Inflated, Member, find_member
 from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp
 from shared.http.app import shares_of
 from shared.http.credentials import authorise
+from shared.http.endpoint import PASSWORD, Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, joined, repr_digest
-from shared.http.layers.guard import PASSWORD
-from shared.http.models import problems
 from shared.http.problems import Problem
 from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide, strong_tags
-from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse, in_thread
 from shared.http.tags import Tags
 from shared.names import clean_name
 from shared.redirects import download_url
 from shared.sharing import Payload, Record, Shares, Stored
 
-router = tagged_router("Files")
+router = Endpoints("Files")
 
 # Last-Modified must not be later than Date (RFC 9110 §8.8.2.1). Date is written by the server, which keeps it for a
 # second, and for longer when it is busy; and the file may have been stored by a machine whose clock is ahead.
@@ -79,7 +77,29 @@ def _entry(member: Member) -> _Content:
     return _Content(name, _TYPES.guess_type(name)[0] or DEFAULT_MEDIA_TYPE, member.size, None, member)
 
 
-async def download(request: Request, file_id: str) -> Response:
+# As uploaded; generated clients take only the first for bytes.
+_ANY_TYPE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "*/*": {}}
+_ENTRY = {
+    "name": "entry",
+    "in": "query",
+    "description": "The name of one file in a zip archive, to download it alone.",
+    "schema": {"type": "string"},
+}
+_DECLARED: dict[str, Any] = {
+    "access": PASSWORD,
+    "parameters": [_ENTRY],
+    "answers": {
+        200: {"description": "The file.", "content": _ANY_TYPE},
+        206: {"description": "The part of it that `Range` asks for.", "content": _ANY_TYPE},
+        304: {"description": "The client has it already."},
+        307: {"description": "To storage, for what one answer cannot hold."},
+    },
+    "errors": (404, 410, 412, 413, 415, 416, 507),
+}
+
+
+@router.endpoint("GET", "/file/download/{file_id:file_id}", **_DECLARED)
+async def download_file(request: Request, file_id: str) -> Response:
     """Download a file.
 
     Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, ranges that start
@@ -100,9 +120,10 @@ async def download(request: Request, file_id: str) -> Response:
     return await in_thread(request.app.state.threads, lambda: _answer(request, shares, file_id))
 
 
-async def download_named(request: Request, file_id: str, name: str) -> Response:
+@router.endpoint("GET", "/file/download/{file_id:file_id}/{name}", **_DECLARED)
+async def download_file_as(request: Request, file_id: str, name: str) -> Response:
     """Download a file, as without the name, which is there for tools that save a file under the last segment."""
-    return await download(request, file_id)
+    return await download_file(request, file_id)
 
 
 def _answer(request: Request, shares: Shares, file_id: str) -> Response:
@@ -257,31 +278,5 @@ def _headers(content: _Content, etag: str, last_modified: datetime) -> dict[str,
         headers["Repr-Digest"] = repr_digest(content.sha256)
     return headers
 
-
-# As uploaded; generated clients take only the first for bytes.
-_ANY_TYPE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "*/*": {}}
-_ENTRY = {
-    "name": "entry",
-    "in": "query",
-    "description": "The name of one file in a zip archive, to download it alone.",
-    "schema": {"type": "string"},
-}
-_DESCRIBED: dict[str, Any] = {
-    "dependencies": PASSWORD,
-    "response_class": Response,
-    "openapi_extra": {"parameters": [_ENTRY]},
-    "responses": {
-        200: {"description": "The file.", "content": _ANY_TYPE},
-        206: {"description": "The part of it that `Range` asks for.", "content": _ANY_TYPE},
-        307: {"description": "To storage, for what one answer cannot hold."},
-        304: {"description": "The client has it already."},
-        **problems(401, 404, 410, 412, 413, 415, 416, 429, 503, 507),
-    },
-}
-
-add_endpoint(router, "GET", "/file/download/{file_id:file_id}", download, name="download_file", **_DESCRIBED)
-add_endpoint(
-    router, "GET", "/file/download/{file_id:file_id}/{name}", download_named, name="download_file_as", **_DESCRIBED
-)
 
 handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

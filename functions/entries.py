@@ -9,17 +9,15 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.archives import list_entries
+from shared import archives
 from shared.errors import ArchiveTooLarge
 from shared.http.app import shares_of
 from shared.http.credentials import authorise
+from shared.http.endpoint import PASSWORD, Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.layers.guard import PASSWORD
-from shared.http.models import problems
-from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 
-router = tagged_router("Files")
+router = Endpoints("Files")
 
 
 class ArchiveEntry(BaseModel):
@@ -37,7 +35,14 @@ class ArchiveEntry(BaseModel):
     )
 
 
-async def entries(request: Request, file_id: str) -> Response:
+@router.endpoint(
+    "GET",
+    "/file/entries/{file_id:file_id}",
+    access=PASSWORD,
+    answer=list[ArchiveEntry],
+    errors=(404, 410, 413, 415),
+)
+async def list_entries(request: Request, file_id: str) -> Response:
     """The files and folders in a zip archive, in its order. Listing never counts as a download.
 
     Any of the files can be downloaded by itself: `GET /file/download/{file_id}?entry=NAME`.
@@ -48,7 +53,7 @@ async def entries(request: Request, file_id: str) -> Response:
     def work() -> bytes:
         file = shares.find(file_id)
         authorise(request, shares, file)
-        listing = [dataclasses.asdict(entry) for entry in list_entries(shares, file)]
+        listing = [dataclasses.asdict(entry) for entry in archives.list_entries(shares, file)]
         # In this thread, since it can be megabytes.
         body = json.dumps(listing, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
         if limit is not None and len(body) > limit:
@@ -57,16 +62,5 @@ async def entries(request: Request, file_id: str) -> Response:
 
     return Response(await in_thread(request.app.state.threads, work), media_type="application/json")
 
-
-add_endpoint(
-    router,
-    "GET",
-    "/file/entries/{file_id:file_id}",
-    entries,
-    name="list_entries",
-    response_model=list[ArchiveEntry],
-    dependencies=PASSWORD,
-    responses=problems(401, 404, 410, 413, 415, 429, 503),
-)
 
 handler = HttpHandler(__name__, router)

@@ -6,28 +6,20 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from shared.http.app import shares_of
+from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.models import FileMetadata, metadata, problems
-from shared.http.routing import add_endpoint, tagged_router
+from shared.http.models import FileMetadata, metadata
 from shared.http.streams import in_thread
 
-router = tagged_router("Files")
+router = Endpoints("Files")
 
 
+@router.endpoint("GET", "/file/metadata/{file_id:file_id}", answer=FileMetadata, errors=(404, 410))
 async def get_metadata(request: Request, file_id: str) -> JSONResponse:
-    """Name, type, size and exact download count of a file. Looking never counts."""
+    """Name, type, size and exact download count of a file. This never counts as a download."""
     shares = shares_of(request)
     record = await in_thread(request.app.state.threads, lambda: shares.describe(file_id))
     return JSONResponse(metadata(request, record))
 
-
-add_endpoint(
-    router,
-    "GET",
-    "/file/metadata/{file_id:file_id}",
-    get_metadata,
-    response_model=FileMetadata,
-    responses=problems(404, 410, 503),
-)
 
 handler = HttpHandler(__name__, router)

@@ -7,33 +7,16 @@ from starlette.requests import Request
 
 from shared.errors import InvalidValue
 from shared.http.app import shares_of
+from shared.http.endpoint import TOKEN, Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.layers.guard import TOKEN, GuardedRoute
-from shared.http.models import FileMetadata, base_url, metadata, problems
+from shared.http.models import FileMetadata, base_url, metadata
 from shared.http.options import only
-from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 from shared.options import whole_number
 from shared.settings import LAMBDA_PAGE_SIZE, MAX_PAGE_SIZE, Settings
 from shared.sharing import FILE_ID
 
-router = tagged_router("Files")
-
-
-async def list_metadata(request: Request) -> JSONResponse:
-    """Files by ID, sorted. While there are more, `Link` with `rel="next"` (RFC 8288) leads to them."""
-    shares = shares_of(request)
-    limit = only("limit", *request.query_params.getlist("limit"))
-    size = request.app.state.settings().page_size if limit is None else whole_number("limit", limit, MAX_PAGE_SIZE)
-    after = only("after", *request.query_params.getlist("after")) or ""
-    if after and not FILE_ID.fullmatch(after):
-        raise InvalidValue("after", "must be a file ID")
-    page = await in_thread(request.app.state.threads, lambda: shares.page(after, size))
-    headers = {}
-    if page.more:
-        following = f"{base_url(request)}/file/metadata?limit={size}&after={page.files[-1].file_id}"
-        headers["Link"] = f'<{following}>; rel="next"'
-    return JSONResponse({record.file_id: metadata(request, record) for record in page.files}, headers=headers)
+router = Endpoints("Files")
 
 
 _PARAMETERS = [
@@ -51,16 +34,29 @@ _PARAMETERS = [
     },
 ]
 
-add_endpoint(
-    router,
+
+@router.endpoint(
     "GET",
     "/file/metadata",
-    list_metadata,
-    response_model=dict[str, FileMetadata],
-    responses=problems(401, 422, 503),
-    route_class_override=GuardedRoute,
-    dependencies=TOKEN,
-    openapi_extra={"parameters": _PARAMETERS},
+    access=TOKEN,
+    answer=dict[str, FileMetadata],
+    errors=(422,),
+    parameters=_PARAMETERS,
 )
+async def list_metadata(request: Request) -> JSONResponse:
+    """Files by ID, sorted. While there are more, `Link` with `rel="next"` (RFC 8288) leads to them."""
+    shares = shares_of(request)
+    limit = only("limit", *request.query_params.getlist("limit"))
+    size = request.app.state.settings().page_size if limit is None else whole_number("limit", limit, MAX_PAGE_SIZE)
+    after = only("after", *request.query_params.getlist("after")) or ""
+    if after and not FILE_ID.fullmatch(after):
+        raise InvalidValue("after", "must be a file ID")
+    page = await in_thread(request.app.state.threads, lambda: shares.page(after, size))
+    headers = {}
+    if page.more:
+        following = f"{base_url(request)}/file/metadata?limit={size}&after={page.files[-1].file_id}"
+        headers["Link"] = f'<{following}>; rel="next"'
+    return JSONResponse({record.file_id: metadata(request, record) for record in page.files}, headers=headers)
+
 
 handler = HttpHandler(__name__, router)

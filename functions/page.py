@@ -19,10 +19,10 @@ from starlette.responses import Response
 from shared.errors import Expired, ShareError, TooManyAttempts, UnknownFile, UsedUp, WrongPassword
 from shared.http.app import shares_of
 from shared.http.credentials import PASS_COOKIE
+from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
-from shared.http.models import base_url, download_page, problems
+from shared.http.models import base_url, download_page
 from shared.http.problems import from_error
-from shared.http.routing import add_endpoint, tagged_router
 from shared.http.streams import in_thread
 from shared.redirects import storage_origin
 from shared.sharing import Record, Stored, rfc3339
@@ -31,7 +31,7 @@ from shared.signing import PASS_LIFETIME
 if TYPE_CHECKING:
     import jinja2
 
-router = tagged_router("Pages")
+router = Endpoints("Pages")
 
 PAGES = Path(__file__).parent / "pages"
 STATIC = {
@@ -57,7 +57,22 @@ _WORDS: dict[type[ShareError], tuple[str, str]] = {
 _UNEXPECTED = ("Something went wrong", "The file cannot be shown just now. Please try again in a moment.")
 
 
-async def upload_page(request: Request) -> Response:
+_FORM = {"type": "object", "properties": {"password": {"type": "string", "format": "password"}}}
+
+
+def _html(*statuses: int) -> dict[int, dict[str, Any]]:
+    """OpenAPI descriptions of pages."""
+    return {
+        status: {
+            "description": "The page." if status == HTTPStatus.OK else "A page that says so.",
+            "content": {"text/html": {}},
+        }
+        for status in statuses
+    }
+
+
+@router.endpoint("GET", "/", answers=_html(200))
+async def get_upload_page(request: Request) -> Response:
     """The page to upload files on."""
     try:
         origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares_of(request)))
@@ -66,7 +81,8 @@ async def upload_page(request: Request) -> Response:
     return _page(request, "upload.html", origin=origin)
 
 
-async def landing_page(request: Request, file_id: str) -> Response:
+@router.endpoint("GET", "/download/{file_id}", answers=_html(200, 404, 410, 503))
+async def get_landing_page(request: Request, file_id: str) -> Response:
     """A page about one file, with the link that downloads it. Never counts as a download."""
     try:
         found, origin = await in_thread(request.app.state.threads, lambda: _find(request, file_id))
@@ -75,6 +91,17 @@ async def landing_page(request: Request, file_id: str) -> Response:
     return _landing(request, found.record, origin)
 
 
+@router.endpoint(
+    "POST",
+    "/download/{file_id}",
+    status=HTTPStatus.SEE_OTHER,
+    answers={
+        303: {"description": "To the download, with a cookie that stands for the password for a minute."},
+        **_html(401, 404, 410, 429, 503),
+    },
+    errors=(415,),
+    body=content("application/x-www-form-urlencoded", _FORM),
+)
 async def enter_password(request: Request, file_id: str) -> Response:
     """Take the form field `password`; the right one is answered with a cookie, good for a minute, and the download."""
     password = _password(await _form(request))
@@ -100,7 +127,13 @@ async def enter_password(request: Request, file_id: str) -> Response:
     return response
 
 
-async def qr_code(request: Request, file_id: str) -> Response:
+@router.endpoint(
+    "GET",
+    "/download/{file_id:file_id}/qr.svg",
+    answers={200: {"description": "The image.", "content": {"image/svg+xml": {}}}},
+    errors=(404,),
+)
+async def get_qr_code(request: Request, file_id: str) -> Response:
     """The address of a file's page as a QR code. Whether there is such a file is not looked up."""
     image = await in_thread(request.app.state.threads, lambda: _drawn(download_page(request, file_id)))
     headers = {**_headers(), "Cache-Control": "private, max-age=3600"}
@@ -118,7 +151,16 @@ def _drawn(address: str) -> bytes:
     return image.getvalue()
 
 
-async def static_file(request: Request, name: str) -> Response:
+@router.endpoint(
+    "GET",
+    "/static/{name}",
+    answers={
+        200: {"description": "The file.", "content": {"text/css": {}, "text/javascript": {}}},
+        304: {"description": "The browser has it already."},
+    },
+    errors=(404,),
+)
+async def get_static_file(request: Request, name: str) -> Response:
     """A style sheet, script or image of the pages."""
     if name not in STATIC:
         raise HTTPException(HTTPStatus.NOT_FOUND)
@@ -293,76 +335,5 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(PAGES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
 
-
-_HTML: dict[int | str, dict[str, Any]] = {200: {"description": "The page.", "content": {"text/html": {}}}}
-
-
-def _html(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI descriptions of pages that tell of an error."""
-    return {status: {"description": "A page that says so.", "content": {"text/html": {}}} for status in statuses}
-
-
-_FORM = {
-    "type": "object",
-    "properties": {"password": {"type": "string", "format": "password"}},
-}
-
-for method in ("GET", "HEAD"):
-    router.add_api_route(
-        "/",
-        upload_page,
-        name="get_upload_page",
-        methods=[method],
-        response_class=Response,
-        responses=_HTML,
-        include_in_schema=method == "GET",
-    )
-add_endpoint(
-    router,
-    "GET",
-    "/download/{file_id}",
-    landing_page,
-    name="get_landing_page",
-    response_class=Response,
-    responses={**_HTML, **_html(404, 410, 503)},
-)
-add_endpoint(
-    router,
-    "POST",
-    "/download/{file_id}",
-    enter_password,
-    status_code=HTTPStatus.SEE_OTHER,
-    response_class=Response,
-    responses={
-        303: {"description": "To the download, with a cookie that stands for the password for a minute."},
-        **_html(401, 404, 410, 429, 503),
-        **problems(403, 408, 413, 415),
-    },
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _FORM}}}
-    },
-)
-add_endpoint(
-    router,
-    "GET",
-    "/download/{file_id:file_id}/qr.svg",
-    qr_code,
-    name="get_qr_code",
-    response_class=Response,
-    responses={200: {"description": "The image.", "content": {"image/svg+xml": {}}}, **problems(404)},
-)
-add_endpoint(
-    router,
-    "GET",
-    "/static/{name}",
-    static_file,
-    name="get_static_file",
-    response_class=Response,
-    responses={
-        200: {"description": "The file.", "content": {"text/css": {}, "text/javascript": {}}},
-        304: {"description": "The browser has it already."},
-        **problems(404),
-    },
-)
 
 handler = HttpHandler(__name__, router)

@@ -14,21 +14,69 @@ from shared import bootstrap, metrics
 from shared.errors import FileTooLarge
 from shared.http import options
 from shared.http.app import shares_of
+from shared.http.endpoint import TOKEN, Endpoints, content
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type, raw_media_type
-from shared.http.layers.guard import TOKEN, GuardedRoute
-from shared.http.models import UploadedFile, base_url, problems, uploaded
-from shared.http.routing import OneMethodRoute, add_endpoint, tagged_router
+from shared.http.models import Cap, Lifetime, Password, UploadedFile, base_url, schema_of, uploaded
 from shared.http.streams import Incoming
 from shared.names import clean_name, plain_name
-from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
 from shared.uploads import Upload
 
-router = tagged_router("Files")
+router = Endpoints("Files")
 
 
-async def upload(request: Request) -> Response:
+_OPTIONS: dict[str, Any] = {
+    "expires_in": {**schema_of(Lifetime), "description": "Seconds until the file expires."},
+    "max_downloads": {**schema_of(Cap), "description": "Downloads until the file has reached its limit."},
+}
+_PASSWORD = {**schema_of(Password), "description": "Required to download."}
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        **_OPTIONS,
+        "password": _PASSWORD,
+        "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Verified if present."},
+    },
+}
+_FILENAME = {"name": "filename", "required": True, "schema": {"type": "string", "minLength": 1}}
+_PUT_PARAMETERS = [
+    {
+        "name": "content_type",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Type of the file; without it, the type of the body.",
+    },
+    *({"name": name, "in": "query", "schema": schema} for name, schema in _OPTIONS.items()),
+    *(
+        {"name": name, "in": "header", "schema": schema}
+        for name, schema in (
+            ("Max-Days", {"type": "integer", "minimum": 1, "maximum": options.MAX_DAYS}),
+            ("Max-Downloads", _OPTIONS["max_downloads"]),
+            ("X-Password", _PASSWORD),
+            ("Repr-Digest", {"type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/]{43}=:$"}),
+        )
+    ),
+]
+_DECLARED: dict[str, Any] = {
+    "access": TOKEN,
+    "status": HTTPStatus.CREATED,
+    "answer": UploadedFile,
+    "answers": {
+        201: {"description": "Stored. `Accept: text/plain` gets the link alone.", "content": {"text/plain": {}}}
+    },
+    "errors": (415, 422, 429, 507),
+}
+_PUT: dict[str, Any] = {
+    "body": content("application/octet-stream", {"type": "string", "format": "binary"}),
+    **_DECLARED,
+}
+
+
+@router.endpoint("POST", "/file/upload", body=content("multipart/form-data", _FORM), **_DECLARED)
+async def upload_form(request: Request) -> Response:
     """Store the file in the form field `file`; the other fields may come before or after it.
 
     Options may also be sent as the query parameters and headers of PUT. The bytes are written as they arrive. Once this
@@ -41,16 +89,26 @@ async def upload(request: Request) -> Response:
     async with Incoming(lambda: Upload(shares), request.app.state.threads) as incoming:
         content_type = request.headers.get("content-type", "")
         form = await receive_form(content_type, request.stream(), incoming.write, known=options.FORM_FIELDS)
-        chosen = options.from_request(request, shares.lifetimes.limit, form.fields)
+        sent_options = options.from_request(request, shares.lifetimes.limit, form.fields)
         sha256 = options.form_sha256(form.fields)
         name, kind = form.file_name, media_type(form.content_type)
         body = await incoming.finish(
-            lambda upload: upload.finish(name, kind, chosen, sha256), lambda record: uploaded(request, shares, record)
+            lambda upload: upload.finish(name, kind, sent_options, sha256),
+            lambda record: uploaded(request, shares, record),
         )
     return _created(request, body)
 
 
-async def upload_raw(request: Request) -> Response:
+_IN_QUERY = [{**_FILENAME, "in": "query"}, *_PUT_PARAMETERS]
+_IN_PATH = [{**_FILENAME, "in": "path"}, *_PUT_PARAMETERS]
+
+
+@router.endpoint("PUT", "/file/upload", parameters=_IN_QUERY, **_PUT)
+@router.endpoint("PUT", "/file/upload/{filename:rest}", name="upload_file_as", parameters=_IN_PATH, **_PUT)
+@router.endpoint(
+    "PUT", "/{filename:root_name}", name="upload_file_at_root", parameters=_IN_PATH, exclusive=True, **_PUT
+)
+async def upload_file(request: Request) -> Response:
     """Store the request's body. The name ends the path, as `curl -T` sends it, or is in the query.
 
     Only a name in the query is safe from proxies and gateways that rewrite paths. `content_type` in the query is the
@@ -60,9 +118,9 @@ async def upload_raw(request: Request) -> Response:
     in_path = request.path_params.get("filename", "").removesuffix("/") or None
     name = clean_name(options.only("filename", in_path, *request.query_params.getlist("filename")) or "")
     in_query = options.only("content_type", *request.query_params.getlist("content_type"))
-    chosen = options.from_request(request, shares.lifetimes.limit)
+    sent_options = options.from_request(request, shares.lifetimes.limit)
     sha256 = options.announced_sha256(request)
-    shares.lifetimes.expiry(shares.now(), chosen.expires_in)
+    shares.lifetimes.expiry(shares.now(), sent_options.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
     async with Incoming(lambda: Upload(shares), request.app.state.threads) as incoming:
         async for chunk in request.stream():
@@ -70,11 +128,13 @@ async def upload_raw(request: Request) -> Response:
         sent = request.headers.get("content-type")
         kind = raw_media_type(sent, name) if in_query is None else media_type(in_query)
         body = await incoming.finish(
-            lambda upload: upload.finish(name, kind, chosen, sha256), lambda record: uploaded(request, shares, record)
+            lambda upload: upload.finish(name, kind, sent_options, sha256),
+            lambda record: uploaded(request, shares, record),
         )
     return _created(request, body)
 
 
+@router.endpoint("PUT", "/{name:own_segment}", exclusive=True, documented=False)
 async def refuse_name(_request: Request, name: str) -> Response:
     """Refuse to store a file at the root under the first segment of another route."""
     raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
@@ -105,115 +165,5 @@ def _wants_text(request: Request) -> bool:
     accepted = {item.partition(";")[0].strip().lower() for item in request.headers.get("accept", "").split(",")}
     return "text/plain" in accepted and "application/json" not in accepted
 
-
-_OPTION_FIELDS: dict[str, Any] = {
-    "expires_in": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": MAX_EXPIRES_IN,
-        "description": "Seconds until the file expires.",
-    },
-    "max_downloads": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": MAX_DOWNLOADS_LIMIT,
-        "description": "Downloads until the file is used up.",
-    },
-}
-_PASSWORD = {"type": "string", "minLength": 1, "maxLength": MAX_PASSWORD_LENGTH, "description": "Needed to download."}
-_FORM = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {
-        "file": {"type": "string", "format": "binary"},
-        **_OPTION_FIELDS,
-        "password": _PASSWORD,
-        "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Verified if given."},
-    },
-}
-_PUT_PARAMETERS = [
-    {
-        "name": "content_type",
-        "in": "query",
-        "schema": {"type": "string"},
-        "description": "Type of the file; without it, the type of the body.",
-    },
-    *({"name": name, "in": "query", "schema": schema} for name, schema in _OPTION_FIELDS.items()),
-    *(
-        {"name": name, "in": "header", "schema": schema}
-        for name, schema in (
-            ("Max-Days", {"type": "integer", "minimum": 1, "maximum": options.MAX_DAYS}),
-            ("Max-Downloads", _OPTION_FIELDS["max_downloads"]),
-            ("X-Password", _PASSWORD),
-            ("Repr-Digest", {"type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/]{43}=:$"}),
-        )
-    ),
-]
-
-
-def _raw_body(place: str) -> dict[str, Any]:
-    """What OpenAPI says of a PUT whose file name is in the path or in the query."""
-    filename = {"name": "filename", "in": place, "required": True, "schema": {"type": "string", "minLength": 1}}
-    octets = {"schema": {"type": "string", "format": "binary"}}
-    return {
-        "parameters": [filename, *_PUT_PARAMETERS],
-        "requestBody": {"required": True, "content": {"application/octet-stream": octets}},
-    }
-
-
-class RootUpload(OneMethodRoute, GuardedRoute):
-    """Stores a file at the root, where other methods still find nothing."""
-
-
-_SHARED: dict[str, Any] = {
-    "status_code": HTTPStatus.CREATED,
-    "response_model": UploadedFile,
-    "responses": {
-        201: {"description": "Stored. `Accept: text/plain` gets the link alone.", "content": {"text/plain": {}}},
-        **problems(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
-    },
-    "dependencies": TOKEN,
-}
-
-add_endpoint(
-    router,
-    "POST",
-    "/file/upload",
-    upload,
-    name="upload_form",
-    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
-    route_class_override=GuardedRoute,
-    **_SHARED,
-)
-_PUT: dict[str, Any] = {"methods": ["PUT"], **_SHARED}
-router.add_api_route(
-    "/file/upload",
-    upload_raw,
-    name="upload_file",
-    openapi_extra=_raw_body("query"),
-    route_class_override=GuardedRoute,
-    **_PUT,
-)
-router.add_api_route(
-    "/file/upload/{filename:rest}",
-    upload_raw,
-    name="upload_file_as",
-    openapi_extra=_raw_body("path"),
-    route_class_override=GuardedRoute,
-    **_PUT,
-)
-add_endpoint(
-    router,
-    "PUT",
-    "/{filename:root_name}",
-    upload_raw,
-    name="upload_file_at_root",
-    openapi_extra=_raw_body("path"),
-    route_class_override=RootUpload,
-    **_SHARED,
-)
-router.add_api_route(
-    "/{name:own_segment}", refuse_name, methods=["PUT"], include_in_schema=False, route_class_override=OneMethodRoute
-)
 
 handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import httpx
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 
 import functions
 from local.gateway import Router, admit
 from local.payloads import Request, Response, response_to
 from local.template import DEFAULT_ROUTE, Route
 from local.worker import PAYLOAD_LIMIT
+from shared.http.endpoint import Endpoint
 from shared.telemetry import Handler
 
 DOMAIN = "files.example.com"
@@ -70,10 +70,10 @@ def routes() -> tuple[Route, ...]:
 def _keys(router: APIRouter) -> Iterator[tuple[str, str]]:
     """Methods and paths, without those that only `$default` can serve."""
     for route in router.routes:
-        assert isinstance(route, APIRoute)
+        assert isinstance(route, Endpoint)
         # What takes any number of segments takes none as well, and to the gateway that is another route.
         paths = {re.sub(r"\{(\w+):rest\}", r"{\1+}", route.path), re.sub(r"\{\w+:rest\}", "", route.path)}
-        for method, path in itertools.product(sorted(route.methods or ()), sorted(paths)):
+        for method, path in itertools.product(sorted(route.offers), sorted(paths)):
             # To the gateway a first segment that may be anything would also be the paths of other functions.
             if path == "/" or not (path.endswith("/") or path.startswith("/{")):
                 yield method, re.sub(r"\{(\w+):\w+\}", r"{\1}", path)

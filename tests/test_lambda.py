@@ -22,7 +22,6 @@ from urllib.parse import quote_plus
 
 import pytest
 from aws_lambda_powertools.utilities.parser.models import APIGatewayProxyEventV2Model, EventBridgeModel, S3Model
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 import functions
@@ -32,8 +31,8 @@ from local import artifact
 from local.emulate import running
 from shared.errors import Contended, StorageUnavailable
 from shared.http.app import build_app
+from shared.http.endpoint import Endpoint
 from shared.http.handler import UnexpectedEvent
-from shared.http.routing import OneMethodRoute
 from shared.storage.contract import ANYTHING, Changed, Condition
 from shared.storage.directory.store import DirectoryStore
 from shared.telemetry import NAME
@@ -124,8 +123,8 @@ def test_every_operation_has_a_sample_event() -> None:
         f"{method} {re.sub(r':[a-z_]+}', '}', route.path.rstrip('/') or '/').replace('{filename}', '{filename+}')}"
         for router in ROUTERS
         for route in router.routes
-        # The others are the same path with its slash, or left to `$default`.
-        if isinstance(route, APIRoute) and route.include_in_schema and not isinstance(route, OneMethodRoute)
+        # The others are left to `$default`.
+        if isinstance(route, Endpoint) and route.include_in_schema and not route.exclusive
         for method in route.methods or ()
     }
     assert operations <= {sample(name)["routeKey"] for name in HTTP_SAMPLES}

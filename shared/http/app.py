@@ -20,7 +20,6 @@ from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
 from shared.http.layers.guard import Guard
 from shared.http.layers.start import Start
-from shared.http.routing import without_injection
 from shared.http.streams import keep_memory
 from shared.sealing import Sealing
 from shared.settings import Settings
@@ -62,8 +61,8 @@ def build_app(
     app.state.tokens = tokens
     app.state.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
     app.state.seal = lambda _file_id: None
-    # Not included as routers, since that would match each request against every route of each in two steps.
-    app.state.routes = [without_injection(route) for router in routers for route in router.routes]
+    # Not included as routers, which would match each request in two steps.
+    app.state.routes = [route for router in routers for route in router.routes]
     app.router.routes.extend(app.state.routes)
     app.openapi = functools.cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     problems.install(app)

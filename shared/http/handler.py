@@ -13,10 +13,10 @@ from starlette.middleware import Middleware
 from starlette.types import Scope
 
 from shared import bootstrap
-from shared.http import problems
 from shared.http.app import build_app
 from shared.http.deadline import Deadline
 from shared.http.layers.exact_text import ExactText
+from shared.http.models import PROBLEM_TYPE
 from shared.sharing import FILE_ID, Shares
 from shared.telemetry import Handler, LambdaHandler
 
@@ -57,7 +57,7 @@ class HttpHandler(LambdaHandler):
         # Innermost, so that the guard comes first and every answer has its headers.
         app.user_middleware.append(Middleware(ExactText))
         # Text as text: else a problem document would travel in base64.
-        text_types = [*DEFAULT_TEXT_MIME_TYPES, problems.MEDIA_TYPE]
+        text_types = [*DEFAULT_TEXT_MIME_TYPES, PROBLEM_TYPE]
         self._adapter = Mangum(Deadline(app, _time_left), lifespan="off", text_mime_types=text_types)
 
     def connect(self) -> None:

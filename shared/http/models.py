@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from starlette.requests import Request
 
-from shared.http.problems import MEDIA_TYPE
 from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
 from shared.sharing import Record, Shares, rfc3339
 
+PROBLEM_TYPE = "application/problem+json"
 EXAMPLE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
+
+
+def schema_of(kind: Any) -> dict[str, Any]:
+    """The JSON schema of a type."""
+    return TypeAdapter(kind).json_schema()
 
 
 class FileMetadata(BaseModel):
@@ -42,14 +46,31 @@ class UploadedFile(FileMetadata):
     delete_token: str = Field(description="Allows its holder to change and delete the file. Shown only here.")
 
 
+Lifetime = Annotated[int, Field(ge=1, le=MAX_EXPIRES_IN)]
+Cap = Annotated[int, Field(ge=1, le=MAX_DOWNLOADS_LIMIT)]
+# Bounded, since pydantic looks for half a character only in what it measures.
+Text = Annotated[str, Field(max_length=1024)]
+Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+
+
 class OptionChanges(BaseModel):
     """What to set; null removes, and what is not named stays."""
 
     model_config = ConfigDict(extra="forbid")
 
-    expires_in: int | None = Field(default=None, ge=1, le=MAX_EXPIRES_IN, description="Seconds from now.")
-    max_downloads: int | None = Field(default=None, ge=1, le=MAX_DOWNLOADS_LIMIT)
-    password: str | None = Field(default=None, min_length=1, max_length=MAX_PASSWORD_LENGTH)
+    expires_in: Lifetime | None = Field(default=None, description="Seconds from now.")
+    max_downloads: Cap | None = None
+    password: Password | None = None
+
+
+class SentOptions(BaseModel):
+    """The options of an upload in JSON, where numbers can be text. `options.from_metadata` checks their values."""
+
+    expires_in: Annotated[int | Text, WithJsonSchema(schema_of(Lifetime))] | None = Field(
+        default=None, description="Seconds, from completion on."
+    )
+    max_downloads: Annotated[int | Text, WithJsonSchema(schema_of(Cap))] | None = None
+    password: Annotated[int | Text, WithJsonSchema(schema_of(Password))] | None = None
 
 
 class ProblemDocument(BaseModel):
@@ -61,13 +82,6 @@ class ProblemDocument(BaseModel):
     title: str
     status: int
     detail: str
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI descriptions of error answers."""
-    schema = {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}
-    # Without a model, which FastAPI would say to be plain JSON as well.
-    return {status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}} for status in statuses}
 
 
 def metadata(request: Request, record: Record) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""Reading what a sender chooses for a file from forms, queries, headers and JSON."""
+"""Reading the options of an upload from forms, queries, headers and JSON."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,21 +10,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
-from shared.http.streams import in_thread
-from shared.options import Options, checked, parse_options, whole_number
+from shared.http.models import SentOptions
+from shared.options import Options, parse_options, whole_number
 
 FORM_FIELDS = frozenset({"expires_in", "max_downloads", "password", "sha256"})
-CHANGEABLE = frozenset({"expires_in", "max_downloads", "password"})
-MAX_JSON_BYTES = 16 * 1024
-# Three times as many as 10,000 parts have, each with its number and its ETag.
-MAX_JSON_VALUES = 100_000
 
 _NO_FIELDS: Mapping[str, str] = {}
 _DAY = 24 * 3600
 MAX_DAYS = 36_600
 # Room for every algorithm that there is (RFC 9530 §7.2); the parser is slow.
 MAX_DIGEST_LENGTH = 1024
-_MAX_DIGITS = 20
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -34,7 +28,7 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
 
     `longest` bounds the lifetime. Raises `InvalidValue`.
     """
-    _require_no_password(request)
+    require_no_password(request)
     days = _header(request, "Max-Days")
     by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
     max_downloads = _header(request, "Max-Downloads")
@@ -46,18 +40,9 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
     )
 
 
-def from_metadata(request: Request, longest: int, metadata: Mapping[str, Any]) -> Options:
-    """As `from_request`, with options as JSON has them, texts or numbers; other members are not ours."""
-    fields = {}
-    for name in CHANGEABLE:
-        value = metadata.get(name)
-        if value is None:
-            continue
-        # `type`, since to isinstance True is a number.
-        if type(value) not in (int, str):
-            raise InvalidValue(name, "must be text or a whole number")
-        _require_encodable(name, str(value))
-        fields[name] = str(value)
+def from_metadata(request: Request, longest: int, metadata: SentOptions) -> Options:
+    """As `from_request`, with options as JSON has them. Raises `InvalidValue`."""
+    fields = {name: str(value) for name, value in metadata if value is not None}
     return from_request(request, longest, fields)
 
 
@@ -69,74 +54,10 @@ def form_sha256(fields: Mapping[str, str]) -> str | None:
     return sha256
 
 
-async def from_json(request: Request, longest: int) -> tuple[Options, frozenset[str]]:
-    """Options from a JSON object, and which of them it names; null stands for removing one.
-
-    Raises `InvalidValue`, and `HTTPException` 400, 413 and 415.
-    """
-    _require_no_password(request)
-    values = await read_json(request, MAX_JSON_BYTES)
-    for name, value in values.items():
-        _require_type(name, value)
-    return checked(Options(**values), longest), frozenset(values)
-
-
-async def read_json(request: Request, most: int) -> dict[str, Any]:
-    """The JSON object that is the body, of at most so many bytes. Raises `HTTPException` 400, 413 and 415.
-
-    It is parsed in a thread, since what fits in megabytes takes long.
-    """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in ("application/json", "application/merge-patch+json"):
-        raise HTTPException(415, "The body must be application/json.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise HTTPException(413, f"The body is larger than {most} bytes.")
-    return await in_thread(request.app.state.threads, lambda: _json_object(body))
-
-
-def _json_object(body: bytearray) -> dict[str, Any]:
-    # Between them there are at most as many values and one more. The parser lets no other thread run while it makes
-    # them, so that millions of tiny ones would stop the whole process.
-    if sum(map(body.count, b",[{")) > MAX_JSON_VALUES:
-        raise HTTPException(413, f"The body holds more than {MAX_JSON_VALUES} values.")
-    try:
-        values = json.loads(body, object_pairs_hook=_no_duplicates, parse_int=_number)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "The body is not JSON.") from error
-    if not isinstance(values, dict):
-        raise HTTPException(400, "The body must be a JSON object.")
-    return values
-
-
-def _require_no_password(request: Request) -> None:
+def require_no_password(request: Request) -> None:
+    """Refuse a password in the query. Raises `InvalidValue`."""
     if "password" in request.query_params:
         raise InvalidValue("password", "must not be sent in a URL, which ends up in logs: use the header X-Password")
-
-
-def _require_type(name: str, value: Any) -> None:
-    if name not in CHANGEABLE:
-        raise InvalidValue("body", f"may name only {', '.join(sorted(CHANGEABLE))}")
-    # `type`, since to isinstance True is a number.
-    kind, wanted = (str, "text") if name == "password" else (int, "a whole number")
-    if value is not None and type(value) is not kind:
-        raise InvalidValue(name, f"must be {wanted} or null")
-    if isinstance(value, str):
-        _require_encodable(name, value)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a name appears twice")
-    return values
-
-
-def _number(digits: str) -> int:
-    # More digits than this are beyond every bound, and Python itself refuses thousands of them.
-    return int(digits[:_MAX_DIGITS])
 
 
 def _queried(request: Request, name: str) -> list[str]:
@@ -163,13 +84,6 @@ def _utf8(value: str | None) -> str | None:
         return value.encode("latin-1").decode()
     except UnicodeDecodeError as error:
         raise InvalidValue("X-Password", "must be UTF-8") from error
-
-
-def _require_encodable(name: str, value: str) -> None:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidValue(name, "must be Unicode text") from error
 
 
 def announced_sha256(request: Request) -> str | None:

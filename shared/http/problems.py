@@ -19,11 +19,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from shared import errors
-from shared.http.routing import allowed_methods
+from shared.http.endpoint import allowed_methods
+from shared.http.models import PROBLEM_TYPE
 
 log = logging.getLogger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "tag:simple-file-sharing-api,2026:"
 NOT_FOUND = "There is no file or page at this address."
 
@@ -41,7 +41,7 @@ class Problem(JSONResponse):
     `kind` names the problem where the status alone does not; `members` are extension members such as `limit`.
     """
 
-    media_type = MEDIA_TYPE
+    media_type = PROBLEM_TYPE
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import pytest
 from starlette.routing import Route
 
 from functions.app import app
-from shared.http.routing import OWN_SEGMENTS
+from shared.http.endpoint import OWN_SEGMENTS
 from tests.api.client import BEHIND_GATEWAY, DIGITS, SERVERS, Api, problem, saved_as
 
 

@@ -17,7 +17,7 @@ from functions import upload
 from shared.http.app import build_app
 from shared.http.layers import edge
 from shared.http.layers.edge import Edge
-from shared.http.problems import MEDIA_TYPE
+from shared.http.models import PROBLEM_TYPE
 from shared.http.streams import BATCH_SIZE
 from shared.settings import Settings
 from shared.sharing import Shares
@@ -143,7 +143,7 @@ def test_an_invalid_host_is_refused(host: str) -> None:
     exchange = Exchange((b"host", host.encode()))
     exchange.run(Edge(hello))
     assert exchange.status == 400
-    assert exchange.headers[b"content-type"] == MEDIA_TYPE.encode()
+    assert exchange.headers[b"content-type"] == PROBLEM_TYPE.encode()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_an_upload_that_falls_silent_is_answered_and_leaves_nothing(
     exchange = Exchange(*headers, chunks=[form, bytes(BATCH_SIZE), bytes(BATCH_SIZE)], ends=False, path="/file/upload/")
     exchange.run(app)
     assert exchange.status == 408
-    assert exchange.headers[b"content-type"] == MEDIA_TYPE.encode()
+    assert exchange.headers[b"content-type"] == PROBLEM_TYPE.encode()
     assert exchange.headers[b"connection"] == b"close"
     assert [
         path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name not in (".locks", ".spares")

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from shared.errors import InvalidValue
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
-from shared.http.problems import MEDIA_TYPE
+from shared.http.models import PROBLEM_TYPE
 from tests.properties.asgi import Answer, Client
 from tests.properties.conftest import MAX_FILE_SIZE
 from tests.properties.effort import examples
@@ -56,7 +56,7 @@ def contents(root: Path) -> set[str]:
 
 
 def is_problem(answer: Answer) -> bool:
-    return answer.header("content-type") == MEDIA_TYPE and json.loads(answer.body)["status"] == answer.status
+    return answer.header("content-type") == PROBLEM_TYPE and json.loads(answer.body)["status"] == answer.status
 
 
 @examples(250)

@@ -19,7 +19,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from functions.app import app
-from shared.http.openapi import EVERYWHERE, WITH_BODY
+from shared.http.endpoint import EVERYWHERE, WITH_BODY
 from tests import archives
 from tests.api.client import Api
 from tests.properties.effort import examples

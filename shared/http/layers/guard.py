@@ -5,44 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
-from fastapi import Security
-from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import CrossSite, NotAuthorised, ShareError, StorageUnavailable, WrongDeleteToken
+from shared.http.endpoint import SAFE_METHODS, Endpoint
 from shared.http.problems import from_error
 from shared.tokens import Tokens
-
-# These only declare in the OpenAPI document what is checked here.
-TOKEN = [
-    Security(HTTPBearer(auto_error=False, scheme_name="ApiToken", description="Needed if the server has one set."))
-]
-_OF_UPLOAD = "The `delete_token` that the upload was answered with."
-OWNER = [
-    *TOKEN,
-    Security(APIKeyHeader(name="X-Delete-Token", auto_error=False, scheme_name="DeleteToken", description=_OF_UPLOAD)),
-    Security(APIKeyQuery(name="token", auto_error=False, scheme_name="DeleteTokenInLink", description=_OF_UPLOAD)),
-]
-
-PASSWORD = [
-    Security(HTTPBasic(auto_error=False, scheme_name="FilePassword", description="Needed for a file with a password."))
-]
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-class GuardedRoute(APIRoute):
-    """A route that needs an API token where any is configured."""
-
-
 class Guard:
-    """Asks for a token on every `GuardedRoute`; without tokens, refuses what another site makes a browser change.
+    """Asks for a token on guarded endpoints; without tokens, refuses what another site makes a browser change.
 
     A layer around the application and not a dependency of its endpoints: those run once a body was read. `origins` are
     other sites that may make changes.
@@ -57,7 +34,7 @@ class Guard:
         origins: Callable[[], Collection[str]],
     ) -> None:
         self._app = app
-        self._guarded = [route for route in routes if isinstance(route, GuardedRoute)]
+        self._guarded = [route for route in routes if isinstance(route, Endpoint) and route.guarded]
         self._tokens = tokens
         self._origins = origins
 

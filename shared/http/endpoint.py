@@ -1,0 +1,262 @@
+"""Endpoints: each is declared once, by a decorator that says what it takes, what it answers, and who may call it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Literal, TypeVar
+
+from fastapi import APIRouter, Security
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route, request_response
+from starlette.types import Receive, Scope, Send
+
+from shared.http.models import PROBLEM_TYPE, ProblemDocument
+from shared.sharing import FILE_ID
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# What any request can be answered with, whatever it is for: see `layers.edge`, and storage may fail.
+EVERYWHERE = (400, 414, 431, 500, 503)
+# And any request with a body.
+WITH_BODY = (408, 413)
+
+_REFERENCE = "#/components/schemas/{model}"
+# First segments of our own paths; `inbox` is reserved.
+OWN_SEGMENTS = ("docs", "download", "file", "health", "inbox", "openapi.json", "static")
+_OWN = "|".join(map(re.escape, OWN_SEGMENTS))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call an endpoint, and what anybody else is answered.
+
+    `schemes` only declare in the OpenAPI document what is checked elsewhere: `guarded` endpoints by `layers.guard`, the
+    others by themselves. Credentials are `optional` where they are required only of some servers or files.
+    """
+
+    schemes: tuple[Any, ...] = ()
+    errors: tuple[int, ...] = ()
+    guarded: bool = False
+    optional: bool = True
+
+
+_API_TOKEN = HTTPBearer(auto_error=False, scheme_name="ApiToken", description="Required if the server has one set.")
+_OF_UPLOAD = "The `delete_token` that the upload was answered with."
+_DELETE_TOKEN = APIKeyHeader(name="X-Delete-Token", auto_error=False, scheme_name="DeleteToken", description=_OF_UPLOAD)
+_DELETE_LINK = APIKeyQuery(name="token", auto_error=False, scheme_name="DeleteTokenInLink", description=_OF_UPLOAD)
+_PASSWORD = HTTPBasic(auto_error=False, scheme_name="FilePassword", description="Required for a file with a password.")
+
+ANYONE = Access()
+TOKEN = Access((_API_TOKEN,), (401,), guarded=True)
+OWNER = Access((_API_TOKEN, _DELETE_TOKEN, _DELETE_LINK), (401, 403), optional=False)
+PASSWORD = Access((_PASSWORD,), (401, 429))
+
+
+class _Text(Convertor[str]):
+    """A path parameter that its endpoint gets as it is."""
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _FileId(_Text):
+    """`{file_id:file_id}`: a random UUID in lower case. Anything else is no route, hence a 404."""
+
+    regex = FILE_ID.pattern
+
+
+class _Rest(_Text):
+    """`{name:rest}`: whatever is left of the path, also where that has line breaks in it."""
+
+    regex = "(?s:.*)"
+
+
+class _OwnSegment(_Text):
+    """`{name:own_segment}`: the first segment of other routes."""
+
+    regex = f"(?:{_OWN})"
+
+
+class _RootName(_Text):
+    """`{name:root_name}`: one segment that is the first of no other route."""
+
+    regex = rf"(?!(?:{_OWN})/?\Z)[^/]+"
+
+
+for name, convertor in (("file_id", _FileId), ("rest", _Rest), ("own_segment", _OwnSegment), ("root_name", _RootName)):
+    register_url_convertor(name, convertor())
+
+
+class Endpoint(APIRoute):
+    """One endpoint, under its path with and without a trailing slash; HEAD along with GET (RFC 9110 §9.3.2).
+
+    No redirect leads from one to the other: a redirected POST loses or repeats its body. `guarded` says that
+    `layers.guard` asks for a token; a path that is `exclusive` to its method does not exist for others, which get a 404
+    and not a 405; its body is JSON of this `model`, if any.
+    """
+
+    guarded = False
+    exclusive = False
+    model: type[BaseModel] | None = None
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        # Starlette ends its patterns with "$", which matches before a last line break, too.
+        slash = "" if path.endswith("/") else "/?"
+        self.path_regex = re.compile(rf"{self.path_regex.pattern.removesuffix('$')}{slash}\Z")
+        self._call_directly()
+
+    @property
+    def offers(self) -> set[str]:
+        """The methods that it answers."""
+        methods = set(self.methods or ())
+        return methods | {"HEAD"} if "GET" in methods else methods
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        if match is Match.PARTIAL and scope["method"] in self.offers:
+            return Match.FULL, child
+        if match is Match.PARTIAL and self.exclusive:
+            return Match.NONE, {}
+        return match, child
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in self.offers:
+            await self.app(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
+    def _call_directly(self) -> None:
+        """Call the function without FastAPI's injection, where it takes nothing but the request and parts of the path.
+
+        Injection takes 20 of the 66 µs that all layers together need for GET /health (Python 3.11, storage aside).
+        """
+        dependant, endpoint = self.dependant, self.endpoint
+        if dependant.query_params or dependant.header_params or dependant.cookie_params or dependant.body_params:
+            return
+        names = [parameter.name for parameter in dependant.path_params]
+
+        async def call(request: Request) -> Response:
+            response: Response = await endpoint(request, **{name: request.path_params[name] for name in names})
+            return response
+
+        self.app = request_response(call)
+
+
+class Endpoints(APIRouter):
+    """Endpoints with one tag in the OpenAPI document, where each has the name of its route as its ID."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(tags=[tag], generate_unique_id_function=lambda route: route.name)
+
+    def endpoint(
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str | None = None,
+        access: Access = ANYONE,
+        status: int = HTTPStatus.OK,
+        answer: Any = None,
+        answers: Mapping[int, dict[str, Any]] | None = None,
+        errors: Iterable[int] = (),
+        parameters: Sequence[dict[str, Any]] = (),
+        body: dict[str, Any] | type[BaseModel] | None = None,
+        exclusive: bool = False,
+        documented: bool = True,
+    ) -> Callable[[F], F]:
+        """Declare the function below as what answers `method` at `path`.
+
+        `answer` is the model of the JSON that it answers with `status`, if it is JSON; `answers` describe others.
+        `body` is the model that `json_body` reads, or the description of another body. `errors` are the problems beside
+        those that follow from the rest: what any request can be answered with, what `access` refuses, and that a change
+        from another site is refused.
+        """
+        refusals = {*EVERYWHERE, *access.errors, *errors}
+        if body is not None:
+            refusals |= {*WITH_BODY}
+        if method not in SAFE_METHODS:
+            refusals |= {403}
+        extra: dict[str, Any] = {"parameters": list(parameters)} if parameters else {}
+        if body is not None:
+            extra["requestBody"] = content("application/json", _ref(body)) if isinstance(body, type) else body
+        if access.schemes and access.optional:
+            # An alternative without credentials.
+            extra["security"] = [{}]
+
+        def register(function: F) -> F:
+            options: dict[str, Any] = {"response_model": answer} if answer is not None else {"response_class": Response}
+            self.add_api_route(
+                path,
+                function,
+                methods=[method],
+                name=name or function.__name__,
+                status_code=status,
+                responses=_merged(problems(*refusals), answers or {}),
+                dependencies=[Security(scheme) for scheme in access.schemes],
+                openapi_extra=extra,
+                include_in_schema=documented,
+                route_class_override=Endpoint,
+                **options,
+            )
+            route = self.routes[-1]
+            assert isinstance(route, Endpoint)
+            route.guarded, route.exclusive = access.guarded, exclusive
+            route.model = body if isinstance(body, type) else None
+            return function
+
+        return register
+
+
+def problems(*statuses: int) -> dict[int, dict[str, Any]]:
+    """OpenAPI descriptions of error answers."""
+    # Without a model, which FastAPI would say to be plain JSON as well.
+    document = {PROBLEM_TYPE: {"schema": _ref(ProblemDocument)}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": document} for status in statuses}
+
+
+def schemas(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """The JSON schemas that these declarations refer to, by name."""
+    models: list[tuple[type[BaseModel], Literal["validation"]]] = [(ProblemDocument, "validation")]
+    models += [(route.model, "validation") for route in routes if isinstance(route, Endpoint) and route.model]
+    schemas: dict[str, Any] = models_json_schema(models, ref_template=_REFERENCE)[1]["$defs"]
+    return schemas
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def _merged(refusals: dict[int, dict[str, Any]], answers: Mapping[int, dict[str, Any]]) -> dict[int | str, Any]:
+    """Both, by status; what has one status can be of either type."""
+    for status, answer in answers.items():
+        types = {**refusals.get(status, {}).get("content", {}), **answer.get("content", {})}
+        refusals[status] = {**answer, "content": types} if types else answer
+    return dict(sorted(refusals.items()))
+
+
+def content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI description of a required body."""
+    return {"required": True, "content": {media_type: {"schema": schema}}}
+
+
+def allowed_methods(routes: Iterable[BaseRoute], scope: Scope, headers: Mapping[str, str]) -> list[str]:
+    """The methods that any of the routes, or an `Allow` already in the headers, offers at a refused request's path."""
+    methods = {method.strip() for method in headers.get("Allow", "").split(",") if method.strip()}
+    for route in routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            methods |= route.offers if isinstance(route, Endpoint) else route.methods or set()
+    return sorted(methods - {scope["method"]})

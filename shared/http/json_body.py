@@ -1,0 +1,97 @@
+"""JSON bodies: read within bounds, and checked by the model that documents them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from shared.errors import InvalidValue
+from shared.http.streams import in_thread
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_BYTES = 16 * 1024
+# Three times as many as 10,000 parts have, each with its number and its ETag.
+MAX_VALUES = 100_000
+_MAX_DIGITS = 20
+
+# What is said of a wrong value, by pydantic's type of error; the names in braces are those of its context.
+_REASONS = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "string_unicode": "must be Unicode text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "int_type": "must be a whole number",
+    "int_parsing_size": "is too large a number",
+    "greater_than_equal": "must be a whole number of at least {ge}",
+    "less_than_equal": "must be a whole number of at most {le}",
+    "list_type": "must be a list",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+    "model_type": "must be an object",
+}
+
+
+async def read_json(request: Request, model: type[M], most: int = MAX_BYTES) -> M:
+    """The JSON object that is the body, of at most `most` bytes. Raises `InvalidValue`, `HTTPException` 400, 413, 415.
+
+    It is parsed in a thread, since what fits in megabytes takes long.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in ("application/json", "application/merge-patch+json"):
+        raise HTTPException(415, "The body must be application/json.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise HTTPException(413, f"The body is larger than {most} bytes.")
+    return await in_thread(request.app.state.threads, lambda: _parse(model, body))
+
+
+def _parse(model: type[M], body: bytearray) -> M:
+    # Between them there are at most as many values and one more. The parser lets no other thread run while it makes
+    # them, so that millions of tiny ones would stop the whole process.
+    if sum(map(body.count, b",[{")) > MAX_VALUES:
+        raise HTTPException(413, f"The body holds more than {MAX_VALUES} values.")
+    try:
+        values = json.loads(body, object_pairs_hook=_no_duplicates, parse_int=_number)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "The body is not JSON.") from error
+    if not isinstance(values, dict):
+        raise HTTPException(400, "The body must be a JSON object.")
+    try:
+        return model.model_validate(values, strict=True)
+    except ValidationError as error:
+        raise _invalid(model, error.errors(include_url=False, include_input=False)[0]) from error
+
+
+def _invalid(model: type[BaseModel], error: ErrorDetails) -> InvalidValue:
+    """What the problem document says, which repeats nothing that the client sent."""
+    if error["type"] == "extra_forbidden":
+        return InvalidValue("body", f"can name only {', '.join(sorted(model.model_fields))}")
+    place = error["loc"]
+    # The options of an upload are one level down; a wrong part is named by the list that it is in.
+    field = str(place[1] if place[0] == "metadata" and len(place) > 1 else place[0])
+    item = (
+        "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in place[1:]) if field == place[0] else ""
+    )
+    reason = _REASONS.get(error["type"], "cannot be used").format_map(error.get("ctx", {}))
+    return InvalidValue(field, f"is wrong: {item.lstrip('.')} {reason}" if item else reason)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name appears twice")
+    return values
+
+
+def _number(digits: str) -> int:
+    # More digits than this are beyond every bound, and Python itself refuses thousands of them.
+    return int(digits[:_MAX_DIGITS])
