@@ -63,8 +63,7 @@ def remove_raw(shares: Shares, file_id: str) -> bool:
     From when the record says so, no download counts on the copy for ten minutes, or until the record says that it is
     gone.
     """
-    # Records keep no microseconds.
-    began, mine, others = shares.now().replace(microsecond=0), False, False
+    began, mine, others = shares.now(), False, False
 
     def claim(record: Record) -> Record:
         nonlocal mine, others

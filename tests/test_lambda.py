@@ -334,7 +334,7 @@ def test_conflicts_and_retries_are_measured(
         return put(store, key, data, when)
 
     monkeypatch.setattr(DirectoryStore, "put", meet_others)
-    monkeypatch.setattr("shared.storage.records.BACKOFF_BASE", 0.0)
+    monkeypatch.setattr("shared.storage.documents.BACKOFF_BASE", 0.0)
     assert invoke("download", sample("download"))["statusCode"] == 200
     measured = {name: sum(values) for name, values in metrics(printed()).items()}
     assert measured == {"Downloads": 1, "DownloadedBytes": len(FILE), "CounterConflicts": 1, "Retries": 2}

@@ -24,8 +24,7 @@ from collections.abc import Sequence
 
 from shared.errors import DamagedFile
 from shared.storage.contract import ObjectStore, RangeNotSatisfiable, Reader, Slice
-from shared.storage.keys import blob_key as blob_key
-from shared.storage.keys import raw_key as raw_key
+from shared.storage.keys import blob_key, raw_key
 
 PROLOGUE = b"\x80\x04\x8e"
 STOP = b"."

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.storage.contract import ObjectStore
-from shared.storage.keys import EXPIRIES, entries_prefix, file_id_of
-from shared.storage.keys import entry_key as entry_key
+from shared.storage.keys import EXPIRIES, entries_prefix, entry_key, file_id_of
 
 # Longer than the write that an entry is filed for can take, so that the sweep does not look before it.
 HEADSTART = timedelta(minutes=10)

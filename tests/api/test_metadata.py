@@ -137,7 +137,7 @@ def test_a_damaged_record_hides_one_file_and_no_other(api: Api, data: bytes) -> 
 def test_a_record_says_only_what_it_is_meant_to_say(api: Api) -> None:  # C205
     file_id = api.upload()["file_id"]
     record = api.objects.read(record_key(file_id))
-    api.objects.write(record_key(file_id), record.replace(b'"file_size": 10', b'"file_size": NaN'))
+    api.objects.write(record_key(file_id), record.replace(b'"file_size":10', b'"file_size":NaN'))
     problem(api.request("GET", f"/file/metadata/{file_id}"), 500)
     assert api.listing() == {}
 

@@ -20,7 +20,6 @@ from shared.errors import StorageUnavailable
 from shared.http.app import build_app
 from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryReader, DirectoryStore
-from shared.storage.records import Kind, decode
 from tests.api.client import (
     DIGITS,
     Api,
@@ -116,7 +115,7 @@ def test_what_could_not_be_counted_is_not_handed_out(
     options = [] if cap is None else [text_part("max_downloads", cap)]
     file_id = api.post(form(*options, file_part(DIGITS))).json()["file_id"]
     with monkeypatch.context() as failing:
-        failing.setattr("shared.storage.records._RECORD", Kind(_disk_is_gone, decode))
+        failing.setattr("shared.storage.records.CODEC.encode", _disk_is_gone)
         assert DIGITS not in api.download(file_id).content
         response = api.download(file_id)
         assert problem(response, 503)["title"] == "Storage unavailable"

@@ -171,7 +171,7 @@ def test_a_file_with_a_damaged_cell_is_reported_and_left_out(
         shares.describe(damaged)
     with caplog.at_level(logging.ERROR):
         assert [record.file_id for record in shares.page("", 10).files] == [sound]
-    assert "a counter cell cannot be read" in caplog.text
+    assert "the cell cannot be read" in caplog.text
 
 
 def test_a_file_that_is_no_longer_hot_is_cheap_to_read(shares: Shares, store: WatchedStore, clock: Clock) -> None:

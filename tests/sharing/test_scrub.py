@@ -48,7 +48,7 @@ DAMAGES: dict[str, Damage] = {
     "missing": lambda blob, _: blob.unlink(),
     "with a record that is none": lambda _, record: record.write_bytes(b"{"),
     "with an empty record": lambda _, record: record.write_bytes(b""),
-    "with another file's record": lambda _, record: rewrite(record, lambda data: data.replace(b'id": "', b'id": "0')),
+    "with another file's record": lambda _, record: rewrite(record, lambda data: data.replace(b'id":"', b'id":"0')),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from shared.errors import DamagedFile, UnknownFile
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import record_key
-from shared.storage.records import DELETED, UPLOADING, Record, Records, decode, encode, rfc3339
+from shared.storage.records import CODEC, DELETED, UPLOADING, Record, Records, rfc3339
 from tests.storage.samples import FILE_ID, LAST_ID, NOW, OTHER_ID, downloaded, record
 
 
@@ -51,7 +51,7 @@ UNFINISHED = dataclasses.replace(record(), state=UPLOADING, sha256=None)
 
 @pytest.mark.parametrize("one", [record(), EVERY_FIELD, UNFINISHED], ids=lambda one: one.state)
 def test_a_record_is_read_back_as_it_was_written(one: Record) -> None:
-    assert decode(FILE_ID, encode(one)) == one
+    assert CODEC.decode(FILE_ID, CODEC.encode(one)) == one
 
 
 def test_no_field_is_left_out_above() -> None:
@@ -75,29 +75,54 @@ def test_a_file_without_a_record_is_unknown(records: Records) -> None:
     assert unknown.value.file_id == FILE_ID
 
 
-def test_times_are_stored_in_utc_to_the_millisecond() -> None:
-    east = timezone(timedelta(hours=5, minutes=30))
-    stored = json.loads(encode(dataclasses.replace(record(), created_at=NOW.astimezone(east))))
-    assert (stored["created_at"], stored["expires_at"]) == ("2026-11-25T08:30:00.123Z", None)
-    assert rfc3339(datetime(2026, 1, 2, tzinfo=east)) == "2026-01-01T18:30:00.000Z"
+EAST = timezone(timedelta(hours=5, minutes=30))
+
+
+def test_times_are_in_utc_and_kept_exactly() -> None:
+    exact = dataclasses.replace(record(), created_at=NOW.replace(microsecond=123_456))
+    assert json.loads(CODEC.encode(exact))["created_at"] == "2026-11-25T08:30:00.123456Z"
+    assert CODEC.decode(FILE_ID, CODEC.encode(exact)) == exact
+    with pytest.raises(ValueError, match="UTC"):
+        dataclasses.replace(record(), created_at=NOW.astimezone(EAST))
+
+
+def test_times_are_shown_in_utc_to_the_millisecond() -> None:
+    assert rfc3339(datetime(2026, 1, 2, tzinfo=EAST)) == "2026-01-01T18:30:00.000Z"
 
 
 def test_what_a_newer_version_has_stored_survives_a_rewrite(directory: DirectoryStore, records: Records) -> None:
-    newer = json.loads(encode(record())) | {"later": {"nested": [1, None, "é"]}, "also": True}
+    newer = json.loads(CODEC.encode(record())) | {"later": {"nested": [1, None, "é"]}, "also": True}
     directory.put(record_key(FILE_ID), json.dumps(newer).encode())
     records.update(FILE_ID, downloaded)
     rewritten = json.loads(directory.read(record_key(FILE_ID))[0])
     assert (rewritten["later"], rewritten["also"], rewritten["download_count"]) == (newer["later"], True, 1)
 
 
-def test_a_record_of_before_direct_uploads_is_that_of_a_sealed_file(
-    directory: DirectoryStore, records: Records
-) -> None:
-    stored = json.loads(encode(record()))
-    for name in ("upload_id", "announced_size", "sealed", "raw_until", "raw_removed_since", "deleted_at"):
-        del stored[name]
-    directory.put(record_key(FILE_ID), json.dumps(stored).encode())
-    assert records.get(FILE_ID).record == record()
+# As releases before this one stored them.
+STORED_WITH_SPACES = (
+    '{"later": {"nested": [1, null, "é"]}, "file_id": "0d5a9c7e-3b0f-4c2a-9f55-6a1f0c8e7b21", "state": "deleted", '
+    '"original_name": "é😀.txt", "content_type": "text/plain", "file_size": 10, '
+    '"sha256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882", '
+    '"created_at": "2026-11-25T08:30:00.123Z", "expires_at": "2026-11-26T08:30:00.123Z", "max_downloads": 3, '
+    '"download_count": 2, "used_up_at": "2026-11-25T09:30:00.123Z", "password_hash": "scrypt$…", "cells": 16, '
+    '"first_cell": 16, "upload_id": "2~an-upload", "announced_size": 5, "sealed": false, '
+    '"raw_until": "2026-11-25T10:30:00.123Z", "raw_removed_since": "2026-11-25T11:30:00.123Z", '
+    '"deleted_at": "2026-11-25T12:30:00.123Z", "revision": 7, "writes": [["a", 1.5], ["b", 2]]}'
+)
+STORED_BEFORE_DIRECT_UPLOADS_AND_CELLS = (
+    '{"file_id": "0d5a9c7e-3b0f-4c2a-9f55-6a1f0c8e7b21", "state": "ready", "original_name": "é😀.txt", '
+    '"content_type": "text/plain", "file_size": 10, '
+    '"sha256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882", '
+    '"created_at": "2026-11-25T08:30:00.123Z", "expires_at": null, "max_downloads": null, "download_count": 0, '
+    '"used_up_at": null, "password_hash": null, "revision": 0, "writes": []}'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"), [(STORED_WITH_SPACES, EVERY_FIELD), (STORED_BEFORE_DIRECT_UPLOADS_AND_CELLS, record())]
+)
+def test_records_of_older_releases_are_read(text: str, meaning: Record) -> None:
+    assert CODEC.decode(FILE_ID, text.encode()) == meaning
 
 
 def test_ids_are_sorted_and_go_on_behind_any_id(records: Records) -> None:
@@ -117,12 +142,12 @@ def test_many_records_come_in_the_order_asked_for_without_those_that_are_gone(re
 
 # What storage may hold instead of a record (C165, C166)
 
-GOOD = encode(record())
+GOOD = CODEC.encode(record())
 
 
 def changed(**values: object) -> bytes:
-    """A good record but for these values; without escapes, which would have it looked at twice."""
-    return json.dumps(json.loads(GOOD) | values, ensure_ascii=False).encode()
+    """A good record but for these values."""
+    return json.dumps(json.loads(GOOD) | values, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def without(name: str) -> bytes:
@@ -146,7 +171,7 @@ HOSTILE = {
     "no fields": b"{}",
     "a field missing": without("file_size"),
     "no writes": without("writes"),
-    "another file's": encode(record(OTHER_ID)),
+    "another file's": CODEC.encode(record(OTHER_ID)),
     "ID not text": changed(file_id=7),
     "state not ours": changed(state="visible"),
     "name not text": changed(original_name=None),
@@ -154,6 +179,10 @@ HOSTILE = {
     "size as a fraction": changed(file_size=10.5),
     "size as a truth": changed(file_size=True),
     "size below zero": changed(file_size=-1),
+    "too many cells": changed(cells=65),
+    "content type of two lines": changed(content_type="text/plain\nSet-Cookie: a=b"),
+    "content type ending in a line break": changed(content_type="text/plain\n"),
+    "SHA-256 cut short": changed(sha256="84d8"),
     "cap of zero": changed(max_downloads=0),
     "count below zero": changed(download_count=-1),
     "writes not a list": changed(writes={}),
@@ -177,6 +206,7 @@ HOSTILE = {
     "lone surrogate where it is unknown": with_text("later", b'["\\udfff"]'),
     "time without a zone": changed(created_at="2026-11-25T08:30:00"),
     "no time": changed(created_at="soon"),
+    "time of another zone": changed(created_at="2026-11-25T08:30:00+05:30"),
     "time as a number": changed(created_at=1795595400),
     "time before all time": changed(created_at="0001-01-01T00:00:00+12:00"),
     "time after all time": changed(expires_at="9999-12-31T23:59:59-12:00"),

@@ -10,11 +10,12 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import Contended, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
-from shared.storage import records as module
+from shared.storage import documents as module
 from shared.storage.contract import AlreadyExists, Ambiguous, Changed, NotFound, NotSent
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.documents import BACKOFF_BASE, BACKOFF_CAP, REMEMBER_WRITES_FOR, RETRY_FOR
 from shared.storage.keys import record_key
-from shared.storage.records import BACKOFF_BASE, BACKOFF_CAP, REMEMBER_WRITES_FOR, RETRY_FOR, Record, Records, Stored
+from shared.storage.records import Record, Records, Stored
 from tests.storage.faults import Fault, FaultyStore, after, before, behind
 from tests.storage.samples import FILE_ID, NOW, downloaded, record
 

@@ -8,29 +8,33 @@ cell holds only grows. Where one history is needed again, for a cap, the cells a
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, UnsetType
 
 from shared.errors import DamagedFile
+from shared.storage.codec import Codec, Writes
 from shared.storage.contract import NotFound
+from shared.storage.documents import Attempts, Documents, Versioned
 from shared.storage.keys import cell_key, cells_prefix, file_id_of
-from shared.storage.records import Attempts, ConditionalWrites, Kind, Versioned, parse_json, parse_writes
 
 PARALLEL_CLOSES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one cell holds. Closed, it never changes again; `revision` and `writes` are as in a record."""
+    """What one cell holds. Closed, it never changes again; `revision`, `writes` and `unknown` are as in a record."""
 
     file_id: str
-    count: int = 0
+    count: Annotated[int, Meta(ge=0)] = 0
     closed: bool = False
-    revision: int = 0
-    writes: tuple[tuple[str, float], ...] = ()
+    revision: Annotated[int, Meta(ge=0)] = 0
+    writes: Writes = ()
+    unknown: dict[str, Any] | UnsetType = UNSET
 
 
 class Outcome(Enum):
@@ -45,14 +49,14 @@ class Outcome(Enum):
 class Cells:
     """The cells of all files in an object store. `pick` chooses one of so many."""
 
-    def __init__(self, loop: ConditionalWrites, pick: Callable[[int], int]) -> None:
-        self._loop = loop
+    def __init__(self, documents: Documents, pick: Callable[[int], int]) -> None:
+        self._documents = documents
         self._pick = pick
 
     def add(self, file_id: str, cells: range, downloads: int, conflicts: int | None, attempts: Attempts) -> Outcome:
         """Count so many downloads in one of these cells; give up where that meets more than so many `conflicts`.
 
-        Raises what `ConditionalWrites.apply` raises; `UnknownFile` says that the cell, and so the file, was deleted.
+        Raises what `Documents.apply` raises; `UnknownFile` says that the cell, and so the file, was deleted.
         """
         key = cell_key(file_id, cells[self._pick(len(cells))])
         outcome = Outcome.CROWDED
@@ -70,7 +74,7 @@ class Cells:
             outcome = Outcome.COUNTED
             return dataclasses.replace(cell, count=cell.count + downloads)
 
-        done = self._loop.apply(_CELL, key, count, self._read(key, file_id), attempts)
+        done = self._documents.apply(_CODEC, key, count, self._read(key, file_id), attempts)
         if outcome is Outcome.COUNTED and done.record.revision == 1:
             return Outcome.CREATED
         return outcome
@@ -80,42 +84,42 @@ class Cells:
 
         def close(number: int) -> int:
             key = cell_key(file_id, number)
-            attempts = self._loop.attempts(file_id)
-            return self._loop.apply(_CELL, key, _closed, self._read(key, file_id), attempts).record.count
+            attempts = self._documents.attempts(file_id)
+            return self._documents.apply(_CODEC, key, _closed, self._read(key, file_id), attempts).record.count
 
         return sum(_in_parallel(close, cells))
 
     def last_write(self, file_id: str, cells: range) -> float:
         """When something was counted last in one of these cells, in seconds since 1970; 0 if never."""
-        stored = self._loop.store.read_many(cell_key(file_id, number) for number in cells)
-        return max((at for _, data in stored for _, at in _decode(file_id, data).writes), default=0.0)
+        stored = self._documents.store.read_many(cell_key(file_id, number) for number in cells)
+        return max((at for _, data in stored for _, at in _CODEC.decode(file_id, data).writes), default=0.0)
 
     def totals(self, cells: Mapping[str, range]) -> dict[str, int | DamagedFile]:
         """What the cells hold of each file, given as its ID with the numbers of its cells; read in parallel."""
         totals: dict[str, int | DamagedFile] = dict.fromkeys(cells, 0)
         keys = (cell_key(file_id, number) for file_id, numbers in cells.items() for number in numbers)
-        for key, data in self._loop.store.read_many(keys):
+        for key, data in self._documents.store.read_many(keys):
             file_id = file_id_of(key)
             known = totals[file_id]
             if isinstance(known, DamagedFile):
                 continue
             try:
-                totals[file_id] = known + _decode(file_id, data).count
+                totals[file_id] = known + _CODEC.decode(file_id, data).count
             except DamagedFile as error:
                 totals[file_id] = error
         return totals
 
     def keys(self, file_id: str) -> list[str]:
         """The keys of all cells that a file has."""
-        return list(self._loop.store.list(cells_prefix(file_id)))
+        return list(self._documents.store.list(cells_prefix(file_id)))
 
     def remove(self, file_id: str) -> None:
         """Remove all cells of a file that is gone."""
-        self._loop.store.delete_many(self.keys(file_id))
+        self._documents.store.delete_many(self.keys(file_id))
 
     def _read(self, key: str, file_id: str) -> Versioned[Cell]:
         try:
-            return self._loop.read(_CELL, key, file_id)
+            return self._documents.read(_CODEC, key, file_id)
         except NotFound:
             return Versioned(Cell(file_id), "")
 
@@ -129,25 +133,4 @@ def _closed(cell: Cell) -> Cell:
     return cell if cell.closed else dataclasses.replace(cell, closed=True)
 
 
-def _encode(cell: Cell) -> bytes:
-    return json.dumps(dataclasses.asdict(cell)).encode()
-
-
-def _decode(file_id: str, data: bytes) -> Cell:
-    """Raises `DamagedFile` for anything that `_encode` cannot have written for this file."""
-    try:
-        match parse_json(data):
-            case {
-                "file_id": str(owner),
-                "count": int(count),
-                "closed": bool(closed),
-                "revision": int(revision),
-                "writes": list(writes),
-            } if owner == file_id and type(count) is type(revision) is int and count >= 0 and revision >= 0:
-                return Cell(file_id, count, closed, revision, parse_writes(writes))
-        raise ValueError("it is no cell of this file")
-    except (ValueError, RecursionError) as error:
-        raise DamagedFile(file_id, f"a counter cell cannot be read: {error}"[:200]) from error
-
-
-_CELL = Kind(_encode, _decode)
+_CODEC = Codec(Cell)

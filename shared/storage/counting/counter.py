@@ -25,7 +25,8 @@ from datetime import datetime
 
 from shared.errors import DamagedFile, ShareError, UnknownFile
 from shared.storage.counting.cells import Cells, Outcome
-from shared.storage.records import CELLS, CLOSED, READY, Attempts, Record, Records, Stored
+from shared.storage.documents import Attempts
+from shared.storage.records import CELLS, CLOSED, READY, Record, Records, Stored
 
 TURNS = 256
 # Conflicts that one write may meet before the counter widens, to 16 cells and then to 64. Simulated with reads of 18 ms
@@ -96,7 +97,7 @@ class Counter:
         In the place of a record is an `UnknownFile` if it was deleted meanwhile, or the `DamagedFile` of its cells.
         """
         listed = list(records)
-        widened = {record.file_id: _cells(record) for record in listed if record.cells > 0}
+        widened = {record.file_id: record.cell_numbers for record in listed if record.cells > 0}
         if not widened:
             return list(listed)
         totals = self._cells.totals(widened)
@@ -118,7 +119,7 @@ class Counter:
     def last_counted(self, record: Record) -> float:
         """When a download of a file with cells was counted last, as seconds since 1970. Raises `DamagedFile`."""
         own = max((at for _, at in record.writes), default=0.0)
-        return max(own, self._cells.last_write(record.file_id, _cells(record)))
+        return max(own, self._cells.last_write(record.file_id, record.cell_numbers))
 
     def fold(self, stored: Stored, *, may_widen: bool = False) -> Stored:
         """Have the record alone count, for ever unless it `may_widen` again; the record then.
@@ -127,12 +128,12 @@ class Counter:
         """
         while stored.record.cells > 0:
             record = stored.record
-            held = self._cells.close(record.file_id, _cells(record))
+            held = self._cells.close(record.file_id, record.cell_numbers)
 
-            def fold(latest: Record, folded: range = _cells(record), held: int = held) -> Record:
+            def fold(latest: Record, folded: range = record.cell_numbers, held: int = held) -> Record:
                 if latest.state != READY:
                     raise UnknownFile(latest.file_id)
-                if _cells(latest) != folded:
+                if latest.cell_numbers != folded:
                     return latest
                 return dataclasses.replace(
                     latest,
@@ -216,7 +217,7 @@ class Counter:
     def _add_to_cell(self, record: Record, downloads: int, attempts: Attempts) -> Outcome:
         file_id = record.file_id
         conflicts = None if record.cells == CELLS[-1] else WIDEN_AGAIN_AFTER
-        outcome = self._cells.add(file_id, _cells(record), downloads, conflicts, attempts)
+        outcome = self._cells.add(file_id, record.cell_numbers, downloads, conflicts, attempts)
         if outcome is Outcome.CREATED:
             # A deletion may have looked for cells before this one was there.
             try:
@@ -227,11 +228,6 @@ class Counter:
                 self._cells.remove(file_id)
                 raise UnknownFile(file_id)
         return outcome
-
-
-def _cells(record: Record) -> range:
-    """The numbers of the cells of a file, if it has some."""
-    return range(record.first_cell, record.first_cell + max(0, record.cells))
 
 
 def _widened(record: Record) -> Record:

@@ -1,0 +1,101 @@
+"""The JSON of stored documents, read strictly: one that was damaged is reported as such and never half believed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Collection
+from dataclasses import Field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shared.errors import DamagedFile
+
+# Documents that were read last are kept by their bytes, since those of a hot file are read again and again.
+DECODED = 64
+
+# The ID of each write and when it was made, in seconds since 1970.
+Writes = tuple[tuple[str, float], ...]
+
+
+class Document(Protocol):
+    """A frozen data class, whose annotated types say what its JSON can hold.
+
+    `revision` grows by one with each write. `unknown` keeps the fields that a newer release stored.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def file_id(self) -> str: ...
+
+    @property
+    def revision(self) -> int: ...
+
+    @property
+    def writes(self) -> Writes: ...
+
+    @property
+    def unknown(self) -> dict[str, Any] | UnsetType: ...
+
+
+D = TypeVar("D", bound=Document)
+
+
+class Codec(Generic[D]):
+    """The JSON of one class of documents. Fields of the class in `later` were not stored by older releases."""
+
+    def __init__(self, cls: type[D], later: Collection[str] = ()) -> None:
+        self._cls = cls
+        self._decoder = msgspec.json.Decoder(cls)
+        self._fields = {field.name for field in dataclasses.fields(cls)} - {"unknown"}
+        self._required = self._fields.difference(later)
+        self.decode = functools.lru_cache(DECODED)(self._decode)
+
+    def encode(self, document: D) -> bytes:
+        if document.unknown is UNSET:
+            return msgspec.json.encode(document)
+        fields = msgspec.to_builtins(dataclasses.replace(document, unknown=UNSET))
+        return msgspec.json.encode({**document.unknown, **fields})
+
+    def _decode(self, file_id: str, data: bytes) -> D:
+        """Raises `DamagedFile` for anything that no release can have written for this file."""
+        try:
+            document = self._decoder.decode(data)
+            if self.encode(document) != data:
+                document = self._with_unknown(document, data)
+            if document.file_id != file_id:
+                raise ValueError("it belongs to another file")
+        except (ValueError, RecursionError) as error:
+            kind = self._cls.__name__.lower()
+            raise DamagedFile(file_id, f"the {kind} cannot be read: {type(error).__name__}: {error}"[:200]) from error
+        return document
+
+    def _with_unknown(self, document: D, data: bytes) -> D:
+        """What another release or a person wrote, with the checks that msgspec leaves out."""
+        fields = json.loads(data, object_pairs_hook=_without_duplicates, parse_float=_finite)
+        if missing := self._required - fields.keys():
+            raise ValueError(f"{min(missing)} is missing")
+        unknown = {name: value for name, value in fields.items() if name not in self._fields}
+        document = dataclasses.replace(document, unknown=unknown or UNSET)
+        # A lone surrogate is text to Python, but none that can be written again.
+        self.encode(document)
+        return document
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key appears twice")
+    return values
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
