@@ -23,7 +23,7 @@ from shared.storage.contract import ObjectStore
 from shared.storage.counting.counter import Counter
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import READY, Record, Records
-from shared.storage.s3 import store as s3
+from shared.storage.s3 import clients
 from shared.storage.s3.store import open_s3
 from tests.servers import S3Server, moto_server, seaweedfs
 
@@ -209,7 +209,7 @@ def _race(server: S3Server, each: int) -> float:
 
 
 def _count_many(prefix: str, times: int) -> int:
-    s3.CONDITIONAL_TIMEOUT = 60.0
+    clients.CONDITIONAL_TIMEOUT = 60.0
     records = Records(open_s3(BUCKET, prefix), _now)
     counter = Counter(records, _now, _anybody)
     for _ in range(times):

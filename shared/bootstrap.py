@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.contract import ObjectStore
 from shared.storage.probe import require_conditions
+from shared.time_limit import TimeLimit
 from shared.tokens import Tokens, read_secret
 
 log = logging.getLogger(__name__)
@@ -44,13 +45,13 @@ def require_tokens(tokens: Tokens) -> None:
 
 
 @functools.cache
-def shares() -> Shares:
+def shares(limit: TimeLimit | None = None) -> Shares:
     """The files of this process. Raises `InvalidSetting` where the storage cannot be used at all."""
-    return build_shares(settings())
+    return build_shares(settings(), limit)
 
 
 @functools.cache
-def proven_shares() -> Shares:
+def proven_shares(limit: TimeLimit | None = None) -> Shares:
     """As `shares`, for those who count and change: storage has shown that it honours conditional writes.
 
     Raises `InvalidSetting` where it does not, and `StorageUnavailable` where it gives no answer; then call it again.
@@ -58,12 +59,12 @@ def proven_shares() -> Shares:
     # A directory compares under a lock of its own.
     if settings().bucket is not None:
         try:
-            require_conditions(shares().store)
+            require_conditions(shares(limit).store)
         except StorageUnavailable as error:
             if error.lasting:
                 raise _unusable(error) from error
             raise
-    return shares()
+    return shares(limit)
 
 
 def when_it_answers(
@@ -85,23 +86,23 @@ def _unusable(error: StorageUnavailable) -> InvalidSetting:
     return InvalidSetting("SHARE_STORAGE", f"cannot be used: {' '.join(error.reason.split())}")
 
 
-def build_shares(settings: Settings) -> Shares:
+def build_shares(settings: Settings, limit: TimeLimit | None = None) -> Shares:
     """The use cases over the storage that the settings name."""
     return Shares(
-        open_store(settings),
+        open_store(settings, limit),
         max_file_size=settings.max_file_size,
         lifetimes=Lifetimes(settings.default_expires_in, settings.max_expires_in),
         secret=settings.secret,
     )
 
 
-def open_store(settings: Settings) -> ObjectStore:
+def open_store(settings: Settings, limit: TimeLimit | None = None) -> ObjectStore:
     """Directory or bucket; boto3 is imported only for a bucket. Raises `InvalidSetting`."""
     try:
         if settings.bucket is not None:
             from shared.storage.s3.store import open_s3
 
-            return open_s3(*settings.bucket)
+            return open_s3(*settings.bucket, limit)
         from shared.storage.directory.store import DirectoryStore
 
         return DirectoryStore(Path(settings.storage), min_free_space=settings.min_free_space)

@@ -20,7 +20,8 @@ from shared.storage.records import READY, Record, Stored
 KEEP_RAW_FOR = timedelta(days=1)
 # Longer than any signed link is good for, and a copy is made.
 KEEP_RAW_MARGIN = timedelta(minutes=10)
-EXTRACT_WITHIN = 20.0  # seconds
+# Seconds. Well within `TimeLimit.last_try`, so that an invocation ends with the answer to come back later.
+EXTRACT_WITHIN = 15.0
 # Longer than the calls that remove a raw copy can take together. Until then no download may count on the copy.
 REMOVE_RAW_WITHIN = timedelta(minutes=10)
 LINK_LIFETIME = 300  # seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import dataclasses
 import json
@@ -19,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions import download, get_metadata, list_metadata, upload
-from shared.http import handler as http_handler
 from shared.http.handler import HttpHandler
 from shared.storage.directory.store import DirectoryStore
 from tests.api.client import Objects
@@ -207,29 +205,6 @@ def stalled(storage: Objects, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
     yield stall
     answered.set()
-
-
-@pytest.mark.parametrize("method", ["writer", "read"])
-def test_a_function_answers_before_its_time_is_over(
-    storage: Objects,
-    stalled: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-    loop: asyncio.AbstractEventLoop,
-    method: str,
-) -> None:
-    # C134. The gateway waits for 30 s, and says no more than "Internal Server Error" of a function that Lambda ended.
-    monkeypatch.setattr(http_handler, "ANSWER_WITHIN", 0.1)
-    stalled(method)
-    if method == "writer":
-        result = upload.handler(put_event(EVERY_BYTE), Hurried())
-    else:
-        result = get_metadata.handler(event("get_metadata"), Hurried())
-    assert result["statusCode"] == 503
-    assert result["headers"]["retry-after"] == "5"
-    assert json.loads(result["body"])["type"].endswith("storage-unavailable")
-    # The entry by which the sweep would find a leftover is filed before anything else.
-    keys = storage.keys()
-    assert [key for key in keys if not key.startswith("expiries/")] == []
 
 
 # --- proxies ---

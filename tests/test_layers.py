@@ -61,7 +61,12 @@ def _names_status(node: ast.AST) -> bool:
     return "http.HTTPStatus" in _imported(node)
 
 
-S3 = {"shared/storage/s3/store.py", "shared/storage/s3/errors.py", "shared/storage/s3/multipart.py"}
+S3 = {
+    "shared/storage/s3/clients.py",
+    "shared/storage/s3/store.py",
+    "shared/storage/s3/errors.py",
+    "shared/storage/s3/multipart.py",
+}
 
 # What is looked for, and the only files, or folders, that may hold it.
 RULES: dict[str, tuple[Finder, set[str]]] = {

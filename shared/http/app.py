@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -38,8 +38,9 @@ def build_app(
     shares: Callable[[], Shares] = bootstrap.shares,
     settings: Callable[[], Settings] = bootstrap.settings,
     tokens: Callable[[], Tokens] = bootstrap.tokens,
+    threads: Executor | None = None,
 ) -> FastAPI:
-    """An application of these routers.
+    """An application of these routers, whose storage calls run in `threads`.
 
     Nothing is read from the environment and no storage is touched before the application starts or is first asked.
     """
@@ -59,14 +60,20 @@ def build_app(
     app.state.shares = shares
     app.state.settings = settings
     app.state.tokens = tokens
-    app.state.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+    app.state.threads = threads or ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
     app.state.seal = lambda _file_id: None
     # Not included as routers, which would match each request in two steps.
     app.state.routes = [route for router in routers for route in router.routes]
     app.router.routes.extend(app.state.routes)
     app.openapi = functools.cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     problems.install(app)
-    app.add_middleware(Guard, routes=app.state.routes, tokens=tokens, origins=lambda: own_origins(settings()))
+    app.add_middleware(
+        Guard,
+        routes=app.state.routes,
+        tokens=tokens,
+        origins=lambda: own_origins(settings()),
+        threads=app.state.threads,
+    )
     app.add_middleware(_Cors, settings=settings)
     app.add_middleware(Edge)
     app.add_middleware(Start, prepare=lambda: _prepare(app), threads=app.state.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Callable
@@ -10,21 +11,21 @@ from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.middleware import Middleware
-from starlette.types import Scope
 
 from shared import bootstrap
 from shared.http.app import build_app
-from shared.http.deadline import Deadline
 from shared.http.layers.exact_text import ExactText
 from shared.http.models import PROBLEM_TYPE
+from shared.http.streams import Inline
 from shared.sharing import FILE_ID, Shares
 from shared.telemetry import Handler, LambdaHandler
+from shared.time_limit import TimeLimit
 
 log = logging.getLogger(__name__)
 
 CORRELATION_ID = "requestContext.requestId"
-# Seconds before the end of an invocation, by when there is an answer: enough to hand over one of 6 MB.
-ANSWER_WITHIN = 2.0
+# One for all, since a process serves one invocation at a time.
+LIMIT = TimeLimit()
 
 _HOST_FOR_MANGUM = re.compile(r"[^:]*(?::[0-9]{1,5})?", re.ASCII)
 
@@ -43,9 +44,11 @@ class UnexpectedEvent(Exception):
 class HttpHandler(LambdaHandler):
     """Serves these routers and nothing else. `shares` is `bootstrap.proven_shares` where they count or change files."""
 
-    def __init__(self, module: str, *routers: APIRouter, shares: Callable[[], Shares] = bootstrap.shares) -> None:
+    def __init__(
+        self, module: str, *routers: APIRouter, shares: Callable[[TimeLimit | None], Shares] = bootstrap.shares
+    ) -> None:
         self._routers = routers
-        self._shares = shares
+        self._shares = functools.partial(shares, LIMIT)
         self._adapter: Handler
         super().__init__(module, CORRELATION_ID)
 
@@ -53,18 +56,19 @@ class HttpHandler(LambdaHandler):
         from mangum import Mangum
         from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
-        app = build_app(*self._routers, shares=self._shares)
+        app = build_app(*self._routers, shares=self._shares, threads=Inline())
         # Innermost, so that the guard comes first and every answer has its headers.
         app.user_middleware.append(Middleware(ExactText))
         # Text as text: else a problem document would travel in base64.
         text_types = [*DEFAULT_TEXT_MIME_TYPES, PROBLEM_TYPE]
-        self._adapter = Mangum(Deadline(app, _time_left), lifespan="off", text_mime_types=text_types)
+        self._adapter = Mangum(app, lifespan="off", text_mime_types=text_types)
 
     def connect(self) -> None:
         self._shares()
         bootstrap.tokens().refresh()
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        LIMIT.begin()
         answer: dict[str, Any] = self._adapter(_complete(event), context)
         made = _file_id(answer["headers"].get("location", "").rpartition("/")[2])
         log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=made)
@@ -72,12 +76,6 @@ class HttpHandler(LambdaHandler):
 
     def log_keys(self, event: dict[str, Any]) -> dict[str, str]:
         return _file_id(_named(event))
-
-
-def _time_left(scope: Scope) -> float:
-    """Seconds of the invocation in which an answer can still be made."""
-    left: int = scope["aws.context"].get_remaining_time_in_millis()
-    return left / 1000 - ANSWER_WITHIN
 
 
 def _named(event: dict[str, Any]) -> str:

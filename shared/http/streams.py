@@ -32,9 +32,26 @@ def keep_memory() -> None:
     bytes(KEPT_SIZE)
 
 
+class Inline(Executor):
+    """Runs work where it is submitted, for Lambda, where a process serves one request at a time."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
 async def in_thread(threads: Executor, work: Callable[[], T]) -> T:
-    """Run blocking work beside the event loop."""
-    return await asyncio.wrap_future(threads.submit(work))
+    """Run blocking work beside the event loop, where the executor has threads."""
+    return await _result(threads.submit(work))
+
+
+async def _result(future: Future[T]) -> T:
+    # Waiting for what is done would cost two more turns of the event loop.
+    return future.result() if future.done() else await asyncio.wrap_future(future)
 
 
 class Sink(Protocol):
@@ -66,7 +83,7 @@ class Incoming(Generic[S]):
     async def __aexit__(self, *_error: object) -> None:
         if not self._finished:
             # Shielded, since it is most needed when the task is being cancelled.
-            await asyncio.shield(asyncio.wrap_future(self._threads.submit(self._abort)))
+            await asyncio.shield(in_thread(self._threads, self._abort))
 
     async def begin(self) -> None:
         """Make the sink now and not with the first batch, so that a refusal comes before the body. Raises the same."""
@@ -95,7 +112,7 @@ class Incoming(Generic[S]):
             return answer(result)
 
         self._pending = finishing = self._threads.submit(work)
-        return await asyncio.wrap_future(finishing)
+        return await _result(finishing)
 
     def _take(self) -> bytes:
         batch, self._batch, self._size = b"".join(self._batch), [], 0
@@ -109,7 +126,7 @@ class Incoming(Generic[S]):
 
     async def _settle(self) -> None:
         if self._pending is not None:
-            await asyncio.wrap_future(self._pending)
+            await _result(self._pending)
 
     def _abort(self) -> None:
         if self._pending is not None:
@@ -158,11 +175,11 @@ class Outgoing:
             else:
                 self._ahead = self._threads.submit(self._source.read, CHUNK_SIZE)
                 yield chunk
-                chunk = await asyncio.wrap_future(self._ahead)
+                chunk = await _result(self._ahead)
                 self._ahead = None
 
     async def close(self) -> None:
-        await asyncio.shield(asyncio.wrap_future(self._threads.submit(self._finish)))
+        await asyncio.shield(in_thread(self._threads, self._finish))
 
     def _finish(self) -> None:
         if self._ahead is not None:

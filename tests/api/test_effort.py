@@ -20,6 +20,8 @@ from tests.api.client import DIGITS, Api, file_part, form, problem, text_part
 PASSWORD = "correct horse: battery"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 in_this_process = pytest.mark.not_emulated("replaces code in the process of the test")
+# A Lambda function serves one request at a time, and has no threads for what takes long.
+on_a_server = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 
 
 def share(api: Api) -> str:
@@ -104,7 +106,7 @@ def test_our_cookie_is_found_among_others_and_the_first_of_its_name_counts(api: 
     problem(api.download(file_id, cookie=cookie.replace("pass", "PASS", 1)), 401)
 
 
-@in_this_process
+@on_a_server
 def test_a_qr_code_is_made_beside_the_event_loop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     import segno
 
@@ -129,7 +131,7 @@ def complete(api: Api, body: bytes) -> Any:
     return api.request("POST", path, {"content-type": "application/json"}, body, params={"key": started["key"]})
 
 
-@in_this_process
+@on_a_server
 def test_json_is_parsed_beside_the_event_loop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
     loads = json.loads

@@ -18,7 +18,7 @@ from botocore.loaders import Loader, create_loader
 
 from shared.storage.contract import ObjectStore
 from shared.storage.directory.store import STAGING, DirectoryStore
-from shared.storage.s3 import store as s3
+from shared.storage.s3 import clients
 from shared.storage.s3.store import S3Store, open_s3
 from tests.servers import S3Server, moto_server, seaweedfs
 from tests.storage.fake_s3 import FakeS3
@@ -121,9 +121,9 @@ def backend(
     server: S3Server = request.getfixturevalue("moto" if request.param == "moto" else "seaweed")
     configure_aws(server.environment())
     # SeaweedFS has who meets another at one key wait for seconds, and a busy machine should lose no answers either.
-    monkeypatch.setattr(s3, "CONDITIONAL_TIMEOUT", 60.0)
+    monkeypatch.setattr(clients, "CONDITIONAL_TIMEOUT", 60.0)
     # moto answers one request at a time, and copies the bytes of large parts.
-    monkeypatch.setattr(s3, "READ_TIMEOUT", 120.0)
+    monkeypatch.setattr(clients, "READ_TIMEOUT", 120.0)
     prefix = f"test/{uuid.uuid4()}"
 
     def unfinished() -> list[str]:

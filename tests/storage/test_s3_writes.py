@@ -24,6 +24,7 @@ from shared.storage.contract import (
     NotSent,
     TooSoon,
 )
+from shared.storage.s3 import clients
 from shared.storage.s3 import store as s3
 from shared.storage.s3.store import S3Store, S3Writer, open_s3
 from tests.storage.fake_s3 import Answer, FakeS3, Request, error
@@ -93,7 +94,7 @@ def test_a_connection_that_ends_without_an_answer_leaves_the_outcome_open(
 def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_open(
     fake: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "CONDITIONAL_TIMEOUT", 0.2)
+    monkeypatch.setattr(clients, "CONDITIONAL_TIMEOUT", 0.2)
     impatient = open_s3("bucket", "")
     fake.script = fake.never
     with pytest.raises(Ambiguous):

@@ -26,7 +26,7 @@ from shared.storage.counting.cells import Cell, Cells
 from shared.storage.counting.counter import WIDEN_AFTER, Counter
 from shared.storage.keys import COUNTS, record_key
 from shared.storage.records import CELLS, CLOSED, DELETED, READY, Record, Records, Stored
-from shared.storage.s3 import store as s3
+from shared.storage.s3 import clients
 from shared.storage.s3.store import open_s3
 from tests.servers import S3Server
 from tests.storage.samples import FILE_ID, OTHER_ID, downloaded, record
@@ -457,7 +457,7 @@ DOWNLOADS = 8
 def count_from_afar(environment: Mapping[str, str], prefix: str) -> int:
     """What one process does: so many downloads, none of which may be refused."""
     os.environ.update(environment)
-    s3.CONDITIONAL_TIMEOUT = 60.0
+    clients.CONDITIONAL_TIMEOUT = 60.0
     records = Records(cast("ObjectStore", Distant(open_s3("widening", prefix))), lambda: EPOCH)
     count(records, DOWNLOADS)
     return DOWNLOADS

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Executor
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.errors import CrossSite, NotAuthorised, ShareError, StorageUnavailable, WrongDeleteToken
 from shared.http.endpoint import SAFE_METHODS, Endpoint
 from shared.http.problems import from_error
+from shared.http.streams import in_thread
 from shared.tokens import Tokens
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -32,11 +33,13 @@ class Guard:
         routes: Iterable[BaseRoute],
         tokens: Callable[[], Tokens],
         origins: Callable[[], Collection[str]],
+        threads: Executor,
     ) -> None:
         self._app = app
         self._guarded = [route for route in routes if isinstance(route, Endpoint) and route.guarded]
         self._tokens = tokens
         self._origins = origins
+        self._threads = threads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,7 +58,7 @@ class Guard:
             try:
                 if tokens.stale:
                     # Other requests are not to wait for a secret that is read again.
-                    await asyncio.to_thread(tokens.refresh)
+                    await in_thread(self._threads, tokens.refresh)
                 return None if has_token(headers, tokens) else NotAuthorised()
             except StorageUnavailable as error:
                 # Without the tokens, nobody can be told from a stranger.

@@ -11,10 +11,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -39,8 +37,10 @@ from shared.storage.contract import (
     Slice,
 )
 from shared.storage.keys import FILES, METADATA
+from shared.storage.s3.clients import open_clients
 from shared.storage.s3.errors import MISSING, code, failure, refused_put, status, translated
 from shared.storage.s3.multipart import S3Parts
+from shared.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -50,54 +50,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PART_SIZE = 16 * 1024 * 1024
-READ_TIMEOUT = 20.0
-CONDITIONAL_TIMEOUT = 3.0
-CONNECTIONS = 64
-# The first with `If-Match` for PutObject and without checksums that other servers do not know.
-OLDEST_BOTO3 = (1, 36)
 PARALLEL_READS = 16
 # Amazon S3 API reference, DeleteObjects.
 DELETED_AT_ONCE = 1000
 NOT_IMPLEMENTED = 501
 
 
-def open_s3(bucket: str, prefix: str) -> S3Store:
-    """The store behind `s3://bucket/prefix`, found and authorised by the usual `AWS_*` settings of boto3."""
-    if tuple(int(number) for number in boto3.__version__.split(".")[:2]) < OLDEST_BOTO3:
-        raise StorageUnavailable(
-            f"boto3 {boto3.__version__} is too old for conditional writes, which need 1.36 or newer",
-            lasting=True,
-        )
-    try:
-        session = boto3.session.Session()
-    except BotoCoreError as error:
-        # A profile that does not exist, for one.
-        raise failure(error) from error
-    ordinary = {"retries": {"mode": "standard", "total_max_attempts": 4}, "read_timeout": READ_TIMEOUT}
-    conditional = {"retries": {"mode": "standard", "total_max_attempts": 1}, "read_timeout": CONDITIONAL_TIMEOUT}
-    return S3Store(_client(session, ordinary), _client(session, conditional), bucket, prefix)
-
-
-def _client(session: boto3.session.Session, settings: dict[str, Any]) -> S3Client:
-    def build(style: Literal["virtual", "path"]) -> S3Client:
-        # "when_required" keeps to what every S3-compatible server understands: no checksum trailers on plain puts.
-        config = Config(
-            signature_version="s3v4",
-            s3={"addressing_style": style},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            connect_timeout=CONDITIONAL_TIMEOUT,
-            max_pool_connections=CONNECTIONS,
-            **settings,
-        )
-        return session.client("s3", config=config)
-
-    try:
-        client = build("virtual")
-        # Servers other than AWS seldom have a host name per bucket.
-        return client if ".amazonaws.com" in client.meta.endpoint_url else build("path")
-    except (BotoCoreError, ValueError) as error:
-        raise StorageUnavailable(f"no S3 client: {error}") from error
+def open_s3(bucket: str, prefix: str, limit: TimeLimit | None = None) -> S3Store:
+    """The store behind `s3://bucket/prefix`. Raises `StorageUnavailable`."""
+    return S3Store(*open_clients(limit), bucket, prefix)
 
 
 class S3Store:

@@ -1,0 +1,71 @@
+"""The clients that speak S3, with the time that each request may take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from shared.errors import StorageUnavailable
+from shared.storage.s3.errors import failure
+from shared.time_limit import TimeLimit
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+READ_TIMEOUT = 20.0
+CONDITIONAL_TIMEOUT = 3.0
+CONNECTIONS = 64
+# The first with `If-Match` for PutObject and without checksums that other servers do not know.
+OLDEST_BOTO3 = (1, 36)
+
+
+def open_clients(limit: TimeLimit | None = None) -> tuple[S3Client, S3Client]:
+    """Two clients, set up by the usual `AWS_*` settings of boto3; the second never repeats a request.
+
+    With a `limit` no request begins too late, and none takes longer than it allows for. Raises `StorageUnavailable`.
+    """
+    if tuple(int(number) for number in boto3.__version__.split(".")[:2]) < OLDEST_BOTO3:
+        raise StorageUnavailable(
+            f"boto3 {boto3.__version__} is too old for conditional writes, which need 1.36 or newer",
+            lasting=True,
+        )
+    try:
+        session = boto3.session.Session()
+    except BotoCoreError as error:
+        # A profile that does not exist, for one.
+        raise failure(error) from error
+    connect, read = (CONDITIONAL_TIMEOUT, READ_TIMEOUT) if limit is None else (limit.connect, limit.read)
+    ordinary = _client(session, 4, connect, read)
+    conditional = _client(session, 1, connect, CONDITIONAL_TIMEOUT)
+    if limit is not None:
+        for client in (ordinary, conditional):
+            client.meta.events.register("before-send.s3", lambda **_request: limit.require())
+    return ordinary, conditional
+
+
+def _client(session: boto3.session.Session, attempts: int, connect: float, read: float) -> S3Client:
+    retries: Any = {"mode": "standard", "total_max_attempts": attempts}
+
+    def build(style: Literal["virtual", "path"]) -> S3Client:
+        # "when_required" keeps to what every S3-compatible server understands: no checksum trailers on plain puts.
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": style},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            connect_timeout=connect,
+            read_timeout=read,
+            retries=retries,
+            max_pool_connections=CONNECTIONS,
+        )
+        return session.client("s3", config=config)
+
+    try:
+        client = build("virtual")
+        # Servers other than AWS seldom have a host name per bucket.
+        return client if ".amazonaws.com" in client.meta.endpoint_url else build("path")
+    except (BotoCoreError, ValueError) as error:
+        raise StorageUnavailable(f"no S3 client: {error}") from error

@@ -1,0 +1,49 @@
+"""The time that requests to S3 may take where an invocation has to end with an answer."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from shared.errors import StorageUnavailable
+from shared.storage.contract import ABSENT
+from shared.storage.s3.store import open_s3
+from shared.time_limit import TimeLimit
+from tests.storage.fake_s3 import FakeS3
+
+KEY = "metadata/x"
+
+
+def test_no_request_begins_once_the_time_is_over(fake: FakeS3) -> None:
+    now = 0.0
+    limit = TimeLimit(last_try=19.0, monotonic=lambda: now)
+    store = open_s3("bucket", "", limit)
+    limit.begin()
+    now = 19.0
+    for call in (lambda: store.read(KEY), lambda: store.put(KEY, b"a", ABSENT), lambda: store.put(KEY, b"a")):
+        with pytest.raises(StorageUnavailable, match="no answer from S3 in the time"):
+            call()
+    assert fake.requests == []
+
+
+def test_each_invocation_has_its_own_time(fake: FakeS3) -> None:
+    times = [0.0, 100.0, 200.0]
+    limit = TimeLimit(last_try=19.0, monotonic=lambda: times[0])
+    store = open_s3("bucket", "", limit)
+    while times.pop(0) < 200.0:
+        limit.begin()
+        assert store.put(KEY, b"a", ABSENT) == '"e"'
+
+
+def test_a_server_that_does_not_answer_is_given_up_in_time(fake: FakeS3) -> None:
+    limit = TimeLimit(last_try=0.5, connect=0.1, read=0.2)
+    store = open_s3("bucket", "", limit)
+    fake.script = fake.never
+    limit.begin()
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailable):
+        store.read(KEY)
+    assert time.monotonic() - began < 20
+    # botocore makes four tries where there is time, and three take longer than there is.
+    assert 1 <= len(fake.requests) <= 3
