@@ -73,13 +73,13 @@ def storage(in_directory: Objects, on_lambda: None) -> Objects:
 # --- the gateway ---
 
 
-def test_a_body_in_base64_is_stored_as_the_bytes_it_stands_for(storage: Objects) -> None:  # C121
+def test_a_body_in_base64_is_stored_as_the_bytes_it_stands_for(storage: Objects) -> None:
     made = stored(put_event(EVERY_BYTE))
     assert (made["file_size"], downloaded(made["file_id"])) == (256, EVERY_BYTE)
 
 
 def test_text_that_the_gateway_altered_is_refused_with_what_to_do(storage: Objects) -> None:
-    # C122. A gateway that takes binary for text puts U+FFFD for what is not UTF-8.
+    # A gateway that takes binary for text puts U+FFFD for what is not UTF-8.
     sent = put_event(b"caf\xe9\n", "text/plain")
     sent |= {"body": "caf\N{REPLACEMENT CHARACTER}\n", "isBase64Encoded": False}
     result = upload.handler(sent, LambdaContext())
@@ -105,7 +105,7 @@ def test_text_with_a_replacement_character_of_its_own_is_stored(storage: Objects
 
 
 def test_below_a_named_stage_nothing_is_found_rather_than_linked_wrongly(storage: Objects) -> None:
-    # C126. The path of a named stage begins with its name; the template has the stage $default, whose paths do not.
+    # The path of a named stage begins with its name; the template has the stage $default, whose paths do not.
     sent = event("get_metadata")
     sent["rawPath"] = f"/prod{sent['rawPath']}"
     sent["requestContext"]["http"]["path"] = sent["rawPath"]
@@ -124,19 +124,19 @@ QUERIES = [
 
 
 @pytest.mark.parametrize(("query", "status"), QUERIES)
-def test_a_query_is_decoded_once_and_may_be_malformed(storage: Objects, query: str, status: int) -> None:  # C129
+def test_a_query_is_decoded_once_and_may_be_malformed(storage: Objects, query: str, status: int) -> None:
     assert list_metadata.handler(event("list_metadata", rawQueryString=query), LambdaContext())["statusCode"] == status
 
 
 def test_headers_that_the_gateway_has_joined_are_no_mistake(storage: Objects) -> None:
-    # C130. Two Range headers arrive as one; several ranges may be answered by the whole (RFC 9110 §14.2), and a value
+    # Two Range headers arrive as one; several ranges may be answered by the whole (RFC 9110 §14.2), and a value
     # that names its unit twice is no range at all.
     file_id = stored(put_event(EVERY_BYTE))["file_id"]
     joined = {"range": "bytes=0-1,bytes=2-3", "x-forwarded-for": "1.1.1.1, 2.2.2.2"}
     assert downloaded(file_id, **joined) == EVERY_BYTE
 
 
-def test_no_cookie_and_no_value_of_a_header_is_lost(on_lambda: None) -> None:  # C131
+def test_no_cookie_and_no_value_of_a_header_is_lost(on_lambda: None) -> None:
     router = APIRouter()
 
     async def answer(_request: Request) -> Response:
@@ -166,7 +166,7 @@ def resident() -> int:
 def test_a_warm_instance_keeps_nothing_of_what_it_has_served(
     storage: Objects, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # C133. An instance serves thousands of events with one memory and one /tmp (512 MB).
+    # An instance serves thousands of events with one memory and one /tmp (512 MB).
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     sent = put_event(os.urandom(MIB))
@@ -249,11 +249,10 @@ SCHEMES = [
 
 @pytest.mark.parametrize(("header", "scheme"), SCHEMES)
 def test_a_proxy_on_this_machine_says_what_scheme_links_have(server: Server, header: str, scheme: str) -> None:
-    # C137, C139.
     assert link_of_upload(server, header).startswith(f"{scheme}://share.test/file/download/")
 
 
-def test_a_proxy_that_is_not_trusted_says_nothing(tmp_path: Path) -> None:  # C137
+def test_a_proxy_that_is_not_trusted_says_nothing(tmp_path: Path) -> None:
     with Server(tmp_path / "data", FORWARDED_ALLOW_IPS="192.0.2.1") as server:
         assert link_of_upload(server, "X-Forwarded-Proto: https").startswith("http://share.test/")
 
@@ -267,7 +266,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize(("target", "statuses"), TARGETS.items())
-def test_a_target_cannot_name_the_host_of_links(server: Server, target: str, statuses: set[int]) -> None:  # C138
+def test_a_target_cannot_name_the_host_of_links(server: Server, target: str, statuses: set[int]) -> None:
     link_of_upload(server)
     status, body = answer_to(server, request("GET", target, HOST, "Connection: close"))
     assert status in statuses
@@ -286,5 +285,5 @@ MALFORMED_FIELDS = {
 @pytest.mark.parametrize(("field", "statuses"), MALFORMED_FIELDS.values(), ids=MALFORMED_FIELDS.keys())
 def test_a_header_that_may_be_read_in_two_ways_is_no_second_header(
     server: Server, field: str, statuses: set[int]
-) -> None:  # C140
+) -> None:
     assert answer_to(server, request("GET", "/health", HOST, field, "Connection: close"))[0] in statuses

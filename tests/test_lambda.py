@@ -234,7 +234,7 @@ UNEXPECTED: dict[str, Any] = {
 
 @pytest.mark.parametrize("event", UNEXPECTED.values(), ids=UNEXPECTED.keys())
 def test_an_event_of_another_kind_is_refused_by_what_is_expected(storage: Objects, event: dict[str, Any]) -> None:
-    # C132. An error and no answer: nobody who speaks HTTP waits for one.
+    # An error and no answer: nobody who speaks HTTP waits for one.
     with pytest.raises(UnexpectedEvent, match=r"HTTP API in payload format 2\.0.*requestContext\.http") as caught:
         invoke("health", event)
     assert all(name in str(caught.value) for name in event)
@@ -258,7 +258,7 @@ def test_the_sample_upload_is_stored_under_the_name_and_type_it_was_sent_with(up
     assert answer["download_link"] == f"https://files.example.com/file/download/{FILE_ID}"
 
 
-def test_binary_travels_in_base64(uploaded: Objects) -> None:  # C119
+def test_binary_travels_in_base64(uploaded: Objects) -> None:
     result = invoke("download", sample("download"))
     assert result["isBase64Encoded"] is True
     assert base64.b64decode(result["body"], validate=True) == FILE
@@ -286,7 +286,7 @@ CHANGES: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.mark.parametrize(("changes", "status"), CHANGES.values(), ids=CHANGES.keys())
 def test_an_event_that_lacks_something_is_answered(storage: Objects, changes: dict[str, Any], status: int) -> None:
-    event = sample("upload") | changes  # C132
+    event = sample("upload") | changes
     result = invoke("upload", {name: value for name, value in event.items() if value is not ...})
     assert result["statusCode"] == status
     assert (storage.keys() == []) == (status != 201)

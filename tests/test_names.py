@@ -10,35 +10,35 @@ from shared.errors import InvalidValue
 from shared.names import MAX_NAME_BYTES, clean_name
 
 UNTOUCHED = {
-    "C001 several scripts": "报告-ä-😀.txt",
-    "C003 separators of headers": "semi;colon, comma=1.txt",
-    "C005 percent text is not decoded": "50%25 a%22b%0D%0Ac.txt",
-    "C010 composed": "\u00e9.txt",
-    "C010 decomposed": "e\u0301.txt",
-    "C013 percent-encoded slash": "..%2f..%2fx",
-    "C015 reserved on Windows": "NUL.txt",
-    "C015 trailing dot": "file.txt.",
-    "C015 spaces around": " lead ",
-    "C016 hidden file": ".htaccess",
-    "C016 three dots": "...",
-    "C027 markup": '"><img src=x onerror=alert(1)>.txt',
-    "C206 line separators": "a\u2028b\u2029c",
-    "C206 byte order mark and non-characters": "\ufeff\uffff",
-    "C206 combining marks": "a" + "\u0301" * 30,
+    "several scripts": "报告-ä-😀.txt",
+    "separators of headers": "semi;colon, comma=1.txt",
+    "percent text is not decoded": "50%25 a%22b%0D%0Ac.txt",
+    "composed": "\u00e9.txt",
+    "decomposed": "e\u0301.txt",
+    "percent-encoded slash": "..%2f..%2fx",
+    "reserved on Windows": "NUL.txt",
+    "trailing dot": "file.txt.",
+    "spaces around": " lead ",
+    "hidden file": ".htaccess",
+    "three dots": "...",
+    "markup": '"><img src=x onerror=alert(1)>.txt',
+    "line separators": "a\u2028b\u2029c",
+    "byte order mark and non-characters": "\ufeff\uffff",
+    "combining marks": "a" + "\u0301" * 30,
 }
 
 CLEANED = {
-    "C002 backslash separates": ('q"uo\\te.txt', "te.txt"),
-    "C007 NUL": ("a\x00b.txt", "ab.txt"),
-    "C008 escape and DEL": ("\x1b[2Jx\x7f.txt", "[2Jx.txt"),
+    "backslash separates": ('q"uo\\te.txt', "te.txt"),
+    "NUL": ("a\x00b.txt", "ab.txt"),
+    "escape and DEL": ("\x1b[2Jx\x7f.txt", "[2Jx.txt"),
     "C1 control": ("a\x85b", "ab"),
-    "C013 parent directories": ("../../etc/passwd", "passwd"),
-    "C014 drive path": ("C:\\Users\\me\\r.txt", "r.txt"),
-    "C014 network path": ("\\\\server\\share\\r.txt", "r.txt"),
-    "C016 dot": (".", "file"),
-    "C016 two dots": ("..", "file"),
+    "parent directories": ("../../etc/passwd", "passwd"),
+    "drive path": ("C:\\Users\\me\\r.txt", "r.txt"),
+    "network path": ("\\\\server\\share\\r.txt", "r.txt"),
+    "dot": (".", "file"),
+    "two dots": ("..", "file"),
     "dots that were hidden by a control": (".\x00.", "file"),
-    "C028 tab goes, spaces stay": ("a\tb  c.txt", "ab  c.txt"),
+    "tab goes, spaces stay": ("a\tb  c.txt", "ab  c.txt"),
     "right-to-left override": ("\u202etxt.exe", "txt.exe"),
     "bidi isolates and marks": ("\u2066a\u2069\u200eb\u200f\u061c", "ab"),
     "lone surrogate": ("a\ud800b", "ab"),
@@ -56,7 +56,7 @@ def test_paths_and_invisible_characters_are_removed(raw: str, name: str) -> None
 
 
 @pytest.mark.parametrize("raw", ["", "dir/", "\x00", "a\\\u202e"], ids=repr)
-def test_an_empty_name_is_refused(raw: str) -> None:  # C017
+def test_an_empty_name_is_refused(raw: str) -> None:
     with pytest.raises(InvalidValue, match="empty") as refusal:
         clean_name(raw)
     assert refusal.value.field == "filename"
@@ -68,7 +68,7 @@ def test_a_name_of_exactly_the_limit_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 256, "漢" * 90], ids=["ASCII", "three bytes each"])
-def test_a_longer_name_is_refused_with_the_limit_in_bytes(name: str) -> None:  # C011
+def test_a_longer_name_is_refused_with_the_limit_in_bytes(name: str) -> None:
     with pytest.raises(InvalidValue, match="255 bytes"):
         clean_name(name)
 

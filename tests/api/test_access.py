@@ -86,7 +86,7 @@ BAD_CREDENTIALS = {
 
 @CHALLENGES
 @pytest.mark.parametrize("headers", BAD_CREDENTIALS.values(), ids=BAD_CREDENTIALS.keys())
-def test_without_a_valid_token_nothing_is_taken_or_listed(api: Api, headers: dict[str, str]) -> None:  # C175, C180
+def test_without_a_valid_token_nothing_is_taken_or_listed(api: Api, headers: dict[str, str]) -> None:
     with_tokens(api)
     for ask in GUARDED.values():
         assert_token_wanted(ask(api, headers))
@@ -100,12 +100,12 @@ def test_a_token_that_is_not_ascii_is_wrong(api: Api) -> None:
 
 
 @pytest.mark.parametrize("value", ["bearer {}", "BEARER {}", "Bearer  {}", "Bearer {} "])
-def test_the_header_is_read_leniently(api: Api, value: str) -> None:  # C175
+def test_the_header_is_read_leniently(api: Api, value: str) -> None:
     with_tokens(api)
     assert by_list(api, {"authorization": value.format(TOKENS[0])}).status_code == 200
 
 
-def test_two_authorization_headers_are_none(api: Api) -> None:  # C175
+def test_two_authorization_headers_are_none(api: Api) -> None:
     with_tokens(api)
     value = bearer()["authorization"]
     headers = httpx.Headers([("authorization", value), ("authorization", value)])
@@ -114,7 +114,7 @@ def test_two_authorization_headers_are_none(api: Api) -> None:  # C175
 
 @CHALLENGES
 @pytest.mark.parametrize("name", ["token", "access_token", "api_token", "authorization"])
-def test_an_api_token_is_never_read_from_a_url(api: Api, name: str) -> None:  # C176
+def test_an_api_token_is_never_read_from_a_url(api: Api, name: str) -> None:
     with_tokens(api)
     for method, path in (("GET", "/file/metadata/"), ("PUT", "/file/upload/digits.txt"), ("POST", "/file/upload/")):
         assert_token_wanted(api.request(method, path, params={name: TOKENS[0]}))
@@ -151,7 +151,7 @@ def test_what_is_handed_out_by_link_needs_no_token(api: Api) -> None:
 @pytest.mark.parametrize("asked", [("POST", "/file/upload/"), ("PUT", "/file/upload/digits.txt")])
 def test_a_token_is_asked_for_before_the_body_is_read(
     configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop, asked: tuple[str, str]
-) -> None:  # C079, C177
+) -> None:
     configure("SHARE_API_TOKEN", TOKENS[0])
     sent: list[Message] = []
 
@@ -281,7 +281,7 @@ ORIGIN = "https://app.example"
 
 @whole_app
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_a_preflight_of_a_configured_origin_needs_no_token(api: Api, method: str) -> None:  # C185
+def test_a_preflight_of_a_configured_origin_needs_no_token(api: Api, method: str) -> None:
     api.configure("SHARE_CORS_ORIGINS", ORIGIN)
     with_tokens(api)
     asked = {"access-control-request-method": method, "access-control-request-headers": "authorization, x-password"}
@@ -295,7 +295,7 @@ def test_a_preflight_of_a_configured_origin_needs_no_token(api: Api, method: str
 
 
 @whole_app
-def test_a_page_of_a_configured_origin_may_read_what_it_needs(api: Api) -> None:  # C185
+def test_a_page_of_a_configured_origin_may_read_what_it_needs(api: Api) -> None:
     api.configure("SHARE_CORS_ORIGINS", ORIGIN)
     response = api.download(api.upload()["file_id"], origin=ORIGIN)
     assert response.headers["access-control-allow-origin"] == ORIGIN
@@ -314,7 +314,7 @@ def test_an_error_can_be_read_by_a_configured_origin_too(api: Api) -> None:
 
 
 @whole_app
-def test_an_origin_that_is_not_configured_may_read_nothing(api: Api) -> None:  # C185
+def test_an_origin_that_is_not_configured_may_read_nothing(api: Api) -> None:
     api.configure("SHARE_CORS_ORIGINS", ORIGIN)
     evil = {"origin": "https://evil.example"}
     assert "access-control-allow-origin" not in api.download(api.upload()["file_id"], **evil).headers
@@ -324,7 +324,7 @@ def test_an_origin_that_is_not_configured_may_read_nothing(api: Api) -> None:  #
     assert "origin" in preflight.headers["vary"].lower()
 
 
-def test_without_configured_origins_nothing_is_said_of_them(api: Api) -> None:  # C185
+def test_without_configured_origins_nothing_is_said_of_them(api: Api) -> None:
     file_id = api.upload()["file_id"]
     asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
     preflight = api.request("OPTIONS", "/file/upload/", asked)
@@ -352,7 +352,7 @@ Ask = Callable[..., httpx.Response]
 
 
 @pytest.mark.parametrize("ask", OWNED.values(), ids=OWNED.keys())
-def test_the_delete_token_opens_its_file_by_header_and_by_link(api: Api, ask: Ask) -> None:  # C184
+def test_the_delete_token_opens_its_file_by_header_and_by_link(api: Api, ask: Ask) -> None:
     first, second = api.upload(), api.upload()
     assert ask(api, first["file_id"], owner(first)).status_code in DONE
     assert ask(api, second["file_id"], {}, token=second["delete_token"]).status_code in DONE
@@ -368,7 +368,7 @@ def test_where_tokens_are_set_either_kind_will_do(api: Api, ask: Ask) -> None:
 
 @CHALLENGES
 @pytest.mark.parametrize("ask", OWNED.values(), ids=OWNED.keys())
-def test_without_any_token_a_file_stays_as_it_is(api: Api, ask: Ask) -> None:  # C184
+def test_without_any_token_a_file_stays_as_it_is(api: Api, ask: Ask) -> None:
     uploaded = api.upload()
     file_id = uploaded["file_id"]
     # No API token is configured, so none counts.
@@ -382,7 +382,7 @@ def test_without_any_token_a_file_stays_as_it_is(api: Api, ask: Ask) -> None:  #
 
 
 @pytest.mark.parametrize("ask", OWNED.values(), ids=OWNED.keys())
-def test_a_wrong_delete_token_is_refused(api: Api, ask: Ask) -> None:  # C184
+def test_a_wrong_delete_token_is_refused(api: Api, ask: Ask) -> None:
     uploaded, other = api.upload(), api.upload()
     file_id, token = uploaded["file_id"], uploaded["delete_token"]
     with_tokens(api)
@@ -417,7 +417,7 @@ def test_the_body_of_a_change_is_read_for_its_owner_only(api: Api) -> None:
 
 @pytest.mark.not_emulated("the signing key is kept for all tests, as long as the processes that know it")
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_deleted_file_is_gone_everywhere(api: Api, slash: str) -> None:  # C184
+def test_a_deleted_file_is_gone_everywhere(api: Api, slash: str) -> None:
     uploaded = api.upload()
     file_id = uploaded["file_id"]
     response = api.request("DELETE", f"/file/{file_id}{slash}", owner(uploaded))

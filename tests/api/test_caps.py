@@ -44,7 +44,7 @@ def change(api: Api, file_id: str, token: str, **options: Any) -> dict[str, Any]
 
 
 @pytest.mark.parametrize("cap", [1, 3])
-def test_a_file_is_downloaded_exactly_as_often_as_its_cap_says(api: Api, cap: int) -> None:  # C112
+def test_a_file_is_downloaded_exactly_as_often_as_its_cap_says(api: Api, cap: int) -> None:
     file_id = share(api, cap)
     for _ in range(cap):
         response = api.download(file_id)

@@ -30,7 +30,7 @@ def test_a_download_says_what_it_is(api: Api) -> None:
     assert "content-encoding" not in response.headers
 
 
-def test_a_download_can_neither_be_shown_inline_nor_cached_by_others(api: Api) -> None:  # C031, C104
+def test_a_download_can_neither_be_shown_inline_nor_cached_by_others(api: Api) -> None:
     file_id = api.upload(b"<script>1</script>", "x.html", "text/html")["file_id"]
     response = api.download(file_id, accept="text/html")
     assert response.headers["content-disposition"].startswith("attachment;")
@@ -52,7 +52,7 @@ def test_a_download_can_neither_be_shown_inline_nor_cached_by_others(api: Api) -
     ],
 )
 @pytest.mark.parametrize("data", [EVERY_BYTE, "ä\r\n\ufeff\0".encode()], ids=["every byte", "UTF-8"])
-def test_bytes_are_exact_whatever_their_type(api: Api, content_type: str, data: bytes) -> None:  # C119, C120
+def test_bytes_are_exact_whatever_their_type(api: Api, content_type: str, data: bytes) -> None:
     response = api.download(api.upload(data, content_type=content_type)["file_id"])
     assert response.content == data
     assert response.headers["content-type"] == content_type
@@ -67,7 +67,7 @@ def test_the_path_works_with_a_slash_too(api: Api) -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_head_has_the_headers_of_get_and_no_body(api: Api, slash: str) -> None:  # C092
+def test_head_has_the_headers_of_get_and_no_body(api: Api, slash: str) -> None:
     file_id = api.upload()["file_id"]
     head = api.request("HEAD", f"/file/download/{file_id}{slash}")
     get = api.request("GET", f"/file/download/{file_id}{slash}")
@@ -76,7 +76,7 @@ def test_head_has_the_headers_of_get_and_no_body(api: Api, slash: str) -> None: 
     assert head.content == b""
 
 
-def test_head_knows_no_ranges(api: Api) -> None:  # C093
+def test_head_knows_no_ranges(api: Api) -> None:
     response = api.download(api.upload()["file_id"], "HEAD", range="bytes=0-3")
     assert response.status_code == 200
     assert response.headers["content-length"] == "10"
@@ -92,7 +92,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize(("asked", "start", "stop"), PARTS.values(), ids=PARTS.keys())
-def test_a_range_is_answered_with_that_part(api: Api, asked: str, start: int, stop: int) -> None:  # C080, C081
+def test_a_range_is_answered_with_that_part(api: Api, asked: str, start: int, stop: int) -> None:
     response = api.download(api.upload()["file_id"], range=asked)
     assert response.status_code == 206
     assert response.content == DIGITS[start:stop]
@@ -102,21 +102,21 @@ def test_a_range_is_answered_with_that_part(api: Api, asked: str, start: int, st
     assert saved_as(response) == "digits.txt"
 
 
-def test_a_range_behind_the_end_is_refused_with_the_size(api: Api) -> None:  # C082
+def test_a_range_behind_the_end_is_refused_with_the_size(api: Api) -> None:
     response = api.download(api.upload()["file_id"], range="bytes=10-")
     problem(response, 416)
     assert response.headers["content-range"] == "bytes */10"
 
 
 @pytest.mark.parametrize("asked", ["items=0-3", "bytes=5-4", "bytes=0-1,3-4", "bytes=" + "0-0," * 200 + "0-0"])
-def test_a_range_that_is_not_served_gets_the_whole_file(api: Api, asked: str) -> None:  # C083, C084, C086, C087
+def test_a_range_that_is_not_served_gets_the_whole_file(api: Api, asked: str) -> None:
     response = api.download(api.upload()["file_id"], range=asked)
     assert response.status_code == 200
     assert response.content == DIGITS
     assert "content-range" not in response.headers
 
 
-def test_an_interrupted_download_can_be_resumed(api: Api) -> None:  # C107
+def test_an_interrupted_download_can_be_resumed(api: Api) -> None:
     file_id = api.upload()["file_id"]
     begun = api.download(file_id, range="bytes=0-3")
     rest = api.download(file_id, range="bytes=4-", if_range=begun.headers["etag"])
@@ -125,19 +125,19 @@ def test_an_interrupted_download_can_be_resumed(api: Api) -> None:  # C107
     assert api.count(file_id) == 1
 
 
-def test_a_part_of_another_version_is_not_handed_out(api: Api) -> None:  # C095
+def test_a_part_of_another_version_is_not_handed_out(api: Api) -> None:
     response = api.download(api.upload()["file_id"], range="bytes=4-", if_range='"other"')
     assert response.status_code == 200
     assert response.content == DIGITS
 
 
-def test_the_date_of_the_file_resumes_too(api: Api) -> None:  # C097
+def test_the_date_of_the_file_resumes_too(api: Api) -> None:
     file_id = api.upload()["file_id"]
     date = api.download(file_id, "HEAD").headers["last-modified"]
     assert api.download(file_id, range="bytes=4-", if_range=date).status_code == 206
 
 
-def test_a_client_that_has_the_file_is_told_so(api: Api) -> None:  # C098
+def test_a_client_that_has_the_file_is_told_so(api: Api) -> None:
     file_id = api.upload()["file_id"]
     head = api.download(file_id, "HEAD")
     by_tag = api.download(file_id, if_none_match=head.headers["etag"], range="bytes=0-3")
@@ -155,7 +155,7 @@ def test_what_is_not_modified_keeps_its_type(api: Api) -> None:
     assert response.headers.get("content-type", "text/plain") == "text/plain"
 
 
-def test_a_client_that_wants_another_file_is_refused(api: Api) -> None:  # C100
+def test_a_client_that_wants_another_file_is_refused(api: Api) -> None:
     problem(api.download(api.upload()["file_id"], if_match='"other"'), 412)
 
 
@@ -189,13 +189,13 @@ def test_a_download_is_counted_once(api: Api, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("headers", "status"), NOT_COUNTED.values(), ids=NOT_COUNTED.keys())
-def test_what_is_no_download_is_not_counted(api: Api, headers: dict[str, str], status: int) -> None:  # C106
+def test_what_is_no_download_is_not_counted(api: Api, headers: dict[str, str], status: int) -> None:
     file_id = api.upload()["file_id"]
     assert api.download(file_id, **headers).status_code == status
     assert api.count(file_id) == 0
 
 
-def test_looking_is_not_counted(api: Api) -> None:  # C106
+def test_looking_is_not_counted(api: Api) -> None:
     file_id = api.upload()["file_id"]
     for method in ("GET", "HEAD"):
         for path in ("/file/metadata/", f"/file/metadata/{file_id}"):
@@ -204,7 +204,7 @@ def test_looking_is_not_counted(api: Api) -> None:  # C106
     assert api.count(file_id) == 0
 
 
-def test_every_download_is_counted(api: Api) -> None:  # C105
+def test_every_download_is_counted(api: Api) -> None:
     file_id = api.upload()["file_id"]
     for _ in range(3):
         api.download(file_id)
@@ -228,7 +228,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_blob_is_a_problem_and_not_counted(api: Api, damage: Callable[[bytes], bytes]) -> None:  # C167
+def test_a_damaged_blob_is_a_problem_and_not_counted(api: Api, damage: Callable[[bytes], bytes]) -> None:
     file_id = api.upload()["file_id"]
     key = blob_key(file_id)
     api.objects.write(key, damage(api.objects.read(key)))
@@ -258,7 +258,7 @@ class _Touch:
         return Path.touch, (self._path,)
 
 
-def test_code_that_was_planted_in_a_blob_does_not_run(api: Api, tmp_path: Path) -> None:  # C157
+def test_code_that_was_planted_in_a_blob_does_not_run(api: Api, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     planted = b"\x80\x04\x8e" + (3).to_bytes(8, "little") + b"abc" + b"0" + pickle.dumps(_Touch(trace))
     pickle.loads(planted)
@@ -282,7 +282,7 @@ def test_ranges_get_past_the_limit_of_an_answer(api: Api) -> None:
 
 
 @pytest.mark.parametrize("api", ["functions"], indirect=True)
-def test_the_limit_of_an_answer_fits_into_a_lambda_payload(api: Api) -> None:  # C124, C125
+def test_the_limit_of_an_answer_fits_into_a_lambda_payload(api: Api) -> None:
     limit = 4 * 1024 * 1024
     assert api.download(api.upload(b"\xff" * limit)["file_id"]).content == b"\xff" * limit
     assert api.download(api.upload(b"\xff" * (limit + 1))["file_id"]).status_code == 307

@@ -74,7 +74,7 @@ def assert_expired(response: httpx.Response) -> None:
     assert problem(response, 410)["type"].endswith("expired")
 
 
-def test_a_file_is_there_until_a_second_before(timed: Api, clock: Clock) -> None:  # C201
+def test_a_file_is_there_until_a_second_before(timed: Api, clock: Clock) -> None:
     file_id = share(timed, expires_in=HOUR)["file_id"]
     clock.now = NOON + timedelta(seconds=HOUR) - SECOND
     assert timed.download(file_id).content == DIGITS
@@ -99,7 +99,6 @@ GONE = {"exactly": timedelta(0), "a second later": SECOND, "a year later": timed
 
 @pytest.mark.parametrize("later", GONE.values(), ids=GONE.keys())
 def test_a_file_is_gone_everywhere_from_the_instant_on(timed: Api, clock: Clock, later: timedelta) -> None:
-    # C201, C202
     shared = share(timed, expires_in=HOUR)
     file_id = shared["file_id"]
     clock.now = NOON + timedelta(seconds=HOUR) + later
@@ -134,7 +133,7 @@ def test_a_file_without_expiry_stays(timed: Api, clock: Clock) -> None:
     assert timed.metadata(file_id)["expires_at"] is None
 
 
-def test_an_expired_file_stays_out_of_a_list_of_others(timed: Api, clock: Clock) -> None:  # C202
+def test_an_expired_file_stays_out_of_a_list_of_others(timed: Api, clock: Clock) -> None:
     stays = share(timed, expires_in=HOUR + 1)["file_id"]
     for _ in range(3):
         share(timed, expires_in=HOUR)
@@ -185,7 +184,7 @@ def test_a_lifetime_that_is_removed_ends_nothing(timed: Api, clock: Clock) -> No
     assert timed.download(shared["file_id"]).status_code == 200
 
 
-def test_a_clock_that_is_set_back_hides_nothing(timed: Api, clock: Clock) -> None:  # C204
+def test_a_clock_that_is_set_back_hides_nothing(timed: Api, clock: Clock) -> None:
     file_id = share(timed, expires_in=60, max_downloads=2)["file_id"]
     clock.now = NOON - timedelta(hours=2)
     assert timed.download(file_id).content == DIGITS
@@ -193,7 +192,7 @@ def test_a_clock_that_is_set_back_hides_nothing(timed: Api, clock: Clock) -> Non
     assert set(timed.listing()) == {file_id}
 
 
-def test_a_ticket_is_worth_as_much_where_the_clock_is_behind(timed: Api, clock: Clock) -> None:  # C204
+def test_a_ticket_is_worth_as_much_where_the_clock_is_behind(timed: Api, clock: Clock) -> None:
     file_id = share(timed, max_downloads=1)["file_id"]
     ticket = timed.download(file_id).headers["etag"]
     clock.now = NOON - SECOND
@@ -211,7 +210,7 @@ def zone(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("zone")
-def test_the_zone_of_the_server_has_no_influence(timed: Api, clock: Clock) -> None:  # C198
+def test_the_zone_of_the_server_has_no_influence(timed: Api, clock: Clock) -> None:
     answer = share(timed, expires_in=HOUR)
     file_id = answer["file_id"]
     assert answer["created_at"] == "2026-03-29T12:00:00.250Z"
@@ -227,7 +226,6 @@ def test_the_zone_of_the_server_has_no_influence(timed: Api, clock: Clock) -> No
 
 
 def test_a_file_outlives_a_move_of_its_server(timed: Api, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    # C198
     file_id = share(timed, expires_in=HOUR)["file_id"]
     for zone in ("Pacific/Auckland", "America/Los_Angeles"):
         with monkeypatch.context() as environment:

@@ -16,7 +16,7 @@ UNTRUSTED = {
 }
 
 
-def test_an_upload_hands_out_one_link_everywhere(api: Api) -> None:  # C208
+def test_an_upload_hands_out_one_link_everywhere(api: Api) -> None:
     response = api.post(form(file_part(DIGITS)))
     file_id = response.json()["file_id"]
     links = {
@@ -29,19 +29,19 @@ def test_an_upload_hands_out_one_link_everywhere(api: Api) -> None:  # C208
     assert api.request("GET", links.pop()).content == DIGITS
 
 
-def test_forwarding_headers_of_a_client_are_not_believed(api: Api) -> None:  # C135, C137
+def test_forwarding_headers_of_a_client_are_not_believed(api: Api) -> None:
     response = api.post(form(file_part(DIGITS)), **UNTRUSTED)
     link = response.json()["download_link"]
     assert link == response.headers["location"] == f"{api.base}/file/download/{response.json()['file_id']}"
 
 
-def test_the_scheme_of_a_link_cannot_be_made_up(api: Api) -> None:  # C137
+def test_the_scheme_of_a_link_cannot_be_made_up(api: Api) -> None:
     response = api.post(form(file_part(DIGITS)), x_forwarded_proto="javascript")
     assert httpx.URL(response.json()["download_link"]).scheme == httpx.URL(api.base).scheme
 
 
 @BEHIND_GATEWAY
-def test_the_domain_of_the_gateway_outweighs_the_host_header(api: Api) -> None:  # C135
+def test_the_domain_of_the_gateway_outweighs_the_host_header(api: Api) -> None:
     response = api.post(form(file_part(DIGITS)), host="evil.example")
     assert response.json()["download_link"].startswith(f"{api.base}/file/download/")
 

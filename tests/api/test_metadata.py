@@ -15,7 +15,7 @@ def test_nothing_is_listed_to_begin_with(api: Api) -> None:
     assert api.listing() == {}
 
 
-def test_upload_list_and_single_metadata_agree(api: Api) -> None:  # C208
+def test_upload_list_and_single_metadata_agree(api: Api) -> None:
     uploaded = api.upload(DIGITS, "é.txt", "text/plain; charset=utf-8")
     file_id = uploaded["file_id"]
     described = {name: uploaded[name] for name in METADATA}
@@ -23,7 +23,7 @@ def test_upload_list_and_single_metadata_agree(api: Api) -> None:  # C208
     assert api.listing() == {file_id: described}
 
 
-def test_numbers_are_integers(api: Api) -> None:  # C207
+def test_numbers_are_integers(api: Api) -> None:
     file_id = api.upload(b"")["file_id"]
     api.download(file_id)
     text = api.request("GET", f"/file/metadata/{file_id}").text
@@ -31,14 +31,14 @@ def test_numbers_are_integers(api: Api) -> None:  # C207
     assert re.search(r'"download_count": ?1[,}]', text)
 
 
-def test_the_download_link_can_be_followed_as_it_is(api: Api) -> None:  # C208
+def test_the_download_link_can_be_followed_as_it_is(api: Api) -> None:
     file_id = api.upload()["file_id"]
     for link in (api.metadata(file_id)["download_link"], api.listing()[file_id]["download_link"]):
         assert api.request("GET", link).content == DIGITS
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_every_path_works_with_and_without_its_slash(api: Api, method: str) -> None:  # C127
+def test_every_path_works_with_and_without_its_slash(api: Api, method: str) -> None:
     file_id = api.upload()["file_id"]
     for path in ("/file/metadata", f"/file/metadata/{file_id}"):
         bare, slashed = api.request(method, path), api.request(method, f"{path}/")
@@ -124,7 +124,7 @@ DAMAGED_RECORDS = {
 
 
 @pytest.mark.parametrize("data", DAMAGED_RECORDS.values(), ids=DAMAGED_RECORDS.keys())
-def test_a_damaged_record_hides_one_file_and_no_other(api: Api, data: bytes) -> None:  # C166
+def test_a_damaged_record_hides_one_file_and_no_other(api: Api, data: bytes) -> None:
     whole, damaged = api.upload(), api.upload()
     api.objects.write(record_key(damaged["file_id"]), data)
     assert list(api.listing()) == [whole["file_id"]]
@@ -134,7 +134,7 @@ def test_a_damaged_record_hides_one_file_and_no_other(api: Api, data: bytes) -> 
         assert damaged["file_id"] not in response.text
 
 
-def test_a_record_says_only_what_it_is_meant_to_say(api: Api) -> None:  # C205
+def test_a_record_says_only_what_it_is_meant_to_say(api: Api) -> None:
     file_id = api.upload()["file_id"]
     record = api.objects.read(record_key(file_id))
     api.objects.write(record_key(file_id), record.replace(b'"file_size":10', b'"file_size":NaN'))
@@ -142,7 +142,7 @@ def test_a_record_says_only_what_it_is_meant_to_say(api: Api) -> None:  # C205
     assert api.listing() == {}
 
 
-def test_junk_in_storage_is_not_listed(api: Api) -> None:  # C171
+def test_junk_in_storage_is_not_listed(api: Api) -> None:
     file_id = api.upload()["file_id"]
     for key in ("metadata/.DS_Store", "metadata/lost+found/x", f"{record_key(file_id)}~", "metadata/zz/x.json"):
         api.objects.write(key, b"junk")

@@ -83,7 +83,7 @@ def test_a_put_takes_its_options_from_headers_too(api: Api) -> None:
     assert answer["password_protected"] is True
 
 
-def test_a_password_in_a_url_is_refused(api: Api) -> None:  # C176
+def test_a_password_in_a_url_is_refused(api: Api) -> None:
     response = in_the_query(api, {"password": PASSWORD})
     assert fields_named(response) == {"password"}
     assert PASSWORD not in response.text
@@ -115,28 +115,28 @@ PADDED = {"spaces": " 5 ", "line break": "5\n", "no-break space": "5\u00a0"}
 
 
 @pytest.mark.parametrize("value", [*BAD_NUMBERS.values(), *PADDED.values()], ids=[*BAD_NUMBERS, *PADDED])
-def test_what_is_no_whole_number_is_named_and_nothing_is_kept(api: Api, value: str) -> None:  # C115, C197
+def test_what_is_no_whole_number_is_named_and_nothing_is_kept(api: Api, value: str) -> None:
     for send, field in itertools.product(WAYS.values(), ("expires_in", "max_downloads")):
         assert fields_named(send(api, {field: value})) == {field}
     assert api.objects.keys() == []
 
 
 @pytest.mark.parametrize("value", BAD_NUMBERS.values(), ids=BAD_NUMBERS.keys())
-def test_headers_are_read_as_strictly(api: Api, value: str) -> None:  # C115, C197
+def test_headers_are_read_as_strictly(api: Api, value: str) -> None:
     assert fields_named(in_headers(api, {"Max-Days": value})) == {"max-days"}
     assert fields_named(in_headers(api, {"Max-Downloads": value})) == {"max_downloads"}
     assert api.objects.keys() == []
 
 
 @pytest.mark.parametrize("field", ["expires_in", "max_downloads", "password", "sha256"])
-def test_a_form_field_sent_twice_is_named(api: Api, field: str) -> None:  # C115
+def test_a_form_field_sent_twice_is_named(api: Api, field: str) -> None:
     twice = [text_part(field, b"5"), text_part(field, b"5")]
     assert fields_named(api.post(form(*twice, file_part(DIGITS)))) == {field}
     assert api.objects.keys() == []
 
 
 @pytest.mark.parametrize("field", ["expires_in", "max_downloads"])
-def test_a_query_parameter_sent_twice_is_named(api: Api, field: str) -> None:  # C115
+def test_a_query_parameter_sent_twice_is_named(api: Api, field: str) -> None:
     response = api.request("PUT", f"/file/upload/digits.txt?{field}=5&{field}=5", content=DIGITS)
     assert fields_named(response) == {field}
     assert api.objects.keys() == []

@@ -96,7 +96,7 @@ REFUSED: dict[str, dict[str, str]] = {
 
 @CHALLENGES
 @pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED.keys())
-def test_without_the_password_no_byte_is_sent_or_counted(quick_api: Api, headers: dict[str, str]) -> None:  # C181
+def test_without_the_password_no_byte_is_sent_or_counted(quick_api: Api, headers: dict[str, str]) -> None:
     api = quick_api
     file_id = share(api)["file_id"]
     for further in ({}, {"range": "bytes=0-3"}, {"range": "bytes=4-"}, {"if_none_match": "*"}, {"if_match": '"x"'}):
@@ -124,7 +124,7 @@ def test_credentials_that_are_not_ascii_are_wrong_and_no_fault(quick_api: Api) -
 
 @CHALLENGES
 @pytest.mark.parametrize("name", ["password", "token", "access_token"])
-def test_a_password_is_never_read_from_a_url(quick_api: Api, name: str) -> None:  # C176
+def test_a_password_is_never_read_from_a_url(quick_api: Api, name: str) -> None:
     file_id = share(quick_api)["file_id"]
     assert_asked(quick_api.request("GET", f"/file/download/{file_id}", params={name: PASSWORD}))
 
@@ -142,7 +142,7 @@ def test_the_password_opens_the_file_for_any_user(quick_api: Api, user: str) -> 
 
 
 @pytest.mark.parametrize("scheme", ["basic", "BASIC", "Basic "])
-def test_the_scheme_is_read_leniently(quick_api: Api, scheme: str) -> None:  # C175
+def test_the_scheme_is_read_leniently(quick_api: Api, scheme: str) -> None:
     file_id = share(quick_api)["file_id"]
     credentials = basic(PASSWORD)["authorization"].removeprefix("Basic ")
     assert quick_api.download(file_id, authorization=f"{scheme} {credentials}").status_code == 200
@@ -202,7 +202,7 @@ def test_whoever_has_no_password_does_not_learn_that_the_blob_is_missing(quick_a
     assert_asked(quick_api.download(file_id))
 
 
-def test_metadata_is_open_and_shows_neither_password_nor_hash(quick_api: Api) -> None:  # C180
+def test_metadata_is_open_and_shows_neither_password_nor_hash(quick_api: Api) -> None:
     api = quick_api
     uploaded = share(api)
     file_id = uploaded["file_id"]
@@ -320,7 +320,7 @@ def test_guessing_at_many_files_leaves_threads_for_others(monkeypatch: pytest.Mo
         assert isinstance(refused.exception(), TooManyAttempts)
 
 
-def test_few_passwords_are_checked_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:  # C183
+def test_few_passwords_are_checked_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords, gate = Passwords(), Gate()
     monkeypatch.setattr(hashlib, "scrypt", gate)
     with ThreadPoolExecutor(PLACES + 1) as pool, gate:
@@ -361,7 +361,7 @@ def test_a_check_that_fails_gives_its_place_back(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.not_emulated("replaces code in the process of the test")
-def test_while_too_many_passwords_are_checked_a_client_is_sent_away(quick_api: Api) -> None:  # C183
+def test_while_too_many_passwords_are_checked_a_client_is_sent_away(quick_api: Api) -> None:
     api = quick_api
     file_id, unprotected = share(api)["file_id"], api.upload()["file_id"]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2 * PLACES + 2) as pool, Gate() as gate:

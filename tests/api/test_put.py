@@ -68,7 +68,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("path", "name"), NAMES.values(), ids=NAMES.keys())
-def test_the_name_is_the_last_segment_of_the_path(api: Api, path: str, name: str) -> None:  # C128
+def test_the_name_is_the_last_segment_of_the_path(api: Api, path: str, name: str) -> None:
     answer = put(api, path)
     assert answer["original_name"] == put(api, f"{path}/")["original_name"] == name
     assert saved_as(api.download(answer["file_id"])) == name
@@ -212,19 +212,19 @@ def test_the_delete_link_deletes(api: Api) -> None:
     problem(api.request("GET", response.headers["location"]), 404)
 
 
-def test_a_compressed_body_is_refused(api: Api) -> None:  # C041
+def test_a_compressed_body_is_refused(api: Api) -> None:
     response = api.request("PUT", "/file/upload/digits.txt", {"content-encoding": "gzip"}, DIGITS)
     problem(response, 415)
     assert api.objects.keys() == []
 
 
-def test_a_put_of_exactly_the_limit_is_taken(api: Api) -> None:  # C191
+def test_a_put_of_exactly_the_limit_is_taken(api: Api) -> None:
     api.configure("SHARE_MAX_FILE_SIZE", len(DIGITS))
     assert put(api)["file_size"] == len(DIGITS)
 
 
 @pytest.mark.parametrize("length", ["11", "0", "junk"], ids=["announced", "announced too low", "announced wrongly"])
-def test_one_byte_over_the_limit_is_refused_with_the_limit(api: Api, length: str) -> None:  # C191
+def test_one_byte_over_the_limit_is_refused_with_the_limit(api: Api, length: str) -> None:
     api.configure("SHARE_MAX_FILE_SIZE", len(DIGITS))
     members = problem(api.request("PUT", "/file/upload/digits.txt", {"content-length": length}, DIGITS + b"x"), 413)
     assert members["limit"] == len(DIGITS)

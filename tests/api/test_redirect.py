@@ -51,7 +51,7 @@ def raw(api: Api) -> list[str]:
     return [key for key in keys if key.startswith(RAW)]
 
 
-def test_a_large_download_is_counted_and_sent_to_storage(api: Api) -> None:  # C124
+def test_a_large_download_is_counted_and_sent_to_storage(api: Api) -> None:
     file_id = share(api)
     location = redirected(api.download(file_id))
     assert api.count(file_id) == 1

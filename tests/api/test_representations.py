@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def test_what_has_neither_type_nor_extension_is_not_left_to_be_guessed(api: Api) -> None:  # C033
+def test_what_has_neither_type_nor_extension_is_not_left_to_be_guessed(api: Api) -> None:
     file_id = api.upload(b"<h3 onclick=alert(1)>x</h3>", "poc", content_type=None)["file_id"]
     headers = api.download(file_id, accept="text/html").headers
     assert headers["content-type"] == "application/octet-stream"
@@ -49,7 +49,7 @@ def test_what_has_neither_type_nor_extension_is_not_left_to_be_guessed(api: Api)
     assert headers["content-disposition"] == 'attachment; filename="poc"'
 
 
-def test_a_packed_file_stays_packed(api: Api) -> None:  # C042
+def test_a_packed_file_stays_packed(api: Api) -> None:
     data = gzip.compress(b"hello" * 1000)
     response = api.download(api.upload(data, "x.gz", "application/gzip")["file_id"], accept_encoding="gzip, br")
     assert "content-encoding" not in response.headers
@@ -57,7 +57,7 @@ def test_a_packed_file_stays_packed(api: Api) -> None:  # C042
     assert response.content == data
 
 
-def test_an_answer_carries_nothing_of_the_one_before(api: Api) -> None:  # C102
+def test_an_answer_carries_nothing_of_the_one_before(api: Api) -> None:
     file_id = api.upload()["file_id"]
     first = api.download(file_id)
     assert api.download(file_id, range="bytes=2-3").status_code == 206
@@ -68,7 +68,7 @@ def test_an_answer_carries_nothing_of_the_one_before(api: Api) -> None:  # C102
     assert "content-range" not in again.headers
 
 
-def test_a_preview_counts_only_where_it_takes_the_file(api: Api) -> None:  # C113
+def test_a_preview_counts_only_where_it_takes_the_file(api: Api) -> None:
     # What looks at links in chats is not told apart from people: the page is there to be looked at, the file to be got.
     parts = form(text_part("max_downloads", b"1"), file_part(DIGITS))
     made = api.post(parts).json()
@@ -81,14 +81,14 @@ def test_a_preview_counts_only_where_it_takes_the_file(api: Api) -> None:  # C11
     assert api.count(made["file_id"]) == 1
 
 
-def test_the_name_of_a_file_is_in_its_record_alone(api: Api) -> None:  # C151, C013
+def test_the_name_of_a_file_is_in_its_record_alone(api: Api) -> None:
     file_id = api.upload(DIGITS, "../../é😀 name.txt", "text/x-odd")["file_id"]
     # Besides the signing key, and the entry that would have found the blob without its record.
     assert [key for key in stored(api) if key != "secret"] == sorted([blob_key(file_id), record_key(file_id)])
     assert json.loads(api.objects.read(record_key(file_id)))["original_name"] == "é😀 name.txt"
 
 
-def test_ids_are_random_and_safe_to_show_anywhere(api: Api) -> None:  # C179
+def test_ids_are_random_and_safe_to_show_anywhere(api: Api) -> None:
     ids = [api.upload(b"x")["file_id"] for _ in range(20)]
     # RFC 9562 §5.4: 122 bits are random, and the rest is the same in every ID of version 4.
     assert all(uuid.UUID(file_id).version == 4 and re.fullmatch(r"[0-9a-f][0-9a-f-]{35}", file_id) for file_id in ids)
@@ -100,7 +100,7 @@ ABSOLUTE = ["2030-01-01T00:00:00", "2030-01-01T00:00:00Z", "2030-01-01T00:00:00+
 
 
 @pytest.mark.parametrize("text", ABSOLUTE)
-def test_a_lifetime_is_a_number_of_seconds_and_never_a_date(api: Api, text: str) -> None:  # C200
+def test_a_lifetime_is_a_number_of_seconds_and_never_a_date(api: Api, text: str) -> None:
     before = api.objects.keys()
     members = problem(api.post(form(text_part("expires_in", text.encode()), file_part(DIGITS))), 422)
     assert members["errors"][0]["field"] == "expires_in"
@@ -111,7 +111,7 @@ def test_a_lifetime_is_a_number_of_seconds_and_never_a_date(api: Api, text: str)
 @pytest.mark.parametrize("cap", [None, b"1"])
 def test_what_could_not_be_counted_is_not_handed_out(
     api: Api, cap: bytes | None, monkeypatch: pytest.MonkeyPatch
-) -> None:  # C116
+) -> None:
     options = [] if cap is None else [text_part("max_downloads", cap)]
     file_id = api.post(form(*options, file_part(DIGITS))).json()["file_id"]
     with monkeypatch.context() as failing:
@@ -138,7 +138,7 @@ def whole_app(root: Path, loop: asyncio.AbstractEventLoop, unused: Callable[[str
 
 def test_the_tag_of_a_file_depends_on_nothing_but_the_file(
     tmp_path: Path, loop: asyncio.AbstractEventLoop, configure: Callable[[str, str], None]
-) -> None:  # C101
+) -> None:
     api = whole_app(tmp_path / "here", loop, configure)
     file_id = api.upload()["file_id"]
     tag = api.download(file_id).headers["etag"]
@@ -153,7 +153,7 @@ def test_head_reads_no_more_than_the_frame(
     loop: asyncio.AbstractEventLoop,
     configure: Callable[[str, str], None],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # C094
+) -> None:
     api = whole_app(tmp_path / "data", loop, configure)
     file_id = api.upload()["file_id"]
     size = 2**30
@@ -193,7 +193,7 @@ def versioned(
 
 def test_a_bucket_may_keep_old_versions(
     versioned: str, s3_client: S3Client, loop: asyncio.AbstractEventLoop, configure: Callable[[str, str], None]
-) -> None:  # C160
+) -> None:
     api = Api(WholeApp(build_app(*ROUTERS), loop), SERVER, DirectoryObjects(Path("/nowhere")), configure)
     made = api.upload()
     assert api.download(made["file_id"]).content == DIGITS
@@ -213,7 +213,7 @@ def test_nothing_is_said_in_the_metadata_of_s3(
     s3_client: S3Client,
     loop: asyncio.AbstractEventLoop,
     configure: Callable[[str, str], None],
-) -> None:  # C151
+) -> None:
     api = Api(WholeApp(build_app(*ROUTERS), loop), SERVER, in_bucket, configure)
     made = api.upload(DIGITS, "é😀.txt", 'text/x-odd; a="b"')
     listed = s3_client.list_objects_v2(Bucket="shares")["Contents"]

@@ -54,7 +54,7 @@ def test_a_sample_event_is_what_the_gateway_makes_of_its_request(name: str) -> N
     assert made == sample
 
 
-# C128. The first seven were captured on AWS: https://github.com/hotsock/voker/pull/8.
+# The first seven were captured on AWS: https://github.com/hotsock/voker/pull/8.
 PATHS = [
     ("/question%3Fvalue", "/question"),
     ("/hash%23value", "/hash#value"),
@@ -81,7 +81,7 @@ def test_the_path_arrives_decoded_twice_and_cut(target: str, path: str) -> None:
     assert made["requestContext"]["http"]["path"] == path
 
 
-# C129: the raw query as it came, the parameters decoded once.
+# The raw query as it came, the parameters decoded once.
 QUERIES = [
     ("", None),
     ("a=1", {"a": "1"}),
@@ -99,7 +99,6 @@ def test_the_query_arrives_raw_and_decoded(query: str, parameters: dict[str, str
 
 
 def test_headers_have_lower_case_names_and_repeated_ones_are_joined() -> None:
-    # C130.
     headers = event("GET", "/", ("Range", "bytes=0-1"), ("RANGE", "bytes=2-3"), ("X-Forwarded-For", "1.1.1.1"))[
         "headers"
     ]
@@ -148,14 +147,14 @@ BODIES = [
 
 @pytest.mark.parametrize(("content_type", "body", "encoded"), BODIES)
 def test_type_and_charset_decide_what_arrives_as_text(content_type: str, body: bytes, encoded: bool) -> None:
-    # C121. The types were tried on AWS: https://github.com/ministackorg/ministack/pull/766.
+    # The types were tried on AWS: https://github.com/ministackorg/ministack/pull/766.
     made = event("POST", "/", ("Content-Type", content_type), body=body)
     assert made["isBase64Encoded"] is encoded
     assert (base64.b64decode(made["body"]) if encoded else made["body"].encode()) == body
 
 
 def test_bytes_that_are_not_the_text_they_claim_to_be_are_lost_but_counted() -> None:
-    # C122: what a function is given is what it can store.
+    # What a function is given is what it can store.
     made = event("POST", "/", ("Content-Type", "text/plain"), ("Content-Length", "5"), body=b"caf\xe9\n")
     assert made["body"] == "caf\N{REPLACEMENT CHARACTER}\n"
     assert made["headers"]["content-length"] == "5"
@@ -174,13 +173,11 @@ def answer(result: Any, method: str = "GET") -> tuple[int, list[tuple[str, str]]
 
 
 def test_a_binary_body_comes_back_whole() -> None:
-    # C119.
     result = {"statusCode": 200, "body": base64.b64encode(EVERY_BYTE).decode(), "isBase64Encoded": True}
     assert answer(result) == (200, [("content-length", "256")], EVERY_BYTE)
 
 
 def test_no_cookie_is_lost() -> None:
-    # C131.
     result = {"statusCode": 303, "headers": {"Vary": "a, b"}, "cookies": ["a=1", "b=2"]}
     headers = [("vary", "a, b"), ("set-cookie", "a=1"), ("set-cookie", "b=2"), ("content-length", "0")]
     assert answer(result) == (303, headers, b"")
@@ -336,7 +333,6 @@ def test_a_body_as_long_as_the_gateway_takes_reaches_the_function() -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_longer_body_is_refused_whether_announced_or_not(announced: bool) -> None:
-    # C125.
     content: Any = bytes(BODY_LIMIT + 1) if announced else chunks(BODY_LIMIT + 1)
     response = ask(raising(AssertionError("invoked")), method="PUT", content=content)
     assert said(response) == (413, {"message": "Request Too Long"})
@@ -382,7 +378,6 @@ def test_without_a_route_nothing_is_found() -> None:
 
 
 def test_the_gateway_does_not_wait_for_ever_and_the_function_goes_on() -> None:
-    # C134.
     ended = []
 
     async def invoke(_function: str, _event: bytes) -> bytes:
@@ -403,7 +398,6 @@ def test_the_gateway_does_not_wait_for_ever_and_the_function_goes_on() -> None:
 
 @pytest.mark.parametrize("hosts", [0, 2])
 def test_a_request_has_one_host(hosts: int) -> None:
-    # C138.
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -418,7 +412,7 @@ def test_a_request_has_one_host(hosts: int) -> None:
 
 
 def test_a_request_that_breaks_off_reaches_no_function() -> None:
-    # C072: half a body is no body.
+    # Half a body is no body.
     half: dict[str, Any] = {"type": "http.request", "body": b"ha", "more_body": True}
     messages: Iterator[dict[str, Any]] = iter([half, {"type": "http.disconnect"}])
     sent: list[Any] = []

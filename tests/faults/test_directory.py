@@ -45,7 +45,7 @@ def on_small(small: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.M
 
 
 @ROOT_ONLY
-def test_a_full_disk_is_no_fault_of_the_client(on_small: Faulty) -> None:  # C161, C194
+def test_a_full_disk_is_no_fault_of_the_client(on_small: Faulty) -> None:
     api = on_small.api
     before = api.objects.keys()
     for size in (MIB - 1000, 2 * MIB, 6 * MIB):
@@ -58,7 +58,7 @@ def test_a_full_disk_is_no_fault_of_the_client(on_small: Faulty) -> None:  # C16
 
 
 @ROOT_ONLY
-def test_a_disk_that_can_only_be_read_still_shows_what_there_is(on_small: Faulty, small: Path) -> None:  # C169
+def test_a_disk_that_can_only_be_read_still_shows_what_there_is(on_small: Faulty, small: Path) -> None:
     api = on_small.api
     made = api.upload()
     owner = {"X-Delete-Token": made["delete_token"]}
@@ -76,9 +76,7 @@ def test_a_disk_that_can_only_be_read_still_shows_what_there_is(on_small: Faulty
     assert api.download(made["file_id"]).content == DIGITS
 
 
-def test_a_directory_that_is_gone_is_a_fault_of_storage_until_it_is_back(
-    faulty: Faulty, tmp_path: Path
-) -> None:  # C169
+def test_a_directory_that_is_gone_is_a_fault_of_storage_until_it_is_back(faulty: Faulty, tmp_path: Path) -> None:
     api = faulty.api
     made = api.upload()
     os.rename(tmp_path / "data", tmp_path / "elsewhere")
@@ -100,7 +98,7 @@ def open_to_all() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="becomes another user, as root may")
-def test_a_directory_of_somebody_else_is_a_fault_of_storage(open_to_all: Path) -> None:  # C169
+def test_a_directory_of_somebody_else_is_a_fault_of_storage(open_to_all: Path) -> None:
     data = open_to_all / "data"
     data.mkdir()
     os.chown(data, 65534, 65534)
@@ -185,7 +183,7 @@ PUT_THERE: list[Callable[[Path], None]] = [
 
 @pytest.mark.parametrize("spoil", PUT_THERE)
 @pytest.mark.parametrize("key", [record_key, blob_key])
-def test_what_is_no_file_of_ours_spoils_one_file_only(  # C165, C166, C167, C171
+def test_what_is_no_file_of_ours_spoils_one_file_only(
     faulty: Faulty, tmp_path: Path, spoil: Callable[[Path], None], key: Callable[[str], str]
 ) -> None:
     api = faulty.api
@@ -203,7 +201,7 @@ def test_what_is_no_file_of_ours_spoils_one_file_only(  # C165, C166, C167, C171
     assert api.upload()["file_size"] == 10
 
 
-def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, tmp_path: Path) -> None:  # C168
+def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, tmp_path: Path) -> None:
     api = faulty.api
     made = api.upload()
     outside = tmp_path / "outside"
@@ -220,7 +218,7 @@ def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, tmp_p
 
 
 @pytest.mark.parametrize("folder", ["metadata", "files", "metadata/{}", "files/{}"])
-def test_a_link_in_the_place_of_a_folder_is_never_followed(faulty: Faulty, tmp_path: Path, folder: str) -> None:  # C168
+def test_a_link_in_the_place_of_a_folder_is_never_followed(faulty: Faulty, tmp_path: Path, folder: str) -> None:
     api, data = faulty.api, tmp_path / "data"
     made = api.upload()
     owner = {"X-Delete-Token": made["delete_token"]}
@@ -261,7 +259,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_junk_anywhere_is_left_alone(faulty: Faulty, tmp_path: Path) -> None:  # C171
+def test_junk_anywhere_is_left_alone(faulty: Faulty, tmp_path: Path) -> None:
     data = tmp_path / "data"
     api = faulty.api
     made = api.upload()

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 MEMORY = Path("/dev/shm")
 
 
-def test_a_process_may_be_killed_at_any_step() -> None:  # C163, C165
+def test_a_process_may_be_killed_at_any_step() -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:
         command = [sys.executable, "-m", "tests.faults.killed", place, "4" if EFFORT == 1 else "1"]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)

@@ -126,7 +126,7 @@ USUAL = ["SlowDown", "ConditionalRequestConflict", "PreconditionFailed", "Access
 
 
 @pytest.mark.parametrize("fault", USUAL if EFFORT == 1 else FAULTS)
-def test_a_life_of_a_file_with_every_request_at_fault(faulty: Faulty, line: Line, fault: str) -> None:  # C147, C143
+def test_a_life_of_a_file_with_every_request_at_fault(faulty: Faulty, line: Line, fault: str) -> None:
     api = faulty.api
     cap = 1000
     first = api.post(form(text_part("max_downloads", b"%d" % cap), file_part(DIGITS))).json()

@@ -33,11 +33,11 @@ def saved_as(disposition: str) -> str:
 
 
 DISPOSITIONS = {
-    "C029 plain": ("report.txt", 'attachment; filename="report.txt"'),
-    "C003 separators stay in quotes": ("a;b, c=1.txt", 'attachment; filename="a;b, c=1.txt"'),
-    "C001 not ASCII": ("ä😀.txt", "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%A4%F0%9F%98%80.txt"),
-    "C002 quote": ('q"t.txt', "attachment; filename=\"q_t.txt\"; filename*=UTF-8''q%22t.txt"),
-    "C005 percent is encoded again": ("50%25.txt", "attachment; filename=\"50_25.txt\"; filename*=UTF-8''50%2525.txt"),
+    "plain": ("report.txt", 'attachment; filename="report.txt"'),
+    "separators stay in quotes": ("a;b, c=1.txt", 'attachment; filename="a;b, c=1.txt"'),
+    "not ASCII": ("ä😀.txt", "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%A4%F0%9F%98%80.txt"),
+    "quote": ('q"t.txt', "attachment; filename=\"q_t.txt\"; filename*=UTF-8''q%22t.txt"),
+    "percent is encoded again": ("50%25.txt", "attachment; filename=\"50_25.txt\"; filename*=UTF-8''50%2525.txt"),
     "apostrophe and star are no attr-char": ("é'*", "attachment; filename=\"_'*\"; filename*=UTF-8''%C3%A9%27%2A"),
 }
 
@@ -48,7 +48,7 @@ def test_disposition(name: str, header: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8")))
-def test_any_name_is_printable_ascii_in_the_header_and_comes_back(name: str) -> None:  # C005, C006, C028
+def test_any_name_is_printable_ascii_in_the_header_and_comes_back(name: str) -> None:
     header = content_disposition(name)
     assert re.fullmatch(r"[ -~]+", header)
     assert saved_as(header) == name
@@ -60,11 +60,11 @@ def test_a_name_that_has_no_utf8_still_gives_a_header() -> None:
 
 VALID_TYPES = {
     "plain": "text/plain",
-    "C032 capitals": "TEXT/HTML",
-    "C032 space before the semicolon": "text/html ;charset=x",
-    "C037 charset": "text/html; charset=utf-7",
-    "C037 quoted parameter": 'image/png; a=b; c="d;e"',
-    "C038 byteranges": "multipart/byteranges; boundary=Z",
+    "capitals": "TEXT/HTML",
+    "space before the semicolon": "text/html ;charset=x",
+    "charset": "text/html; charset=utf-7",
+    "quoted parameter": 'image/png; a=b; c="d;e"',
+    "byteranges": "multipart/byteranges; boundary=Z",
     "quoted pair": r'a/b; c="\"\\"',
     "suffix and dots": "application/vnd.api+json",
     "trailing semicolon (RFC 9110 §5.6.6)": "text/plain;",
@@ -72,20 +72,20 @@ VALID_TYPES = {
 }
 
 INVALID_TYPES = {
-    "C030 none": None,
+    "none": None,
     "empty": "",
-    "C035 not ASCII": "text/плейн",
-    "C035 no slash": "text",
-    "C035 words": "not a type",
-    "C035 open quote": 'text/plain; charset="x',
-    "C035 slash alone": "/",
+    "not ASCII": "text/плейн",
+    "no slash": "text",
+    "words": "not a type",
+    "open quote": 'text/plain; charset="x',
+    "slash alone": "/",
     "parameter without value": "text/plain; charset=",
     "space around the equals sign": "text/plain; a = b",
     "two types": "text/plain, text/html",
     "not ASCII in quotes": 'text/plain; a="é"',
     "line break": "text/plain\r\nX-Injected: 1",
     "line break at the end": "text/plain\n",
-    "C039 longer than 255 characters": "a/" + "b" * 254,
+    "longer than 255 characters": "a/" + "b" * 254,
 }
 
 
@@ -123,7 +123,7 @@ def test_a_date_is_written_in_gmt_and_whole_seconds() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "garbage", "Sun, 06 Nov 1994", "Sun, 99 Nov 1994 08:49:37 GMT", "9" * 8000])
-def test_what_is_no_date_is_none(text: str) -> None:  # C097
+def test_what_is_no_date_is_none(text: str) -> None:
     assert parse_http_date(text) is None
 
 

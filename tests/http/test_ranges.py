@@ -25,11 +25,11 @@ def answer(method: str = "GET", /, **headers: str) -> Outcome:
 
 
 SATISFIABLE = {
-    "C080 first and last": ("bytes=0-3", Part(0, 4)),
-    "C080 open end": ("bytes=5-", Part(5, 10)),
-    "C080 suffix": ("bytes=-3", Part(7, 10)),
-    "C081 suffix longer than the file": ("bytes=-100", Part(0, 10)),
-    "C081 end past the file": ("bytes=9-100", Part(9, 10)),
+    "first and last": ("bytes=0-3", Part(0, 4)),
+    "open end": ("bytes=5-", Part(5, 10)),
+    "suffix": ("bytes=-3", Part(7, 10)),
+    "suffix longer than the file": ("bytes=-100", Part(0, 10)),
+    "end past the file": ("bytes=9-100", Part(9, 10)),
     "whole file": ("bytes=0-", Part(0, 10)),
     "one byte": ("bytes=4-4", Part(4, 5)),
     "unit in capitals (§14.1)": ("BYTES=0-3", Part(0, 4)),
@@ -39,30 +39,30 @@ SATISFIABLE = {
 }
 
 UNSATISFIABLE = {
-    "C082 start at the end": "bytes=10-",
-    "C082 suffix of nothing": "bytes=-0",
+    "start at the end": "bytes=10-",
+    "suffix of nothing": "bytes=-0",
     "start past the end": "bytes=11-20",
     "start of absurd length": "bytes=" + "9" * 9000 + "-",
 }
 
 IGNORED = {
-    "C083 backwards": "bytes=5-4",
+    "backwards": "bytes=5-4",
     "backwards past the end": "bytes=30-20",
-    "C084 unknown unit": "items=0-3",
-    "C086 two ranges": "bytes=0-1,3-4",
-    "C087 many ranges": "bytes=" + "0-0," * 20_000 + "0-0",
-    "C088 words": "bytes=abc",
-    "C088 nothing": "bytes=",
-    "C088 three numbers": "bytes=1-2-3",
-    "C088 two hyphens": "bytes=--3",
-    "C088 plus sign": "bytes=+1-2",
-    "C088 hexadecimal": "bytes=0x1-3",
-    "C088 underscore": "bytes=1_0-",
-    "C088 unit alone": "bytes",
-    "C088 no unit": "=0-3",
-    "C088 hyphen alone": "bytes=-",
-    "C090 Arabic-Indic digits": "bytes=\u0661-\u0663",
-    "C090 superscript digits": "bytes=²-³",
+    "unknown unit": "items=0-3",
+    "two ranges": "bytes=0-1,3-4",
+    "many ranges": "bytes=" + "0-0," * 20_000 + "0-0",
+    "words": "bytes=abc",
+    "nothing": "bytes=",
+    "three numbers": "bytes=1-2-3",
+    "two hyphens": "bytes=--3",
+    "plus sign": "bytes=+1-2",
+    "hexadecimal": "bytes=0x1-3",
+    "underscore": "bytes=1_0-",
+    "unit alone": "bytes",
+    "no unit": "=0-3",
+    "hyphen alone": "bytes=-",
+    "Arabic-Indic digits": "bytes=\u0661-\u0663",
+    "superscript digits": "bytes=²-³",
     "space inside": "bytes=0 -3",
     "line break": "bytes=0-3\n",
     "empty": "",
@@ -80,7 +80,7 @@ def test_a_range_without_a_byte_is_unsatisfiable(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["bytes=0-", "bytes=-1", "bytes=0-0"])
-def test_an_empty_file_satisfies_no_range(value: str) -> None:  # C091
+def test_an_empty_file_satisfies_no_range(value: str) -> None:
     outcome = decide("GET", {"range": value}, etag=TAG, last_modified=CHANGED, size=0)
     assert outcome == Unsatisfiable()
 
@@ -91,19 +91,19 @@ def test_a_range_that_is_not_understood_is_ignored(value: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST"])
-def test_a_range_means_something_for_get_only(method: str) -> None:  # C093, RFC 9110 §14.2
+def test_a_range_means_something_for_get_only(method: str) -> None:  # RFC 9110 §14.2
     assert answer(method, range="bytes=0-3") == Whole()
 
 
 IF_RANGE = {
     "strong tag": (TAG, Part(0, 4)),
     "exact date": (DATE, Part(0, 4)),
-    "C095 other tag": ('"other"', Whole()),
+    "other tag": ('"other"', Whole()),
     "weak tag (§13.1.5)": (f"W/{TAG}", Whole()),
-    "C097 later date": (LATER, Whole()),
+    "later date": (LATER, Whole()),
     "earlier date": (EARLIER, Whole()),
-    "C097 garbage": ("garbage", Whole()),
-    "C097 empty": ("", Whole()),
+    "garbage": ("garbage", Whole()),
+    "empty": ("", Whole()),
     "list of tags": (f"{TAG}, {TAG}", Whole()),
 }
 
@@ -134,7 +134,7 @@ NAMES_ANOTHER = {
 
 
 @pytest.mark.parametrize("value", NAMES_IT.values(), ids=NAMES_IT.keys())
-def test_if_none_match_of_the_current_tag_is_not_modified(value: str) -> None:  # C098
+def test_if_none_match_of_the_current_tag_is_not_modified(value: str) -> None:
     assert answer(if_none_match=value) == NotModified()
     assert answer("HEAD", if_none_match=value) == NotModified()
     assert answer("DELETE", if_none_match=value) == PreconditionFailed()
@@ -151,7 +151,7 @@ def test_if_match_of_the_current_tag_goes_on(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", NAMES_ANOTHER.values(), ids=NAMES_ANOTHER.keys())
-def test_if_match_of_another_tag_fails(value: str) -> None:  # C100
+def test_if_match_of_another_tag_fails(value: str) -> None:
     assert answer(if_match=value) == PreconditionFailed()
 
 
@@ -181,7 +181,7 @@ def test_if_modified_since_means_nothing_to_other_methods() -> None:  # RFC 9110
 
 
 PRECEDENCE = {
-    "C099 if-none-match before range": ({"if_none_match": TAG, "range": "bytes=0-3"}, NotModified()),
+    "if-none-match before range": ({"if_none_match": TAG, "range": "bytes=0-3"}, NotModified()),
     "if-match before if-none-match": ({"if_match": '"x"', "if_none_match": TAG}, PreconditionFailed()),
     "if-match hides if-unmodified-since": ({"if_match": TAG, "if_unmodified_since": EARLIER}, Whole()),
     "if-none-match hides if-modified-since": ({"if_none_match": '"x"', "if_modified_since": LATER}, Whole()),
@@ -204,7 +204,7 @@ def test_the_caller_may_recognise_other_tags_than_the_one_it_sends() -> None:
 
 
 LONG = {
-    "C195 many tags": '"a", ' * 1600,
+    "many tags": '"a", ' * 1600,
     "open quote": '"' + "a," * 4000,
     "alternating quotes": ',"' * 4000,
     "spaces": ", " * 4000 + "x",

@@ -111,7 +111,7 @@ def test_what_is_ready_ends_with_the_file(directory: DirectoryStore) -> None:
         assert payload.read_ready(1) is None
 
 
-def test_a_blob_cut_short_while_it_is_read_is_damage(directory: DirectoryStore) -> None:  # C167
+def test_a_blob_cut_short_while_it_is_read_is_damage(directory: DirectoryStore) -> None:
     data = bytes(200_000)
     write(directory, [data])
     with contextlib.closing(open_payload(directory, FILE_ID, len(data), 0, len(data))) as payload:
@@ -130,7 +130,7 @@ def test_a_missing_blob_is_not_found(directory: DirectoryStore) -> None:
 DAMAGED = {
     "empty": b"",
     "head only": FRAMED[:11],
-    "shorter by one": FRAMED[:-1],  # C167
+    "shorter by one": FRAMED[:-1],
     "longer by one": FRAMED + b".",
     "length too small": head(9) + DATA + b".",
     "length too large": head(11) + DATA + b".",
@@ -195,7 +195,7 @@ def test_the_planted_code_would_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fits", ["the head", "the size"])
-def test_planted_code_is_damage_and_never_runs(directory: DirectoryStore, tmp_path: Path, fits: str) -> None:  # C157
+def test_planted_code_is_damage_and_never_runs(directory: DirectoryStore, tmp_path: Path, fits: str) -> None:
     marker = tmp_path / "marker"
     blob = planted(marker)
     directory.put(blob_key(FILE_ID), blob)

@@ -127,7 +127,7 @@ def test_no_key_leads_out_of_the_directory_or_into_its_own_files(directory: Dire
     assert files(directory) == []
 
 
-def test_strange_files_are_not_listed(directory: DirectoryStore) -> None:  # C171
+def test_strange_files_are_not_listed(directory: DirectoryStore) -> None:
     directory.put(KEY, b"{}")
     folder = directory.root / "metadata"
     (folder / ".DS_Store").write_bytes(b"x")
@@ -139,7 +139,7 @@ def test_strange_files_are_not_listed(directory: DirectoryStore) -> None:  # C17
     assert list(directory.list("metadata/")) == [KEY]
 
 
-def test_files_that_are_no_records_have_no_id(directory: DirectoryStore) -> None:  # C171
+def test_files_that_are_no_records_have_no_id(directory: DirectoryStore) -> None:
     records = Records(directory, lambda: NOW)
     records.create(record())
     folder = directory.root / record_key(FILE_ID)
@@ -149,13 +149,13 @@ def test_files_that_are_no_records_have_no_id(directory: DirectoryStore) -> None
     assert list(records.ids()) == [FILE_ID]
 
 
-def test_a_directory_that_cannot_be_used_is_reported_at_the_start(tmp_path: Path) -> None:  # C169
+def test_a_directory_that_cannot_be_used_is_reported_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageUnavailable):
         DirectoryStore(tmp_path / "file")
 
 
-def test_a_directory_that_went_away_fails_its_check(directory: DirectoryStore) -> None:  # C169
+def test_a_directory_that_went_away_fails_its_check(directory: DirectoryStore) -> None:
     directory.root.rename(directory.root.with_name("moved"))
     with pytest.raises(StorageUnavailable):
         directory.check()
@@ -176,7 +176,7 @@ EVERY_FAULT = pytest.mark.parametrize(("number", "error"), FAULTS, ids=[errno.er
 
 @pytest.mark.parametrize("function", ["write", "fsync", "replace"])
 @EVERY_FAULT
-def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(  # C161, C165
+def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(
     directory: DirectoryStore, function: str, number: int, error: type[ShareError]
 ) -> None:
     etag = directory.put(KEY, b"old")
@@ -189,7 +189,7 @@ def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(  # C161, C165
 
 @pytest.mark.parametrize("function", ["write", "pwrite", "fsync", "replace"])
 @EVERY_FAULT
-def test_a_writer_that_fails_and_is_aborted_leaves_nothing(  # C161
+def test_a_writer_that_fails_and_is_aborted_leaves_nothing(
     directory: DirectoryStore, function: str, number: int, error: type[ShareError]
 ) -> None:
     writer = directory.writer(KEY, 1)
@@ -225,7 +225,7 @@ def test_short_writes_are_continued(directory: DirectoryStore, monkeypatch: pyte
     assert directory.read(KEY)[0] == directory.read("files/ab/two")[0] == b"0123456789"
 
 
-def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(  # C165
+def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(
     directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory.put(KEY, b"old")
@@ -265,7 +265,7 @@ def test_the_disk_is_given_a_large_file_while_it_is_written(
     assert given[-1][1] == 11 + 20 * len(batch)
 
 
-def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: DirectoryStore) -> None:  # C165
+def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: DirectoryStore) -> None:
     directory.put(KEY, b"old")
     crash = (
         "import os, pathlib, sys; from shared.storage.directory.store import DirectoryStore\n"
@@ -308,7 +308,7 @@ def test_a_writer_stops_when_space_runs_out_under_it(tmp_path: Path, monkeypatch
 # Others at the same time
 
 
-def test_a_put_that_has_compared_does_not_bring_a_deleted_object_back(  # C117
+def test_a_put_that_has_compared_does_not_bring_a_deleted_object_back(
     directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     etag = directory.put(KEY, b"old")
@@ -349,7 +349,7 @@ for _ in range(50):
 """
 
 
-def test_two_processes_lose_no_count(directory: DirectoryStore) -> None:  # C170
+def test_two_processes_lose_no_count(directory: DirectoryStore) -> None:
     records = Records(directory, lambda: NOW)
     records.create(record())
     command = [sys.executable, "-c", COUNTING, str(directory.root), FILE_ID]

@@ -140,7 +140,7 @@ def test_many_records_come_in_the_order_asked_for_without_those_that_are_gone(re
     assert [found.file_id for found in records.get_many([LAST_ID, OTHER_ID, FILE_ID])] == [LAST_ID, FILE_ID]
 
 
-# What storage may hold instead of a record (C165, C166)
+# What storage may hold instead of a record
 
 GOOD = CODEC.encode(record())
 

@@ -30,7 +30,7 @@ TROUBLE = {"slow down": error(503, "SlowDown"), "internal error": error(500, "In
 
 
 @pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE.keys())
-def test_what_has_no_condition_is_repeated_with_its_whole_body(  # C147
+def test_what_has_no_condition_is_repeated_with_its_whole_body(
     fake: FakeS3, bucket: S3Store, pauses: list[float], trouble: Answer | None
 ) -> None:
     fake.one_after_another(trouble, trouble, Answer())
@@ -39,7 +39,7 @@ def test_what_has_no_condition_is_repeated_with_its_whole_body(  # C147
     assert len(pauses) == 2
 
 
-def test_who_is_always_told_to_slow_down_gives_up(fake: FakeS3, bucket: S3Store) -> None:  # C147
+def test_who_is_always_told_to_slow_down_gives_up(fake: FakeS3, bucket: S3Store) -> None:
     fake.one_after_another(error(503, "SlowDown"))
     for use in (lambda: bucket.read(KEY), lambda: bucket.put(KEY, b"a"), lambda: bucket.delete(KEY), bucket.check):
         fake.requests.clear()
@@ -151,7 +151,7 @@ HOSTS = {
 
 
 @pytest.mark.parametrize(("variables", "host"), HOSTS.values(), ids=HOSTS.keys())
-def test_aws_is_asked_by_the_buckets_host_and_others_by_path(  # C152
+def test_aws_is_asked_by_the_buckets_host_and_others_by_path(
     configure_aws: Callable[[Mapping[str, str]], None],
     monkeypatch: pytest.MonkeyPatch,
     variables: dict[str, str],

@@ -55,7 +55,7 @@ UNFINISHED: dict[str, tuple[Answer, Answer | None, type[Exception]]] = {
     "aborted before": (LOST, LOST, NotFound),
     "aborted meanwhile": (LISTING, LOST, NotFound),
     "no answer": (LISTING, None, StorageUnavailable),
-    "C149 permission": (LISTING, error(403, "AccessDenied"), StorageUnavailable),
+    "permission": (LISTING, error(403, "AccessDenied"), StorageUnavailable),
     "a part replaced meanwhile": (LISTING, error(400, "InvalidPart"), InvalidParts),
     "too small after all": (LISTING, error(400, "EntityTooSmall"), InvalidParts),
 }

@@ -7,7 +7,7 @@ from shared.storage.s3.store import S3Store
 from tests.storage.fake_s3 import FakeS3
 
 
-def test_no_checksum_is_sent_that_a_server_may_not_know(fake: FakeS3, bucket: S3Store) -> None:  # C156
+def test_no_checksum_is_sent_that_a_server_may_not_know(fake: FakeS3, bucket: S3Store) -> None:
     bucket.put("metadata/ab/one.json", b"0123456789", ABSENT)
     writer = bucket.writer("files/ab/one.pickle", 3)
     writer.write(b"0123456789")

@@ -38,17 +38,17 @@ MATCH = Matches('"0cc175b9c0f1b6a831c399e269772661"')
 REFUSALS: dict[str, tuple[Condition, Answer, type[Exception]]] = {
     "exists": (ABSENT, error(412, "PreconditionFailed"), AlreadyExists),
     "other bytes": (MATCH, error(412, "PreconditionFailed"), Changed),
-    "C143 conflict, absent": (ABSENT, error(409, "ConditionalRequestConflict"), Changed),
-    "C143 conflict, match": (MATCH, error(409, "ConditionalRequestConflict"), Changed),
-    "C143 aborted": (MATCH, error(409, "OperationAborted"), Changed),
-    "C144 gone": (MATCH, error(404, "NoSuchKey"), NotFound),
+    "conflict, absent": (ABSENT, error(409, "ConditionalRequestConflict"), Changed),
+    "conflict, match": (MATCH, error(409, "ConditionalRequestConflict"), Changed),
+    "aborted": (MATCH, error(409, "OperationAborted"), Changed),
+    "gone": (MATCH, error(404, "NoSuchKey"), NotFound),
     "no bucket": (MATCH, error(404, "NoSuchBucket"), StorageUnavailable),
-    "C148 clock": (MATCH, error(403, "RequestTimeTooSkewed"), StorageUnavailable),
-    "C149 permission": (ABSENT, error(403, "AccessDenied"), StorageUnavailable),
+    "clock": (MATCH, error(403, "RequestTimeTooSkewed"), StorageUnavailable),
+    "permission": (ABSENT, error(403, "AccessDenied"), StorageUnavailable),
     "full": (MATCH, error(507, "XMinioStorageFull"), StorageFull),
     "quota": (ABSENT, error(403, "QuotaExceeded"), StorageFull),
     "internal error": (MATCH, error(500, "InternalError"), Ambiguous),
-    "C147 slow down": (MATCH, error(503, "SlowDown"), Ambiguous),
+    "slow down": (MATCH, error(503, "SlowDown"), Ambiguous),
     "bad gateway": (ABSENT, Answer(502, b"<html>Bad Gateway</html>"), Ambiguous),
     # What other servers than AWS say.
     "condition failed without a code": (MATCH, Answer(412), Changed),
@@ -74,7 +74,7 @@ def test_a_conditional_put_is_sent_once_and_its_answer_understood(
     assert getattr(refusal.value, "key", KEY) == KEY
 
 
-def test_a_fault_of_ours_names_its_code_for_the_log(fake: FakeS3, bucket: S3Store) -> None:  # C148, C149
+def test_a_fault_of_ours_names_its_code_for_the_log(fake: FakeS3, bucket: S3Store) -> None:
     for code in ("RequestTimeTooSkewed", "AccessDenied"):
         fake.one_after_another(error(403, code))
         with pytest.raises(StorageUnavailable, match=code):
@@ -165,7 +165,7 @@ def test_a_put_names_its_condition_to_s3(fake: FakeS3, bucket: S3Store) -> None:
 
 
 @pytest.mark.parametrize("etag", ['"e-2"', "e", 'W/"e"'])
-def test_an_etag_goes_back_as_it_came(fake: FakeS3, bucket: S3Store, etag: str) -> None:  # C146
+def test_an_etag_goes_back_as_it_came(fake: FakeS3, bucket: S3Store, etag: str) -> None:
     fake.script = lambda _: Answer(headers={"ETag": etag})
     read = bucket.read(KEY)[1]
     assert bucket.put(KEY, b"a", Matches(read)) == read

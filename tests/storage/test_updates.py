@@ -118,7 +118,7 @@ def test_a_record_that_was_read_too_long_ago_is_read_again(setting: Setting) -> 
     assert setting.records.update(FILE_ID, downloaded, seen).record.download_count == setting.count == 2
 
 
-def test_a_conflict_that_changed_nothing_is_tried_again(setting: Setting) -> None:  # C143
+def test_a_conflict_that_changed_nothing_is_tried_again(setting: Setting) -> None:
     setting.faulty.script = {1: before(Changed(KEY)), 2: before(Changed(KEY))}
     setting.update()
     assert (setting.count, setting.faulty.puts) == (1, 3)
@@ -167,7 +167,7 @@ GONE = [NotFound, Changed]
 
 @pytest.mark.parametrize("answer", GONE)
 @pytest.mark.parametrize("uncertain", [False, True], ids=["at once", "after a lost answer"])
-def test_a_file_deleted_meanwhile_is_not_made_again(  # C117, C144
+def test_a_file_deleted_meanwhile_is_not_made_again(
     setting: Setting, directory: DirectoryStore, answer: type[NotFound | Changed], uncertain: bool
 ) -> None:
     def delete() -> None:
@@ -189,7 +189,7 @@ def test_a_fault_of_storage_is_not_tried_again(setting: Setting, error: Exceptio
     assert (setting.count, setting.faulty.puts) == (0, 1)
 
 
-# Answers that are lost (C142)
+# Answers that are lost
 
 
 def test_a_write_that_is_in_is_not_repeated(setting: Setting) -> None:

@@ -54,7 +54,7 @@ def statuses(answers: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
 
 
-def test_what_follows_the_announced_length_is_not_carried_out(server: Server) -> None:  # C074
+def test_what_follows_the_announced_length_is_not_carried_out(server: Server) -> None:
     # RFC 9112 §6.3: the length alone says where a message ends. What comes then is a request of the same client, and
     # here it is none: it begins in the middle of a form.
     before = server.stored()
@@ -67,7 +67,7 @@ def test_what_follows_the_announced_length_is_not_carried_out(server: Server) ->
     assert server.stored() == before
 
 
-def test_the_body_of_a_get_is_no_second_request(server: Server) -> None:  # C103
+def test_the_body_of_a_get_is_no_second_request(server: Server) -> None:
     file_id = share(server, b"0123456789")
     smuggled = request("GET", f"/file/download/{file_id}", HOST)
     length = f"Content-Length: {len(smuggled)}"
@@ -80,7 +80,7 @@ def test_the_body_of_a_get_is_no_second_request(server: Server) -> None:  # C103
     assert server.metadata(file_id)["download_count"] == 1
 
 
-def test_requests_sent_in_one_go_are_answered_in_their_order(server: Server) -> None:  # C196
+def test_requests_sent_in_one_go_are_answered_in_their_order(server: Server) -> None:
     ids = [share(server, str(number).encode()) for number in range(5)]
     paths = [f"/file/metadata/{ids[number % 5]}" for number in range(99)]
     with server.connect() as connection:
@@ -91,7 +91,7 @@ def test_requests_sent_in_one_go_are_answered_in_their_order(server: Server) -> 
     assert re.findall(rb'"download_link":"[^"]*/([0-9a-f-]{36})"', answers) == [ids[n % 5].encode() for n in range(99)]
 
 
-def test_fifty_clients_that_dribble_delay_nobody(server: Server) -> None:  # C188
+def test_fifty_clients_that_dribble_delay_nobody(server: Server) -> None:
     head = request("POST", "/file/upload/", HOST, FORM, "Content-Length: 100000")
     with contextlib.ExitStack() as stack:
         dribbling = [stack.enter_context(server.connect()) for _ in range(100)]
@@ -110,7 +110,7 @@ def test_fifty_clients_that_dribble_delay_nobody(server: Server) -> None:  # C18
     until(lambda: not server.staged())
 
 
-def test_uploads_that_are_broken_off_leave_nothing_and_one_that_runs_is_not_swept(server: Server) -> None:  # C162
+def test_uploads_that_are_broken_off_leave_nothing_and_one_that_runs_is_not_swept(server: Server) -> None:
     before = server.stored()
     head = request("POST", "/file/upload/", HOST, FORM, f"Content-Length: {8 * MIB}")
     with server.connect() as running:
@@ -129,7 +129,7 @@ def test_uploads_that_are_broken_off_leave_nothing_and_one_that_runs_is_not_swep
     assert len(server.stored() - before) == 2
 
 
-def test_a_client_that_leaves_has_downloaded_once_and_frees_what_it_held(server: Server) -> None:  # C111
+def test_a_client_that_leaves_has_downloaded_once_and_frees_what_it_held(server: Server) -> None:
     file_id = share(server, bytes(50 * MIB))
     before = handles(server)
     for _ in range(5):
@@ -140,7 +140,7 @@ def test_a_client_that_leaves_has_downloaded_once_and_frees_what_it_held(server:
     assert server.metadata(file_id)["download_count"] == 5
 
 
-def test_the_last_download_goes_on_though_the_cap_is_reached(server: Server) -> None:  # C114
+def test_the_last_download_goes_on_though_the_cap_is_reached(server: Server) -> None:
     size = 20 * MIB
     file_id = share(server, bytes(size), "?max_downloads=1")
     with contextlib.closing(server.client()) as client:
@@ -155,7 +155,7 @@ def test_the_last_download_goes_on_though_the_cap_is_reached(server: Server) -> 
         assert begun + len(response.read()) == size
 
 
-def test_many_slow_uploads_and_downloads_take_little_memory(server: Server) -> None:  # C172, C192, C193
+def test_many_slow_uploads_and_downloads_take_little_memory(server: Server) -> None:
     size = 24 * MIB
     file_id = server.upload(itertools.repeat(bytes(MIB), size // MIB), size)["file_id"]
     idle = server.memory("VmRSS")
@@ -174,7 +174,7 @@ def test_many_slow_uploads_and_downloads_take_little_memory(server: Server) -> N
     until(lambda: not server.staged())
 
 
-def test_failing_uploads_use_up_no_handles(server: Server) -> None:  # C173
+def test_failing_uploads_use_up_no_handles(server: Server) -> None:
     malformed = FORM_HEAD + bytes(MIB) + b"\r\n--" + b"X-boundary" + b"\r\nno header\r\n\r\n"
     before = handles(server)
 
@@ -190,7 +190,7 @@ def test_failing_uploads_use_up_no_handles(server: Server) -> None:  # C173
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs prlimit")
-def test_out_of_handles_the_server_says_so_and_recovers(tmp_path: Path) -> None:  # C173
+def test_out_of_handles_the_server_says_so_and_recovers(tmp_path: Path) -> None:
     with Server(tmp_path / "data", before=("prlimit", "--nofile=64:64")) as server:
         idle = handles(server)
         head = request("PUT", "/file/upload/a.bin", HOST, f"Content-Length: {8 * MIB}")
@@ -213,7 +213,7 @@ def test_out_of_handles_the_server_says_so_and_recovers(tmp_path: Path) -> None:
 STRANGE = "\x1b[31mX\nINFO fake \u2028é😀"
 
 
-def test_a_log_line_is_one_line_and_holds_no_secret(tmp_path: Path) -> None:  # C209
+def test_a_log_line_is_one_line_and_holds_no_secret(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with Server(data, SHARE_API_TOKEN=TOKEN) as server, contextlib.closing(server.client()) as client:
         name = urllib.parse.quote(STRANGE)
@@ -234,7 +234,7 @@ def test_a_log_line_is_one_line_and_holds_no_secret(tmp_path: Path) -> None:  # 
     assert not any(secret in log for secret in (TOKEN.encode(), b"also-secret", made["delete_token"].encode()))
 
 
-def test_a_name_that_the_log_cannot_write_is_no_fault(tmp_path: Path) -> None:  # C210
+def test_a_name_that_the_log_cannot_write_is_no_fault(tmp_path: Path) -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     data = tmp_path / "data"
     with Server(data, **ascii_only) as server, contextlib.closing(server.client()) as client:

@@ -87,9 +87,9 @@ def assert_cap_is_kept(servers: list[Server]) -> None:
         assert [server.metadata(file_id)["download_count"] for server in servers] == [CAP] * len(servers)
 
 
-def test_the_workers_of_one_machine_keep_a_cap_together(workers: list[Server]) -> None:  # C109
+def test_the_workers_of_one_machine_keep_a_cap_together(workers: list[Server]) -> None:
     assert_cap_is_kept(workers)
 
 
-def test_machines_with_one_bucket_keep_a_cap_together(machines: list[Server]) -> None:  # C109
+def test_machines_with_one_bucket_keep_a_cap_together(machines: list[Server]) -> None:
     assert_cap_is_kept(machines)
