@@ -105,7 +105,7 @@ def _upload(store: ObjectStore, file_id: str, size: int) -> None:
     """Have the raw object there, as a client's direct upload leaves it."""
     client = boto3.session.Session().client("s3")
     key = raw_key(file_id)
-    upload_id = store.start_parts(key)
+    upload_id = store.multipart.start(key)
     parts: list[CompletedPartTypeDef] = []
     for number, start in enumerate(range(0, size, PART), start=1):
         body = bytes(min(PART, size - start))

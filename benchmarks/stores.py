@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -120,12 +120,9 @@ class MemoryStore:
         self.objects[key] = (data, str(self._version))
         return str(self._version)
 
-    def delete(self, key: str) -> None:
-        self.objects.pop(key, None)
-
-    def delete_many(self, keys: Sequence[str]) -> None:
+    def delete(self, *keys: str) -> None:
         for key in keys:
-            self.delete(key)
+            self.objects.pop(key, None)
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return iter(sorted(key for key in self.objects if key.startswith(prefix) and key > after))

@@ -81,7 +81,7 @@ class DistantS3:
                 case "POST", "" if "delete" in query:
                     deletion = ElementTree.fromstring(_bytes(request.body))  # noqa: S314 - it is our own
                     listed = deletion.iterfind("{*}Object/{*}Key")
-                    self.store.delete_many([each.text or "" for each in listed])
+                    self.store.delete(*(each.text or "" for each in listed))
                     return 200, {}, b"<DeleteResult/>"
         except NotFound:
             return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"

@@ -26,17 +26,9 @@ from shared.redirects import KEEP_RAW_FOR
 from shared.retention import UPLOAD_WITHIN, next_look
 from shared.sharing import FILE_ID, Shares
 from shared.storage.blobs import make_blob
-from shared.storage.contract import (
-    MAX_PARTS,
-    Changed,
-    InvalidParts,
-    NotFound,
-    Part,
-    PartWriter,
-    RangeNotSatisfiable,
-    TooLarge,
-)
+from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable
 from shared.storage.keys import raw_key
+from shared.storage.multipart import MAX_PARTS, InvalidParts, Part, PartWriter, TooLarge
 from shared.storage.records import DELETED, READY, UPLOADING, Record
 
 PART_URL_LIFETIME = 3600  # seconds
@@ -100,7 +92,7 @@ class DirectUploads:
         password_hash = None if options.password is None else shares.passwords.hash(options.password)
         file_id = str(uuid.uuid4())
         shares.expiries.add(file_id, now + UPLOAD_WITHIN)
-        upload_id = self._store.start_parts(raw_key(file_id))
+        upload_id = self._store.multipart.start(raw_key(file_id))
         record = Record(
             file_id=file_id,
             state=UPLOADING,
@@ -120,7 +112,7 @@ class DirectUploads:
             return shares.records.create(record).record
         except (StorageFull, Contended):
             # These say for certain that there is no record.
-            self._store.abort_parts(raw_key(file_id), upload_id)
+            self._store.multipart.abort(raw_key(file_id), upload_id)
             raise
 
     def parts(self, file_id: str, upload_id: str) -> Sequence[Part]:
@@ -131,9 +123,10 @@ class DirectUploads:
     def part_url(self, file_id: str, upload_id: str, number: int) -> str | None:
         """Where storage takes a part (1 to 10,000) for an hour; None where it comes to us. Raises `UnknownFile`."""
         self._uploading(file_id, upload_id)
-        if not self._store.signs:
+        links = self._store.links
+        if links is None:
             return None
-        return self._store.signed_part_url(raw_key(file_id), upload_id, number, PART_URL_LIFETIME)
+        return links.upload_part(raw_key(file_id), PART_URL_LIFETIME, upload_id=upload_id, number=number)
 
     def begin_part(self, file_id: str, upload_id: str, number: int, size: int = 0) -> PartUpload:
         """Take a part (1 to 10,000) that comes to us and has at least `size` bytes.
@@ -141,14 +134,12 @@ class DirectUploads:
         Raises `FileTooLarge` if it cannot fit, and `UnknownFile`, also where parts go to storage itself.
         """
         record = self._uploading(file_id, upload_id)
-        if self._store.signs:
-            raise UnknownFile(file_id)
         others = sum(part.size for part in self._stored(file_id, upload_id) if part.number != number)
         limit = self._limit(record)
         if others + size > limit:
             raise self.too_large(record)
         try:
-            writer = self._store.part_writer(raw_key(file_id), upload_id, number, limit)
+            writer = self._store.multipart.writer(raw_key(file_id), upload_id, number, limit)
         except NotFound as error:
             raise UnknownFile(file_id) from error
         return PartUpload(self, record, writer, limit - others)
@@ -166,13 +157,15 @@ class DirectUploads:
             return self._shares.describe(file_id), False
         self._require_recent(record)
         try:
-            sources = self._store.finish_parts(
+            sources = self._store.multipart.finish(
                 raw_key(file_id),
                 upload_id,
                 [Part(number, 0, etag) for number, etag in parts],
                 lambda size: self._require_size(record, size),
             )
-            if not self._store.signs:
+            # Storage that makes no raw object of the parts, and so leaves them where they are, seals at once.
+            sealed = sources[0].key != raw_key(file_id)
+            if sealed:
                 make_blob(self._store, file_id, sources)
         except (InvalidParts, NotFound, Changed, RangeNotSatisfiable) as error:
             # Another request may have completed or ended the upload meanwhile; then these parts came too late.
@@ -184,9 +177,9 @@ class DirectUploads:
             if isinstance(error, NotFound):
                 raise UnknownFile(file_id) from error
             raise _unfit("must be stored, in ascending order, and all but the last of at least 5 MiB") from error
-        completion = self._publish(record, sum(source.stop - source.start for source in sources))
-        if not self._store.signs:
-            self._store.abort_parts(raw_key(file_id), upload_id)
+        completion = self._publish(record, sum(source.size for source in sources), sealed)
+        if sealed:
+            self._store.multipart.abort(raw_key(file_id), upload_id)
         return completion
 
     def abort(self, file_id: str, upload_id: str) -> None:
@@ -202,7 +195,7 @@ class DirectUploads:
         try:
             self._uploading(record.file_id, record.upload_id)
         except UnknownFile:
-            self._store.abort_parts(raw_key(record.file_id), record.upload_id)
+            self._store.multipart.abort(raw_key(record.file_id), record.upload_id)
             raise
 
     def too_large(self, record: Record) -> FileTooLarge:
@@ -240,7 +233,7 @@ class DirectUploads:
 
     def _stored(self, file_id: str, upload_id: str) -> Sequence[Part]:
         try:
-            return self._store.list_parts(raw_key(file_id), upload_id)
+            return self._store.multipart.list(raw_key(file_id), upload_id)
         except NotFound as error:
             raise UnknownFile(file_id) from error
 
@@ -251,11 +244,10 @@ class DirectUploads:
         if record.announced_size not in (None, size):
             raise _unfit(f"have {size} bytes together, and {record.announced_size} were announced")
 
-    def _publish(self, started: Record, file_size: int) -> tuple[Record, bool]:
+    def _publish(self, started: Record, file_size: int, sealed: bool) -> tuple[Record, bool]:
         shares = self._shares
         now = shares.now()
         expires_at = None if started.expires_at is None else now + (started.expires_at - started.created_at)
-        sealed = not self._store.signs
         first = False
 
         def publish(record: Record) -> Record:

@@ -35,8 +35,10 @@ def download_url(
     """Where storage itself serves a file for some minutes, as one download if `counted`.
 
     The headers of its answer are `disposition` and `content_type`; with `range`, the URL is good for exactly that
-    `Range` header. Only where the store signs. Raises what `Shares.download` raises, and `Preparing`.
+    `Range` header. Only where the store has links. Raises what `Shares.download` raises, and `Preparing`.
     """
+    links = shares.store.links
+    assert links is not None
     stored = _with_copy(shares, stored)
     if counted:
         shares.count(stored)
@@ -47,14 +49,15 @@ def download_url(
         if lifetime < 1:
             raise Expired(record.file_id)
     key = raw_key(record.file_id)
-    return shares.store.signed_url(key, lifetime, disposition=disposition, content_type=content_type, range=range)
+    return links.download(key, lifetime, disposition=disposition, content_type=content_type, range=range)
 
 
 def storage_origin(shares: Shares) -> str | None:
     """Scheme and host of signed URLs; None where bytes pass only through us. Raises `StorageUnavailable`."""
-    if not shares.store.signs:
+    links = shares.store.links
+    if links is None:
         return None
-    url = urlsplit(shares.store.signed_url(raw_key(""), 60, disposition="attachment", content_type="text/plain"))
+    url = urlsplit(links.download(raw_key(""), 60, disposition="attachment", content_type="text/plain"))
     return f"{url.scheme}://{url.netloc}"
 
 

@@ -226,7 +226,7 @@ class Shares:
     def remove(self, record: Record) -> None:
         """Remove the bytes and counts of a file that is deleted."""
         self.forget_parts(record)
-        self.store.delete_many(self.remains(record))
+        self.store.delete(*self.remains(record))
 
     def remains(self, record: Record) -> list[str]:
         """The keys of all that may be stored of a deleted file beside its record."""
@@ -236,7 +236,7 @@ class Shares:
     def forget_parts(self, record: Record) -> None:
         """Forget what the raw object of a file was to be made of."""
         if record.may_have_raw:
-            self.store.abort_parts(raw_key(record.file_id))
+            self.store.multipart.abort(raw_key(record.file_id))
 
     def fold_if_quiet(self, file_id: str) -> None:
         """Have the record of a file alone count again once nobody downloads it, so that reading it is cheap.

@@ -154,7 +154,7 @@ class Sweep:
         """Remove what is stored of a deleted file: the bytes at once, the record and all its entries an hour later."""
         shares, now = self._shares, self._shares.now()
         if not record.sealed:
-            shares.store.abort_parts(blob_key(record.file_id))
+            shares.store.multipart.abort(blob_key(record.file_id))
         shares.forget_parts(record)
         keys = shares.remains(record)
         # Records that were deleted before there were tombstones do not say when.
@@ -214,7 +214,7 @@ class Sweep:
         for keys in ([it.keys for it in gathered], [it.entries for it in gathered]):
             together = [key for several in keys for key in several]
             if together:
-                self._shares.store.delete_many(together)
+                self._shares.store.delete(*together)
 
     def _discard_unfinished(self) -> None:
         """What has no entry: staged files, probes, and what was left before every upload had one."""

@@ -85,7 +85,7 @@ class Upload:
             raise StorageUnavailable(INTERRUPTED) from error
         except (StorageFull, Contended):
             # These say for certain that there is no record; after any other fault there may be, so the blob stays.
-            shares.store.delete_many([blob_key(self.file_id), self._entry])
+            shares.store.delete(blob_key(self.file_id), self._entry)
             raise
         if self._is_late():
             # The process was suspended just before the record, and the sweep may have removed the blob.

@@ -61,22 +61,17 @@ def _names_status(node: ast.AST) -> bool:
     return "http.HTTPStatus" in _imported(node)
 
 
-S3 = {
-    "shared/storage/s3/clients.py",
-    "shared/storage/s3/store.py",
-    "shared/storage/s3/errors.py",
-    "shared/storage/s3/multipart.py",
-}
+S3 = "shared/storage/s3"
 
 # What is looked for, and the only files, or folders, that may hold it.
 RULES: dict[str, tuple[Finder, set[str]]] = {
     "the environment": (_reads_environment, {"shared/settings.py"}),
-    "AWS": (_importing("boto3", "botocore", "types_boto3_s3"), {*S3, "shared/tokens.py"}),
+    "AWS": (_importing("boto3", "botocore", "types_boto3_s3"), {S3, "shared/tokens.py"}),
     "Lambda events": (_importing("mangum"), {"shared/http/handler.py"}),
     "Powertools": (_importing("aws_lambda_powertools"), {"shared/telemetry.py"}),
     "unpickling": (_importing("pickle", "cPickle", "_pickle", "dill", "joblib", "marshal", "shelve"), set()),
     # S3's own answers have codes, too.
-    "status codes": (_names_status, {"shared/http", "functions", *S3}),
+    "status codes": (_names_status, {"shared/http", "functions", S3}),
 }
 
 

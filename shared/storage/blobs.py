@@ -153,7 +153,7 @@ def require_raw(store: ObjectStore, file_id: str, file_size: int) -> Slice:
 
 def make_blob(store: ObjectStore, file_id: str, sources: Sequence[Slice]) -> None:
     """Make the blob of a file out of objects that hold its bytes, in their order. Raises as `ObjectStore.compose`."""
-    file_size = sum(source.stop - source.start for source in sources)
+    file_size = sum(source.size for source in sources)
     store.compose(blob_key(file_id), [head(file_size), *sources, STOP])
 
 

@@ -62,7 +62,7 @@ def require_conditions(store: ObjectStore) -> None:
 def discard_old(store: ObjectStore, before: datetime) -> int:
     """Remove what a process left that ended in the middle of its probe, and say how many keys there were."""
     old = [key for key in store.list(PROBES) if key < probes_prefix(before)]
-    store.delete_many(old)
+    store.delete(*old)
     return len(old)
 
 

@@ -19,7 +19,8 @@ from functions.app import ROUTERS
 from shared.errors import StorageUnavailable
 from shared.http.app import build_app
 from shared.sharing import Shares
-from shared.storage.directory.store import DirectoryReader, DirectoryStore
+from shared.storage.directory.store import DirectoryStore
+from shared.storage.directory.writer import DirectoryReader
 from tests.api.client import (
     DIGITS,
     Api,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,14 +14,13 @@ from shared.storage.contract import (
     Condition,
     Info,
     ObjectStore,
-    Part,
-    PartWriter,
     Piece,
     Reader,
     Slice,
     Writer,
 )
-from shared.storage.directory.store import DirectoryWriter
+from shared.storage.directory.writer import DirectoryWriter
+from shared.storage.multipart import Part, PartWriter
 
 T = TypeVar("T")
 Held = TypeVar("Held", Reader, Writer)
@@ -60,6 +60,8 @@ class InterposedStore:
         self.around = around
         self.calls: list[Call] = []
         self._held: list[Reader | Writer] = []
+        self.multipart = _Multipart(self)
+        self.links = store.links
 
     def release(self) -> None:
         """Give back the handles that a killed process held; the system would have."""
@@ -98,14 +100,12 @@ class InterposedStore:
     def writer(self, key: str, reserve: int = 0) -> Writer:
         return _Writer(self, key, self.call("writer", key, lambda: self._hold(self.store.writer(key, reserve))))
 
-    def delete(self, key: str) -> None:
-        self.call("delete", key, lambda: self.store.delete(key))
-
-    def delete_many(self, keys: Sequence[str]) -> None:
+    def delete(self, *keys: str) -> None:
+        # One by one, as a process that is killed may have got.
         failures: list[StorageUnavailable] = []
         for key in keys:
             try:
-                self.delete(key)
+                self.call("delete", key, functools.partial(self.store.delete, key))
             except StorageUnavailable as error:
                 failures.append(error)
         if failures:
@@ -123,38 +123,32 @@ class InterposedStore:
     def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
         self.call("compose", key, lambda: self.store.compose(key, pieces, within))
 
-    @property
-    def signs(self) -> bool:
-        return self.store.signs
-
-    def start_parts(self, key: str) -> str:
-        return self.call("start", key, lambda: self.store.start_parts(key))
-
-    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
-        return self.call("list parts", key, lambda: self.store.list_parts(key, upload_id))
-
-    def finish_parts(
-        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
-    ) -> Sequence[Slice]:
-        return self.call("finish", key, lambda: self.store.finish_parts(key, upload_id, parts, allow))
-
-    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
-        self.call("abort parts", key, lambda: self.store.abort_parts(key, upload_id))
-
-    def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
-        return self.store.signed_part_url(key, upload_id, number, expires_in)
-
-    def signed_url(
-        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
-    ) -> str:
-        return self.store.signed_url(key, expires_in, disposition=disposition, content_type=content_type, range=range)
-
-    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
-        writer = self.call("writer", key, lambda: self.store.part_writer(key, upload_id, number, limit))
-        return _PartWriter(self, key, writer)
-
     def check(self) -> None:
         self.call("check", "", self.store.check)
+
+
+class _Multipart:
+    def __init__(self, store: InterposedStore) -> None:
+        self._store = store
+        self._multipart = store.store.multipart
+
+    def start(self, key: str) -> str:
+        return self._store.call("start", key, lambda: self._multipart.start(key))
+
+    def list(self, key: str, upload_id: str) -> Sequence[Part]:
+        return self._store.call("list parts", key, lambda: self._multipart.list(key, upload_id))
+
+    def writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
+        writer = self._store.call("writer", key, lambda: self._multipart.writer(key, upload_id, number, limit))
+        return _PartWriter(self._store, key, writer)
+
+    def finish(
+        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
+    ) -> Sequence[Slice]:
+        return self._store.call("finish", key, lambda: self._multipart.finish(key, upload_id, parts, allow))
+
+    def abort(self, key: str, upload_id: str | None = None) -> None:
+        self._store.call("abort parts", key, lambda: self._multipart.abort(key, upload_id))
 
 
 class _Reader:

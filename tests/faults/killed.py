@@ -24,8 +24,9 @@ from shared.errors import Expired, UnknownFile, UsedUp
 from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import Record, Shares
-from shared.storage import contract
-from shared.storage.directory.store import STAGING, DirectoryStore
+from shared.storage import multipart
+from shared.storage.directory.data_directory import STAGING
+from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from shared.uploads import Upload
 
@@ -224,13 +225,7 @@ def changed(shares: Shares, prepared: Record, done: bool) -> None:
     record = visible(shares)[prepared.file_id]
     new = (NOW + timedelta(seconds=950_000), 7)
     old = (prepared.expires_at, None)
-    assert (record.expires_at, record.max_downloads) in ((_cut(new),) if done else (_cut(new), _cut(old)))
-
-
-def _cut(values: tuple[datetime | None, int | None]) -> tuple[datetime | None, int | None]:
-    """As a record has them, to the millisecond."""
-    moment, cap = values
-    return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000), cap
+    assert (record.expires_at, record.max_downloads) in ((new,) if done else (new, old))
 
 
 def deleted(shares: Shares, prepared: Record, done: bool) -> None:
@@ -362,7 +357,7 @@ def main() -> None:
     place, stride = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
     # Nobody pulls the plug, and what is not killed here may be fast.
     setattr(os, "fsync", lambda _file: None)  # noqa: B010
-    contract.MIN_PART_SIZE = PART_SIZE
+    multipart.MIN_PART_SIZE = PART_SIZE
     print(json.dumps({name: killed_everywhere(place / name, case, stride) for name, case in USE_CASES.items()}))
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from shared.sharing import Shares
-from shared.storage.directory.spares import FILES, FOLDERS
-from shared.storage.directory.store import LOCKS, SPARES, STAGING, DirectoryStore
+from shared.storage.directory.data_directory import LOCKS, STAGING
+from shared.storage.directory.spares import FILES, FOLDERS, SPARES
+from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from tests.api.client import DIGITS, DirectoryObjects, file_part, form, problem, text_part
 from tests.faults.conftest import SECRET, Clock, Faulty, over

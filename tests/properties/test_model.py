@@ -39,9 +39,10 @@ from shared.retention import KEEP_USED_UP_FOR, UPLOAD_WITHIN
 from shared.scrub import scrub
 from shared.sealing import seal
 from shared.sharing import Record, Shares
-from shared.storage.contract import ObjectStore, Part
+from shared.storage.contract import ObjectStore
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import raw_key
+from shared.storage.multipart import Part
 from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from shared.uploads import Upload
@@ -217,7 +218,7 @@ class Files(RuleBasedStateMachine):
         self._send(self.uploads[file_id], number, bytes([letter]) * _size(size), kill, broken=broken)
 
     def _send(self, upload: DirectUpload, number: int, data: bytes, kill: Moment, *, broken: bool = False) -> None:
-        if self.store.signs:
+        if self.store.links is not None:
             self._send_to_storage(upload, number, data)
             return
         stored: list[Part] = []
@@ -369,7 +370,7 @@ class Files(RuleBasedStateMachine):
             upload.gone, upload.doubtful = finished, True
         return file_id
 
-    @precondition(lambda self: self.store.signs)
+    @precondition(lambda self: self.store.links is not None)
     @rule(file_id=known, kill=KILLS)
     def seal(self, file_id: str, kill: Moment) -> None:
         finished = self._carry_out(lambda: seal(self.shares, file_id), kill)
@@ -383,7 +384,7 @@ class Files(RuleBasedStateMachine):
 
         def act() -> None:
             found = self.shares.find(file_id)
-            if redirected and self.store.signs:
+            if redirected and self.store.links is not None:
                 download_url(self.shares, found, counted=True, disposition="attachment", content_type="text/plain")
                 received.append(self.objects.read(raw_key(file_id)))
                 return

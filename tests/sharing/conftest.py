@@ -12,8 +12,11 @@ import pytest
 
 from shared.options import Options
 from shared.sharing import Record, Shares
-from shared.storage.contract import ANYTHING, Condition, ObjectStore, Part, Piece, Slice, Writer
-from shared.storage.directory.store import LOCKS, SPARES, DirectoryStore
+from shared.storage.contract import ANYTHING, Condition, ObjectStore, Piece, Slice, Writer
+from shared.storage.directory.data_directory import LOCKS
+from shared.storage.directory.spares import SPARES
+from shared.storage.directory.store import DirectoryStore
+from shared.storage.multipart import Part
 from shared.uploads import Upload
 from tests.storage.faults import FaultyStore
 
@@ -47,6 +50,7 @@ class WatchedStore(FaultyStore):
         super().__init__(store)
         self.changes: list[tuple[str, str]] = []
         self.before: Callable[[int], object] = lambda _number: None
+        self.multipart = _WatchedMultipart(self)
 
     def note(self, verb: str, key: str) -> None:
         self.before(len(self.changes))
@@ -59,14 +63,11 @@ class WatchedStore(FaultyStore):
     def writer(self, key: str, reserve: int = 0) -> Writer:
         return _WatchedWriter(self, key, self.store.writer(key, reserve))
 
-    def delete(self, key: str) -> None:
-        self.note("delete", key)
-        self.store.delete(key)
-
-    def delete_many(self, keys: Sequence[str]) -> None:
+    def delete(self, *keys: str) -> None:
         # One by one, as a process that is killed may have got.
         for key in keys:
-            self.delete(key)
+            self.note("delete", key)
+            self.store.delete(key)
 
     def discard_unfinished(self, before: datetime) -> int:
         self.note("discard", "")
@@ -76,19 +77,27 @@ class WatchedStore(FaultyStore):
         self.note("compose", key)
         self.store.compose(key, pieces, within)
 
-    def start_parts(self, key: str) -> str:
-        self.note("start", key)
-        return self.store.start_parts(key)
 
-    def finish_parts(
+class _WatchedMultipart:
+    def __init__(self, store: WatchedStore) -> None:
+        self._store = store
+        self._multipart = store.store.multipart
+        self.list = self._multipart.list
+        self.writer = self._multipart.writer
+
+    def start(self, key: str) -> str:
+        self._store.note("start", key)
+        return self._multipart.start(key)
+
+    def finish(
         self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
     ) -> Sequence[Slice]:
-        self.note("finish", key)
-        return self.store.finish_parts(key, upload_id, parts, allow)
+        self._store.note("finish", key)
+        return self._multipart.finish(key, upload_id, parts, allow)
 
-    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
-        self.note("abort", key)
-        self.store.abort_parts(key, upload_id)
+    def abort(self, key: str, upload_id: str | None = None) -> None:
+        self._store.note("abort", key)
+        self._multipart.abort(key, upload_id)
 
 
 class _WatchedWriter:

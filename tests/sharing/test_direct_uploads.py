@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -23,9 +23,10 @@ from shared.options import Options
 from shared.retention import UPLOAD_WITHIN
 from shared.sealing import StillUploading, seal
 from shared.sharing import Record, Shares
-from shared.storage.contract import ANYTHING, Condition
-from shared.storage.directory.store import CHOICE, DirectoryStore
+from shared.storage.directory.multipart import DirectoryMultipart
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import blob_key
+from shared.storage.multipart import Part
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.sharing.conftest import (
@@ -251,7 +252,7 @@ def test_two_who_complete_at_once_make_one_file(store: WatchedStore, clock: Cloc
 def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
     store: WatchedStore, clock: Clock, shares: Shares, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.storage.contract.MIN_PART_SIZE", 1)
+    monkeypatch.setattr("shared.storage.multipart.MIN_PART_SIZE", 1)
     uploads = DirectUploads(shares)
     record = start(uploads)
     one, two = send(uploads, record, 1, b"one"), send(uploads, record, 2, b"two")
@@ -282,16 +283,15 @@ def test_who_completes_too_late_leaves_nothing(
 ) -> None:
     record = start(uploads)
     part = send(uploads, record, 1, b"hello")
-    put = DirectoryStore.put
+    choose = DirectoryMultipart._choose
 
-    def late(store: DirectoryStore, key: str, data: bytes, when: Condition = ANYTHING) -> str:
+    def late(multipart: DirectoryMultipart, key: str, parts: Sequence[Part]) -> None:
         # Having seen the parts, and before it says so.
-        if key.endswith(CHOICE):
-            monkeypatch.setattr(DirectoryStore, "put", put)
-            {"complete": _complete, "abort": _abort}[faster](uploads, record, part)
-        return put(store, key, data, when)
+        monkeypatch.setattr(DirectoryMultipart, "_choose", choose)
+        {"complete": _complete, "abort": _abort}[faster](uploads, record, part)
+        choose(multipart, key, parts)
 
-    monkeypatch.setattr(DirectoryStore, "put", late)
+    monkeypatch.setattr(DirectoryMultipart, "_choose", late)
     if faster == "complete":
         assert complete(uploads, record, [part]).file_size == len(b"hello")
     else:

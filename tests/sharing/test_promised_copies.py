@@ -11,7 +11,7 @@ import pytest
 from shared.errors import ShareError
 from shared.redirects import KEEP_RAW_FOR, download_url
 from shared.sharing import Shares
-from shared.storage.contract import NotFound
+from shared.storage.contract import NotFound, ObjectStore
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import raw_key
 from shared.sweeping import Sweep
@@ -21,17 +21,24 @@ from tests.sharing.conftest import Clock, WatchedStore, once_after, shares_over,
 MOST_STEPS = 30
 
 
-class SigningStore(WatchedStore):
-    """A directory that signs, as only buckets do: enough to see which copies were promised."""
+class KeyLinks:
+    """Links that show which copies were promised."""
 
-    @property
-    def signs(self) -> bool:
-        return True
-
-    def signed_url(
+    def download(
         self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
     ) -> str:
         return f"http://storage.test/{key}"
+
+    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int) -> str:
+        raise NotImplementedError
+
+
+class LinkingStore(WatchedStore):
+    """A directory with links, as only buckets have them."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__(store)
+        self.links = KeyLinks()
 
 
 class Impatient(Shares):
@@ -67,8 +74,8 @@ def meet(folder: Path, first: str, step: int, promises: list[str]) -> bool:
 
     Notes what was promised.
     """
-    store, clock = SigningStore(DirectoryStore(folder)), Clock()
-    shares, others = (Impatient(each, max_file_size=1000, clock=clock) for each in (store, SigningStore(store.store)))
+    store, clock = LinkingStore(DirectoryStore(folder)), Clock()
+    shares, others = (Impatient(each, max_file_size=1000, clock=clock) for each in (store, LinkingStore(store.store)))
     shares.wait_for_nobody()
     others.wait_for_nobody()
     file_id = upload(shares).file_id
@@ -99,7 +106,7 @@ def test_a_copy_that_was_promised_is_there(tmp_path: Path, first: str) -> None:
 
 
 def test_a_copy_that_nobody_was_promised_goes(tmp_path: Path) -> None:
-    store, clock = SigningStore(DirectoryStore(tmp_path)), Clock()
+    store, clock = LinkingStore(DirectoryStore(tmp_path)), Clock()
     shares = shares_over(store, clock)
     file_id = upload(shares).file_id
     assert redirected(shares, file_id) == raw_key(file_id)

@@ -16,9 +16,11 @@ import pytest
 from shared.errors import StorageUnavailable, UnknownFile
 from shared.options import Options
 from shared.sharing import Shares
-from shared.storage.contract import Ambiguous, InvalidParts
-from shared.storage.directory.store import STAGING, DirectoryStore
+from shared.storage.contract import Ambiguous
+from shared.storage.directory.data_directory import STAGING
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import PROBES, blob_key, probe_key, record_key
+from shared.storage.multipart import InvalidParts
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep, Swept
 from shared.uploads import Upload

@@ -17,7 +17,8 @@ from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader, create_loader
 
 from shared.storage.contract import ObjectStore
-from shared.storage.directory.store import STAGING, DirectoryStore
+from shared.storage.directory.data_directory import STAGING
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.s3 import clients
 from shared.storage.s3.store import S3Store, open_s3
 from tests.servers import S3Server, moto_server, seaweedfs

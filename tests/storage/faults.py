@@ -10,13 +10,12 @@ from shared.storage.contract import (
     Condition,
     Info,
     ObjectStore,
-    Part,
-    PartWriter,
     Piece,
     Reader,
-    Slice,
     Writer,
 )
+from shared.storage.links import Links
+from shared.storage.multipart import Multipart
 
 Put = Callable[[], str]
 Fault = Callable[[Put], str]
@@ -73,6 +72,8 @@ class FaultyStore:
         self.puts = 0
         self.reads = 0
         self.batches = 0
+        self.multipart: Multipart = store.multipart
+        self.links: Links | None = store.links
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         self.puts += 1
@@ -95,11 +96,8 @@ class FaultyStore:
     def writer(self, key: str, reserve: int = 0) -> Writer:
         return self.store.writer(key, reserve)
 
-    def delete(self, key: str) -> None:
-        self.store.delete(key)
-
-    def delete_many(self, keys: Sequence[str]) -> None:
-        self.store.delete_many(keys)
+    def delete(self, *keys: str) -> None:
+        self.store.delete(*keys)
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return self.store.list(prefix, after)
@@ -110,37 +108,8 @@ class FaultyStore:
     def check(self) -> None:
         self.store.check()
 
-    @property
-    def signs(self) -> bool:
-        return self.store.signs
-
     def stat(self, key: str) -> Info:
         return self.store.stat(key)
 
     def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
         self.store.compose(key, pieces, within)
-
-    def start_parts(self, key: str) -> str:
-        return self.store.start_parts(key)
-
-    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
-        return self.store.list_parts(key, upload_id)
-
-    def finish_parts(
-        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
-    ) -> Sequence[Slice]:
-        return self.store.finish_parts(key, upload_id, parts, allow)
-
-    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
-        self.store.abort_parts(key, upload_id)
-
-    def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
-        return self.store.signed_part_url(key, upload_id, number, expires_in)
-
-    def signed_url(
-        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
-    ) -> str:
-        return self.store.signed_url(key, expires_in, disposition=disposition, content_type=content_type, range=range)
-
-    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
-        return self.store.part_writer(key, upload_id, number, limit)

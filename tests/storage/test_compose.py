@@ -11,17 +11,10 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from shared.errors import StorageUnavailable
-from shared.storage.contract import (
-    MIN_PART_SIZE,
-    Changed,
-    NotFound,
-    ObjectStore,
-    Piece,
-    RangeNotSatisfiable,
-    Slice,
-    Unfinished,
-)
-from shared.storage.s3 import multipart, plan
+from shared.storage.contract import Changed, NotFound, ObjectStore, Piece, RangeNotSatisfiable, Slice, Unfinished
+from shared.storage.multipart import MIN_PART_SIZE
+from shared.storage.s3 import compose as composing
+from shared.storage.s3 import plan
 from tests.storage.conftest import Backend, Requests
 from tests.storage.samples import MIB, drain, pattern, write
 from tests.storage.test_contract import all_at_once
@@ -225,8 +218,8 @@ def test_out_of_time_a_call_leaves_what_is_done_to_the_next_one(
     write(store, RAW, pattern(LARGE))
     pieces = framed(store, LARGE)
     seconds = itertools.count()
-    monkeypatch.setattr(multipart, "PARALLEL_PARTS", 1)
-    monkeypatch.setattr(multipart, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(composing, "PARALLEL_PARTS", 1)
+    monkeypatch.setattr(composing, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     requests.forget()
     with pytest.raises(Unfinished) as unfinished:
         store.compose(BLOB, pieces, within=3)
@@ -246,8 +239,8 @@ def test_a_part_of_another_size_is_made_again(backend: Backend, monkeypatch: pyt
     write(store, RAW, pattern(LARGE))
     with monkeypatch.context() as patch:
         patch.setattr(plan, "COPY_SIZE", MIN_PART_SIZE)
-        patch.setattr(multipart, "PARALLEL_PARTS", 1)
-        patch.setattr(multipart, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+        patch.setattr(composing, "PARALLEL_PARTS", 1)
+        patch.setattr(composing, "time", SimpleNamespace(monotonic=itertools.count().__next__))
         with pytest.raises(Unfinished):
             store.compose(BLOB, [Slice(RAW, 0, LARGE)], within=3)
     store.compose(BLOB, [Slice(RAW, 0, LARGE)])
@@ -280,7 +273,7 @@ def test_an_upload_that_is_taken_away_unfinished_is_a_fault(backend: Backend, re
     def take_away(_number: int, request: AWSPreparedRequest) -> None:
         if request.method == "GET" and "uploadId=" in request.url:
             requests.before = lambda _number, _request: None
-            store.abort_parts(BLOB, parse_qs(urlsplit(request.url).query)["uploadId"][0])
+            store.multipart.abort(BLOB, parse_qs(urlsplit(request.url).query)["uploadId"][0])
 
     requests.before = take_away
     with pytest.raises(StorageUnavailable):

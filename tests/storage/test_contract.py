@@ -117,9 +117,9 @@ def test_many_are_deleted_together_and_those_that_are_not_there_do_not_matter(st
     for key in keys[::100]:
         store.put(key, b"")
     store.put("many/kept", b"")
-    store.delete_many(keys)
+    store.delete(*keys)
     assert list(store.list("many/")) == ["many/kept"]
-    store.delete_many([])
+    store.delete()
 
 
 def test_an_etag_that_was_read_lets_replace_what_was_read(store: ObjectStore) -> None:

@@ -17,7 +17,9 @@ import pytest
 
 from shared.errors import ShareError, StorageFull, StorageUnavailable
 from shared.storage.contract import ABSENT, Changed, Matches, NotFound, Writer
-from shared.storage.directory.store import LOCKS, SPARES, STAGING, DirectoryStore
+from shared.storage.directory.data_directory import LOCKS, STAGING
+from shared.storage.directory.spares import SPARES
+from shared.storage.directory.store import DirectoryStore
 from shared.storage.directory.writer import WRITEBACK_SIZE
 from shared.storage.keys import record_key
 from shared.storage.records import Records
@@ -338,7 +340,7 @@ def test_two_stores_on_one_directory_keep_each_others_conditions(directory: Dire
 
 COUNTING = """
 import dataclasses, datetime, pathlib, sys
-from shared.storage.directory.store import DirectoryStore
+from shared.storage.directory.store import (DirectoryStore)
 from shared.storage.records import (Records)
 
 records = Records(DirectoryStore(pathlib.Path(sys.argv[1])), lambda: datetime.datetime.now(datetime.UTC))

@@ -14,9 +14,12 @@ from typing import Any, NoReturn
 import pytest
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.contract import Changed, NotFound, Part, Piece, Slice
+from shared.storage.contract import Changed, NotFound, Piece, Slice
 from shared.storage.directory import writer
-from shared.storage.directory.store import STAGING, DirectoryStore
+from shared.storage.directory.data_directory import STAGING
+from shared.storage.directory.multipart import DirectoryMultipart
+from shared.storage.directory.store import DirectoryStore
+from shared.storage.multipart import Part
 from tests.storage.samples import drain, pattern
 
 RAW = "raw/one"
@@ -95,14 +98,14 @@ def test_nothing_is_put_together_in_the_space_that_is_to_stay_free(store: Direct
     with pytest.raises(StorageFull):
         full.compose(BLOB, PIECES)
     with pytest.raises(StorageFull):
-        full.part_writer(RAW, "1", 1, 10**9)
+        full.multipart.writer(RAW, "1", 1, 10**9)
     with pytest.raises(NotFound):
         store.stat(BLOB)
     assert staged(store) == []
 
 
 def test_parts_are_for_the_owner_only(store: DirectoryStore) -> None:
-    writer = store.part_writer(RAW, "1", 12, 10**9)
+    writer = store.multipart.writer(RAW, "1", 12, 10**9)
     writer.write(b"one")
     writer.commit()
     store.compose(BLOB, PIECES)
@@ -136,24 +139,24 @@ def test_what_is_put_together_is_synced_before_it_gets_its_name(
 def test_of_two_who_finish_at_once_both_are_told_of_the_same_parts(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload_id = store.start_parts(RAW)
-    parts = [store.part_writer(RAW, upload_id, number, 10**9).commit() for number in (1, 2)]
-    list_parts = DirectoryStore.list_parts
+    upload_id = store.multipart.start(RAW)
+    parts = [store.multipart.writer(RAW, upload_id, number, 10**9).commit() for number in (1, 2)]
+    list_parts = DirectoryMultipart.list
 
-    def late(self: DirectoryStore, key: str, upload_id: str) -> Sequence[Part]:
-        monkeypatch.setattr(DirectoryStore, "list_parts", list_parts)
-        self.finish_parts(key, upload_id, parts[1:])
-        return self.list_parts(key, upload_id)
+    def late(self: DirectoryMultipart, key: str, upload_id: str) -> Sequence[Part]:
+        monkeypatch.setattr(DirectoryMultipart, "list", list_parts)
+        self.finish(key, upload_id, parts[1:])
+        return self.list(key, upload_id)
 
-    monkeypatch.setattr(DirectoryStore, "list_parts", late)
-    assert [piece.etag for piece in store.finish_parts(RAW, upload_id, parts[:1])] == [parts[1].etag]
+    monkeypatch.setattr(DirectoryMultipart, "list", late)
+    assert [piece.etag for piece in store.multipart.finish(RAW, upload_id, parts[:1])] == [parts[1].etag]
 
 
 def test_a_part_may_come_while_its_upload_is_forgotten(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    upload_id = store.start_parts(RAW)
+    upload_id = store.multipart.start(RAW)
     for number in (1, 2):
-        store.part_writer(RAW, upload_id, number, 10**9).commit()
-    late = store.part_writer(RAW, upload_id, 3, 10**9)
+        store.multipart.writer(RAW, upload_id, number, 10**9).commit()
+    late = store.multipart.writer(RAW, upload_id, 3, 10**9)
     rmdir = os.rmdir
 
     def remove(*arguments: Any, **named: Any) -> None:
@@ -162,27 +165,27 @@ def test_a_part_may_come_while_its_upload_is_forgotten(store: DirectoryStore, mo
         rmdir(*arguments, **named)
 
     monkeypatch.setattr(os, "rmdir", remove)
-    store.abort_parts(RAW, upload_id)
+    store.multipart.abort(RAW, upload_id)
     # Whoever brought it looks whether the upload goes on, and forgets it again.
-    assert [part.number for part in store.list_parts(RAW, upload_id)] == [3]
-    store.abort_parts(RAW, upload_id)
-    assert store.list_parts(RAW, upload_id) == []
+    assert [part.number for part in store.multipart.list(RAW, upload_id)] == [3]
+    store.multipart.abort(RAW, upload_id)
+    assert store.multipart.list(RAW, upload_id) == []
     assert staged(store) == []
 
 
 def test_an_upload_may_be_forgotten_twice_at_once(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    upload_id = store.start_parts(RAW)
+    upload_id = store.multipart.start(RAW)
     for number in (1, 2):
-        store.part_writer(RAW, upload_id, number, 10**9).commit()
+        store.multipart.writer(RAW, upload_id, number, 10**9).commit()
     unlink = os.unlink
 
     def remove(*arguments: Any, **named: Any) -> None:
         monkeypatch.setattr(os, "unlink", unlink)
-        store.abort_parts(RAW, upload_id)
+        store.multipart.abort(RAW, upload_id)
         unlink(*arguments, **named)
 
     monkeypatch.setattr(os, "unlink", remove)
-    store.abort_parts(RAW, upload_id)
+    store.multipart.abort(RAW, upload_id)
     assert not (store.root / f"{RAW}.parts").exists()
     assert staged(store) == []
 
@@ -190,13 +193,13 @@ def test_an_upload_may_be_forgotten_twice_at_once(store: DirectoryStore, monkeyp
 def test_parts_that_a_crash_left_half_forgotten_are_discarded(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload_id = store.start_parts(RAW)
-    store.part_writer(RAW, upload_id, 1, 10**9).commit()
+    upload_id = store.multipart.start(RAW)
+    store.multipart.writer(RAW, upload_id, 1, 10**9).commit()
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr(os, "unlink", lambda *_, **__: _end())
-        store.abort_parts(RAW, upload_id)
+        store.multipart.abort(RAW, upload_id)
     assert len(staged(store)) == 1
-    assert store.list_parts(RAW, upload_id) == []
+    assert store.multipart.list(RAW, upload_id) == []
     assert store.discard_unfinished(datetime.now(UTC) - timedelta(hours=1)) == 0
     assert store.discard_unfinished(datetime.now(UTC) + timedelta(hours=1)) == 1
     assert staged(store) == []

@@ -9,17 +9,11 @@ import botocore.auth
 import httpx
 import pytest
 
-from shared.storage.contract import (
-    MIN_PART_SIZE,
-    Changed,
-    InvalidParts,
-    NotFound,
-    ObjectStore,
-    Part,
-    Slice,
-)
+from shared.storage.contract import Changed, NotFound, ObjectStore, Slice
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.s3 import store as s3
+from shared.storage.links import Links
+from shared.storage.multipart import MIN_PART_SIZE, InvalidParts, Part
+from shared.storage.s3 import writer as s3
 from tests.storage.conftest import Backend
 from tests.storage.samples import MIB, drain, pattern, write
 
@@ -38,7 +32,7 @@ def http() -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def upload_id(store: ObjectStore) -> str:
-    return store.start_parts(KEY)
+    return store.multipart.start(KEY)
 
 
 class Sender:
@@ -50,12 +44,12 @@ class Sender:
         self._http = http
 
     def send(self, number: int, data: bytes) -> Part:
-        if self._store.signs:
-            url = self._store.signed_part_url(KEY, self._upload_id, number, LIFETIME)
+        if self._store.links is not None:
+            url = self._store.links.upload_part(KEY, LIFETIME, upload_id=self._upload_id, number=number)
             answer = self._http.put(url, content=data)
             assert answer.status_code == 200, answer.text
             return Part(number, len(data), answer.headers["ETag"].strip('"'))
-        writer = self._store.part_writer(KEY, self._upload_id, number, 10**9)
+        writer = self._store.multipart.writer(KEY, self._upload_id, number, 10**9)
         for start in range(0, len(data), MIB):
             writer.write(data[start : start + MIB])
         part = writer.commit()
@@ -77,8 +71,8 @@ def test_parts_in_any_order_make_one_object(
     backend: Backend, store: ObjectStore, sender: Sender, upload_id: str
 ) -> None:
     parts = {number: sender.send(number, CHUNKS[number - 1]) for number in (3, 1, 2)}
-    assert list(store.list_parts(KEY, upload_id)) == [parts[1], parts[2], parts[3]]
-    slices = store.finish_parts(KEY, upload_id, [parts[1], parts[2], parts[3]])
+    assert list(store.multipart.list(KEY, upload_id)) == [parts[1], parts[2], parts[3]]
+    slices = store.multipart.finish(KEY, upload_id, [parts[1], parts[2], parts[3]])
     assert sum(piece.stop - piece.start for piece in slices) == len(DATA)
     assert joined(store, slices) == DATA
     assert backend.unfinished() == []
@@ -86,52 +80,52 @@ def test_parts_in_any_order_make_one_object(
 
 def test_numbers_may_have_gaps_and_parts_may_be_left_out(store: ObjectStore, sender: Sender, upload_id: str) -> None:
     parts = [sender.send(number, data) for number, data in zip((2, 700, 10_000), CHUNKS, strict=True)]
-    slices = store.finish_parts(KEY, upload_id, [parts[0], parts[2]])
+    slices = store.multipart.finish(KEY, upload_id, [parts[0], parts[2]])
     assert joined(store, slices) == CHUNKS[0] + CHUNKS[2]
 
 
 def test_of_a_part_sent_twice_the_later_one_counts(store: ObjectStore, sender: Sender, upload_id: str) -> None:
     old = sender.send(1, b"old")
     new = sender.send(1, b"newer")
-    assert list(store.list_parts(KEY, upload_id)) == [new]
+    assert list(store.multipart.list(KEY, upload_id)) == [new]
     with pytest.raises(InvalidParts):
-        store.finish_parts(KEY, upload_id, [old])
-    assert joined(store, store.finish_parts(KEY, upload_id, [new])) == b"newer"
+        store.multipart.finish(KEY, upload_id, [old])
+    assert joined(store, store.multipart.finish(KEY, upload_id, [new])) == b"newer"
 
 
 def test_an_empty_part_alone_makes_an_empty_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:
-    slices = store.finish_parts(KEY, upload_id, [sender.send(1, b"")])
+    slices = store.multipart.finish(KEY, upload_id, [sender.send(1, b"")])
     store.compose(WHOLE, slices)
     assert store.stat(WHOLE).size == 0
 
 
 def test_an_upload_may_be_finished_again(store: ObjectStore, sender: Sender, upload_id: str) -> None:
     parts = [sender.send(number, data) for number, data in enumerate(CHUNKS, 1)]
-    slices = store.finish_parts(KEY, upload_id, parts)
-    assert store.finish_parts(KEY, upload_id, parts) == slices
+    slices = store.multipart.finish(KEY, upload_id, parts)
+    assert store.multipart.finish(KEY, upload_id, parts) == slices
     assert joined(store, slices) == DATA
 
 
 def test_a_part_replaced_after_the_end_is_noticed(directory: DirectoryStore) -> None:
-    first, second = directory.part_writer(KEY, "1", 1, 10**9), directory.part_writer(KEY, "1", 1, 10**9)
+    first, second = directory.multipart.writer(KEY, "1", 1, 10**9), directory.multipart.writer(KEY, "1", 1, 10**9)
     first.write(b"one")
     second.write(b"two")
-    slices = directory.finish_parts(KEY, "1", [first.commit()])
+    slices = directory.multipart.finish(KEY, "1", [first.commit()])
     second.commit()
     with pytest.raises(Changed):
         directory.compose(WHOLE, slices)
 
 
 def test_a_finished_upload_takes_no_parts_and_keeps_those_it_has(directory: DirectoryStore) -> None:
-    writer = directory.part_writer(KEY, "1", 1, 10**9)
+    writer = directory.multipart.writer(KEY, "1", 1, 10**9)
     writer.write(b"one")
-    slices = directory.finish_parts(KEY, "1", [writer.commit()])
+    slices = directory.multipart.finish(KEY, "1", [writer.commit()])
     with pytest.raises(NotFound):
-        directory.part_writer(KEY, "1", 2, 10**9)
+        directory.multipart.writer(KEY, "1", 2, 10**9)
     with pytest.raises(NotFound):
-        directory.list_parts(KEY, "1")
+        directory.multipart.list(KEY, "1")
     # As on S3, whatever is named then.
-    assert directory.finish_parts(KEY, "1", [Part(7, 0, "of nothing")]) == slices
+    assert directory.multipart.finish(KEY, "1", [Part(7, 0, "of nothing")]) == slices
 
 
 def test_parts_that_are_not_those_stored_make_no_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:
@@ -147,10 +141,10 @@ def test_parts_that_are_not_those_stored_make_no_object(store: ObjectStore, send
     }
     for reason, parts in wrong.items():
         with pytest.raises(InvalidParts) as refusal:
-            store.finish_parts(KEY, upload_id, parts)
+            store.multipart.finish(KEY, upload_id, parts)
         assert refusal.value.key == KEY, reason
-    assert list(store.list_parts(KEY, upload_id)) == [one, two, small]
-    assert joined(store, store.finish_parts(KEY, upload_id, [one, two])) == CHUNKS[0] + CHUNKS[2]
+    assert list(store.multipart.list(KEY, upload_id)) == [one, two, small]
+    assert joined(store, store.multipart.finish(KEY, upload_id, [one, two])) == CHUNKS[0] + CHUNKS[2]
 
 
 def test_parts_whose_total_size_is_refused_make_no_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:
@@ -160,9 +154,9 @@ def test_parts_whose_total_size_is_refused_make_no_object(store: ObjectStore, se
         raise ZeroDivisionError(size)
 
     with pytest.raises(ZeroDivisionError, match=str(len(DATA))):
-        store.finish_parts(KEY, upload_id, parts, refuse)
-    assert list(store.list_parts(KEY, upload_id)) == parts
-    assert joined(store, store.finish_parts(KEY, upload_id, parts)) == DATA
+        store.multipart.finish(KEY, upload_id, parts, refuse)
+    assert list(store.multipart.list(KEY, upload_id)) == parts
+    assert joined(store, store.multipart.finish(KEY, upload_id, parts)) == DATA
 
 
 def test_an_upload_is_aborted_once_and_for_all(
@@ -170,9 +164,9 @@ def test_an_upload_is_aborted_once_and_for_all(
 ) -> None:
     part = sender.send(1, b"one")
     for _ in range(2):
-        store.abort_parts(KEY, upload_id)
+        store.multipart.abort(KEY, upload_id)
     with pytest.raises((NotFound, InvalidParts)):
-        store.finish_parts(KEY, upload_id, [part])
+        store.multipart.finish(KEY, upload_id, [part])
     with pytest.raises(NotFound):
         store.stat(KEY)
     assert list(store.list("raw/")) == []
@@ -181,43 +175,43 @@ def test_an_upload_is_aborted_once_and_for_all(
 
 @pytest.mark.only_s3
 def test_nobody_has_parts_in_an_upload_that_never_began(store: ObjectStore, upload_id: str) -> None:
-    store.abort_parts(KEY, upload_id)
+    store.multipart.abort(KEY, upload_id)
     with pytest.raises(NotFound) as missing:
-        store.list_parts(KEY, upload_id)
+        store.multipart.list(KEY, upload_id)
     assert missing.value.key == KEY
-    store.abort_parts(KEY, "0" * 32)
+    store.multipart.abort(KEY, "0" * 32)
 
 
 def test_an_upload_without_parts_has_none(store: ObjectStore, upload_id: str) -> None:
-    assert list(store.list_parts(KEY, upload_id)) == []
+    assert list(store.multipart.list(KEY, upload_id)) == []
 
 
 def test_the_parts_of_a_directory_go_after_the_end_too(directory: DirectoryStore) -> None:
-    upload_id = directory.start_parts(KEY)
-    writer = directory.part_writer(KEY, upload_id, 1, 10**9)
+    upload_id = directory.multipart.start(KEY)
+    writer = directory.multipart.writer(KEY, upload_id, 1, 10**9)
     writer.write(b"one")
-    slices = directory.finish_parts(KEY, upload_id, [writer.commit()])
+    slices = directory.multipart.finish(KEY, upload_id, [writer.commit()])
     directory.compose(WHOLE, slices)
-    directory.abort_parts(KEY, upload_id)
+    directory.multipart.abort(KEY, upload_id)
     assert list(directory.list("raw/")) == []
     assert list((directory.root / "raw").iterdir()) == []
     # The directory that went is made again.
-    writer = directory.part_writer(KEY, upload_id, 1, 10**9)
+    writer = directory.multipart.writer(KEY, upload_id, 1, 10**9)
     writer.write(b"two")
-    assert list(directory.list_parts(KEY, upload_id)) == []
-    assert [writer.commit()] == directory.list_parts(KEY, upload_id)
+    assert list(directory.multipart.list(KEY, upload_id)) == []
+    assert [writer.commit()] == directory.multipart.list(KEY, upload_id)
 
 
 def test_a_part_given_up_leaves_the_one_before(directory: DirectoryStore) -> None:
-    upload_id = directory.start_parts(KEY)
-    writer = directory.part_writer(KEY, upload_id, 1, 10**9)
+    upload_id = directory.multipart.start(KEY)
+    writer = directory.multipart.writer(KEY, upload_id, 1, 10**9)
     writer.write(b"one")
     part = writer.commit()
-    writer = directory.part_writer(KEY, upload_id, 1, 10**9)
+    writer = directory.multipart.writer(KEY, upload_id, 1, 10**9)
     writer.write(b"two")
     writer.abort()
     writer.abort()
-    assert directory.list_parts(KEY, upload_id) == [part]
+    assert directory.multipart.list(KEY, upload_id) == [part]
 
 
 @pytest.mark.only_s3
@@ -230,15 +224,15 @@ def test_uploads_of_clients_are_not_what_writers_left(
     writer.write(bytes(2 * MIN_PART_SIZE + 1))  # enough to have sent a part
     soon = datetime.now(UTC) + timedelta(minutes=5)
     assert store.discard_unfinished(soon) == 1
-    assert list(store.list_parts(KEY, upload_id)) == []
+    assert list(store.multipart.list(KEY, upload_id)) == []
 
 
 def test_all_that_was_begun_for_a_key_can_be_aborted_at_once(backend: Backend, store: ObjectStore) -> None:
     # Whatever their IDs, as nobody knows those of a `compose`.
     for _ in range(2):
-        store.start_parts(KEY)
-    store.start_parts(KEY + "0")
-    store.abort_parts(KEY)
+        store.multipart.start(KEY)
+    store.multipart.start(KEY + "0")
+    store.multipart.abort(KEY)
     assert [key for key in backend.unfinished() if key == KEY] == []
 
 
@@ -262,13 +256,18 @@ def test_what_is_not_there_has_no_description(store: ObjectStore) -> None:
         assert missing.value.key == key
 
 
-# Signed URLs
+# Signed links
+
+
+def links_of(store: ObjectStore) -> Links:
+    assert store.links is not None
+    return store.links
 
 
 @pytest.fixture
 def url(store: ObjectStore) -> str:
     write(store, KEY, b"0123456789")
-    return store.signed_url(
+    return links_of(store).download(
         KEY, LIFETIME, disposition="attachment; filename*=UTF-8''%C3%A9.txt", content_type="text/plain; charset=utf-8"
     )
 
@@ -284,14 +283,14 @@ def test_a_signed_url_gives_the_object_the_headers_asked_for(url: str, http: htt
 
 @pytest.mark.only_s3
 def test_a_signed_range_is_given(url: str, store: ObjectStore, http: httpx.Client) -> None:
-    ranged = store.signed_url(KEY, LIFETIME, disposition="inline", content_type="text/plain", range="bytes=3-5")
+    ranged = links_of(store).download(KEY, LIFETIME, disposition="inline", content_type="text/plain", range="bytes=3-5")
     answer = http.get(ranged, headers={"Range": "bytes=3-5"})
     assert (answer.status_code, answer.content) == (206, b"345")
 
 
 @pytest.mark.only_s3
 def test_a_signed_url_is_good_for_what_was_signed_only(url: str, store: ObjectStore, http: httpx.Client) -> None:
-    ranged = store.signed_url(KEY, LIFETIME, disposition="inline", content_type="text/plain", range="bytes=3-5")
+    ranged = links_of(store).download(KEY, LIFETIME, disposition="inline", content_type="text/plain", range="bytes=3-5")
     assert http.get(ranged, headers={"Range": "bytes=0-5"}).status_code == 403
     assert http.get(ranged).status_code == 403
     assert http.put(url, content=b"x").status_code == 403
@@ -306,9 +305,9 @@ def test_a_signed_url_expires(
     signed_at = datetime.now(UTC) - timedelta(seconds=LIFETIME + 60)
     with monkeypatch.context() as patch:
         patch.setattr(botocore.auth, "get_current_datetime", lambda *_args, **_options: signed_at.replace(tzinfo=None))
-        fetch = store.signed_url(KEY, LIFETIME, disposition="inline", content_type="text/plain")
-        send = store.signed_part_url(KEY, upload_id, 1, LIFETIME)
-        longer = store.signed_url(KEY, LIFETIME + 600, disposition="inline", content_type="text/plain")
+        fetch = links_of(store).download(KEY, LIFETIME, disposition="inline", content_type="text/plain")
+        send = links_of(store).upload_part(KEY, LIFETIME, upload_id=upload_id, number=1)
+        longer = links_of(store).download(KEY, LIFETIME + 600, disposition="inline", content_type="text/plain")
     assert http.get(fetch).status_code == 403
     assert http.put(send, content=b"x").status_code == 403
     assert http.get(longer).status_code == 200

@@ -134,7 +134,7 @@ def test_where_many_cannot_be_deleted_at_once_each_is_by_itself(
 ) -> None:
     keys = write(store, "one", "two", "three")
     odd.quirks = {quirk}
-    store.delete_many([*keys[:2], "files/never-there"])
+    store.delete(*keys[:2], "files/never-there")
     assert list(store.list("")) == keys[2:]
     assert odd.refused == [status]
 
@@ -143,7 +143,7 @@ def test_a_key_that_cannot_be_deleted_keeps_no_other(odd: OddS3, store: ObjectSt
     keys = write(store, "one", "a-locked-one", "two", "three")
     odd.quirks = {Quirk.LOCKS}
     with pytest.raises(StorageUnavailable, match="AccessDenied"):
-        store.delete_many(keys)
+        store.delete(*keys)
     # Asked by itself too, which also says why.
     assert odd.refused == [403]
     assert list(store.list("")) == [key for key in keys if "locked" in key]
@@ -156,7 +156,7 @@ def test_a_key_that_cannot_be_deleted_holds_up_no_batch_behind_it(
     keys = write(store, "a-locked-one", "one", "two", "three")
     odd.quirks = {Quirk.LOCKS}
     with pytest.raises(StorageUnavailable, match="AccessDenied"):
-        store.delete_many(keys)
+        store.delete(*keys)
     assert list(store.list("")) == [key for key in keys if "locked" in key]
 
 

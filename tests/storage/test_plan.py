@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.storage.contract import MAX_PARTS, MIN_PART_SIZE, Piece, Slice
+from shared.storage.contract import Piece, Slice
+from shared.storage.multipart import MAX_PARTS, MIN_PART_SIZE
 from shared.storage.s3.plan import COPY_SIZE, Copied, Sent, plan, total_size
 from tests.storage.samples import MIB
 

@@ -21,7 +21,7 @@ LONG_AGO = BEFORE - timedelta(days=2)
 def test_a_server_that_is_down_is_not_asked_for_each_key(fake: FakeS3, bucket: S3Store, status: int) -> None:
     fake.script = lambda _: error(status, "InternalError")
     with pytest.raises(StorageUnavailable) as failure:
-        bucket.delete_many(["files/one", "files/two"])
+        bucket.delete("files/one", "files/two")
     assert not failure.value.lasting
     assert {(request.method, request.path) for request in fake.requests} == {("POST", "/bucket")}
 
@@ -29,7 +29,7 @@ def test_a_server_that_is_down_is_not_asked_for_each_key(fake: FakeS3, bucket: S
 def test_a_key_that_was_not_there_is_no_failure(fake: FakeS3, bucket: S3Store) -> None:
     one = "<Error><Key>some/prefix/files/one</Key><Code>NoSuchKey</Code></Error>"
     fake.script = lambda _: Answer(body=f"<DeleteResult>{one}</DeleteResult>".encode())
-    bucket.delete_many(["files/one", "files/two"])
+    bucket.delete("files/one", "files/two")
     assert len(fake.requests) == 1
 
 

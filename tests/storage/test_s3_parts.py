@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.storage.contract import InvalidParts, NotFound, Part, Slice
+from shared.storage.contract import NotFound, Slice
+from shared.storage.multipart import InvalidParts, Part
 from shared.storage.s3.store import S3Store
 from tests.storage.fake_s3 import Answer, FakeS3, Request, error
 
@@ -48,7 +49,7 @@ def test_an_object_that_is_there_in_the_end_was_finished(
     fake: FakeS3, bucket: S3Store, listing: Answer, completion: list[Answer | None]
 ) -> None:
     answering(fake, listing, list(completion), PRESENT)
-    assert bucket.finish_parts(KEY, "1", PARTS) == [Slice(KEY, 0, 10, '"e-1"')]
+    assert bucket.multipart.finish(KEY, "1", PARTS) == [Slice(KEY, 0, 10, '"e-1"')]
 
 
 UNFINISHED: dict[str, tuple[Answer, Answer | None, type[Exception]]] = {
@@ -67,11 +68,11 @@ def test_an_object_that_is_not_there_was_not_finished(
 ) -> None:
     answering(fake, listing, [completion], ABSENT)
     with pytest.raises(raised):
-        bucket.finish_parts(KEY, "1", PARTS)
+        bucket.multipart.finish(KEY, "1", PARTS)
 
 
 def test_a_url_names_bucket_key_and_what_is_signed(bucket: S3Store) -> None:
-    url = bucket.signed_url(KEY, 60, disposition="inline", content_type="text/plain", range="bytes=0-1")
+    url = bucket.links.download(KEY, 60, disposition="inline", content_type="text/plain", range="bytes=0-1")
     assert "/bucket/some/prefix/raw/one?" in url
     assert "X-Amz-SignedHeaders=host%3Brange" in url
     assert "X-Amz-Expires=60" in url

@@ -25,8 +25,9 @@ from shared.storage.contract import (
     TooSoon,
 )
 from shared.storage.s3 import clients
-from shared.storage.s3 import store as s3
-from shared.storage.s3.store import S3Store, S3Writer, open_s3
+from shared.storage.s3 import writer as writing
+from shared.storage.s3.store import S3Store, open_s3
+from shared.storage.s3.writer import S3Writer
 from tests.storage.fake_s3 import Answer, FakeS3, Request, error
 
 KEY = "metadata/ab/one.json"
@@ -196,7 +197,7 @@ class Multipart:
 
 @pytest.fixture
 def multipart(fake: FakeS3, monkeypatch: pytest.MonkeyPatch) -> Multipart:
-    monkeypatch.setattr(s3, "PART_SIZE", 10)
+    monkeypatch.setattr(writing, "PART_SIZE", 10)
     return Multipart(fake)
 
 
@@ -240,7 +241,7 @@ def write_on(writer: S3Writer) -> None:
 def test_more_parts_than_s3_has_is_a_file_too_large(
     bucket: S3Store, multipart: Multipart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "MAX_PARTS", 3)
+    monkeypatch.setattr(writing, "MAX_PARTS", 3)
     fits = bucket.writer(KEY, 2)
     fits.write(bytes(28))
     fits.commit(b"12")

@@ -18,8 +18,9 @@ from shared.redirects import KEEP_RAW_FOR, download_url
 from shared.scrub import scrub
 from shared.sealing import seal
 from shared.sharing import Record, Shares
-from shared.storage.contract import MIN_PART_SIZE, Ambiguous, NotFound, ObjectStore
+from shared.storage.contract import Ambiguous, NotFound, ObjectStore
 from shared.storage.keys import blob_key, raw_key
+from shared.storage.multipart import MIN_PART_SIZE
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.faults.interposed import Around, Call, InterposedStore, undisturbed

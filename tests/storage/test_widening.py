@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar, cast
 from unittest import mock
@@ -254,12 +254,9 @@ class Steps:
             raise Ambiguous(key)
         return etag
 
-    def delete(self, key: str) -> None:
-        self._step(lambda: self._memory.delete(key))
-
-    def delete_many(self, keys: Sequence[str]) -> None:
+    def delete(self, *keys: str) -> None:
         for key in keys:
-            self.delete(key)
+            self._step(functools.partial(self._memory.delete, key))
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return self._step(lambda: self._memory.list(prefix, after))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.storage.contract import NotFound, ObjectStore
-from shared.storage.s3 import store as s3
+from shared.storage.s3 import writer as s3
 from tests.storage.conftest import Backend
 from tests.storage.samples import MIB, drain, pattern, write
 

@@ -23,7 +23,9 @@ import pytest
 
 from shared.scrub import scrub
 from shared.sharing import Shares
-from shared.storage.directory.store import LOCKS, SPARES, STAGING, DirectoryStore
+from shared.storage.directory.data_directory import LOCKS, STAGING
+from shared.storage.directory.spares import SPARES
+from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from tests.wire.server import ROOT, WITHIN, until
 

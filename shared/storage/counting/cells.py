@@ -115,7 +115,7 @@ class Cells:
 
     def remove(self, file_id: str) -> None:
         """Remove all cells of a file that is gone."""
-        self._documents.store.delete_many(self.keys(file_id))
+        self._documents.store.delete(*self.keys(file_id))
 
     def _read(self, key: str, file_id: str) -> Versioned[Cell]:
         try:

@@ -73,19 +73,19 @@ def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
         file = os.open(segments[-1], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
     finally:
         os.close(folder)
-    found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode):
         os.close(file)
         raise FileNotFoundError(errno.ENOENT, "not a regular file")
-    return file, found
+    return file, status
 
 
 def read_file(root: str, segments: Sequence[str]) -> bytes:
     """All of a small regular file, which nobody writes into once it has its name."""
-    file, found = open_file(root, segments)
+    file, status = open_file(root, segments)
     try:
         # One call and no file object: with many threads, each call to the system is a wait for the interpreter's lock.
-        return os.read(file, found.st_size)
+        return os.read(file, status.st_size)
     finally:
         os.close(file)
 

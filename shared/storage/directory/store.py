@@ -11,14 +11,11 @@ Nothing is reached through a symbolic link below the directory, which may be one
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
-import json
 import os
-import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -32,21 +29,14 @@ from shared.storage.contract import (
     Info,
     Matches,
     NotFound,
-    Part,
     Piece,
     RangeNotSatisfiable,
     Slice,
-    chosen_parts,
 )
 from shared.storage.directory.calls import MISSING, failure, open_file, open_folder, read_file, translated
-from shared.storage.directory.data_directory import LOCKS, STAGING, DataDirectory, segments_of
-from shared.storage.directory.spares import SPARES
-from shared.storage.directory.writer import DirectoryPartWriter, DirectoryReader, DirectoryWriter, info_of, stored_parts
-
-__all__ = ["CHOICE", "LOCKS", "SPARES", "STAGING", "DirectoryReader", "DirectoryStore", "DirectoryWriter"]
-
-# Beside the parts of a multipart upload: those that the object is made of.
-CHOICE = "chosen"
+from shared.storage.directory.data_directory import STAGING, DataDirectory, segments_of
+from shared.storage.directory.multipart import DirectoryMultipart
+from shared.storage.directory.writer import DirectoryReader, DirectoryWriter, info_of
 
 
 class DirectoryStore:
@@ -56,7 +46,7 @@ class DirectoryStore:
     may still be written then, so that files can be counted and deleted on a full disk.
     """
 
-    signs = False
+    links = None
 
     def __init__(self, root: Path, *, min_free_space: int = 0) -> None:
         self.root = root.absolute()
@@ -65,6 +55,7 @@ class DirectoryStore:
                 self._directory = DataDirectory(str(self.root), min_free_space)
         except StorageFull as error:
             raise StorageUnavailable(f"{self.root} has no space left") from error
+        self.multipart = DirectoryMultipart(self._directory)
         self.check()
 
     def read(self, key: str) -> tuple[bytes, str]:
@@ -90,8 +81,8 @@ class DirectoryStore:
     def open(self, key: str, start: int = 0, stop: int | None = None) -> DirectoryReader:
         segments = segments_of(key)
         with translated(key):
-            file, found = open_file(self._directory.root, segments)
-        size = found.st_size
+            file, status = open_file(self._directory.root, segments)
+        size = status.st_size
         if start >= size:
             os.close(file)
             raise RangeNotSatisfiable(key)
@@ -100,7 +91,17 @@ class DirectoryStore:
     def writer(self, key: str, reserve: int = 0) -> DirectoryWriter:
         return DirectoryWriter(self._directory, key, reserve)
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
+        failures: list[StorageUnavailable] = []
+        for key in keys:
+            try:
+                self._delete(key)
+            except StorageUnavailable as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _delete(self, key: str) -> None:
         segments = segments_of(key)
         with translated():
             if not self._directory.holds(segments):
@@ -109,18 +110,30 @@ class DirectoryStore:
             with self._directory.locked(key), contextlib.suppress(*MISSING):
                 self._directory.remove(segments)
 
-    def delete_many(self, keys: Sequence[str]) -> None:
-        failures: list[StorageUnavailable] = []
-        for key in keys:
-            try:
-                self.delete(key)
-            except StorageUnavailable as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
-
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
-        yield from self._walk(prefix, after)
+        try:
+            folder = open_folder(self._directory.root, prefix.split("/")[:-1])
+            try:
+                with os.scandir(folder) as entries:
+                    names = sorted(
+                        entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
+                        for entry in entries
+                        if entry.name.isascii() and not entry.name.startswith(".") and _is_ours(entry)
+                    )
+            finally:
+                os.close(folder)
+        except MISSING:
+            return
+        except OSError as error:
+            raise failure(error) from error
+        for name in names:
+            key = prefix + name
+            if name.endswith("/"):
+                # Everything below sorts at or before `after` unless `after` itself lies below.
+                if key > after or after.startswith(key):
+                    yield from self.list(key, after)
+            elif key > after:
+                yield key
 
     def discard_unfinished(self, before: datetime) -> int:
         removed = 0
@@ -147,12 +160,12 @@ class DirectoryStore:
         with translated(key):
             folder = open_folder(self._directory.root, segments[:-1])
             try:
-                found = os.stat(segments[-1], dir_fd=folder, follow_symlinks=False)
+                status = os.stat(segments[-1], dir_fd=folder, follow_symlinks=False)
             finally:
                 os.close(folder)
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise NotFound(key)
-        return info_of(found)
+        return info_of(status)
 
     def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
         writer = self.writer(key)
@@ -166,87 +179,6 @@ class DirectoryStore:
         except BaseException:
             writer.abort()
             raise
-
-    def start_parts(self, key: str) -> str:
-        return secrets.token_hex(16)
-
-    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
-        if self._finished(key) is not None:
-            raise NotFound(key)
-        with translated():
-            return stored_parts(self._directory, _parts(key))
-
-    def finish_parts(
-        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
-    ) -> Sequence[Slice]:
-        # As on S3, the first to finish decides, or two who do it at once could make two objects of one upload.
-        finished = self._finished(key)
-        if finished is None:
-            # There are no parts to be listed once another is the first.
-            with contextlib.suppress(AlreadyExists, NotFound):
-                chosen = chosen_parts(key, parts, self.list_parts(key, upload_id))
-                allow(sum(part.size for part in chosen))
-                self.put(_choice_key(key), json.dumps([dataclasses.astuple(part) for part in chosen]).encode(), ABSENT)
-            finished = self._finished(key)
-        if finished is None:
-            raise NotFound(key)
-        return [Slice(_part_key(key, part.number), 0, part.size, part.etag) for part in finished]
-
-    def abort_parts(self, key: str, upload_id: str | None = None) -> None:
-        with translated():
-            try:
-                # Out of the way first: a part may be put there while the others are removed.
-                with self._directory.locked(_parts(key)):
-                    removed = self._directory.remove_folder(segments_of(_parts(key)))
-            except MISSING:
-                return
-            shutil.rmtree(removed)
-
-    def part_writer(self, key: str, upload_id: str, number: int, limit: int) -> DirectoryPartWriter:
-        if self._finished(key) is not None:
-            raise NotFound(key)
-        return DirectoryPartWriter(self._directory, _parts(key), number, limit)
-
-    def signed_part_url(self, key: str, upload_id: str, number: int, expires_in: int) -> str:
-        raise NotImplementedError("a directory has no URLs")
-
-    def signed_url(
-        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
-    ) -> str:
-        raise NotImplementedError("a directory has no URLs")
-
-    def _finished(self, key: str) -> Sequence[Part] | None:
-        """The parts that a multipart upload was finished with; None if it was not."""
-        try:
-            choice = self.read(_choice_key(key))[0]
-        except NotFound:
-            return None
-        return [Part(*values) for values in json.loads(choice)]
-
-    def _walk(self, prefix: str, after: str) -> Iterator[str]:
-        try:
-            folder = open_folder(self._directory.root, prefix.split("/")[:-1])
-            try:
-                with os.scandir(folder) as entries:
-                    found = sorted(
-                        entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
-                        for entry in entries
-                        if entry.name.isascii() and not entry.name.startswith(".") and _is_ours(entry)
-                    )
-            finally:
-                os.close(folder)
-        except MISSING:
-            return
-        except OSError as error:
-            raise failure(error) from error
-        for name in found:
-            key = prefix + name
-            if name.endswith("/"):
-                # Everything below sorts at or before `after` unless `after` itself lies below.
-                if key > after or after.startswith(key):
-                    yield from self._walk(key, after)
-            elif key > after:
-                yield key
 
     def _require(self, key: str, when: Condition) -> None:
         if when is ANYTHING:
@@ -266,18 +198,6 @@ class DirectoryStore:
 def _is_ours(entry: os.DirEntry[str]) -> bool:
     """Whether it is a file or a folder, and neither a link nor anything else that somebody has put there."""
     return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
-
-
-def _parts(key: str) -> str:
-    return key + ".parts"
-
-
-def _choice_key(key: str) -> str:
-    return f"{_parts(key)}/{CHOICE}"
-
-
-def _part_key(key: str, number: int) -> str:
-    return f"{_parts(key)}/{number}"
 
 
 def _etag(data: bytes) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 
-from shared.storage.contract import Changed, Info, Part, RangeNotSatisfiable, Slice, TooLarge
+from shared.storage.contract import Changed, Info, RangeNotSatisfiable, Slice
 from shared.storage.directory.calls import (
-    MISSING,
     begin_writeback,
     copy_range,
     open_file,
-    open_folder,
     read_cached,
     translated,
     write_all,
@@ -80,10 +77,10 @@ class DirectoryWriter:
         with translated(source.key):
             file, status = open_file(self._directory.root, segments_of(source.key))
         try:
-            found = info_of(status)
-            if source.etag not in (None, found.etag):
+            info = info_of(status)
+            if source.etag not in (None, info.etag):
                 raise Changed(source.key)
-            if source.stop > found.size:
+            if source.stop > info.size:
                 raise RangeNotSatisfiable(source.key)
             for start in range(source.start, source.stop, COPY_SIZE):
                 stop = min(start + COPY_SIZE, source.stop)
@@ -140,55 +137,7 @@ class DirectoryWriter:
             self._file = -1
 
 
-class DirectoryPartWriter:
-    """A `PartWriter` into a staged file. All parts in `folder` together may have `limit` bytes."""
-
-    def __init__(self, directory: DataDirectory, folder: str, number: int, limit: int) -> None:
-        self._directory = directory
-        self._folder = folder
-        self._number = number
-        self._limit = limit
-        self._writer = DirectoryWriter(directory, f"{folder}/{number}", 0)
-        self.write = self._writer.write
-        self.abort = self._writer.abort
-
-    def commit(self) -> Part:
-        part = part_of(self._number, self._writer.info())
-        with translated():
-            self._writer.sync()
-            # Others may arrive at the same time, and here one comes after another.
-            with self._directory.locked(self._folder):
-                others = stored_parts(self._directory, self._folder)
-                if part.size + sum(other.size for other in others if other.number != self._number) > self._limit:
-                    raise TooLarge(self._folder)
-                self._writer.publish()
-        return part
-
-
-def stored_parts(directory: DataDirectory, folder: str) -> list[Part]:
-    """The parts in a folder, by number. Raises `OSError`."""
-    try:
-        opened = open_folder(directory.root, segments_of(folder))
-    except MISSING:
-        return []
-    try:
-        with os.scandir(opened) as entries:
-            numbered = [entry for entry in entries if entry.name.isdecimal() and entry.is_file(follow_symlinks=False)]
-            parts = []
-            for entry in numbered:
-                # The upload may be aborted meanwhile.
-                with contextlib.suppress(FileNotFoundError):
-                    parts.append(part_of(int(entry.name), info_of(entry.stat(follow_symlinks=False))))
-    finally:
-        os.close(opened)
-    return sorted(parts, key=lambda part: part.number)
-
-
-def info_of(found: os.stat_result) -> Info:
+def info_of(status: os.stat_result) -> Info:
     """Size and version of a file."""
     # Reads no bytes. Every write makes another file, so a version that shares the number has another time.
-    return Info(found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}")
-
-
-def part_of(number: int, found: Info) -> Part:
-    return Part(number, found.size, found.etag)
+    return Info(status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}")

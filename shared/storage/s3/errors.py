@@ -24,11 +24,11 @@ from shared.storage.contract import (
     Ambiguous,
     Changed,
     Condition,
-    InvalidParts,
     NotFound,
     RangeNotSatisfiable,
     TooSoon,
 )
+from shared.storage.multipart import InvalidParts
 
 MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 _CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shared.storage.contract import MAX_PARTS, MIN_PART_SIZE, Piece, Slice
+from shared.storage.contract import Piece, Slice
+from shared.storage.multipart import MAX_PARTS, MIN_PART_SIZE
 
 # Small enough for many copies at once, and for each to be over long before a client would call it dead.
 COPY_SIZE = 64 * 1024 * 1024
@@ -36,11 +37,11 @@ class Copied:
 
     @property
     def size(self) -> int:
-        return self.source.stop - self.source.start
+        return self.source.size
 
 
 def total_size(pieces: Sequence[Piece]) -> int:
-    return sum(piece.stop - piece.start if isinstance(piece, Slice) else len(piece) for piece in pieces)
+    return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in pieces)
 
 
 def plan(pieces: Sequence[Piece]) -> list[Sent | Copied]:
@@ -71,9 +72,9 @@ def plan(pieces: Sequence[Piece]) -> list[Sent | Copied]:
             start = min(piece.stop, start + MIN_PART_SIZE - total_size(waiting))
             send(replace(piece, stop=start))
         rest = replace(piece, start=start)
-        if rest.stop - rest.start >= MIN_PART_SIZE:
+        if rest.size >= MIN_PART_SIZE:
             parts += [Copied(part) for part in _split(rest, limit)]
-        elif rest.stop > rest.start:
+        elif rest.size:
             send(rest)
     if waiting:
         parts.append(Sent(tuple(waiting)))
@@ -82,7 +83,7 @@ def plan(pieces: Sequence[Piece]) -> list[Sent | Copied]:
 
 def _split(whole: Slice, limit: int) -> Iterator[Slice]:
     """Cut into as few slices of at most `limit` bytes as there can be, whose sizes differ by one byte at most."""
-    size = whole.stop - whole.start
+    size = whole.size
     count = -(-size // limit)
     for number in range(count):
         yield replace(

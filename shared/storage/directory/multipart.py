@@ -1,0 +1,133 @@
+"""Multipart uploads in a data directory: a folder of parts, and a note of which of them the object is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+
+from shared.storage.contract import NotFound, Slice
+from shared.storage.directory.calls import MISSING, open_folder, read_file, translated
+from shared.storage.directory.data_directory import DataDirectory, segments_of
+from shared.storage.directory.writer import DirectoryWriter, info_of
+from shared.storage.multipart import Part, TooLarge, stored_parts
+
+# Beside the parts of an upload: those that it was finished with.
+CHOICE = "chosen"
+
+
+class DirectoryMultipart:
+    """A `Multipart` whose uploads have no trace until their first part is there."""
+
+    def __init__(self, directory: DataDirectory) -> None:
+        self._directory = directory
+
+    def start(self, key: str) -> str:
+        return secrets.token_hex(16)
+
+    def list(self, key: str, upload_id: str) -> Sequence[Part]:
+        if self._choice(key) is not None:
+            raise NotFound(key)
+        with translated():
+            return _parts_in(self._directory, _folder(key))
+
+    def writer(self, key: str, upload_id: str, number: int, limit: int) -> DirectoryPartWriter:
+        if self._choice(key) is not None:
+            raise NotFound(key)
+        return DirectoryPartWriter(self._directory, _folder(key), number, limit)
+
+    def finish(
+        self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
+    ) -> Sequence[Slice]:
+        choice = self._choice(key)
+        if choice is None:
+            # There are no parts to be listed once another call is the first.
+            with contextlib.suppress(NotFound):
+                selection = stored_parts(key, parts, self.list(key, upload_id))
+                allow(sum(part.size for part in selection))
+                self._choose(key, selection)
+            choice = self._choice(key)
+        if choice is None:
+            raise NotFound(key)
+        return [Slice(f"{_folder(key)}/{part.number}", 0, part.size, part.etag) for part in choice]
+
+    def abort(self, key: str, upload_id: str | None = None) -> None:
+        folder = _folder(key)
+        with translated():
+            try:
+                # Out of the way first: a part may be put there while the others are removed.
+                with self._directory.locked(folder):
+                    path = self._directory.remove_folder(segments_of(folder))
+            except MISSING:
+                return
+            shutil.rmtree(path)
+
+    def _choose(self, key: str, parts: Sequence[Part]) -> None:
+        """Note the parts, unless others were noted first: two who finish at once would make two objects."""
+        choice = f"{_folder(key)}/{CHOICE}"
+        data = json.dumps([dataclasses.astuple(part) for part in parts]).encode()
+        with translated(), self._directory.locked(choice):
+            if not self._directory.holds(segments_of(choice)):
+                self._directory.put(segments_of(choice), data)
+
+    def _choice(self, key: str) -> Sequence[Part] | None:
+        """The parts that an upload was finished with; None if it was not."""
+        try:
+            with translated(key):
+                data = read_file(self._directory.root, [*segments_of(_folder(key)), CHOICE])
+        except NotFound:
+            return None
+        return [Part(*values) for values in json.loads(data)]
+
+
+class DirectoryPartWriter:
+    """A `PartWriter` into a staged file. All parts in `folder` together may have `limit` bytes."""
+
+    def __init__(self, directory: DataDirectory, folder: str, number: int, limit: int) -> None:
+        self._directory = directory
+        self._folder = folder
+        self._number = number
+        self._limit = limit
+        self._writer = DirectoryWriter(directory, f"{folder}/{number}", 0)
+        self.write = self._writer.write
+        self.abort = self._writer.abort
+
+    def commit(self) -> Part:
+        info = self._writer.info()
+        with translated():
+            self._writer.sync()
+            # Others may arrive at the same time, and here one comes after another.
+            with self._directory.locked(self._folder):
+                others = _parts_in(self._directory, self._folder)
+                if info.size + sum(other.size for other in others if other.number != self._number) > self._limit:
+                    raise TooLarge(self._folder)
+                self._writer.publish()
+        return Part(self._number, info.size, info.etag)
+
+
+def _folder(key: str) -> str:
+    return f"{key}.parts"
+
+
+def _parts_in(directory: DataDirectory, folder: str) -> Sequence[Part]:
+    """The parts in a folder, by number. Raises `OSError`."""
+    try:
+        descriptor = open_folder(directory.root, segments_of(folder))
+    except MISSING:
+        return []
+    try:
+        with os.scandir(descriptor) as entries:
+            numbered = [entry for entry in entries if entry.name.isdecimal() and entry.is_file(follow_symlinks=False)]
+            parts = []
+            for entry in numbered:
+                # The upload may be aborted meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    info = info_of(entry.stat(follow_symlinks=False))
+                    parts.append(Part(int(entry.name), info.size, info.etag))
+    finally:
+        os.close(descriptor)
+    return sorted(parts, key=lambda part: part.number)

@@ -1,0 +1,144 @@
+"""Making an object of ranges of others, which S3 copies by itself.
+
+What was done is found again by the key, so an attempt that ended anywhere is continued by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from shared.errors import StorageUnavailable
+from shared.storage.contract import Changed, NotFound, Piece, RangeNotSatisfiable, Slice, Unfinished
+from shared.storage.multipart import Part
+from shared.storage.s3.bucket import Bucket
+from shared.storage.s3.errors import NoSuchUpload, translated
+from shared.storage.s3.multipart import S3Multipart
+from shared.storage.s3.plan import Copied, Sent, plan, total_size
+
+PARALLEL_PARTS = 16
+
+
+def compose(bucket: Bucket, key: str, pieces: Sequence[Piece], within: float | None) -> None:
+    """As `ObjectStore.compose`."""
+    multipart = S3Multipart(bucket)
+    deadline = None if within is None else time.monotonic() + within
+    try:
+        _Composition(bucket, multipart, key).make(_pinned(bucket, pieces), deadline)
+    except NoSuchUpload as error:
+        # Another call that composed the same was faster. `NotFound` would tell of a source.
+        if not _has(bucket, key, total_size(pieces)):
+            raise StorageUnavailable(f"the multipart upload to {key} was taken away") from error
+    except (NotFound, Changed, RangeNotSatisfiable):
+        # What was copied from another version must not be continued with this one.
+        multipart.abort(key)
+        raise
+
+
+class _Composition:
+    """One object on its way."""
+
+    def __init__(self, bucket: Bucket, multipart: S3Multipart, key: str) -> None:
+        self._bucket = bucket
+        self._multipart = multipart
+        self._key = key
+
+    def make(self, pieces: Sequence[Piece], deadline: float | None) -> None:
+        key, multipart = self._key, self._multipart
+        parts = plan(pieces)
+        if total_size(pieces) == 0 or (len(parts) == 1 and isinstance(parts[0], Sent)):
+            data = _bytes(self._bucket, pieces)
+            with translated(key):
+                self._bucket.client.put_object(**self._bucket.at(key), Body=data)
+            return
+        upload_id = next(iter(multipart.unfinished(key)), None) or multipart.start(key)
+        stored = {part.number: part for part in multipart.list(key, upload_id)}
+        failure = threading.Event()
+
+        def make(number: int, part: Sent | Copied) -> Part | None:
+            done = stored.get(number)
+            if done is not None and done.size == part.size:
+                return done
+            if failure.is_set() or (deadline is not None and time.monotonic() >= deadline):
+                return None
+            try:
+                return self._make_part(upload_id, number, part)
+            except BaseException:
+                failure.set()
+                raise
+
+        with ThreadPoolExecutor(min(PARALLEL_PARTS, len(parts)), thread_name_prefix="s3-part") as pool:
+            results = list(pool.map(make, range(1, len(parts) + 1), parts))
+        complete = [part for part in results if part is not None]
+        if len(complete) < len(parts):
+            raise Unfinished(key)
+        multipart.complete(key, upload_id, complete)
+
+    def _make_part(self, upload_id: str, number: int, part: Sent | Copied) -> Part:
+        client, address = self._bucket.client, self._bucket.at(self._key)
+        if isinstance(part, Sent):
+            data = _bytes(self._bucket, part.pieces)
+            with translated(self._key):
+                etag = client.upload_part(**address, UploadId=upload_id, PartNumber=number, Body=data)["ETag"]
+        else:
+            source = part.source
+            assert source.etag is not None
+            with translated(source.key):
+                etag = client.upload_part_copy(
+                    **address,
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    CopySource={"Bucket": self._bucket.name, "Key": self._bucket.prefix + source.key},
+                    CopySourceRange=f"bytes={source.start}-{source.stop - 1}",
+                    CopySourceIfMatch=source.etag,
+                )["CopyPartResult"]["ETag"]
+        return Part(number, part.size, etag.strip('"'))
+
+
+def _pinned(bucket: Bucket, pieces: Sequence[Piece]) -> Sequence[Piece]:
+    """The same pieces, each slice of the version that is there now; what is not there, or too short, is refused.
+
+    Some servers copy what there is of a range that continues past the end.
+    """
+    sources = {key: bucket.stat(key) for key in {piece.key for piece in pieces if isinstance(piece, Slice)}}
+    pinned: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, Slice):
+            info = sources[piece.key]
+            if piece.etag not in (None, info.etag):
+                raise Changed(piece.key)
+            if piece.stop > info.size:
+                raise RangeNotSatisfiable(piece.key)
+            pinned.append(replace(piece, etag=info.etag))
+        else:
+            pinned.append(piece)
+    return pinned
+
+
+def _bytes(bucket: Bucket, pieces: Sequence[Piece]) -> bytes:
+    return b"".join(_read(bucket, piece) if isinstance(piece, Slice) else piece for piece in pieces)
+
+
+def _read(bucket: Bucket, piece: Slice) -> bytes:
+    if piece.size == 0:
+        return b""
+    assert piece.etag is not None
+    span = f"bytes={piece.start}-{piece.stop - 1}"
+    with translated(piece.key):
+        answer = bucket.client.get_object(**bucket.at(piece.key), Range=span, IfMatch=piece.etag)
+        with contextlib.closing(answer["Body"]) as body:
+            data = body.read()
+    if len(data) != piece.size:
+        raise StorageUnavailable("the S3 server ignores ranges")
+    return data
+
+
+def _has(bucket: Bucket, key: str, size: int) -> bool:
+    # By the list, since the function that seals may not read what is sealed.
+    with translated(key):
+        page = bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix + key, MaxKeys=1)
+    return [(entry["Key"], entry["Size"]) for entry in page.get("Contents", [])] == [(bucket.prefix + key, size)]
