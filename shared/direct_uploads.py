@@ -163,8 +163,8 @@ class DirectUploads:
                 [Part(number, 0, etag) for number, etag in parts],
                 lambda size: self._require_size(record, size),
             )
-            # Storage that makes no raw object of the parts, and so leaves them where they are, seals at once.
-            sealed = sources[0].key != raw_key(file_id)
+            # A store that makes no raw object of the parts leaves them where they are, so they are sealed at once.
+            sealed = [source.key for source in sources] != [raw_key(file_id)]
             if sealed:
                 make_blob(self._store, file_id, sources)
         except (InvalidParts, NotFound, Changed, RangeNotSatisfiable) as error:

@@ -575,7 +575,7 @@ def prove(make_place: Callable[[], Place], effort: settings, without: Sequence[s
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("contract", "s3.plan"):
+    for module in ("multipart", "s3.plan"):
         monkeypatch.setattr(f"shared.storage.{module}.MIN_PART_SIZE", PART_SIZE)
 
 
@@ -640,7 +640,7 @@ def _no_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def _every_part(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("shared.storage.directory.store.chosen_parts", lambda _key, _named, stored: stored)
+    patch.setattr("shared.storage.directory.multipart.stored_parts", lambda _key, _parts, stored: stored)
 
 
 def _no_end(patch: pytest.MonkeyPatch) -> None:
