@@ -7,8 +7,9 @@ EFFORT = 20
 SECONDS = 180
 CLIENTS = 256
 QUICK =
-FUNCTION = DownloadFunction
-EVENT = events/download.json
+REQUEST = GET /health
+FUNCTION =
+EVENT =
 ENV = default
 URL =
 
@@ -49,8 +50,8 @@ emulate: PORT = 8081
 emulate: .venv/.installed-local ## Run the deployment on this machine: the build if it fits, else the source (PORT=8081)
 	@exec $(BIN)/python -m local.emulate --port '$(PORT)' $(ARGS)
 
-invoke: .venv/.installed-local ## Run one function with one event (FUNCTION=DownloadFunction EVENT=events/download.json)
-	@$(BIN)/python -m local.invoke --function '$(FUNCTION)' --event '$(EVENT)' $(ARGS)
+invoke: .venv/.installed-local ## Run one function (REQUEST="GET /health", or FUNCTION=… EVENT=file)
+	@$(BIN)/python -m local.invoke $(if $(FUNCTION),--function '$(FUNCTION)' --event '$(EVENT)',--request '$(REQUEST)') $(ARGS)
 
 # A token given to make is in the environment of what it runs, and on no command line of ours.
 smoke: .venv/.installed ## Try a deployment out and say what differs (URL=https://… TOKEN=…)

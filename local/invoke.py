@@ -1,4 +1,4 @@
-"""One function, one event, its result: `python -m local.invoke --function DownloadFunction --event FILE`."""
+"""One function, one event, its result: `python -m local.invoke --request "GET /health"`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from pathlib import Path
 
 from local import artifact, aws
 from local.emulate import chosen_template, interrupt, running
+from local.gateway import Invocation, Router, admit
 from local.intrinsics import InvalidTemplate
+from local.payloads import Request, Response
 from local.runtime import EventTooLarge, FunctionFailed, Runtime
+from local.template import Template
 
+DOMAIN = "files.example.com"
 # The token that the sample events carry, so that they are let in.
 SAMPLE_TOKEN = "example-token"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print what the function returns, or its error; the exit status says which."""
-    chosen = _parse(arguments)
+    options = _parse(arguments)
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        event = json.dumps(json.loads(chosen.event.read_bytes())).encode()
-        folder, template, _ = chosen_template(chosen.artifact)
-        if chosen.function not in template.functions:
+        folder, template, _ = chosen_template(options.artifact)
+        invocation = _invocation(options, template)
+        if invocation.function not in template.functions:
             known = ", ".join(template.functions)
-            print(f"error: there is no {chosen.function}; there are {known}", file=sys.stderr)
+            print(f"error: there is no {invocation.function}; there are {known}", file=sys.stderr)
             return 2
-        with running(folder, template, token=chosen.token, s3=chosen.s3) as (runtime, _found):
-            result = asyncio.run(_invoke(runtime, chosen.function, event))
+        with running(folder, template, token=options.token, s3=options.s3) as (runtime, _):
+            result = asyncio.run(_invoke(runtime, invocation))
     except (FunctionFailed, EventTooLarge) as error:
         print(error)
         return 1
@@ -43,9 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-async def _invoke(runtime: Runtime, function: str, event: bytes) -> bytes:
+def _invocation(options: argparse.Namespace, template: Template) -> Invocation:
+    """The function and the event of the command line. Raises `OSError` and `ValueError`."""
+    if options.request is None:
+        return Invocation(options.function, json.dumps(json.loads(options.event.read_bytes())).encode())
+    method, _, target = options.request.partition(" ")
+    headers = [("host", DOMAIN), ("authorization", f"Bearer {options.token}")]
+    admitted = admit(Request(method.upper(), target, headers), Router(template.routes), DOMAIN)
+    if isinstance(admitted, Response):
+        raise ValueError(f"the gateway answers {options.request} itself: {admitted.body.decode()}")
+    return admitted
+
+
+async def _invoke(runtime: Runtime, invocation: Invocation) -> bytes:
     try:
-        return await runtime.invoke(function, event)
+        return await runtime.invoke(invocation.function, invocation.event)
     finally:
         await runtime.close()
 
@@ -54,12 +70,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m local.invoke", description="Run one function of template.yaml with one event."
     )
-    parser.add_argument("--function", required=True, metavar="NAME", help="its name in template.yaml")
-    parser.add_argument("--event", required=True, type=Path, metavar="FILE", help="the event, as JSON")
+    parser.add_argument("--request", metavar="'GET /path'", help="the request whose function and event are wanted")
+    parser.add_argument("--function", metavar="NAME", help="else: the function's name in template.yaml")
+    parser.add_argument("--event", type=Path, metavar="FILE", help="and its event, as JSON")
     parser.add_argument("--artifact", type=Path, help="as for local.emulate")
     parser.add_argument("--s3", metavar="URL", help="as for local.emulate")
     parser.add_argument("--token", default=SAMPLE_TOKEN, help="API token (default: %(default)s)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.request is None and (options.function is None or options.event is None):
+        parser.error("--request, or --function and --event, is required")
+    return options
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.odd_s3 import OddS3, Quirk, odd_s3
+from tests.samples import sample
 from tests.servers import S3Server
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +22,7 @@ BUCKET = "shares"
 # Of a server that does not listen.
 NOWHERE = "http://127.0.0.1:9"
 
-# Imports one function, perhaps calls it with an event of events/, and prints what it found.
+# Imports one function, perhaps calls it with an event, and prints what it found.
 SCRIPT = """
 import importlib, json, sys
 module = importlib.import_module(sys.argv[1])
@@ -33,7 +34,7 @@ found = {
 }
 if len(sys.argv) > 2:
     from tests.gateway import LambdaContext
-    found["answer"] = module.handler(json.load(open(f"events/{sys.argv[2]}.json")), LambdaContext())
+    found["answer"] = module.handler(json.loads(sys.argv[2]), LambdaContext())
 print("found", json.dumps(found))
 """
 
@@ -105,9 +106,18 @@ def test_a_module_that_is_not_the_function_puts_nothing_together(start: Run) -> 
 
 
 def test_storage_that_does_not_answer_a_start_is_left_to_the_first_event(start: Run) -> None:
-    started = found(start("functions.health", "health", runs="functions.health.handler", AWS_ENDPOINT_URL=NOWHERE))
+    started = found(
+        start(
+            "functions.health", json.dumps(sample("health")), runs="functions.health.handler", AWS_ENDPOINT_URL=NOWHERE
+        )
+    )
     assert started["answer"]["statusCode"] == 503
-    run = start("functions.download", "download", runs="functions.download.handler", AWS_ENDPOINT_URL=NOWHERE)
+    run = start(
+        "functions.download",
+        json.dumps(sample("download")),
+        runs="functions.download.handler",
+        AWS_ENDPOINT_URL=NOWHERE,
+    )
     started = found(run)
     assert started["proven"] == 0
     assert started["answer"]["statusCode"] == 503
@@ -132,7 +142,12 @@ def test_a_wrong_setting_is_named_when_a_function_starts(start: Run) -> None:
 
 
 def test_a_secret_that_cannot_be_read_at_a_cold_start_is_a_503(start: Run) -> None:
-    run = start("functions.upload", "upload", runs="functions.upload.handler", SHARE_API_TOKEN_SECRET="no-such-secret")
+    run = start(
+        "functions.upload",
+        json.dumps(sample("upload")),
+        runs="functions.upload.handler",
+        SHARE_API_TOKEN_SECRET="no-such-secret",
+    )
     answer = found(run)["answer"]
     assert answer["statusCode"] == 503
     assert "Retry-After" in answer["headers"] or "retry-after" in answer["headers"]

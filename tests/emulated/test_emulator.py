@@ -281,6 +281,19 @@ def test_invoking_a_function_that_fails_fails(
     assert json.loads(run.stdout)["errorMessage"] == "on purpose"
 
 
+def test_a_request_is_invoked_by_the_function_that_answers_it() -> None:
+    run = local("invoke", "--request", "GET /file/metadata?limit=2", "--artifact", str(ROOT))
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["statusCode"] == 200
+    assert "ListMetadataFunction" in run.stderr
+
+
+def test_an_invocation_without_a_request_or_an_event_is_refused() -> None:
+    run = local("invoke", "--function", "HealthFunction", "--artifact", str(ROOT))
+    assert run.returncode == 2
+    assert "--request, or --function and --event, is required" in run.stderr
+
+
 def test_a_function_that_is_not_there_is_named() -> None:
     run = local("invoke", "--function", "NoFunction", "--event", "events/download.json", "--artifact", str(ROOT))
     assert run.returncode == 2
