@@ -198,7 +198,9 @@ class DataDirectory:
             try:
                 write_all(file, data)
                 os.ftruncate(file, len(data))
-                os.fsync(file)
+                # An empty file, as expiry entries are, has no bytes to lose. Its name is made durable by `publish`.
+                if data:
+                    os.fsync(file)
             finally:
                 os.close(file)
         except BaseException:
