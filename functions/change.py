@@ -7,9 +7,9 @@ from starlette.requests import Request
 
 from shared import bootstrap
 from shared.http.app import shares_of
+from shared.http.bodies import read_json
 from shared.http.endpoint import OWNER, Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.json_body import read_json
 from shared.http.layers.guard import require_owner
 from shared.http.models import FileMetadata, OptionChanges, metadata
 from shared.http.options import require_no_password

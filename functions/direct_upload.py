@@ -20,10 +20,10 @@ from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads
 from shared.errors import FileTooLarge, InvalidValue, UnknownFile
 from shared.http import options
 from shared.http.app import shares_of
+from shared.http.bodies import read_json
 from shared.http.endpoint import TOKEN, Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type
-from shared.http.json_body import read_json
 from shared.http.models import EXAMPLE_ID, Cap, Lifetime, SentOptions, UploadedFile, base_url, schema_of, uploaded
 from shared.http.streams import Incoming, in_thread
 from shared.names import clean_name
