@@ -181,7 +181,7 @@ class Endpoints(APIRouter):
         """Declare the function below as what answers `method` at `path`.
 
         `answer` is the model of the JSON that it answers with `status`, if it is JSON; `answers` describe others.
-        `body` is the model that `bodies.read_json` reads, or the description of another body. `errors` are the problems beside
+        `body` is the model that `read_json` reads, or the description of another body. `errors` are the problems beside
         those that follow from the rest: what any request can be answered with, what `access` refuses, and that a change
         from another site is refused.
         """
