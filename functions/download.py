@@ -127,27 +127,27 @@ async def download_file_as(request: Request, file_id: str, name: str) -> Respons
 
 
 def _answer(request: Request, shares: Shares, file_id: str) -> Response:
-    found = shares.find(file_id)
-    record = found.record
-    authorise(request, shares, found)
+    stored = shares.find(file_id)
+    record = stored.record
+    authorise(request, shares, stored)
     entry = request.query_params.get("entry")
-    content = _file(record) if entry is None else _entry(find_member(shares, found, entry))
+    content = _file(record) if entry is None else _entry(find_member(shares, stored, entry))
     tags = Tags(shares.signing, record, entry)
     last_modified = min(record.created_at, shares.now()) - DATE_LAG
     headers = _headers(content, tags.plain, last_modified)
-    asked = joined(request.headers)
+    fields = joined(request.headers)
     if content.is_deflated:
-        asked.pop("range", None)
+        fields.pop("range", None)
     outcome = decide(
         request.method,
-        asked,
+        fields,
         etag=tags.plain,
         last_modified=last_modified,
         size=content.size,
         is_current=tags.is_current,
     )
     later = isinstance(outcome, Part) and outcome.start > 0
-    ticket = _ticket(asked, tags) if later else None
+    ticket = _ticket(fields, tags) if later else None
     if record.is_used_up and ticket is None:
         raise UsedUp(file_id)
     match outcome:
@@ -155,8 +155,8 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
             return Problem(412, "The file is not the one that If-Match or If-Unmodified-Since asks for.")
         case NotModified():
             # The type too, since the gateway makes up one for an answer that has none, and a cache would take it over.
-            kept = ("Content-Type", "ETag", "Last-Modified", "Cache-Control")
-            return Response(status_code=304, headers={name: headers[name] for name in kept})
+            names = ("Content-Type", "ETag", "Last-Modified", "Cache-Control")
+            return Response(status_code=304, headers={name: headers[name] for name in names})
         case Unsatisfiable():
             return Problem(
                 416,
@@ -171,14 +171,14 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
     headers["Content-Length"] = str(stop - start)
     if request.method == "HEAD":
-        shares.open(found, 0, 0).close()
+        shares.open(stored, 0, 0).close()
         return Response(status_code=status, headers=headers)
     # A capped file's later ranges are free only with the ticket of a download that was counted.
     resumes = later and (ticket is not None or not tags.capped)
     counted = not (resumes or _is_probe(outcome, content.size))
     if tags.capped and (counted or ticket is not None):
         headers["ETag"] = ticket or tags.with_ticket()
-    return _send(request, shares, found, content, range(start, stop), counted, status, headers)
+    return _send(request, shares, stored, content, range(start, stop), counted, status, headers)
 
 
 def _ticket(headers: Mapping[str, str], tags: Tags) -> str | None:
@@ -195,7 +195,7 @@ def _is_probe(outcome: Outcome, size: int) -> bool:
 def _send(
     request: Request,
     shares: Shares,
-    found: Stored,
+    stored: Stored,
     content: _Content,
     span: range,
     counted: bool,
@@ -211,9 +211,9 @@ def _send(
     if limit is not None and len(span) > limit:
         if content.member is not None:
             # A signed link would be one to the whole archive.
-            raise ArchiveTooLarge(found.record.file_id)
-        return _redirect(request, shares, found, counted, headers)
-    payload = _open(shares, found, content, span, counted)
+            raise ArchiveTooLarge(stored.record.file_id)
+        return _redirect(request, shares, stored, counted, headers)
+    payload = _open(shares, stored, content, span, counted)
     if counted:
         metrics.add("Downloads")
     metrics.add("DownloadedBytes", len(span))
@@ -228,19 +228,19 @@ def _send(
     return OutgoingResponse(Outgoing(payload, first, request.app.state.threads), status, headers)
 
 
-def _open(shares: Shares, found: Stored, content: _Content, span: range, counted: bool) -> Payload | Inflated:
+def _open(shares: Shares, stored: Stored, content: _Content, span: range, counted: bool) -> Payload | Inflated:
     start, stop = content.stored(span)
-    payload = shares.download(found, start, stop) if counted else shares.open(found, start, stop)
+    payload = shares.download(stored, start, stop) if counted else shares.open(stored, start, stop)
     if content.member is not None and content.member.deflated:
-        return Inflated(payload, content.member, found.record.file_id)
+        return Inflated(payload, content.member, stored.record.file_id)
     return payload
 
 
-def _redirect(request: Request, shares: Shares, found: Stored, counted: bool, headers: dict[str, str]) -> Response:
+def _redirect(request: Request, shares: Shares, stored: Stored, counted: bool, headers: dict[str, str]) -> Response:
     """To storage itself, for exactly the range that was asked for unless this is counted as a download."""
     url = download_url(
         shares,
-        found,
+        stored,
         counted=counted,
         disposition=headers["Content-Disposition"],
         content_type=headers["Content-Type"],

@@ -89,11 +89,11 @@ def interpreter_for(template: Template) -> Interpreter:
     for candidate in candidates:
         if built_for <= {candidate.suffix.strip(".")}:
             return candidate
-    wanted, here = (
+    versions, here = (
         ", ".join(sorted(suffix.strip(".").removesuffix(".so") for suffix in suffixes))
         for suffixes in (built_for, {candidate.suffix for candidate in candidates})
     )
-    raise Unfit(f"the build is for {wanted}, and here is {here}")
+    raise Unfit(f"the build is for {versions}, and here is {here}")
 
 
 @functools.cache

@@ -47,8 +47,8 @@ def services(s3: str | None = None, environment: Mapping[str, str] = os.environ)
 
     Those at AWS_ENDPOINT_URL where it is set, else moto's; S3 may be another, at the address `s3`.
     """
-    given = environment.get(ENDPOINT)
-    found = {
+    endpoint = environment.get(ENDPOINT)
+    variables = {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -57,31 +57,31 @@ def services(s3: str | None = None, environment: Mapping[str, str] = os.environ)
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     # moto takes any credentials, so it is not shown real ones, which presigned links would carry in part.
-    real = given is not None or s3 is not None
-    found |= {name: environment.get(name, "testing") if real else "testing" for name in _CREDENTIALS}
+    real = endpoint is not None or s3 is not None
+    variables |= {name: environment.get(name, "testing") if real else "testing" for name in _CREDENTIALS}
     if s3 is not None:
-        found[S3_ENDPOINT] = s3
-    if given is not None:
-        yield found | {ENDPOINT: given}
+        variables[S3_ENDPOINT] = s3
+    if endpoint is not None:
+        yield variables | {ENDPOINT: endpoint}
         return
     with _moto() as url:
-        yield found | {ENDPOINT: url}
+        yield variables | {ENDPOINT: url}
 
 
-def provide(template: Template, token: str, found: Mapping[str, str]) -> None:
+def provide(template: Template, token: str, variables: Mapping[str, str]) -> None:
     """Make the buckets of the template with their CORS rules, and its secrets with the API token in them.
 
     Raises `Unusable`.
     """
     try:
-        s3 = s3_client(found)
+        s3 = s3_client(variables)
         for bucket in template.buckets:
             with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
                 s3.create_bucket(Bucket=bucket)
             if bucket in template.cors:
                 rules = [_cors_rule(rule) for rule in template.cors[bucket]]
                 s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
-        secrets = _session(found).client("secretsmanager", endpoint_url=found[ENDPOINT])
+        secrets = _session(variables).client("secretsmanager", endpoint_url=variables[ENDPOINT])
         for name in template.secrets:
             try:
                 secrets.create_secret(Name=name, SecretString=token)
@@ -101,13 +101,13 @@ def _cors_rule(rule: CorsRule) -> CORSRuleTypeDef:
     }
 
 
-def s3_client(found: Mapping[str, str]) -> S3Client:
+def s3_client(variables: Mapping[str, str]) -> S3Client:
     """A client of the S3 that a process with this environment uses."""
-    return _session(found).client("s3", endpoint_url=found.get(S3_ENDPOINT, found[ENDPOINT]))
+    return _session(variables).client("s3", endpoint_url=variables.get(S3_ENDPOINT, variables[ENDPOINT]))
 
 
-def _session(found: Mapping[str, str]) -> boto3.session.Session:
-    key, secret = (found[name] for name in _CREDENTIALS)
+def _session(variables: Mapping[str, str]) -> boto3.session.Session:
+    key, secret = (variables[name] for name in _CREDENTIALS)
     return boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
 
 
@@ -130,11 +130,11 @@ def _moto() -> Iterator[str]:
                     return
                 # Somebody else may have taken the port since it was free.
                 log.seek(0)
-                said = log.read().decode(errors="replace").strip()
+                output = log.read().decode(errors="replace").strip()
             finally:
                 kill_group(process.pid)
                 process.wait()
-    raise Unusable(f"moto did not start: {said}")
+    raise Unusable(f"moto did not start: {output}")
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:

@@ -67,10 +67,10 @@ def running(
     """
     if token is None:
         template = _open(template)
-    with aws.services(s3) as found, tempfile.TemporaryDirectory(prefix="provided-") as provided:
-        aws.provide(template, token or "", found)
+    with aws.services(s3) as services, tempfile.TemporaryDirectory(prefix="provided-") as provided:
+        aws.provide(template, token or "", services)
         python = artifact.interpreter_for(template)
-        environment, interpreter = dict(found), [python.command]
+        environment, interpreter = dict(services), [python.command]
         environment["AWS_EXECUTION_ENV"] = f"AWS_Lambda_python{python.version}"
         if artifact.is_built(folder, template):
             # What the functions need and did not ship is to be missed here, not on AWS.
@@ -80,7 +80,7 @@ def running(
         functions = {name: _reachable(function, url) for name, function in template.functions.items()}
         runtime = Runtime(functions, environment, concurrency=concurrency, interpreter=interpreter)
         try:
-            yield runtime, found
+            yield runtime, services
         finally:
             # They have ended already where the server stopped in good order.
             runtime.kill()
@@ -88,28 +88,28 @@ def running(
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; the exit status."""
-    chosen = _parse(arguments)
+    options = _parse(arguments)
     # What ends us is to end in order what we have started.
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        folder, template, which = chosen_template(chosen.artifact)
+        folder, template, which = select_template(options.artifact)
         # First of all, since nothing is to be started for a port that is taken.
-        listener = socket.create_server((HOST, chosen.port))
+        listener = socket.create_server((HOST, options.port))
         url = f"http://{HOST}:{listener.getsockname()[1]}"
-        token = None if chosen.open else chosen.token
+        token = None if options.open else options.token
         with (
             listener,
-            running(folder, template, token=token, url=url, s3=chosen.s3, concurrency=chosen.concurrency) as (
+            running(folder, template, token=token, url=url, s3=options.s3, concurrency=options.concurrency) as (
                 runtime,
-                found,
+                services,
             ),
         ):
-            gateway = Gateway(template.routes, runtime.invoke, HOST, remap=chosen.remap_www_authenticate)
-            notifier = Notifier(template.notifications, aws.s3_client(found), runtime.invoke)
+            gateway = Gateway(template.routes, runtime.invoke, HOST, remap=options.remap_www_authenticate)
+            notifier = Notifier(template.notifications, aws.s3_client(services), runtime.invoke)
             print(f"Simple File Sharing API on {url}, as it is on AWS")
             print(f"Functions: {len(template.functions)}, {which}")
-            print(f"API token: {'none is needed' if chosen.open else chosen.token}")
-            print(f"Bucket: {', '.join(template.buckets)} on {found.get(aws.S3_ENDPOINT, found[aws.ENDPOINT])}")
+            print(f"API token: {'none is needed' if options.open else options.token}")
+            print(f"Bucket: {', '.join(template.buckets)} on {services.get(aws.S3_ENDPOINT, services[aws.ENDPOINT])}")
             print("Stop with Ctrl-C.", flush=True)
             return _serve(Emulation(gateway, notifier, runtime), listener)
     except (OSError, InvalidTemplate, artifact.Unfit, aws.Unusable) as error:
@@ -139,7 +139,7 @@ def _serve(app: Emulation, listener: socket.socket) -> int:
     return 0 if server.started else STARTUP_FAILURE
 
 
-def chosen_template(folder: Path | None) -> tuple[Path, Template, str]:
+def select_template(folder: Path | None) -> tuple[Path, Template, str]:
     if folder is None:
         return artifact.choose()
     return folder, artifact.load(folder), f"as in {folder}"

@@ -51,9 +51,9 @@ class Router:
     """Chooses the most specific route: a full match, then a greedy one, then the default route."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        found = list(routes)
-        self._default = next((route for route in found if route.path == DEFAULT_ROUTE), None)
-        explicit = [route for route in found if route.path != DEFAULT_ROUTE]
+        every = list(routes)
+        self._default = next((route for route in every if route.path == DEFAULT_ROUTE), None)
+        explicit = [route for route in every if route.path != DEFAULT_ROUTE]
         self._routes = [(route, _pattern(route.path)) for route in sorted(explicit, key=_specificity)]
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:

@@ -87,11 +87,11 @@ class Values:
         kind = self._resources[name].get("Type")
         if kind not in _NAMES:
             raise InvalidTemplate(f"{where}: what !Ref gives for {name} is known only once it is deployed")
-        given = (self._resources[name].get("Properties") or {}).get(_NAMES[kind])
+        explicit = (self._resources[name].get("Properties") or {}).get(_NAMES[kind])
         made_up = f"{STACK}-{name}"
-        if given is None:
+        if explicit is None:
             return made_up.lower() if kind == "AWS::S3::Bucket" else made_up
-        return self.text(given, f"{name}.{_NAMES[kind]}")
+        return self.text(explicit, f"{name}.{_NAMES[kind]}")
 
     def text(self, value: Any, where: str) -> str:
         return as_text(self.value(value, where), where)
@@ -153,12 +153,12 @@ class Values:
         return re.sub(r"\$\{([^}]*)\}", replaced, text)
 
     def _mapped(self, keys: list[str], where: str) -> Any:
-        found: Any = self._mappings
+        level: Any = self._mappings
         for key in keys:
-            if not isinstance(found, dict) or key not in found:
+            if not isinstance(level, dict) or key not in level:
                 raise InvalidTemplate(f"{where}: the mapping has no {'.'.join(keys)}")
-            found = found[key]
-        return found
+            level = level[key]
+        return level
 
     def holds(self, condition: Any, where: str) -> bool:
         """Whether a condition holds: its name, or one of the functions that make one."""

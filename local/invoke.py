@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from local import artifact, aws
-from local.emulate import chosen_template, interrupt, running
+from local.emulate import interrupt, running, select_template
 from local.gateway import Invocation, Router, admit
 from local.intrinsics import InvalidTemplate
 from local.payloads import Request, Response
@@ -27,11 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        folder, template, _ = chosen_template(options.artifact)
+        folder, template, _ = select_template(options.artifact)
         invocation = _invocation(options, template)
         if invocation.function not in template.functions:
-            known = ", ".join(template.functions)
-            print(f"error: there is no {invocation.function}; there are {known}", file=sys.stderr)
+            names = ", ".join(template.functions)
+            print(f"error: there is no {invocation.function}; there are {names}", file=sys.stderr)
             return 2
         with running(folder, template, token=options.token, s3=options.s3) as (runtime, _):
             result = asyncio.run(_invoke(runtime, invocation))

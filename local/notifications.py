@@ -65,11 +65,11 @@ class Notifier:
 
     async def _look(self, notification: Notification) -> None:
         try:
-            found = await asyncio.to_thread(self._list, notification)
+            entries = await asyncio.to_thread(self._list, notification)
         except (BotoCoreError, ClientError) as error:
             log.warning("the bucket cannot be listed: %s", error)
             return
-        for entry in found:
+        for entry in entries:
             self._consider(notification, entry)
 
     def _list(self, notification: Notification) -> list[ObjectTypeDef]:

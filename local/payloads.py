@@ -141,11 +141,11 @@ def _is_text(content_type: str) -> bool:
 
 def _headers(request: Request, domain: str) -> tuple[dict[str, str], list[str]]:
     """Names in lower case and repeated ones joined; cookies have a list of their own."""
-    given = [(name.lower(), value) for name, value in request.headers]
+    fields = [(name.lower(), value) for name, value in request.headers]
     cookies = [
-        cookie.strip() for name, value in given if name == "cookie" for cookie in value.split(";") if cookie.strip()
+        cookie.strip() for name, value in fields if name == "cookie" for cookie in value.split(";") if cookie.strip()
     ]
-    headers = _joined((name, value) for name, value in given if name != "cookie" and name not in _HOP_BY_HOP)
+    headers = _joined((name, value) for name, value in fields if name != "cookie" and name not in _HOP_BY_HOP)
     # Whoever forwarded the request before is believed by nobody, but named all the same.
     forwarded = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
     headers |= {
@@ -195,14 +195,14 @@ def _returned_headers(headers: Any) -> list[tuple[str, str]]:
         return []
     if not isinstance(headers, dict):
         raise MalformedResult(f"headers are {type(headers).__name__}")
-    found = []
+    fields = []
     for name, value in headers.items():
         if not isinstance(value, str | int | float):
             raise MalformedResult(f"the header {name} is {type(value).__name__}")
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if name.lower() not in _HOP_BY_HOP:
-            found.append((name.lower(), text))
-    return found
+            fields.append((name.lower(), text))
+    return fields
 
 
 def _returned_body(returned: Mapping[str, Any]) -> bytes:
@@ -223,9 +223,9 @@ def _answer(request: Request, status: int, headers: list[tuple[str, str]], body:
     """With the length of what is sent; only an answer to HEAD keeps the length of what is not."""
     bodiless = request.method == "HEAD" or status in (204, 304)
     claimed = [value for name, value in headers if name == "content-length"]
-    kept = [(name, value) for name, value in headers if name != "content-length"]
+    fields = [(name, value) for name, value in headers if name != "content-length"]
     if not bodiless:
-        kept.append(("content-length", str(len(body))))
+        fields.append(("content-length", str(len(body))))
     elif claimed and request.method == "HEAD":
-        kept.append(("content-length", claimed[0]))
-    return Response(status, [*kept, ("apigw-requestid", request.id)], b"" if bodiless else body)
+        fields.append(("content-length", claimed[0]))
+    return Response(status, [*fields, ("apigw-requestid", request.id)], b"" if bodiless else body)

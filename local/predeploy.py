@@ -102,26 +102,26 @@ def check_architecture(environment: Environment, arch: str) -> None:
 
 def check_bucket(environment: Environment, session: boto3.session.Session) -> None:
     """Raises `Refused` where the deployment would leave the bucket with the files behind, or could not make its own."""
-    wanted = _bucket_name(environment, session)
+    configured = _bucket_name(environment, session)
     current = deployed_bucket(environment.stack, session)
-    if current == wanted:
+    if current == configured:
         return
     if current is not None:
         raise Refused(
-            f"The stack {environment.stack} keeps its files in the bucket {current}, and {CONFIG} names {wanted}: the "
-            "files would stay behind, and their links would break. Set BucketPrefix back, or choose another "
+            f"The stack {environment.stack} keeps its files in the bucket {current}, and {CONFIG} names {configured}: "
+            "the files would stay behind, and their links would break. Set BucketPrefix back, or choose another "
             "stack_name for a second deployment."
         )
-    region = _region_of(wanted, session.client("s3"))
+    region = _region_of(configured, session.client("s3"))
     if not environment.parameters["ExistingBucket"]:
         if region is not None:
             raise Refused(
-                f"The bucket {wanted} exists already, perhaps from a stack that was deleted. Set ExistingBucket to use "
-                "it, or choose another BucketPrefix."
+                f"The bucket {configured} exists already, perhaps from a stack that was deleted. Set ExistingBucket to "
+                "use it, or choose another BucketPrefix."
             )
     elif region != session.region_name:
         raise Refused(
-            f"ExistingBucket names {wanted}, which is "
+            f"ExistingBucket names {configured}, which is "
             f"{f'in {region}: deploy to that region' if region else 'no bucket'}."
         )
 

@@ -21,16 +21,16 @@ PROTOCOLS = {"httptools": "local.protocols:BoundedHttpTools", "h11": "local.prot
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; the exit status."""
-    chosen = _parse(arguments)
+    options = _parse(arguments)
     try:
         settings = Settings.from_environment()
     except InvalidSetting as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    _announce(chosen.host, chosen.port, settings)
+    _announce(options.host, options.port, settings)
     config = uvicorn.Config(
         "functions.app:app",
-        **{**vars(chosen), "http": PROTOCOLS[chosen.http]},
+        **{**vars(options), "http": PROTOCOLS[options.http]},
         loop="auto",
         # The API has no WebSockets, and uvicorn would log a handshake with its query string.
         ws="none",

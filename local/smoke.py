@@ -58,8 +58,8 @@ def names(session: Session) -> None:
         disposition = session.ask("GET", f"/file/download/{file_id}").headers["Content-Disposition"] or ""
         encoded = re.search(r"filename\*=UTF-8''([^;]*)", disposition)
         plain = re.search(r'filename="([^"]*)"', disposition)
-        given = unquote(encoded[1]) if encoded else plain[1] if plain else None
-        expect(given, name, "name in Content-Disposition", meaning)
+        shown_name = unquote(encoded[1]) if encoded else plain[1] if plain else None
+        expect(shown_name, name, "name in Content-Disposition", meaning)
     query = urlencode({"filename": NAMES[0], "expires_in": LIFETIME})
     answer = session.ask("PUT", f"/file/upload?{query}", b"x", Accept="text/plain", Content_Type="text/plain")
     link = answer.body.decode("ascii", errors="replace").strip()
@@ -103,13 +103,13 @@ def head_and_ranges(session: Session) -> None:
     file_id = session.put("digits.txt", b"0123456789")["file_id"]
     path = f"/file/download/{file_id}"
     answer = session.ask("HEAD", path)
-    told = answer.status, answer.headers["Content-Length"], answer.body
-    expect(told, (200, "10", b""), "status, length and body of HEAD", "HEAD does not reach the function.")
+    outcome = answer.status, answer.headers["Content-Length"], answer.body
+    expect(outcome, (200, "10", b""), "status, length and body of HEAD", "HEAD does not reach the function.")
     tag = answer.headers["ETag"] or ""
     meaning = "Something on the way drops headers of the request, perhaps a cache."
     answer = session.ask("GET", path, Range="bytes=2-5")
-    told = answer.status, answer.headers["Content-Range"], answer.body
-    expect(told, (206, "bytes 2-5/10", b"2345"), "status, range and bytes of a range", meaning)
+    outcome = answer.status, answer.headers["Content-Range"], answer.body
+    expect(outcome, (206, "bytes 2-5/10", b"2345"), "status, range and bytes of a range", meaning)
     expect(session.ask("GET", path, If_None_Match=tag).status, 304, "status of an unchanged file", meaning)
     expect(session.ask("GET", path, Range="bytes=10-").status, 416, "status of a range past the end", meaning)
     count = session.metadata(file_id).get("download_count")

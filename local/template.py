@@ -125,10 +125,10 @@ class _Reader:
 
     def _of_type(self, kind: str) -> list[str]:
         """Logical IDs of the resources that would be made."""
-        found = [name for name, resource in self._resources.items() if resource.get("Type") == kind]
+        matching = [name for name, resource in self._resources.items() if resource.get("Type") == kind]
         return [
             name
-            for name in found
+            for name in matching
             if "Condition" not in self._resources[name] or self._values.holds(self._resources[name]["Condition"], name)
         ]
 
@@ -182,7 +182,7 @@ class _Reader:
         return routes
 
     def _notifications(self, function: str) -> list[Notification]:
-        found = []
+        matching = []
         for name, event in (self._properties(function).get("Events") or {}).items():
             if event.get("Type") != "S3":
                 continue
@@ -193,8 +193,8 @@ class _Reader:
                 raise InvalidTemplate(f"{where}: only a prefix is emulated")
             prefix = "".join(self._values.text(rule["Value"], where) for rule in rules)
             bucket = self._values.text(properties["Bucket"], f"{where}.Bucket")
-            found.append(Notification(bucket, tuple(types), prefix, function))
-        return found
+            matching.append(Notification(bucket, tuple(types), prefix, function))
+        return matching
 
     def _cors_rules(self, bucket: str) -> tuple[CorsRule, ...]:
         where = f"{bucket}.CorsConfiguration"

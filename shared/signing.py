@@ -95,14 +95,14 @@ def stored_secret(store: ObjectStore) -> str:
     """The signing key kept in storage, made by whoever comes first. Raises `StorageUnavailable`."""
     for _ in range(_TRIES):
         try:
-            found = store.read(SECRET_KEY)[0]
+            secret = store.read(SECRET_KEY)[0]
         except NotFound:
             # Whatever becomes of this write, the next read shows the one that won.
             with contextlib.suppress(AlreadyExists, Changed, Ambiguous, NotSent):
                 store.put(SECRET_KEY, secrets.token_urlsafe(32).encode(), ABSENT)
             continue
-        if len(found) < MIN_SECRET_LENGTH or not found.isascii():
+        if len(secret) < MIN_SECRET_LENGTH or not secret.isascii():
             # With a key that was cut short, anybody could sign.
             raise StorageUnavailable("the stored signing key is damaged")
-        return found.decode()
+        return secret.decode()
     raise StorageUnavailable("the signing key can be neither read nor made")

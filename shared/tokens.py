@@ -29,11 +29,11 @@ class Tokens:
 
     def __init__(
         self,
-        given: tuple[str, ...] = (),
+        configured: tuple[str, ...] = (),
         read: Callable[[], str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._given = given
+        self._configured = configured
         self._read = read
         self._clock = clock
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Tokens:
 
     @property
     def required(self) -> bool:
-        return bool(self._given) or self._read is not None
+        return bool(self._configured) or self._read is not None
 
     @property
     def stale(self) -> bool:
@@ -55,7 +55,7 @@ class Tokens:
         """Whether it is one of the tokens, in time that does not tell how nearly. Raises `StorageUnavailable`."""
         self.refresh()
         accepted = False
-        for token in (*self._given, *self._secret):
+        for token in (*self._configured, *self._secret):
             accepted |= hmac.compare_digest(token.encode(), presented.encode(errors="replace"))
         return accepted
 

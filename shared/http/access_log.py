@@ -29,7 +29,7 @@ class AccessLogFilter(logging.Filter):
 def mask() -> None:
     """Install the filter in this process, once."""
     logger = logging.getLogger("uvicorn.access")
-    if not any(isinstance(known, AccessLogFilter) for known in logger.filters):
+    if not any(isinstance(each, AccessLogFilter) for each in logger.filters):
         logger.addFilter(AccessLogFilter())
 
 

@@ -70,8 +70,8 @@ class HttpHandler(LambdaHandler):
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         LIMIT.begin()
         answer: dict[str, Any] = self._adapter(_complete(event), context)
-        made = _file_id(answer["headers"].get("location", "").rpartition("/")[2])
-        log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=made)
+        file = _file_id(answer["headers"].get("location", "").rpartition("/")[2])
+        log.info("%s %d", event.get("routeKey"), answer["statusCode"], extra=file)
         return answer
 
     def log_keys(self, event: dict[str, Any]) -> dict[str, str]:

@@ -15,12 +15,12 @@ _PRESUMED = ("HTTPValidationError", "ValidationError")
 
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of all endpoints of an application."""
-    made = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    for operations in made["paths"].values():
+    api = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    for operations in api["paths"].values():
         for operation in operations.values():
             if _PRESUMED[0] in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
-    components = made["components"]
-    known = {name: schema for name, schema in components["schemas"].items() if name not in _PRESUMED}
-    components["schemas"] = {**known, **schemas(app.routes)}
-    return made
+    components = api["components"]
+    models = {name: schema for name, schema in components["schemas"].items() if name not in _PRESUMED}
+    components["schemas"] = {**models, **schemas(app.routes)}
+    return api

@@ -70,10 +70,10 @@ def _header(request: Request, name: str) -> str | None:
 
 def only(name: str, *values: str | None) -> str | None:
     """The one value that is not None; None if there is none. Raises `InvalidValue` if there are several."""
-    given = [value for value in values if value is not None]
-    if len(given) > 1:
+    present = [value for value in values if value is not None]
+    if len(present) > 1:
         raise InvalidValue(name, "must be given only once")
-    return given[0] if given else None
+    return present[0] if present else None
 
 
 def _utf8(value: str | None) -> str | None:

@@ -220,9 +220,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [{"field": str(item["loc"][-1]), "reason": str(item["msg"])} for item in error.errors()]
+    wrong = [{"field": str(item["loc"][-1]), "reason": str(item["msg"])} for item in error.errors()]
     return Problem(
-        422, "The request holds values that cannot be used.", kind="invalid-value", title="Invalid value", errors=found
+        422,
+        "The request holds values that cannot be used.",
+        kind="invalid-value",
+        title="Invalid value",
+        errors=wrong,
     )
 
 

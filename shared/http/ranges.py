@@ -69,8 +69,8 @@ class _Current:
         """Whether the list names it, or is `*`; elements that are not entity tags name nothing."""
         if tags.strip(" \t") == "*":
             return True
-        found = (match.groups() for match in _LISTED_TAG.finditer(tags))
-        return any(self.is_current(tag) for prefix, tag in found if weak or prefix is None)
+        pairs = (match.groups() for match in _LISTED_TAG.finditer(tags))
+        return any(self.is_current(tag) for prefix, tag in pairs if weak or prefix is None)
 
     def changed_since(self, date: str) -> bool | None:
         """Whether it is newer than the date; None if that is not a date, which makes the condition void."""
@@ -105,13 +105,13 @@ def decide(
     refusal = _refusal(method, headers, current)
     if refusal is not None:
         return refusal
-    wanted = headers.get("range")
-    if method != "GET" or wanted is None:
+    requested = headers.get("range")
+    if method != "GET" or requested is None:
         return Whole()
     if_range = headers.get("if-range")
     if if_range is not None and not current.validates(if_range):
         return Whole()
-    return _select(wanted, size)
+    return _select(requested, size)
 
 
 def _refusal(method: str, headers: Mapping[str, str], current: _Current) -> NotModified | PreconditionFailed | None:
@@ -136,8 +136,8 @@ def _is_known(method: str, headers: Mapping[str, str], current: _Current) -> boo
     return method in ("GET", "HEAD") and current.changed_since(headers.get("if-modified-since", "")) is False
 
 
-def _select(wanted: str, size: int) -> Whole | Part | Unsatisfiable:
-    match = _ONE_RANGE.fullmatch(wanted)
+def _select(requested: str, size: int) -> Whole | Part | Unsatisfiable:
+    match = _ONE_RANGE.fullmatch(requested)
     if match is None:
         return Whole()
     first, last, suffix = match.groups()

@@ -40,9 +40,9 @@ class Cors(CORSMiddleware):
         answer = super().preflight_response(request_headers)
         if answer.status_code != HTTPStatus.BAD_REQUEST:
             return answer
-        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
         return Problem(
             HTTPStatus.BAD_REQUEST,
             "Pages of this origin may not make this request. Add the origin to SHARE_CORS_ORIGINS to allow it.",
-            headers=kept,
+            headers=headers,
         )

@@ -104,8 +104,8 @@ def require_owner(request: Request, file_id: str) -> None:
     tokens: Tokens = request.app.state.tokens()
     if tokens.required and has_token(request.headers, tokens):
         return
-    given = request.headers.getlist("x-delete-token") or request.query_params.getlist("token")
-    if not given:
+    presented = request.headers.getlist("x-delete-token") or request.query_params.getlist("token")
+    if not presented:
         raise NotAuthorised
-    if len(given) != 1 or not request.app.state.shares().signing.is_delete_token(file_id, given[0]):
+    if len(presented) != 1 or not request.app.state.shares().signing.is_delete_token(file_id, presented[0]):
         raise WrongDeleteToken

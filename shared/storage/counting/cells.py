@@ -100,11 +100,11 @@ class Cells:
         keys = (cell_key(file_id, number) for file_id, numbers in cells.items() for number in numbers)
         for key, data in self._documents.store.read_many(keys):
             file_id = file_id_of(key)
-            known = totals[file_id]
-            if isinstance(known, DamagedFile):
+            total = totals[file_id]
+            if isinstance(total, DamagedFile):
                 continue
             try:
-                totals[file_id] = known + _CODEC.decode(file_id, data).count
+                totals[file_id] = total + _CODEC.decode(file_id, data).count
             except DamagedFile as error:
                 totals[file_id] = error
         return totals

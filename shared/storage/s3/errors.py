@@ -73,24 +73,24 @@ def refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
 
     Any other 5xx leaves the outcome open, 503 too: some servers answer it when not enough of their disks took a write.
     """
-    said, answered = code(error), status(error)
-    if answered == HTTPStatus.PRECONDITION_FAILED and when is ABSENT:
+    error_code, http_status = code(error), status(error)
+    if http_status == HTTPStatus.PRECONDITION_FAILED and when is ABSENT:
         raise AlreadyExists(key) from error
-    if answered in _CONFLICTS:
+    if http_status in _CONFLICTS:
         raise Changed(key) from error
-    if answered == HTTPStatus.TOO_MANY_REQUESTS:
+    if http_status == HTTPStatus.TOO_MANY_REQUESTS:
         raise TooSoon(key) from error
-    if said in MISSING:
+    if error_code in MISSING:
         raise NotFound(key) from error
-    if said in _FULL:
+    if error_code in _FULL:
         raise failure(error) from error
-    if answered == HTTPStatus.NOT_IMPLEMENTED:
+    if http_status == HTTPStatus.NOT_IMPLEMENTED:
         raise StorageUnavailable(
             "its S3 server does not implement If-Match and If-None-Match on PutObject (501), "
             "without which downloads cannot be counted exactly",
             lasting=True,
         ) from error
-    if answered >= HTTPStatus.INTERNAL_SERVER_ERROR or said in _TOO_SLOW:
+    if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR or error_code in _TOO_SLOW:
         raise Ambiguous(key) from error
     raise failure(error) from error
 
@@ -110,9 +110,9 @@ def failure(error: Exception) -> StorageFull | StorageUnavailable:
 
 def _is_lasting(error: Exception) -> bool:
     if isinstance(error, ClientError):
-        answered = status(error)
-        passing = answered in _PASSING or code(error) in _TOO_SLOW or answered >= HTTPStatus.INTERNAL_SERVER_ERROR
-        return answered == HTTPStatus.NOT_IMPLEMENTED or not passing
+        http_status = status(error)
+        passing = http_status in _PASSING or code(error) in _TOO_SLOW or http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return http_status == HTTPStatus.NOT_IMPLEMENTED or not passing
     return not isinstance(error, (ConnectionError, HTTPClientError, IncompleteReadError, io.UnsupportedOperation))
 
 
