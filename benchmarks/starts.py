@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pkgutil
 import statistics
 import subprocess
 import sys
@@ -22,20 +23,8 @@ from pathlib import Path
 from benchmarks.harness import Goal, Result, Setup
 
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTIONS = (
-    "upload",
-    "direct_upload",
-    "download",
-    "entries",
-    "list_metadata",
-    "get_metadata",
-    "change",
-    "delete",
-    "health",
-    "page",
-    "app",
-)
 EVENTS = ("seal", "sweep")
+FUNCTIONS = tuple(each.name for each in pkgutil.iter_modules([str(ROOT / "functions")]) if each.name not in EVENTS)
 ENVIRONMENT = {
     "SHARE_STORAGE": "s3://benchmark",
     "SHARE_API_TOKEN": "benchmark",

@@ -102,6 +102,37 @@ REQUESTS: dict[str, Request] = {
     "upload_refused": _request("POST", "/file/upload", {**_FORM_TYPE, "authorization": "Bearer wrong-token"}, _FORM),
 }
 
+# What each is answered once the file that they are about is there.
+STATUSES = {
+    "upload": 201,
+    "upload_put": 201,
+    "upload_query": 201,
+    "upload_refused": 401,
+    "direct_upload": 200,
+    "direct_upload_params": 200,
+    # Of an upload that nobody has begun.
+    "direct_upload_parts": 404,
+    "direct_upload_part_url": 404,
+    "direct_upload_part": 404,
+    "direct_upload_complete": 404,
+    "direct_upload_abort": 404,
+    "download": 200,
+    "download_named": 200,
+    # Of a file that is no archive.
+    "entries": 415,
+    "list_metadata": 200,
+    "get_metadata": 200,
+    "change": 200,
+    "delete": 204,
+    "health": 200,
+    "page": 200,
+    "page_upload": 200,
+    "page_password": 303,
+    "page_qr": 200,
+    "page_static": 200,
+    "app": 200,
+}
+
 
 def admitted(name: str) -> Invocation:
     """What the gateway makes of a sample request."""

@@ -39,7 +39,7 @@ from shared.telemetry import NAME
 from tests.api.client import Api, Objects, WholeApp, blob_key, record_key
 from tests.emulated.deployment import ARTIFACT
 from tests.gateway import DOMAIN, Gateway, LambdaContext
-from tests.samples import EVENTS, FILE, FILE_ID, REQUESTS, TOKEN, admitted, recorded, sample
+from tests.samples import EVENTS, FILE, FILE_ID, REQUESTS, STATUSES, TOKEN, admitted, recorded, sample
 
 ROOT = Path(__file__).parent.parent
 
@@ -135,35 +135,6 @@ def test_the_emulated_gateway_makes_events_as_the_real_one_does() -> None:
         assert differing <= {"user-agent", "accept-encoding", "x-amzn-trace-id", "x-forwarded-for"}
 
 
-STATUSES = {
-    "upload": 201,
-    "upload_put": 201,
-    "upload_query": 201,
-    "upload_refused": 401,
-    "direct_upload": 200,
-    "direct_upload_params": 200,
-    # Of an upload that nobody has begun.
-    "direct_upload_parts": 404,
-    "direct_upload_part_url": 404,
-    "direct_upload_part": 404,
-    "direct_upload_complete": 404,
-    "direct_upload_abort": 404,
-    "download": 200,
-    "download_named": 200,
-    # Of a file that is no archive.
-    "entries": 415,
-    "list_metadata": 200,
-    "get_metadata": 200,
-    "change": 200,
-    "delete": 204,
-    "health": 200,
-    "page": 200,
-    "page_upload": 200,
-    "page_password": 303,
-    "page_qr": 200,
-    "page_static": 200,
-    "app": 200,
-}
 # They say nothing of the file that their path names.
 BLIND = {"page_qr"}
 
