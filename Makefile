@@ -35,7 +35,7 @@ PACKAGES = .aws-sam/packages-$(ARCH)
 .DEFAULT_GOAL := help
 # Two installations at once in one environment would break each other.
 .NOTPARALLEL:
-.PHONY: help run client emulate invoke smoke test lint bench fuzz soak audit lock format build deploy predeploy clean
+.PHONY: help run client emulate invoke smoke test check lint bench fuzz soak audit lock format build deploy predeploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -57,8 +57,11 @@ invoke: .venv/.installed-local ## Run one function (REQUEST="GET /health", or FU
 smoke: .venv/.installed ## Try a deployment out and say what differs (URL=https://… TOKEN=…)
 	@$(BIN)/python -m local.smoke '$(URL)'
 
-test: .venv/.installed-tests ## Run the tests (ARGS="..." goes to pytest)
+test: .venv/.installed-tests ## Run all tests (ARGS="..." goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint ## Run lint and the fast half of the tests, in less than a minute
+	@$(BIN)/python -m pytest -n auto -m 'not slow' $(ARGS)
 
 lint: .venv/.installed-tests ## Check style, types, the layers and the template
 	@$(BIN)/python -m ruff check .

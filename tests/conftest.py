@@ -29,6 +29,7 @@ from tests.servers import S3Server, moto_server
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+TESTS = Path(__file__).parent
 BUCKET = "shares"
 SERVER = "http://share.test:8080"
 
@@ -38,6 +39,37 @@ LAMBDA_LOGGERS = ("shared", "shared.metrics", "mangum", "botocore")
 # The same examples each time, and as long for each as a busy machine needs.
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
+
+# What starts programs, waits for real time, or tries very many states: tests whose IDs begin so below tests/.
+SLOW = (
+    "browser/",
+    "client/",
+    "emulated/",
+    "faults/",
+    "load/",
+    "properties/",
+    "sharing/test_changing.py::test_a_page_before_many_invisible_files_takes_few_batches",
+    "sharing/test_sweep_effort.py",
+    "sharing/test_sweep_function.py",
+    "storage/test_large_file.py",
+    "storage/test_local.py::test_two_processes_lose_no_count",
+    "storage/test_widening.py::test_in_any_order_and_whoever_dies_the_total_is_exact",
+    "test_benchmarks.py",
+    "test_cold_starts.py",
+    "test_docs_aws.py",
+    "test_gateway_cases.py",
+    "test_generated_client.py",
+    "test_imports.py",
+    "test_lambda.py::test_a_sample_event_can_be_invoked_as_it_is_deployed",
+    "test_predeploy.py",
+    "test_readme.py::test_session",
+    "test_recipes.py",
+    "test_template.py::test_the_translation_is_sound",
+    "wire/",
+)
+# Fixtures behind which there is a server in a process of its own, and parameters that ask for one of them.
+SLOW_FIXTURES = {"deployment", "moto", "s3_server", "seaweed"}
+SLOW_PARAMETERS = {"s3", "functions", "emulated", "remapped", "moto", "seaweedfs", "in_bucket"}
 
 LoggerState = tuple[int, bool, list[logging.Handler]]
 
@@ -207,6 +239,25 @@ def emulated_api(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "not_emulated(reason): a test that processes of their own cannot be put to")
+    config.addinivalue_line("markers", "slow: left out by `make check`; `tests/conftest.py` says which tests are")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for prefix in SLOW:
+        assert (TESTS / prefix.partition("::")[0]).exists(), f"SLOW names {prefix}, which is not there"
+    for item in items:
+        if _is_slow(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    if item.nodeid.removeprefix("tests/").startswith(SLOW):
+        return True
+    if not isinstance(item, pytest.Function):
+        return False
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    parameters = {value for value in values if isinstance(value, str)}
+    return not SLOW_FIXTURES.isdisjoint(item.fixturenames) or not SLOW_PARAMETERS.isdisjoint(parameters)
 
 
 @pytest.fixture(params=WAYS)
