@@ -30,7 +30,7 @@ NOT_FOUND = "There is no file or page at this address."
 # For statuses that the framework, or a check before it, answers with a bare phrase.
 _DETAILS = {
     404: NOT_FOUND,
-    405: "This address does not take this method.",
+    405: "Method not allowed.",
     431: "The request's headers are too large.",
 }
 
@@ -49,13 +49,12 @@ class Problem(JSONResponse):
         detail: str,
         *,
         kind: str | None = None,
-        title: str | None = None,
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
         body = {
             "type": "about:blank" if kind is None else TYPE_PREFIX + kind,
-            "title": title or HTTPStatus(status).phrase,
+            "title": HTTPStatus(status).phrase if kind is None else kind.replace("-", " ").capitalize(),
             "status": status,
             "detail": detail,
             **members,
@@ -72,113 +71,75 @@ class _Row:
 
     status: int
     kind: str | None
-    title: str | None
     detail: str
-    members: Callable[[Any], dict[str, Any]] = lambda _: {}
     headers: Mapping[str, str] = field(default_factory=dict)
+    members: Callable[[Any], dict[str, Any]] = lambda _: {}
 
+
+def _limit(error: errors.FileTooLarge) -> dict[str, Any]:
+    return {"limit": error.limit}
+
+
+_SOON, _LATER = {"Retry-After": "2"}, {"Retry-After": "5"}
+_BASIC = {"WWW-Authenticate": 'Basic realm="shared file", charset="UTF-8"'}
+_BEARER = {"WWW-Authenticate": 'Bearer realm="file sharing"'}
 
 PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     # Exactly what an unknown path gets, so that an ID which exists no more looks like one that never did.
-    errors.UnknownFile: _Row(404, None, None, NOT_FOUND),
-    errors.DamagedFile: _Row(500, "damaged-file", "Damaged file", "The stored file is damaged."),
-    errors.Expired: _Row(410, "expired", "Expired", "The file has expired."),
-    errors.UsedUp: _Row(410, "used-up", "Used up", "The file was downloaded as often as it may be."),
-    errors.Preparing: _Row(
-        503, "preparing", "Preparing", "The file is being made ready. Try again.", headers={"Retry-After": "5"}
-    ),
+    errors.UnknownFile: _Row(404, None, NOT_FOUND),
+    errors.DamagedFile: _Row(500, "damaged-file", "The stored file is damaged."),
+    errors.Expired: _Row(410, "expired", "This file has expired."),
+    errors.UsedUp: _Row(410, "used-up", "This file has reached its download limit."),
+    errors.Preparing: _Row(503, "preparing", "This file is being prepared. Try again.", _LATER),
     errors.AlteredText: _Row(
         400,
         "altered-text",
-        "Altered text",
-        "The text did not arrive as it was sent, because it is not UTF-8. Send files as application/octet-stream.",
+        "The text was altered in transit, because it is not UTF-8. Send files as application/octet-stream.",
     ),
-    errors.DigestMismatch: _Row(
-        400, "digest-mismatch", "Digest mismatch", "The bytes received do not have the digest announced."
-    ),
+    errors.DigestMismatch: _Row(400, "digest-mismatch", "The bytes received do not match the announced digest."),
     errors.WrongPassword: _Row(
         401,
         "password-required",
-        "Password required",
-        "The file has a password: send it by HTTP Basic authentication, with any user name.",
-        headers={"WWW-Authenticate": 'Basic realm="shared file", charset="UTF-8"'},
+        "A valid password is required, by HTTP Basic authentication with any user name.",
+        _BASIC,
     ),
-    errors.TooManyAttempts: _Row(
-        429,
-        "too-many-attempts",
-        "Too many attempts",
-        "Too many passwords are being checked at once. Try again.",
-        headers={"Retry-After": "2"},
-    ),
-    errors.NotAuthorised: _Row(
-        401,
-        "token-required",
-        "Token required",
-        "This needs a valid token.",
-        headers={"WWW-Authenticate": 'Bearer realm="file sharing"'},
-    ),
-    errors.WrongDeleteToken: _Row(
-        403, "wrong-delete-token", "Wrong delete token", "This is not the delete token of the file."
-    ),
+    errors.TooManyAttempts: _Row(429, "too-many-attempts", "Too many passwords are being checked. Try again.", _SOON),
+    errors.NotAuthorised: _Row(401, "token-required", "A valid access token is required.", _BEARER),
+    errors.WrongDeleteToken: _Row(403, "wrong-delete-token", "Wrong delete token."),
     errors.CrossSite: _Row(
-        403,
-        "cross-site",
-        "Cross-site request",
-        "Cross-site request refused. Set SHARE_PUBLIC_URL if this server is behind a proxy.",
+        403, "cross-site", "Cross-site request refused. Set SHARE_PUBLIC_URL if this server is behind a proxy."
     ),
     errors.FileTooLarge: _Row(
-        413,
-        "file-too-large",
-        "File too large",
-        "A file may have at most {error.limit} bytes.",
-        lambda error: {"limit": error.limit},
+        413, "file-too-large", "Too large: this server accepts files up to {error.limit} bytes.", members=_limit
     ),
     errors.MoreThanAnnounced: _Row(
-        413,
-        "more-than-announced",
-        "More than announced",
-        "The parts have more than the {error.limit} bytes that were announced for the whole file.",
-        lambda error: {"limit": error.limit},
+        413, "more-than-announced", "The parts exceed the announced size of {error.limit} bytes.", members=_limit
     ),
     errors.InvalidValue: _Row(
         422,
         "invalid-value",
-        "Invalid value",
         "{error.field} {error.reason}.",
-        lambda error: {"errors": [{"field": error.field, "reason": error.reason}]},
+        members=lambda error: {"errors": [{"field": error.field, "reason": error.reason}]},
     ),
-    errors.Contended: _Row(
-        503, "busy", "Busy", "Too many requests want this file at once. Try again.", headers={"Retry-After": "2"}
-    ),
+    errors.Contended: _Row(503, "busy", "Too many requests for this file at once. Try again.", _SOON),
     errors.OutcomeUnknown: _Row(
-        503,
-        "outcome-unknown",
-        "Outcome unknown",
-        "Storage did not say whether the change was made. Try again.",
-        headers={"Retry-After": "2"},
+        503, "outcome-unknown", "Storage did not confirm the change, which may have been made. Try again.", _SOON
     ),
-    errors.StorageUnavailable: _Row(
-        503,
-        "storage-unavailable",
-        "Storage unavailable",
-        "Storage does not answer. Try again.",
-        headers={"Retry-After": "5"},
-    ),
-    errors.StorageFull: _Row(507, "storage-full", "Storage full", "The server's storage is full. Try again later."),
+    errors.StorageUnavailable: _Row(503, "storage-unavailable", "Storage is unavailable. Try again.", _LATER),
+    errors.StorageFull: _Row(507, "storage-full", "Not enough space for this file. Try again later."),
     errors.NotAnArchive: _Row(
-        415, "not-an-archive", "Not an archive", "This file is not a zip archive, or its list of files is damaged."
+        415, "not-an-archive", "This file is not a zip archive, or its list of files is damaged."
     ),
     errors.ArchiveTooLarge: _Row(
-        413, "archive-too-large", "Archive too large", "This archive is too large to look into. Download it whole."
+        413, "archive-too-large", "This archive is too large to look into. Download it whole."
     ),
-    errors.UnknownEntry: _Row(404, "unknown-entry", "Unknown entry", "There is no file of this name in the archive."),
+    errors.UnknownEntry: _Row(404, "unknown-entry", "The archive has no file of this name."),
     errors.UnsupportedEntry: _Row(
         415,
         "unsupported-entry",
-        "Unsupported entry",
-        "This file is encrypted, or compressed in a way that cannot be read here. Download the whole archive.",
+        "This file is encrypted, or compressed in an unsupported way. Download the whole archive.",
     ),
-    errors.InvalidSetting: _Row(500, None, None, "The service is not set up properly."),
+    errors.InvalidSetting: _Row(500, None, "The service is not set up properly."),
 }
 
 
@@ -190,7 +151,7 @@ def from_error(error: errors.ShareError) -> Problem:
         level = logging.WARNING if isinstance(error, errors.Contended) else logging.ERROR
         log.log(level, "answered %d: %s", row.status, error, exc_info=error if row.status == 500 else None)
     detail = row.detail.format(error=error)
-    return Problem(row.status, detail, kind=row.kind, title=row.title, headers=row.headers, **row.members(error))
+    return Problem(row.status, detail, kind=row.kind, headers=row.headers, **row.members(error))
 
 
 def install(app: FastAPI) -> None:
@@ -225,7 +186,6 @@ async def _on_invalid_request(_request: Request, error: Exception) -> Response:
         422,
         "The request holds values that cannot be used.",
         kind="invalid-value",
-        title="Invalid value",
         errors=wrong,
     )
 

@@ -151,7 +151,7 @@ def test_an_upload_is_refused_and_leaves_nothing(faulty: Faulty, disk: Disk) -> 
         members = problem(answer, 507)
         assert (members["title"], members["detail"]) == (
             "Storage full",
-            "The server's storage is full. Try again later.",
+            "Not enough space for this file. Try again later.",
         )
     assert faulty.api.objects.keys() == before
     assert faulty.api.request("GET", "/health").status_code == 200
