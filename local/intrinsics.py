@@ -24,9 +24,7 @@ PSEUDO_PARAMETERS = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
-    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/emulated",
     "AWS::StackName": STACK,
-    "AWS::URLSuffix": "amazonaws.com",
 }
 
 # Where a resource may be given its name; without one CloudFormation makes one up out of stack and logical ID.
@@ -76,7 +74,6 @@ class Values:
         self._resources: dict[str, Any] = document["Resources"]
         self._conditions: dict[str, Any] = document.get("Conditions") or {}
         self._parameters: dict[str, Any] = document.get("Parameters") or {}
-        self._mappings: dict[str, Any] = document.get("Mappings") or {}
         self._given = parameters
         unknown = sorted(parameters.keys() - self._parameters.keys())
         if unknown:
@@ -105,18 +102,13 @@ class Values:
             case "Ref", str():
                 return self._ref(argument, where)
             case "Fn::Sub", str():
-                return self._sub(argument, {}, where)
-            case "Fn::Sub", [str() as text, dict() as names]:
-                return self._sub(text, names, where)
+                return self._sub(argument, where)
             case "Fn::If", [str() as condition, then, otherwise]:
                 return self.value(then if self.holds(condition, where) else otherwise, where)
             case "Fn::Join", [str() as separator, parts]:
                 listed = self.value(parts, where)
                 if isinstance(listed, list):
                     return separator.join(self.text(part, where) for part in listed)
-            case "Fn::FindInMap", [name, first, second]:
-                keys = [self.text(key, where) for key in (name, first, second)]
-                return self._mapped(keys, where)
         raise InvalidTemplate(f"{where}: {function} of {argument!r} cannot be worked out here")
 
     def _ref(self, name: str, where: str) -> Any:
@@ -135,30 +127,20 @@ class Values:
         value = self._given.get(name, declared.get("Default"))
         if value is None:
             raise InvalidTemplate(f"{where}: the parameter {name} has no default")
-        if declared.get("Type") in ("CommaDelimitedList", "List<String>"):
+        if declared.get("Type") == "CommaDelimitedList":
             return [part.strip() for part in str(value).split(",")]
         return value
 
-    def _sub(self, text: str, names: Mapping[str, Any], where: str) -> str:
+    def _sub(self, text: str, where: str) -> str:
         def replaced(match: re.Match[str]) -> str:
             name = match[1].strip()
             if name.startswith("!"):
                 return f"${{{name[1:]}}}"
-            if name in names:
-                return self.text(names[name], where)
             if "." in name:
                 raise InvalidTemplate(f"{where}: the attribute {name} is known only once it is deployed")
             return as_text(self._ref(name, where), where)
 
         return re.sub(r"\$\{([^}]*)\}", replaced, text)
-
-    def _mapped(self, keys: list[str], where: str) -> Any:
-        level: Any = self._mappings
-        for key in keys:
-            if not isinstance(level, dict) or key not in level:
-                raise InvalidTemplate(f"{where}: the mapping has no {'.'.join(keys)}")
-            level = level[key]
-        return level
 
     def holds(self, condition: Any, where: str) -> bool:
         """Whether a condition holds: its name, or one of the functions that make one."""
@@ -175,8 +157,6 @@ class Values:
                 return not self.holds(inner, where)
             case {"Fn::And": list() as inner}:
                 return all(self.holds(one, where) for one in inner)
-            case {"Fn::Or": list() as inner}:
-                return any(self.holds(one, where) for one in inner)
         raise InvalidTemplate(f"{where}: {condition!r} is no condition that can be worked out here")
 
 

