@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 
+from tests.test_recipes import require
 from tests.wire.server import Server
 
-CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,14 +30,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None and os.environ.get("REQUIRE_CHROMIUM") != "1":
-        pytest.skip("there is no chromium on PATH")
-    assert CHROMIUM is not None, "REQUIRE_CHROMIUM is set, and there is no chromium on PATH"
+def browser_type() -> Iterator[BrowserType]:
+    require("REQUIRE_CHROMIUM", "chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+        yield playwright.chromium
+
+
+@pytest.fixture(scope="module")
+def chromium(browser_type: BrowserType) -> Iterator[Browser]:
+    browser = browser_type.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import http.client
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -45,6 +47,10 @@ class Cut(Exception):
     """Raised by a hook: the connection breaks here."""
 
 
+class Reset(Cut):
+    """A cut that the client sees as a reset of the connection (RST), not as an early end (FIN)."""
+
+
 class Proxy:
     """In front of the server at `port`.
 
@@ -67,6 +73,12 @@ class Proxy:
             def handle_one_request(self) -> None:
                 try:
                     super().handle_one_request()
+                except Reset:
+                    self.close_connection = True
+                    # Lingering for no time makes closing a reset. It must come before the server's own shutdown.
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.rfile.close()
+                    self.connection.close()
                 except (Cut, ConnectionError, ssl.SSLError):
                     self.close_connection = True
 
@@ -188,11 +200,12 @@ class HeldUp:
 
 
 class FirstBytes:
-    """Downloads stop after so many bytes: held until released, or cut at once."""
+    """The first download stops after so many bytes: it is held until released, or cut at once."""
 
-    def __init__(self, count: int, *, hold: bool) -> None:
+    def __init__(self, count: int, *, hold: bool, cut: type[Cut] = Cut) -> None:
         self._count = count
         self._hold = hold
+        self._cut = cut
         self.reached = threading.Event()
         self._released = threading.Event()
 
@@ -209,7 +222,7 @@ class FirstBytes:
         self.reached.set()
         if self._hold:
             self._released.wait(30)
-        raise Cut
+        raise self._cut
 
     def release(self) -> None:
         self._released.set()
