@@ -26,7 +26,7 @@ from shared.storage.records import Records
 from tests.storage.samples import FILE_ID, NOW, record
 
 KEY = "metadata/ab/one.json"
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def files(store: DirectoryStore) -> list[str]:

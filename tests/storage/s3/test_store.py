@@ -19,7 +19,7 @@ from shared.storage.s3.store import S3Store, open_s3
 from tests.storage.fake_s3 import Answer, FakeS3, error
 from tests.storage.samples import drain
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 KEY = "metadata/ab/one.json"
 
 
