@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import bootstrap, metrics
-from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads
+from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads, file_id_of, raw_key
 from shared.errors import FileTooLarge, InvalidValue, UnknownFile
 from shared.http import options
 from shared.http.app import shares_of
@@ -32,11 +32,10 @@ from shared.options import whole_number
 router = Endpoints("Large files")
 
 PREFIX = "/file/s3/multipart"
-KEY_PREFIX = "raw/"
 # 10,000 parts, each with the longest etag that S3 servers make.
 MAX_PARTS_BYTES = 2 * 1024 * 1024
 
-EXAMPLE_KEY = KEY_PREFIX + EXAMPLE_ID
+EXAMPLE_KEY = raw_key(EXAMPLE_ID)
 # Read by hand, since pydantic takes more for a number than digits.
 PartNumber = Annotated[str, Path(json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_PARTS})]
 KEY = Query(description="The `key` that the upload was begun with.", examples=[EXAMPLE_KEY])
@@ -122,7 +121,7 @@ async def start_upload(request: Request) -> JSONResponse:
     record = await in_thread(
         request.app.state.threads, lambda: DirectUploads(shares).start(name, kind, sent_options, body.size)
     )
-    return JSONResponse({"key": KEY_PREFIX + record.file_id, "uploadId": record.upload_id, "file_id": record.file_id})
+    return JSONResponse({"key": raw_key(record.file_id), "uploadId": record.upload_id, "file_id": record.file_id})
 
 
 @router.endpoint("GET", PREFIX + "/{upload_id}", access=TOKEN, answer=list[StoredPart], errors=(404, 422))
@@ -230,9 +229,10 @@ def _uploads(request: Request) -> DirectUploads:
 
 
 def _file_id(key: str) -> str:
-    if not key.startswith(KEY_PREFIX):
-        raise UnknownFile("of another key")
-    return key.removeprefix(KEY_PREFIX)
+    file_id = file_id_of(key)
+    if key != raw_key(file_id):
+        raise UnknownFile(file_id)
+    return file_id
 
 
 def _number(text: str) -> int:

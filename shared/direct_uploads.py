@@ -27,13 +27,13 @@ from shared.retention import UPLOAD_WITHIN, next_look
 from shared.sharing import FILE_ID, Shares
 from shared.storage.blobs import make_blob
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable
-from shared.storage.keys import raw_key
+from shared.storage.keys import file_id_of, raw_key
 from shared.storage.multipart import MAX_PARTS, InvalidParts, Part, PartWriter, TooLarge
 from shared.storage.records import DELETED, READY, UPLOADING, Record
 
 PART_URL_LIFETIME = 3600  # seconds
 
-__all__ = ["MAX_PARTS", "PART_URL_LIFETIME", "DirectUploads", "Part", "PartUpload"]
+__all__ = ["MAX_PARTS", "PART_URL_LIFETIME", "DirectUploads", "Part", "PartUpload", "file_id_of", "raw_key"]
 
 
 class PartUpload:
