@@ -15,14 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3.session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.intrinsics import REGION
 from local.processes import kill_group, tethered
-from local.template import CorsRule, Template
+from local.template import Template
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -79,8 +79,9 @@ def provide(template: Template, token: str, variables: Mapping[str, str]) -> Non
             with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
                 s3.create_bucket(Bucket=bucket)
             if bucket in template.cors:
-                rules = [_cors_rule(rule) for rule in template.cors[bucket]]
-                s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
+                s3.put_bucket_cors(
+                    Bucket=bucket, CORSConfiguration={"CORSRules": [_cors_rule(rule) for rule in template.cors[bucket]]}
+                )
         secrets = _session(variables).client("secretsmanager", endpoint_url=variables[ENDPOINT])
         for name in template.secrets:
             try:
@@ -91,14 +92,12 @@ def provide(template: Template, token: str, variables: Mapping[str, str]) -> Non
         raise Unusable(str(error)) from error
 
 
-def _cors_rule(rule: CorsRule) -> CORSRuleTypeDef:
-    return {
-        "AllowedMethods": rule.methods,
-        "AllowedOrigins": rule.origins,
-        "AllowedHeaders": rule.headers,
-        "ExposeHeaders": rule.exposed,
-        "MaxAgeSeconds": rule.max_age,
-    }
+# CORS has two names in S3 that CloudFormation spells differently.
+_S3_NAMES = {"ExposedHeaders": "ExposeHeaders", "MaxAge": "MaxAgeSeconds"}
+
+
+def _cors_rule(rule: Mapping[str, Any]) -> CORSRuleTypeDef:
+    return cast("CORSRuleTypeDef", {_S3_NAMES.get(name, name): value for name, value in rule.items()})
 
 
 def s3_client(variables: Mapping[str, str]) -> S3Client:

@@ -7,20 +7,19 @@ https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from local.intrinsics import NO_VALUE, InvalidTemplate, Loader, Values, as_text
+from local.intrinsics import InvalidTemplate, Loader, Values
 
 DEFAULT_ROUTE = "$default"
 
-# SAM's defaults for what a function leaves out: seconds, and MB.
-_TIMEOUT = 3
-_MEMORY = 128
+# What SAM assumes where a function does not say: seconds, and MB.
+_DEFAULTS = {"CodeUri": ".", "Timeout": 3, "MemorySize": 128, "LoggingConfig": {}}
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Notification:
-    """New objects of a bucket that a function is told of: of these event types, with keys that begin so."""
+    """Notifies a function of new objects in a bucket: of these event types, with keys that begin with `prefix`."""
 
     bucket: str
     events: tuple[str, ...]
@@ -60,26 +59,15 @@ class Notification:
 
 
 @dataclass(frozen=True)
-class CorsRule:
-    """What pages of other origins may do with a bucket, for `max_age` seconds without asking again."""
-
-    methods: tuple[str, ...]
-    origins: tuple[str, ...]
-    headers: tuple[str, ...]
-    exposed: tuple[str, ...]
-    max_age: int
-
-
-@dataclass(frozen=True)
 class Template:
-    """A template. `cors` has the rules of the buckets that have any, by their names."""
+    """A template. `cors` has the rules of the buckets that have any, by their names, as CloudFormation spells them."""
 
     functions: Mapping[str, Function]
     routes: tuple[Route, ...]
     buckets: tuple[str, ...]
     secrets: tuple[str, ...]
     notifications: tuple[Notification, ...] = ()
-    cors: Mapping[str, tuple[CorsRule, ...]] = field(default_factory=dict)
+    cors: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 def parse(path: Path) -> dict[str, Any]:
@@ -94,7 +82,7 @@ def parse(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
-    """The template in a file, with the parameters' defaults unless others are given. Raises `InvalidTemplate`."""
+    """The template in a file, with its defaults for the parameters that are left out. Raises `InvalidTemplate`."""
     document = parse(path)
     return _Reader(document, path.parent, Values(document, parameters or {})).template()
 
@@ -109,53 +97,60 @@ class _Reader:
         self._values = values
 
     def template(self) -> Template:
-        functions = {name: self._function(name) for name in self._of_type("AWS::Serverless::Function")}
+        functions = self._of_type("AWS::Serverless::Function")
+        buckets = {self._values.name(name, name): own for name, own in self._of_type("AWS::S3::Bucket").items()}
         return Template(
-            functions,
-            tuple(route for name in functions for route in self._routes(name)),
-            tuple(self._values.name(name, name) for name in self._of_type("AWS::S3::Bucket")),
+            {name: self._function(name, own) for name, own in functions.items()},
+            tuple(
+                self._route(name, event, where)
+                for name, own in functions.items()
+                for where, event in _events(name, own, "HttpApi")
+            ),
+            tuple(buckets),
             tuple(self._values.name(name, name) for name in self._of_type("AWS::SecretsManager::Secret")),
-            tuple(notification for name in functions for notification in self._notifications(name)),
+            tuple(
+                self._notification(name, self._values.value(event, where), where)
+                for name, own in functions.items()
+                for where, event in _events(name, own, "S3")
+            ),
             {
-                self._values.name(name, name): rules
-                for name in self._of_type("AWS::S3::Bucket")
-                if (rules := self._cors_rules(name))
+                bucket: self._values.value(own["CorsConfiguration"], f"{bucket}.CorsConfiguration")["CorsRules"]
+                for bucket, own in buckets.items()
+                if "CorsConfiguration" in own
             },
         )
 
-    def _of_type(self, kind: str) -> list[str]:
-        """Logical IDs of the resources that would be made."""
-        matching = [name for name, resource in self._resources.items() if resource.get("Type") == kind]
-        return [
-            name
-            for name in matching
-            if "Condition" not in self._resources[name] or self._values.holds(self._resources[name]["Condition"], name)
-        ]
+    def _of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The properties of the resources that a deployment would create, by their logical IDs."""
+        return {
+            name: resource.get("Properties") or {}
+            for name, resource in self._resources.items()
+            if resource.get("Type") == kind
+            and ("Condition" not in resource or self._values.holds(resource["Condition"], name))
+        }
 
-    def _properties(self, name: str) -> dict[str, Any]:
-        return self._resources[name].get("Properties") or {}
-
-    def _function(self, name: str) -> Function:
-        properties = {**self._globals, **self._properties(name)}
-        # Environments are merged variable by variable; everything else of the function replaces what Globals say.
+    def _function(self, name: str, own: dict[str, Any]) -> Function:
+        properties = {**_DEFAULTS, **self._globals, **own}
+        # Environments are merged variable by variable; every other property of the function replaces the global one.
         variables: dict[str, Any] = {}
-        for source in (self._globals, self._properties(name)):
+        for source in (self._globals, own):
             variables |= (source.get("Environment") or {}).get("Variables") or {}
-        resolved = {key: self._values.value(value, f"{name}.Environment.{key}") for key, value in variables.items()}
+
+        def text(key: str) -> str:
+            return self._values.text(properties[key], f"{name}.{key}")
+
         try:
             return Function(
                 name=name,
-                handler=self._values.text(properties["Handler"], f"{name}.Handler"),
-                code=(self._folder / self._values.text(properties.get("CodeUri", "."), f"{name}.CodeUri")).resolve(),
-                timeout=int(self._values.text(properties.get("Timeout", _TIMEOUT), f"{name}.Timeout")),
-                memory=int(self._values.text(properties.get("MemorySize", _MEMORY), f"{name}.MemorySize")),
+                handler=text("Handler"),
+                code=(self._folder / text("CodeUri")).resolve(),
+                timeout=int(text("Timeout")),
+                memory=int(text("MemorySize")),
                 environment={
-                    key: as_text(value, f"{name}.Environment.{key}")
-                    for key, value in resolved.items()
-                    if value is not NO_VALUE
+                    key: self._values.text(value, f"{name}.Environment.{key}") for key, value in variables.items()
                 },
                 log_format=self._values.text(
-                    (properties.get("LoggingConfig") or {}).get("LogFormat", "Text"), f"{name}.LoggingConfig.LogFormat"
+                    properties["LoggingConfig"].get("LogFormat", "Text"), f"{name}.LoggingConfig.LogFormat"
                 ),
             )
         except KeyError as error:
@@ -163,55 +158,27 @@ class _Reader:
         except ValueError as error:
             raise InvalidTemplate(f"{name}: {error}") from error
 
-    def _routes(self, function: str) -> list[Route]:
-        routes = []
-        for name, event in (self._properties(function).get("Events") or {}).items():
-            if event.get("Type") != "HttpApi":
-                continue
-            where = f"{function}.Events.{name}"
-            properties = event.get("Properties") or {}
-            # SAM makes the default route of an event that names neither method nor path.
-            path = self._values.text(properties.get("Path", DEFAULT_ROUTE), f"{where}.Path")
-            method = self._values.text(properties.get("Method", "ANY"), f"{where}.Method").upper()
-            if path in (DEFAULT_ROUTE, f"/{DEFAULT_ROUTE}"):
-                method, path = "ANY", DEFAULT_ROUTE
-            if path != "/" and path.endswith("/"):
-                # https://github.com/aws/serverless-application-model/issues/1949
-                raise InvalidTemplate(f"{where}.Path: an HTTP API has no route that ends in a slash, so it is dropped")
-            routes.append(Route("ANY" if method == "*" else method, path, function))
-        return routes
+    def _route(self, function: str, event: dict[str, Any], where: str) -> Route:
+        # SAM makes the default route of an event that names neither method nor path.
+        path = self._values.text(event.get("Path", DEFAULT_ROUTE), f"{where}.Path")
+        method = self._values.text(event.get("Method", "ANY"), f"{where}.Method").upper()
+        if path in (DEFAULT_ROUTE, f"/{DEFAULT_ROUTE}"):
+            return Route("ANY", DEFAULT_ROUTE, function)
+        if path != "/" and path.endswith("/"):
+            # https://github.com/aws/serverless-application-model/issues/1949
+            raise InvalidTemplate(f"{where}.Path: an HTTP API has no route that ends in a slash, so SAM drops it")
+        return Route("ANY" if method == "*" else method, path, function)
 
-    def _notifications(self, function: str) -> list[Notification]:
-        matching = []
-        for name, event in (self._properties(function).get("Events") or {}).items():
-            if event.get("Type") != "S3":
-                continue
-            where, properties = f"{function}.Events.{name}", event["Properties"]
-            types = properties["Events"] if isinstance(properties["Events"], list) else [properties["Events"]]
-            rules = ((properties.get("Filter") or {}).get("S3Key") or {}).get("Rules") or []
-            if any(rule["Name"] != "prefix" for rule in rules):
-                raise InvalidTemplate(f"{where}: only a prefix is emulated")
-            prefix = "".join(self._values.text(rule["Value"], where) for rule in rules)
-            bucket = self._values.text(properties["Bucket"], f"{where}.Bucket")
-            matching.append(Notification(bucket, tuple(types), prefix, function))
-        return matching
+    def _notification(self, function: str, event: dict[str, Any], where: str) -> Notification:
+        kinds = event["Events"] if isinstance(event["Events"], list) else [event["Events"]]
+        rules = ((event.get("Filter") or {}).get("S3Key") or {}).get("Rules") or []
+        if any(rule["Name"] != "prefix" for rule in rules):
+            raise InvalidTemplate(f"{where}: only a prefix is emulated")
+        return Notification(event["Bucket"], tuple(kinds), "".join(rule["Value"] for rule in rules), function)
 
-    def _cors_rules(self, bucket: str) -> tuple[CorsRule, ...]:
-        where = f"{bucket}.CorsConfiguration"
-        rules = (self._properties(bucket).get("CorsConfiguration") or {}).get("CorsRules") or []
-        return tuple(
-            CorsRule(
-                methods=self._texts(rule["AllowedMethods"], f"{where}.AllowedMethods"),
-                origins=self._texts(rule["AllowedOrigins"], f"{where}.AllowedOrigins"),
-                headers=self._texts(rule.get("AllowedHeaders", []), f"{where}.AllowedHeaders"),
-                exposed=self._texts(rule.get("ExposedHeaders", []), f"{where}.ExposedHeaders"),
-                max_age=int(self._values.text(rule.get("MaxAge", 0), f"{where}.MaxAge")),
-            )
-            for rule in rules
-        )
 
-    def _texts(self, value: Any, where: str) -> tuple[str, ...]:
-        listed = self._values.value(value, where)
-        if not isinstance(listed, list):
-            raise InvalidTemplate(f"{where}: {listed!r} is no list")
-        return tuple(self._values.text(each, where) for each in listed)
+def _events(function: str, properties: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where a function's events of this type are, and their properties."""
+    for name, event in (properties.get("Events") or {}).items():
+        if event.get("Type") == kind:
+            yield f"{function}.Events.{name}", event.get("Properties") or {}

@@ -170,7 +170,7 @@ Resources:
       Handler: faulty.handler
       Timeout: 1
       MemorySize: 256
-      Environment: {Variables: {OWN: !Ref AWS::StackName}}
+      Environment: {Variables: {OWN: !Ref AWS::AccountId}}
       Events: {Default: {Type: HttpApi}}
   BrokenFunction:
     Type: AWS::Serverless::Function
@@ -217,7 +217,7 @@ def test_a_function_finds_what_lambda_sets_and_nothing_of_the_machine(faulty: Em
     assert environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "256"
     assert environment["LAMBDA_TASK_ROOT"] == str(faulty_folder)
     assert environment["_HANDLER"] == "faulty.handler"
-    assert environment["OWN"] == "share-emulated"
+    assert environment["OWN"] == "123456789012"
     assert not {"HOME", "USER", "VIRTUAL_ENV", "PYTEST_CURRENT_TEST"} & environment.keys()
 
 

@@ -20,7 +20,7 @@ import pytest
 from local import artifact, aws
 from local.intrinsics import REGION
 from local.moto_server import OneAtATime
-from local.template import CorsRule, Template
+from local.template import Template
 
 ROOT = Path(__file__).parent.parent.parent
 BUILT = """
@@ -127,8 +127,8 @@ def test_given_services_are_used_with_the_credentials_for_them() -> None:
 
 
 def test_moto_holds_the_bucket_and_the_token_and_no_real_credentials() -> None:
-    rule = CorsRule(("PUT",), ("*",), ("*",), ("ETag",), 60)
-    template = Template({}, (), ("files-of-a-test",), ("token-of-a-test",), cors={"files-of-a-test": (rule,)})
+    rule = {"AllowedMethods": ["PUT"], "AllowedOrigins": ["*"], "ExposedHeaders": ["ETag"], "MaxAge": 60}
+    template = Template({}, (), ("files-of-a-test",), ("token-of-a-test",), cors={"files-of-a-test": [rule]})
     with aws.services(environment=REAL) as found:
         assert "AKIAREAL" not in found.values()
         # Twice, as over services that outlive an emulation.

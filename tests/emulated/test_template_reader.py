@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.intrinsics import InvalidTemplate
-from local.template import CorsRule, Route, Template, read
+from local.template import Route, Template, read
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -22,6 +22,7 @@ Parameters:
 Conditions:
   HasDomain: !Not [!Equals [!Ref Domain, ""]]
   Both: !And [!Condition HasDomain, !Equals [!Ref Limit, 10]]
+  Either: !Or [!Condition HasDomain, !Equals [!Ref Limit, 10]]
 Globals:
   Function:
     Timeout: 20
@@ -104,8 +105,8 @@ VALUES = [
     ("!Ref Bucket", "share-123456789012-us-east-1"),
     ("!Ref Token", "share-emulated-Token"),
     ("!Ref AWS::StackName", "share-emulated"),
-    ('!Sub "s3://${Bucket}/${!kept}"', "s3://share-123456789012-us-east-1/${kept}"),
     ('!Sub "${AWS::Region}-${Limit}"', "us-east-1-10"),
+    ('!Sub "s3://${Bucket}/${Limit}"', "s3://share-123456789012-us-east-1/10"),
     ('!Join [",", [a, !Ref Limit]]', "a,10"),
     ('!Join [" ", !Ref Origins]', "https://a.example https://b.example"),
     ("!If [HasDomain, yes-it-has, !Ref Limit]", "10"),
@@ -118,27 +119,29 @@ def test_a_value_is_worked_out(tmp_path: Path, written: str, value: str) -> None
     assert reading(tmp_path, with_value(written)).functions["OneFunction"].environment["VALUE"] == value
 
 
-def test_a_variable_without_a_value_is_not_set(tmp_path: Path) -> None:
-    function = reading(tmp_path, with_value("!If [HasDomain, x, !Ref AWS::NoValue]")).functions["OneFunction"]
-    assert "VALUE" not in function.environment
-
-
 def test_a_parameter_can_be_given(tmp_path: Path) -> None:
     function = reading(tmp_path, with_value("!Ref Required"), Required="given").functions["OneFunction"]
     assert function.environment["VALUE"] == "given"
 
 
 UNKNOWN = [
-    ("!Ref Nothing", "there is no Nothing"),
+    ("!Ref Nothing", "Nothing is unknown"),
+    # Of what the template does not need, which would be easy to read wrongly.
+    ("!Ref AWS::NoValue", "AWS::NoValue is unknown"),
+    ('!Sub "${!literal}"', "!literal is unknown"),
+    ('!Sub ["${name}", {name: x}]', "Fn::Sub"),
+    ("!FindInMap [Sizes, eu-west-1, Small]", "Fn::FindInMap"),
+    ("!If [Either, a, b]", "Fn::Or"),
+    ("{Fn::GetAtt: Bucket.Arn, more: x}", "Fn::GetAtt"),
+    ('!Join [",", text]', "Fn::Join"),
     ("!Ref Required", "the parameter Required has no default"),
     ("!Ref Api", "Api"),
     ("!GetAtt Bucket.Arn", "GetAtt"),
     ('!Sub "${Bucket.Arn}/*"', "Bucket.Arn"),
     ("!ImportValue Elsewhere", "ImportValue"),
-    ("!If [Unheard, a, b]", "there is no condition Unheard"),
-    ("!FindInMap [Sizes, eu-west-1, Small]", "FindInMap"),
-    ("[a, list]", "no text"),
-    ("!Ref Origins", "no text"),
+    ("!If [Unheard, a, b]", "the condition 'Unheard'"),
+    ("[a, list]", "not text"),
+    ("!Ref Origins", "not text"),
 ]
 
 
@@ -186,7 +189,8 @@ def test_a_parameter_that_is_not_there_cannot_be_given(tmp_path: Path) -> None:
 def test_our_own_template_can_be_worked_out() -> None:
     template = read(ROOT / "template.yaml")
     (bucket,) = template.buckets
-    assert template.cors == {bucket: (CorsRule(("GET", "HEAD", "PUT"), ("*",), ("*",), ("ETag",), 3600),)}
+    rule = {"AllowedMethods": ["GET", "HEAD", "PUT"], "AllowedOrigins": ["*"], "AllowedHeaders": ["*"]}
+    assert template.cors == {bucket: [{**rule, "ExposedHeaders": ["ETag"], "MaxAge": 3600}]}
     assert {function.environment["SHARE_STORAGE"] for function in template.functions.values()} == {f"s3://{bucket}"}
     named = {function.environment.get("SHARE_API_TOKEN_SECRET") for function in template.functions.values()}
     assert named - {None} == set(template.secrets)
