@@ -10,10 +10,10 @@ A blob is the pickle of one `bytes` object, written by hand so that its offsets 
 
 `pickle.load` gives the file back to anyone, but nothing here unpickles. The three opening bytes, and a length that
 fills the object to the last byte but one, leave no room for another opcode; a blob that claims less than it holds could
-hide some behind the payload, so the size is checked every time.
+hide some after the payload, so the size is checked every time.
 
 Beside its blob a file may have a raw object, its bytes alone: where it landed if its sender uploaded it straight to
-storage, and what those are sent to who download it straight from there. Storage makes the one out of the other itself.
+storage, and what redirects lead to. Storage makes the one out of the other itself.
 """
 
 from __future__ import annotations

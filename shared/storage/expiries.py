@@ -34,7 +34,7 @@ class Expiries:
         self._clock = clock
 
     def add(self, file_id: str, due: datetime) -> str:
-        """Have the file looked at once the hour of `due` is over, and return the key of that entry.
+        """Have the file looked at once the hour of `due` has passed, and return the key of that entry.
 
         At least ten minutes are left for what is to be written next.
         """
@@ -56,7 +56,7 @@ class Expiries:
                 self.add(file_id, moment)
 
     def due(self) -> Iterator[Entry]:
-        """Entries whose hour is over by the time they are reached, the oldest first."""
+        """Entries whose hour has passed by the time they are reached, the oldest first."""
         for key in self._store.list(EXPIRIES):
             if key >= entries_prefix(self._clock()):
                 return

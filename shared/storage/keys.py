@@ -3,7 +3,7 @@
 files/xx/<file_id>.pickle           the blob; `xx` are the first two characters of the ID
 metadata/xx/<file_id>.json          the record
 counts/<file_id>/<cell>.json        a counter cell of a hot file
-expiries/<yyyy-mm-ddThh>/<file_id>  an entry: look at this file once that hour (UTC) is over
+expiries/<yyyy-mm-ddThh>/<file_id>  an entry: look at this file once that hour (UTC) has passed
 raw/<file_id>                       the plain bytes: where a direct upload lands, and what redirects lead to
 secret                              the signing key, unless it is configured
 probe/<yyyy-mm-ddThh>/<uuid>        a throw-away object that shows whether the store honours conditions

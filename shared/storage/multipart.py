@@ -80,7 +80,7 @@ class Multipart(Protocol):
         """Say where the bytes of the whole are from now on: those `parts`, which number and etag name, in their order.
 
         S3 makes the object `key` of them; a directory moves nothing and answers with a slice of each part. May be
-        called again, also with other parts, and then tells of those that were finished first.
+        called again, also with other parts, and then answers with those that were finished first.
 
         `allow` is called with their total size before anything is made, and raises to refuse. Raises `InvalidParts`,
         and `NotFound` if there is neither the upload nor what was made of it.

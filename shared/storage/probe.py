@@ -91,7 +91,7 @@ def _is_refused(store: ObjectStore, key: str, when: Condition) -> bool:
 
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """What proves nothing either way, in the words of who waits for an answer."""
+    """Report what proves nothing either way as storage that does not answer."""
     try:
         yield
     except NotSent as error:

@@ -3,14 +3,15 @@
 Downloads of one file that arrive in this process while a count is being written wait for the next write and share it,
 so that a burst costs a few writes and not one each. Other processes and machines are met by conditional writes alone,
 and where those conflict the counter of a file without a cap widens: its record names 16 and then 64 cells to count in.
-The total is the record's count and what the cells hold. Whoever reads it reads the record first, so that a cell which
-he does not know of counted nothing before he began.
+The total is the record's count and what the cells hold. A reader reads the record first, so a cell that is not named
+there counted nothing before the reader began.
 
 Reading a file with cells costs as many reads. Once it is quiet these are closed and folded into the record, which may
 name others later, with numbers of their own.
 
 A cap needs one history, the record's. Before it is set on a file with cells these are closed, and their sum is folded
-into the record by the one write that says so. Who comes to a closed cell counts in the record, which always may count.
+into the record by the one write that says so. A download that meets a closed cell is counted in the record, which can
+always count.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ class Counter:
     def fold(self, stored: Stored, *, may_widen: bool = False) -> Stored:
         """Have the record alone count, for ever unless it `may_widen` again; the record then.
 
-        The cells stay, closed, for those who still come to them. Raises what `Records.update` raises.
+        The cells stay, closed, for downloads that still come to them. Raises what `Records.update` raises.
         """
         while stored.record.cells > 0:
             record = stored.record
@@ -158,7 +159,7 @@ class Counter:
         try:
             stored, granted, written = self._count(batch, seen, allow)
         except BaseException as error:
-            # Whoever waits must hear of it, whatever it is.
+            # All that wait must be notified of it, whatever it is.
             for member in batch.members:
                 member.set_exception(error)
             return

@@ -64,7 +64,7 @@ def open_folder(root: str, segments: Sequence[str]) -> int:
 
 
 def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading; whatever else somebody has put in its place counts as missing.
+    """Open a regular file for reading; anything else in its place counts as missing.
 
     A link could lead anywhere, opening a FIFO would wait for a writer, and reading a device might never end.
     """
@@ -81,7 +81,7 @@ def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
 
 
 def read_file(root: str, segments: Sequence[str]) -> bytes:
-    """All of a small regular file, which nobody writes into once it has its name."""
+    """All of a small regular file, which is never written into once it has its name."""
     file, status = open_file(root, segments)
     try:
         # One call and no file object: with many threads, each call to the system is a wait for the interpreter's lock.

@@ -1,6 +1,6 @@
 """A data directory below its objects: staged files, locks, spares, and names that outlive a power cut.
 
-Its own folders begin with a dot and hold nothing that lasts: they are made anew should somebody remove them.
+Its own folders begin with a dot and hold nothing that lasts: if they are removed, they are made again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def segments_of(key: str) -> list[str]:
-    """The names of the folders and the file that a key stands for. Raises `ValueError` for what is no key of ours."""
+    """The names of the folders and the file that a key stands for. Raises `ValueError` for anything else."""
     segments = key.split("/")
     if not key.isascii() or any(segment in ("", ".", "..") or segment.startswith(".") for segment in segments):
         raise ValueError("not a key of this project")
@@ -95,7 +95,7 @@ class DataDirectory:
             try:
                 os.fsync(folder)
             except OSError as error:
-                # Whatever the reason, the object is there now, so nobody must hear that there was no room for it.
+                # Whatever the reason, the object is there now, so this must not be reported as a lack of room.
                 raise StorageUnavailable(str(error)) from error
         finally:
             os.close(folder)
@@ -144,15 +144,15 @@ class DataDirectory:
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
-        """Keep all others who lock this key out, in this process and in others of this machine."""
+        """Exclude all others that lock this key, in this process and in others on this machine."""
         # flock belongs to the open file, so a file opened per use also keeps threads of one process apart. The files
-        # are never removed: unlinking one that somebody waits for would let two hold "the same" lock.
+        # are never removed: unlinking one that another process waits for would let two hold "the same" lock.
         path = f"{self.root}/{LOCKS}/{zlib.crc32(key.encode()) % LOCK_COUNT:03}"
         while True:
             file = self._open_lock(path)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # Should somebody else have removed it, those who come now lock another.
+                # If it was removed from outside, those who come now lock another file.
                 if _is_at(file, path):
                     yield
                     return
@@ -227,7 +227,7 @@ class DataDirectory:
             self._make_folder(segments)
             return open_folder(self.root, segments)
         except FileNotFoundError:
-            # Somebody has tidied away a folder that was empty, and that we remember as made.
+            # A folder that was empty was removed from outside, and we remember it as made.
             self._durable.clear()
             self._make_folder(segments)
             return open_folder(self.root, segments)
@@ -252,7 +252,7 @@ class DataDirectory:
 
 def remove_staged(path: str) -> None:
     """Remove a staged file that was given up."""
-    # Somebody may have emptied the folder.
+    # The folder may have been emptied from outside.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 

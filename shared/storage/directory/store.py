@@ -137,7 +137,7 @@ class DirectoryStore:
 
     def discard_unfinished(self, before: datetime) -> int:
         removed = 0
-        # Somebody may have removed the folder.
+        # The folder may have been removed from outside.
         with translated(), contextlib.suppress(FileNotFoundError), os.scandir(self.root / STAGING) as entries:
             for entry in entries:
                 # Two sweeps may meet here, and a writer may finish at any moment.
@@ -196,7 +196,7 @@ class DirectoryStore:
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file or a folder, and neither a link nor anything else that somebody has put there."""
+    """Whether it is a file or a folder, and neither a link nor anything else."""
     return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
 
 

@@ -68,7 +68,7 @@ def refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
     """Say what an error answer to a conditional write means.
 
     S3 answers 412 where the condition fails, 409 where another conditional write is under way, and 404 where a match
-    was asked for and the key is gone. Cloudflare R2 answers 429 to a write that follows another one too soon, and
+    is required and the key is gone. Cloudflare R2 answers 429 to a write that follows another one too soon, and
     servers that know no conditions answer 501 (RFC 9110 §15.6.2); neither has written anything.
 
     Any other 5xx leaves the outcome open, 503 too: some servers answer it when not enough of their disks took a write.
@@ -104,7 +104,7 @@ def failure(error: Exception) -> StorageFull | StorageUnavailable:
             lasting=True,
         )
     # botocore names operation and error code, never credentials or signed URLs. A clock that is wrong
-    # (RequestTimeTooSkewed) and a missing permission (AccessDenied) are faults of ours too, not of whoever asks.
+    # (RequestTimeTooSkewed) and a missing permission (AccessDenied) are our faults too, not the client's.
     return StorageUnavailable(str(error), lasting=_is_lasting(error))
 
 

@@ -64,7 +64,7 @@ class S3Store:
         self._conditional = conditional
         self.multipart = S3Multipart(self._bucket)
         self.links = S3Links(self._bucket)
-        # One for all who read many, whose threads start when needed.
+        # Shared by all calls of `read_many`. Its threads start when they are needed.
         self._readers = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="s3-read")
 
     def read(self, key: str) -> tuple[bytes, str]:
