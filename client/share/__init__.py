@@ -1,4 +1,4 @@
-"""The command-line client: send files, fetch them, and look after them. `share --help` describes it.
+"""The command-line client: uploads, downloads, lists and deletes files. `share --help` describes it.
 
-What a broken transfer needs in order to go on is on disk before the first byte moves, so a process may end anywhere.
+What a transfer needs to resume is on disk before the first byte moves, so the process can end at any point.
 """

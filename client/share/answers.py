@@ -1,4 +1,4 @@
-"""What a server says, checked before it is used: a link can lead to anyone's server."""
+"""Answers of the server, checked before they are used: a link can lead to anyone's server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_LINK = 2000  # characters; a QR code holds little more
 ID = re.compile(FILE_ID)
 SHA256 = re.compile("[0-9a-f]{64}")
 ANY_TEXT = re.compile("(?s).{0,8192}")
-# Both are copied into shells, where none of these characters has a meaning of its own.
+# Both are pasted into shells, where none of these characters is special.
 DELETE_TOKEN = re.compile("[A-Za-z0-9._~=-]{1,500}")
 LINK = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~%-]+)+")
 
@@ -70,7 +70,7 @@ class Fields:
         return value
 
     def link(self, name: str, file_id: str) -> str:
-        """An address that leads to this file, wherever it is."""
+        """A URL that contains the file ID, on any host."""
         value = self.text(name, LINK)
         if len(value) > MAX_LINK or file_id not in value.split("/"):
             raise invalid(name)
@@ -79,7 +79,7 @@ class Fields:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file as a server describes it; `answer` is all that the server said. `size` is in bytes."""
+    """A file as the server describes it; `answer` is its whole description. `size` is in bytes."""
 
     file_id: str
     name: str
@@ -117,13 +117,13 @@ class RemoteFile:
         )
 
     def json(self) -> dict[str, Any]:
-        """All that the server said, under the ID that was asked for, whatever it said of that."""
+        """The server's whole description, but always with the ID that was requested."""
         return {"file_id": self.file_id} | self.answer | {"file_id": self.file_id}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file that was just stored, and the token that deletes it."""
+    """A new file, and the token that deletes it."""
 
     file: RemoteFile
     delete_token: str

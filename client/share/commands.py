@@ -6,13 +6,12 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from share.answers import RemoteFile, UploadedFile, read_list
+from share.answers import UploadedFile
 from share.download import Download, write_out
 from share.faults import Exit, Fault
 from share.memory import Memory, delete_token_memory
@@ -27,12 +26,12 @@ from share.text import describe, human_size, human_time, printable
 from share.upload import SMALL, Upload
 
 EXIT_STATUSES = """
-Exit status, of several files the highest: 0 done · 2 wrong usage or settings · 3 no such file · 4 expired or used up ·
-5 a password or token is missing or wrong · 6 the bytes are not the ones that were sent · 7 the server cannot be reached
-or is busy, try again · 8 a file here cannot be read or written · 9 the server refuses the request · 130 interrupted
+Exit status (for several files, the highest): 0 done · 2 wrong usage or settings · 3 no such file · 4 expired, or
+download limit reached · 5 password or token missing or wrong · 6 damaged in transit · 7 server unreachable or busy, try
+again · 8 a local file cannot be read or written · 9 request refused by the server · 130 interrupted
 
-Settings: the options, else SHARE_SERVER and SHARE_TOKEN, else server = "…" and token = "…" in {config}.
-A password comes from SHARE_PASSWORD, else it is asked for.
+Settings: options first, then SHARE_SERVER and SHARE_TOKEN, then server = "…" and token = "…" in {config}.
+Passwords are read from SHARE_PASSWORD, or asked for.
 """
 
 app = typer.Typer(
@@ -41,7 +40,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Send files by link, and fetch them.",
+    help="Share files by link.",
     epilog=EXIT_STATUSES.format(config=app_dir() / "config.toml"),
 )
 
@@ -58,7 +57,7 @@ TokenOption = Annotated[
         metavar="TOKEN",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON object per file and line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per file, each on a line of its own.")]
 LinkArgument = Annotated[str, typer.Argument(metavar="LINK", help="Download link, landing page, or file ID.")]
 
 
@@ -69,10 +68,14 @@ def up(
         str | None, typer.Option(help="Expire after TIME, such as 30m, 12h, 7d or 2w.", metavar="TIME")
     ] = None,
     downloads: Annotated[int | None, typer.Option(min=1, help="Allow at most N downloads.", metavar="N")] = None,
-    password: Annotated[bool, typer.Option("--password", help="Protect with SHARE_PASSWORD, or ask for one.")] = False,
-    name: Annotated[str | None, typer.Option("--name", help="Send under this name.", metavar="NAME")] = None,
-    qr: Annotated[bool, typer.Option("--qr", help="Show the link as a QR code too.")] = False,
-    direct: Annotated[bool, typer.Option("--direct", help="Print links to the bytes, not to a page.")] = False,
+    password: Annotated[
+        bool, typer.Option("--password", help="Protect with a password: SHARE_PASSWORD, or asked for.")
+    ] = False,
+    name: Annotated[str | None, typer.Option("--name", help="Upload under this name.", metavar="NAME")] = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Print direct download links instead of page links.")
+    ] = False,
     server: ServerOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,
@@ -82,9 +85,9 @@ def up(
     statuses = Statuses()
     with reporting(screen):
         if name is not None and len(files) > 1:
-            raise Fault(Exit.USAGE, "--name is for one file.")
+            raise Fault(Exit.USAGE, "--name works with one file only.")
         if files.count("-") > 1:
-            raise Fault(Exit.USAGE, "Standard input can be sent only once.")
+            raise Fault(Exit.USAGE, "Standard input (-) can be given only once.")
         settings = Settings.load(server, token, screen.warn)
         address = settings.required_server()
         seconds = None if expires is None else parse_duration(expires)
@@ -104,11 +107,11 @@ def _send(
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(Source.open(path, name))
         if source.path is None:
-            resumption = "What comes from a pipe cannot be resumed: send it again."
+            resumption = "Uploads from a pipe cannot be resumed: start again."
         elif source.size is not None and source.size > SMALL:
             resumption = "Run the same command again to resume."
         else:
-            resumption = "Nothing was sent; run the same command again."
+            resumption = "Run the same command again."
         stack.enter_context(reporting(screen, resumption))
         with screen.progress(source.name, source.size) as advance:
             upload = Upload(api, source, options, advance)
@@ -116,7 +119,7 @@ def _send(
         file = uploaded.file
         if file.size != upload.sent or file.sha256 not in (None, upload.sha256):
             api.request("DELETE", f"/file/{file.file_id}", headers={"X-Delete-Token": uploaded.delete_token})
-            raise Fault(Exit.DAMAGED, "The server stored other bytes than were sent. They were deleted again.")
+            raise Fault(Exit.DAMAGED, "The file was damaged in transit, so it was deleted from the server. Try again.")
         deletion = _keep_token(screen, api, uploaded)
         verified = file.sha256 is not None
         if screen.as_json:
@@ -124,10 +127,10 @@ def _send(
         else:
             screen.facts(
                 {
-                    "sent": f"{printable(file.name)}, {human_size(upload.sent)}",
+                    "uploaded": f"{printable(file.name)}, {human_size(upload.sent)}",
                     "SHA-256": f"{upload.sha256}{' (verified by the server)' if verified else ''}",
                     "expires": human_time(file.expires_at),
-                    "downloads": str(file.max_downloads or "any number"),
+                    "downloads": str(file.max_downloads or "no limit"),
                     "delete": deletion,
                 },
                 screen.err,
@@ -138,14 +141,14 @@ def _send(
 
 
 def _keep_token(screen: Screen, api: Server, uploaded: UploadedFile) -> str:
-    """The command that deletes the file, without the token if that could be kept."""
+    """The command that deletes the file; it names the token only if that could not be saved."""
     file_id = uploaded.file.file_id
     try:
         delete_token_memory(api.address, file_id).save(
             {"delete_token": uploaded.delete_token, "original_name": uploaded.file.name}
         )
     except OSError as error:
-        screen.warn(f"The token that deletes this file could not be kept. {describe(error)}")
+        screen.warn(f"The delete token could not be saved. {describe(error)}")
         return f"share rm {file_id} --token {uploaded.delete_token}"
     return f"share rm {file_id}"
 
@@ -154,9 +157,12 @@ def _keep_token(screen: Screen, api: Server, uploaded: UploadedFile) -> str:
 def down(
     link: LinkArgument,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="File, directory, or - for standard output.", metavar="PATH")
+        str | None,
+        typer.Option(
+            "--output", "-o", help="Save as this file, in this directory, or - for standard output.", metavar="PATH"
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing file.")] = False,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -169,7 +175,7 @@ def down(
             file = api.metadata(file_id)
             password = password_for(settings, address) if file.password_protected else None
             if output == "-":
-                with reporting(screen, "What goes to standard output cannot be resumed."):
+                with reporting(screen, "Downloads to standard output cannot be resumed: start again."):
                     write_out(api, file, password)
                 return
             target = Path(output or safe_name(file.name))
@@ -195,14 +201,14 @@ def down(
                 }
             )
         else:
-            checked = "SHA-256 verified" if verified else "size verified, its SHA-256 is not known to the server"
+            checked = "SHA-256 verified" if verified else "size verified (the server has no SHA-256 of this file)"
             screen.note(f"{human_size(file.size)}, {checked}", "dim")
             screen.path(target)
 
 
 @app.command()
 def info(link: LinkArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show what is known of a file. Looking never counts."""
+    """Show details of a file. This does not count as a download."""
     screen = Screen(as_json)
     with reporting(screen):
         address, file_id = parse_link(link, Settings.load(server, None, screen.warn))
@@ -218,37 +224,22 @@ def list_files(server: ServerOption = None, token: TokenOption = None, as_json: 
         settings = Settings.load(server, token, screen.warn)
         address = settings.required_server()
         with Server(address, settings.token_for(address), warn=screen.warn) as api:
-            show_list(screen, listed(api))
-
-
-def listed(api: Server) -> Iterator[RemoteFile]:
-    """All files, page by page. Raises `Fault`."""
-    query, last = "", ""
-    while True:
-        reply = api.request("GET", f"/file/metadata{query}")
-        files = read_list(reply.json())
-        yield from files
-        if not reply.has_next_page:
-            return
-        # From what is told of the next page nothing else is used, and a list that never advances ends.
-        if not files or files[-1].file_id <= last:
-            raise Fault(Exit.REFUSED, "The server sends a list that does not go on.")
-        last = files[-1].file_id
-        query = f"?after={last}"
+            show_list(screen, api.files())
 
 
 @app.command()
 def rm(
     links: Annotated[list[str], typer.Argument(metavar="LINK", help="Download links, landing pages, or file IDs.")],
     delete_token: Annotated[
-        str | None, typer.Option("--token", help="Delete token, if the file was sent from elsewhere.", metavar="TOKEN")
+        str | None,
+        typer.Option("--token", help="Delete token, if you uploaded the file from elsewhere.", metavar="TOKEN"),
     ] = None,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete files.
 
-    With the delete token given, the one kept since `up`, or the API token in SHARE_TOKEN.
+    Uses --token, or the delete token saved by `share up`, or the API token.
     """
     screen = Screen(as_json)
     statuses = Statuses()
@@ -266,7 +257,7 @@ def _remove(screen: Screen, settings: Settings, link: str, delete_token: str | N
     token = delete_token or (memory.load() or {}).get("delete_token")
     api_token = None if token else settings.token_for(address)
     if not token and not api_token:
-        raise Fault(Exit.DENIED, f"No delete token for {file_id} was kept here. Give --token, or set SHARE_TOKEN.")
+        raise Fault(Exit.DENIED, f"No delete token for {file_id} is saved here. Use --token, or set SHARE_TOKEN.")
     with Server(address, api_token, warn=screen.warn) as api:
         headers = {"X-Delete-Token": header_value("delete token", str(token))} if token else {}
         api.request("DELETE", f"/file/{file_id}", headers=headers)
@@ -278,7 +269,7 @@ def _remove(screen: Screen, settings: Settings, link: str, delete_token: str | N
 
 
 def _token_memory(address: str, file_id: str) -> tuple[Memory, str]:
-    """What is kept of a file, and its server: by https if that was sent to by way of http."""
+    """The saved delete token of a file, and its server: by https if the upload was redirected there from http."""
     memory = delete_token_memory(address, file_id)
     if address.startswith("http://") and memory.load() is None:
         secure = f"https://{address.removeprefix('http://')}"
@@ -291,7 +282,7 @@ def main() -> None:
     """What the installed command runs."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Names have characters that some terminals do not: they are shown as escapes.
+            # Characters that the terminal lacks are shown as escapes.
             stream.reconfigure(errors="backslashreplace")
     try:
         app()

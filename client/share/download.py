@@ -1,4 +1,4 @@
-"""Fetching a file: into a file beside its target, or to standard output."""
+"""Downloading: into a file beside the target, or to standard output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
 class Download:
-    """One file on its way down, beside its target as `<name>.part` until it is whole and checked."""
+    """One download, beside its target as `<name>.part` until it is complete and verified."""
 
     def __init__(self, server: Server, file: RemoteFile, password: str | None, target: Path, *, force: bool) -> None:
         self._link = f"{server.address}/file/download/{file.file_id}"
@@ -48,11 +48,13 @@ class Download:
         if os.path.lexists(self._target):
             if not self._force:
                 raise Fault(
-                    Exit.LOCAL, f"{printable(str(self._target))} exists already. Give --force, or -o another path."
+                    Exit.LOCAL,
+                    f"{printable(str(self._target))} already exists. Use --force, or -o to save elsewhere.",
                 )
             if self._target.exists() and not self._target.is_file():
                 raise Fault(
-                    Exit.LOCAL, f"{printable(str(self._target))} is not a file. To write there, use -o - and >."
+                    Exit.LOCAL,
+                    f"{printable(str(self._target))} is not a regular file. To write to it, use: -o - > PATH",
                 )
         state = self._memory.load()
         there = self._own_part_size()
@@ -84,7 +86,7 @@ class Download:
     def _in_the_way(self, path: Path) -> Fault:
         return Fault(
             Exit.LOCAL,
-            f"{printable(str(path))} is in the way, and not the beginning of this file. Remove it, or give --force.",
+            f"{printable(str(path))} is in the way and does not belong to this download. Remove it, or use --force.",
         )
 
     def run(self, advance: Callable[[int], None]) -> None:
@@ -113,7 +115,7 @@ class Download:
         part.seek(self.resumed_at)
         advance(self.resumed_at)
         patience = Patience()
-        # An empty file has to be asked for, too.
+        # An empty file must be requested, too.
         answered = self.resumed_at == self._size > 0
         while not answered:
             before = part.tell()
@@ -143,11 +145,11 @@ class Download:
                 require_range(response, offset, self._size)
             elif offset:
                 self._start_over(part, offset, advance)
-            # Before the first byte, so that no byte is ever without the tag that it can be continued by.
+            # Before the first byte: without its ETag it could not be resumed.
             self._memory.save(self._state())
             for chunk in response.iter_raw(CHUNK):
                 if part.tell() + len(chunk) > self._size:
-                    raise self._damaged("The server sends more bytes than the file has.")
+                    raise self._damaged("The server sent more bytes than the file has.")
                 part.write(chunk)
                 advance(len(chunk))
         part.flush()
@@ -155,7 +157,7 @@ class Download:
     def _start_over(self, part: BufferedRandom, offset: int, advance: Callable[[int], None]) -> None:
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
-            raise self._damaged("The server does not resume this download.")
+            raise self._damaged("The server cannot resume this download.")
         part.seek(0)
         part.truncate()
         advance(-offset)
@@ -165,11 +167,11 @@ class Download:
         part.seek(0)
         self.sha256 = hashlib.file_digest(part, "sha256").hexdigest()
         if self._sha256 is not None and self.sha256 != self._sha256:
-            raise self._damaged("What arrived does not have the SHA-256 of the file.")
+            raise self._damaged("The file was damaged in transit: its SHA-256 is wrong.")
 
     def _damaged(self, message: str) -> Fault:
         self._discard()
-        return Fault(Exit.DAMAGED, f"{message} It was not kept.")
+        return Fault(Exit.DAMAGED, f"{message} Nothing was saved.")
 
     def _discard(self) -> None:
         self._part.unlink(missing_ok=True)
@@ -180,7 +182,7 @@ class Download:
             os.replace(self._part, self._target)
             return
         try:
-            # Unlike a rename, a link never replaces what somebody put there meanwhile.
+            # Unlike a rename, a link never replaces an existing file.
             os.link(self._part, self._target)
         except FileExistsError as error:
             raise self._appeared() from error
@@ -199,7 +201,10 @@ class Download:
 
     def _appeared(self) -> Fault:
         path = printable(str(self._target))
-        return Fault(Exit.LOCAL, f"{path} has appeared meanwhile. Run it again with -o another path.")
+        return Fault(
+            Exit.LOCAL,
+            f"{path} was created by someone else in the meantime. Run the command again with -o to save elsewhere.",
+        )
 
 
 def tags_of(state: dict[str, Any]) -> dict[str, str]:
@@ -208,18 +213,18 @@ def tags_of(state: dict[str, Any]) -> dict[str, str]:
 
 
 def ended_early() -> Fault:
-    return Fault(Exit.UNAVAILABLE, "The server ended the download early.")
+    return Fault(Exit.UNAVAILABLE, "The server closed the connection early.")
 
 
 def require_range(response: httpx.Response, offset: int, size: int) -> None:
     """Raises `Fault` unless a 206 has the bytes from `offset` on, of a file of this size."""
     content_range = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
     if content_range is None or (int(content_range[1]), int(content_range[2])) != (offset, size):
-        raise Fault(Exit.DAMAGED, "The server sends another part of the file than was asked for.")
+        raise Fault(Exit.DAMAGED, "The server sent the wrong part of the file.")
 
 
 def write_out(server: Server, file: RemoteFile, password: str | None) -> None:
-    """Write a file to standard output. An interruption is survived, but not by another process."""
+    """Write a file to standard output. Survives interruptions of the network, but not of the process."""
     source = Redirected(server.http, f"{server.address}/file/download/{file.file_id}", password)
     digest, offset, answered = hashlib.sha256(), 0, False
     tags: dict[str, str] = {}
@@ -232,10 +237,12 @@ def write_out(server: Server, file: RemoteFile, password: str | None) -> None:
                 if response.status_code == httpx.codes.PARTIAL_CONTENT:
                     require_range(response, offset, file.size)
                 elif offset:
-                    raise Fault(Exit.DAMAGED, "The download was interrupted, and the server does not resume it.")
+                    raise Fault(Exit.DAMAGED, "The download was interrupted, and the server cannot resume it.")
                 for chunk in response.iter_raw(CHUNK):
                     if offset + len(chunk) > file.size:
-                        raise Fault(Exit.DAMAGED, "The server sends more bytes than the file has. Do not use it.")
+                        raise Fault(
+                            Exit.DAMAGED, "The server sent more bytes than the file has. Do not use what was written."
+                        )
                     sys.stdout.buffer.write(chunk)
                     digest.update(chunk)
                     offset += len(chunk)
@@ -249,4 +256,4 @@ def write_out(server: Server, file: RemoteFile, password: str | None) -> None:
             patience.wait_after(error)
     sys.stdout.buffer.flush()
     if file.sha256 not in (None, digest.hexdigest()):
-        raise Fault(Exit.DAMAGED, "What arrived is not the file. Do not use it.")
+        raise Fault(Exit.DAMAGED, "The file was damaged in transit. Do not use what was written.")

@@ -1,4 +1,4 @@
-"""What may happen to anybody, and the exit status that tells scripts."""
+"""Expected errors, and the exit statuses that report them to scripts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Exit(enum.IntEnum):
-    """Exit statuses, for scripts. 1 is left for what nobody foresaw."""
+    """Exit statuses. 1 is for unexpected errors."""
 
     OK = 0
     USAGE = 2
@@ -21,7 +21,7 @@ class Exit(enum.IntEnum):
 
 
 class Fault(Exception):
-    """Something that may happen to anybody: what to say of it, and the exit status."""
+    """An expected error: its message and exit status."""
 
     def __init__(self, code: Exit, message: str) -> None:
         super().__init__(message)
@@ -33,4 +33,4 @@ class Missing(Fault):
 
 
 class Stopped(Exception):
-    """Another part failed, so this one has no use any more."""
+    """Another part failed, so this one is no longer needed."""

@@ -1,4 +1,4 @@
-"""What is kept between runs."""
+"""State that is kept between runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 from share.settings import app_dir
 
 MAX_BYTES = 4 * 1024 * 1024
-# No link, no FIFO that waits for its other end, and no line ends that change.
+# Refuse links, do not wait for the other end of a FIFO, and do not convert line ends.
 SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
 class Memory:
-    """One JSON object in a file that only its owner may read."""
+    """A JSON object in a file that only its owner can read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def load(self) -> dict[str, Any] | None:
-        """None if there is none, or none that we have written."""
+        """None if there is none, or it is not ours."""
         try:
             with open(open_own(self.path, os.O_RDONLY), "rb") as file:
                 value = json.loads(file.read(MAX_BYTES))
@@ -50,21 +50,21 @@ class Memory:
 
 
 def delete_token_memory(server: str, file_id: str) -> Memory:
-    # By the server too: another one could hand out the same ID, and would be sent the token.
+    # The server is part of the name: another one could use the same ID, and would be sent the token.
     return Memory(app_dir() / "uploads" / f"{file_id}-{hashlib.sha256(server.encode()).hexdigest()[:16]}.json")
 
 
 def open_own(path: Path, flags: int) -> int:
     """A descriptor of a file of ours. Raises `OSError` for a link, another kind of file, and a file of another user.
 
-    In a directory that others can write to, any of these may have been put where our file is expected.
+    In a directory that others can write to, someone may have planted any of these in its place.
     """
     descriptor = os.open(path, flags | SAFELY, 0o666)
     try:
         status = os.fstat(descriptor)
         own = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
         if not (stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and own):
-            raise FileExistsError(None, "This is not a file that we have written", str(path))
+            raise FileExistsError(None, "This file was not written by this user's client", str(path))
     except BaseException:
         os.close(descriptor)
         raise

@@ -1,4 +1,4 @@
-"""Names that a file may have here, whatever it is called elsewhere."""
+"""Local file names that are safe, whatever name the server gives."""
 
 from __future__ import annotations
 

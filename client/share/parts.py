@@ -1,4 +1,4 @@
-"""Sending a file in parts."""
+"""Uploading in parts."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ STREAM_PART = 16 * 1024 * 1024  # for input of unknown length
 MAX_PARTS = 10_000
 CHUNK = 256 * 1024
 PARALLEL = 4
-_OPAQUE = re.compile("[!-~]{1,4096}")  # what S3 makes of upload IDs, keys and ETags
+_OPAQUE = re.compile("[!-~]{1,4096}")  # upload IDs, keys and ETags of S3
 PARTS_IN_MEMORY = 256 * 1024 * 1024  # bytes; fewer parts at once when they are large
 
-# Putting a large file together takes a server that copies bytes a while.
+# A server that copies bytes needs a while to assemble a large file.
 COMPLETION_WAITS = httpx.Timeout(900.0, connect=10.0)  # seconds
 
 
 class DirectUpload:
-    """An upload in parts, which go up side by side and, from a file, can be continued by another process."""
+    """An upload in parallel parts. If the source is a file, another process can resume it."""
 
     def __init__(self, server: Server, source: Source, options: Options, advance: Callable[[int], None]) -> None:
         self._server = server
@@ -56,7 +56,7 @@ class DirectUpload:
         return Memory(app_dir() / "unfinished" / f"{key.hexdigest()}.json")
 
     def run(self, taken: Callable[[bytes], None], head: bytes) -> UploadedFile | None:
-        """The server's answer, or None if this server knows no direct upload. `taken` sees every block, in order."""
+        """The server's answer, or None if it has no direct upload. `taken` gets every block, in order."""
         there = self._continued()
         if there is None:
             try:
@@ -69,9 +69,11 @@ class DirectUpload:
             self._require_unchanged()
             answer = self._complete(tags)
         except Missing as error:
-            # Finished, deleted or too old meanwhile: nothing is left that could be continued.
+            # Completed, deleted or expired in the meantime: nothing is left to resume.
             self._forget()
-            raise Fault(Exit.NOT_FOUND, f"The server no longer knows this upload. Start it again. ({error})") from error
+            raise Fault(
+                Exit.NOT_FOUND, f"The server no longer knows this upload. Run the command again. ({error})"
+            ) from error
         self._forget()
         return answer
 
@@ -103,12 +105,12 @@ class DirectUpload:
         try:
             self._memory.save(state)
         except OSError as error:
-            # It is sent all the same: only another run could not resume it.
+            # The upload goes ahead: only a later run cannot resume it.
             self._memory = None
-            self._server.warn(f"This upload cannot be resumed if it is interrupted: {describe(error)}")
+            self._server.warn(f"If interrupted, this upload cannot be resumed. {describe(error)}")
 
     def _continued(self) -> dict[int, tuple[int, str]] | None:
-        """Size and ETag of each part that an earlier run got to the server; None if there is no such run."""
+        """Size and ETag of each part that an earlier run sent; None if there was no such run."""
         state = self._memory.load() if self._memory is not None else None
         try:
             kept = Fields(state)
@@ -130,7 +132,7 @@ class DirectUpload:
         }
 
     def _completed(self) -> dict[int, tuple[int, str]] | None:
-        """As `_continued`, where an earlier run may have completed the upload and not heard of it."""
+        """As `_continued`, if an earlier run may have completed the upload without learning of it."""
         named = self._state.get("parts")
         if named is None or self._source.size is None:
             return None
@@ -190,7 +192,7 @@ class DirectUpload:
 
     def _parts(self, head: bytes) -> Iterator[bytes]:
         if head:
-            head += self._source._read(self._part_size - len(head))
+            head += self._source.read(self._part_size - len(head))
             yield head
         yield from self._source.blocks(self._part_size)
 
@@ -211,7 +213,7 @@ class DirectUpload:
                     self._advance(len(chunk))
 
             try:
-                # A URL for each attempt, since presigned ones run out while one waits.
+                # A new URL for each attempt, since presigned ones expire.
                 target = Fields(self._server.request("GET", self._path(f"/{number}")).json())
                 reply = self._server.put_part(
                     target.text("url"),
@@ -224,21 +226,19 @@ class DirectUpload:
                 continue
             tag: str = reply.headers.get("etag", "")
             if _OPAQUE.fullmatch(tag) is None:
-                raise Fault(
-                    Exit.REFUSED, "The storage does not say the ETag of a part, so they cannot be put together."
-                )
+                raise Fault(Exit.REFUSED, "The storage returned no ETag for a part, so the upload cannot be completed.")
             return tag
 
     def _require_unchanged(self) -> None:
         if self._before is not None and self._source.identity() != self._before:
             self._server.request("DELETE", self._path())
             self._forget()
-            raise Fault(Exit.LOCAL, f"{printable(self._source.name)} changed while it was being sent. Start again.")
+            raise Fault(Exit.LOCAL, f"{printable(self._source.name)} changed during the upload. Run the command again.")
 
     def _complete(self, tags: dict[int, str]) -> UploadedFile:
         parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
         self._remember({**self._state, "parts": parts})
-        # Asking twice does no harm: the second answer is the first one again.
+        # Safe to repeat: the second answer is the same as the first.
         reply = self._server.request(
             "POST", self._path("/complete"), json={"parts": parts}, timeout=COMPLETION_WAITS, patience=Patience()
         )
@@ -259,7 +259,7 @@ def part_size(size: int) -> int:
 
 
 def raise_first(running: list[concurrent.futures.Future[str]]) -> None:
-    """Wait for all, then raise what went wrong, rather than that others stopped because of it."""
+    """Wait for all, then raise the error that stopped the others."""
     concurrent.futures.wait(running)
     errors = [error for future in running if (error := future.exception()) is not None]
     errors.sort(key=lambda error: isinstance(error, Stopped))

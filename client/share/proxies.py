@@ -20,7 +20,7 @@ _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 class Transport(httpx.BaseTransport):
-    """Sends each request directly or by the proxy that is meant for it."""
+    """Sends each request directly or through its proxy."""
 
     def __init__(self) -> None:
         self._proxies = urllib.request.getproxies()
@@ -34,7 +34,7 @@ class Transport(httpx.BaseTransport):
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             if variable is None or certificate_problem(error):
                 raise
-            raise httpx.ProxyError(f"{reason_of(error)} (by the proxy in {variable.upper()}_PROXY)") from error
+            raise httpx.ProxyError(f"{reason_of(error)} (through the proxy in {variable.upper()}_PROXY)") from error
 
     def close(self) -> None:
         for transport in self._transports.values():
@@ -48,7 +48,7 @@ class Transport(httpx.BaseTransport):
 
     def _transport(self, variable: str | None) -> httpx.HTTPTransport:
         if variable not in self._transports:
-            # Of several threads the first one decides.
+            # Several threads may arrive here at once; the first transport is used by all.
             self._transports.setdefault(variable, self._make(variable))
         return self._transports[variable]
 
@@ -64,10 +64,10 @@ class Transport(httpx.BaseTransport):
                 raise ValueError(proxy.url.scheme)
             return httpx.HTTPTransport(verify=self._context, limits=limits, proxy=proxy)
         except (ValueError, httpx.InvalidURL, ImportError):
-            # Not shown, since it may hold a password.
+            # Not shown, since it may contain a password.
             raise Fault(
                 Exit.USAGE,
-                f"{variable.upper()}_PROXY is not the address of a proxy, like http://proxy.example.org:3128 "
+                f"{variable.upper()}_PROXY is not a valid proxy address, such as http://proxy.example.org:3128 "
                 "or socks5://proxy.example.org:1080.",
             ) from None
 
@@ -77,7 +77,7 @@ def tls_context() -> ssl.SSLContext:
     try:
         return httpx.create_ssl_context()
     except OSError as error:
-        raise Fault(Exit.USAGE, f"SSL_CERT_FILE or SSL_CERT_DIR holds no certificates: {reason_of(error)}.") from error
+        raise Fault(Exit.USAGE, f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {reason_of(error)}.") from error
 
 
 def bypasses(url: httpx.URL, no_proxy: str) -> bool:

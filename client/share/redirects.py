@@ -15,9 +15,9 @@ MAX_REDIRECTS = 5
 
 
 class Redirected:
-    """GET that follows redirects itself: what belongs to one host is never shown to another.
+    """GET that follows redirects itself, so that no host sees what belongs to another.
 
-    A later part is asked for with the ETag that the same host gave, since each host on the way knows its own only.
+    Resuming uses the ETag of the same host, since each host knows only its own.
     """
 
     def __init__(self, http: httpx.Client, url: str, password: str | None) -> None:
@@ -42,7 +42,7 @@ class Redirected:
                     headers["If-Range"] = tags[origin]
             with self._http.stream("GET", url, headers=headers) as response:
                 tag = response.headers.get("etag", "")
-                # Any other could not be sent back.
+                # Any other ETag could not be sent back.
                 if tag.isascii() and tag.isprintable() and 0 < len(tag) < 1024:
                     current[origin] = tag
                 if not response.has_redirect_location:
@@ -55,9 +55,9 @@ class Redirected:
                     return
                 target = location_of(response)
                 if not is_safe_step(url, target):
-                    raise Fault(Exit.REFUSED, "The server redirects to an address that is not safe.")
+                    raise Fault(Exit.REFUSED, "The server redirects to an unsafe address.")
                 url = target
-        raise Fault(Exit.REFUSED, "The server redirects in circles.")
+        raise Fault(Exit.REFUSED, "Too many redirects.")
 
 
 def origin_of(url: httpx.URL) -> str:

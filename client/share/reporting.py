@@ -1,4 +1,4 @@
-"""What went wrong, in words and as an exit status."""
+"""Errors as messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from share.text import describe, printable
 
 @contextlib.contextmanager
 def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
-    """Turn what went wrong into words and an exit status. `resumption` says what an interruption leaves behind."""
+    """Turn errors into a message and an exit status. `resumption` says how to resume after an interruption."""
     try:
         yield
-        # What cannot be written is to show here, and not when Python ends.
+        # Write errors must appear here, not when Python exits.
         sys.stdout.flush()
     except Fault as fault:
         _end(screen, fault.code, str(fault), resumption if fault.code is Exit.UNAVAILABLE else "")
@@ -31,7 +31,7 @@ def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
     except (httpx.InvalidURL, UnicodeError) as error:
         _end(screen, Exit.USAGE, f"This cannot be sent: {printable(str(error))}")
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain when it closes it.
+        # The reader of our output has closed it; Python would complain on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(Exit.LOCAL) from None
     except OSError as error:
@@ -39,7 +39,7 @@ def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         screen.note(f"Interrupted. {resumption}".rstrip(), "yellow")
         sys.stdout.flush()
-        # At once: a thread may be waiting for a server that has fallen silent, and nothing is lost that is not on disk.
+        # At once: a thread may be waiting for a silent server, and all that matters is on disk.
         os._exit(Exit.INTERRUPTED)
 
 
@@ -55,13 +55,13 @@ def unreachable(error: httpx.TransportError) -> str:
     if untrusted is not None:
         return (
             f"The certificate of {address} is not trusted: {printable(untrusted)}. "
-            "If an authority of your own has signed it, name its certificate in SSL_CERT_FILE."
+            "If you trust its issuer, set SSL_CERT_FILE to the issuer's certificate."
         )
     return f"Can't reach {address}: {printable(reason_of(error))}."
 
 
 class Statuses:
-    """Exit statuses of several files, of which one that fails does not keep the others from their turn."""
+    """Collects the exit statuses of several files, so that one failure does not stop the others."""
 
     def __init__(self) -> None:
         self._worst = Exit.OK
@@ -74,17 +74,17 @@ class Statuses:
             self._worst = max(self._worst, Exit(end.exit_code))
 
     def end(self) -> None:
-        """Ends with the highest of them, if one failed."""
+        """Exit with the highest status, if any file failed."""
         if self._worst is not Exit.OK:
             raise typer.Exit(self._worst)
 
 
 def report_unexpected(error: Exception) -> None:
-    """One line for what nobody foresaw."""
+    """One line for an unexpected error."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     what = printable(f"{type(error).__name__}: {error}"[:500])
     place = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
     print(
-        f"error: Unexpected {what} ({place}). Please report this line as an issue of the Simple File Sharing API.",
+        f"error: Unexpected {what} ({place}). Please report this line as a bug of the Simple File Sharing API.",
         file=sys.stderr,
     )

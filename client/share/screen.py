@@ -16,11 +16,10 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    ProgressColumn,
-    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column, Table
 from rich.text import Text
@@ -29,14 +28,6 @@ from share.answers import RemoteFile
 from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, printable
 
 MIN_TABLE_WIDTH = 84  # columns: with the longest entries that are likely this leaves 12 to a name
-
-
-class SpeedColumn(ProgressColumn):
-    """The speed in the unit of the sizes beside it; Rich's own is decimal."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{human_size(int(speed))}/s", "dim")
 
 
 class Screen:
@@ -78,16 +69,16 @@ class Screen:
     def facts(self, rows: dict[str, str], console: Console) -> None:
         width = max(map(len, rows))
         for name, value in rows.items():
-            # Lines that are too long are the terminal's to break, or a link in them could not be copied.
+            # The terminal breaks long lines, so that a link in them can still be copied.
             console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value), soft_wrap=True)
 
     @contextlib.contextmanager
     def progress(self, name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-        """A bar while it lasts, in a terminal only; the function it gives takes bytes done, or undone if below 0."""
+        """A bar, in a terminal only. Yields a function to call with each count of bytes, negative to go back."""
         text = TextColumn(
             "{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
         )
-        columns = (BarColumn(24), DownloadColumn(True), SpeedColumn(), TimeRemainingColumn(compact=True))
+        columns = (BarColumn(24), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True))
         with Progress(
             text, *columns, console=self.err, transient=True, expand=True, disable=not self.err.is_terminal
         ) as bars:
@@ -104,11 +95,11 @@ def show_file(screen: Screen, file: RemoteFile) -> None:
             "name": printable(file.name),
             "size": exact_size(file.size),
             "type": printable(file.content_type),
-            "SHA-256": file.sha256 or "not known to the server",
+            "SHA-256": file.sha256 or "unknown to the server",
             "downloads": human_downloads(file.download_count, file.max_downloads),
             "created": human_time(file.created_at),
             "expires": human_time(file.expires_at),
-            "password": "needed" if file.password_protected else "none",
+            "password": "required" if file.password_protected else "none",
             "link": file.page,
         },
         screen.out,
@@ -149,7 +140,7 @@ def _show_table(screen: Screen, files: Iterator[RemoteFile]) -> None:
         downloads = human_downloads(file.download_count, file.max_downloads)
         table.add_row(title, human_size(file.size), downloads, human_time_left(file.expires_at), file.file_id)
     if table.row_count:
-        # In a narrow terminal lines wrap: what is cut off an ID makes the rest of it useless.
+        # In a narrow terminal lines wrap: an ID that is cut short is useless.
         screen.out.width = max(screen.out.width, MIN_TABLE_WIDTH)
         screen.out.print(table)
     else:

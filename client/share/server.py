@@ -1,19 +1,19 @@
-"""Speaking to the server: requests, bounded answers, refusals in words, and another attempt where it may help."""
+"""Requests to the server: bounded answers, refusals in words, and retries where they may help."""
 
 from __future__ import annotations
 
 import dataclasses
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import httpx
 
-from share.answers import RemoteFile, parse
+from share.answers import RemoteFile, parse, read_list
 from share.faults import Exit, Fault, Missing, Stopped
 from share.proxies import Transport, certificate_problem
-from share.text import printable
+from share.text import human_size, printable
 
 ATTEMPTS = 7
 MAX_ANSWER = 4 * 1024 * 1024  # bytes; a list of 1,000 files has less than 2 MiB
@@ -26,7 +26,7 @@ WAITS = httpx.Timeout(60.0, connect=10.0)  # seconds
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of the API, whole."""
+    """A complete answer of the API."""
 
     headers: httpx.Headers
     body: bytes
@@ -52,7 +52,7 @@ class Busy(Fault):
 def require_uncompressed(response: httpx.Response) -> None:
     """Raises `Fault` for what could grow without bounds when it is unpacked."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Fault(Exit.REFUSED, "The server compresses its answer, although it was asked not to.")
+        raise Fault(Exit.REFUSED, "The server compressed its answer although the client asked it not to.")
 
 
 def read_bounded(response: httpx.Response, most: int) -> bytes:
@@ -62,12 +62,12 @@ def read_bounded(response: httpx.Response, most: int) -> bytes:
     for chunk in response.iter_raw(CHUNK):
         body += chunk
         if len(body) > most:
-            raise Fault(Exit.REFUSED, f"The server's answer is longer than {most // 1024} KiB.")
+            raise Fault(Exit.REFUSED, f"The server's answer is longer than {human_size(most)}.")
     return bytes(body)
 
 
 def problem_of(response: httpx.Response) -> Fault:
-    """What a refusal says, in words. Reads its body."""
+    """The error that a refusal describes. Reads its body."""
     status = response.status_code
     message, kind = f"The server answered {status} {response.reason_phrase}.", ""
     try:
@@ -89,14 +89,17 @@ def problem_of(response: httpx.Response) -> Fault:
         case 401 | 403:
             return Fault(Exit.DENIED, message)
         case 407:
-            return Fault(Exit.REFUSED, "The proxy asks for a password. Write it into the variable that names it.")
+            return Fault(
+                Exit.REFUSED,
+                "The proxy requires a password. Set it in the proxy variable: http://user:password@host:port.",
+            )
         case 400 if kind.endswith("digest-mismatch"):
             return Fault(Exit.DAMAGED, message)
         case 408 | 429 | 500 | 502 | 503 | 504:
             return Busy(message, response.headers.get("retry-after", ""))
         case _ if response.has_redirect_location:
             target = printable(str(location_of(response))[:MAX_DETAIL])
-            return Fault(Exit.REFUSED, f"The server redirects to {target}. If you trust that server, use its address.")
+            return Fault(Exit.REFUSED, f"The server redirects to {target}. If you trust that address, use it instead.")
         case _:
             return Fault(Exit.REFUSED, message)
 
@@ -116,7 +119,7 @@ def is_temporary(error: Exception) -> bool:
 
 
 class Patience:
-    """Waits between attempts: longer each time, a little random, as long as the server asks for."""
+    """Waits between attempts: longer each time, with jitter, and at least as long as the server asks."""
 
     def __init__(self, stop: threading.Event | None = None) -> None:
         self._stop = stop or threading.Event()
@@ -153,7 +156,7 @@ class Server:
             timeout=WAITS,
             headers={"User-Agent": "share"},
             trust_env=False,
-            # Before httpx looks at it, which takes a wrong one for a fault of the network.
+            # Before httpx does, which takes an invalid one for a network error.
             event_hooks={"response": [require_location]},
         )
 
@@ -178,7 +181,7 @@ class Server:
         sent = {name.encode(): value.encode() for name, value in headers.items()}
         if with_password and self._password is not None:
             sent[b"X-Password"] = self._password.encode()
-        # Of a stream nothing is left to send again.
+        # A stream cannot be sent twice.
         repeatable = isinstance(arguments.get("content", b""), bytes)
         while True:
             try:
@@ -195,7 +198,7 @@ class Server:
     def put_part(self, url: str, **arguments: Any) -> Reply:
         """Send bytes to an address that the server gave. The address is the credential: no token goes there."""
         if not is_safe_step(httpx.URL(self.address), url):
-            raise Fault(Exit.REFUSED, "The server names an address for a part that is not safe.")
+            raise Fault(Exit.REFUSED, "The server gave an unsafe address for a part.")
         with self.http.stream("PUT", url, **arguments) as response:
             check(response)
             return Reply(response.headers, read_bounded(response, MAX_REFUSAL))
@@ -203,10 +206,25 @@ class Server:
     def metadata(self, file_id: str) -> RemoteFile:
         return RemoteFile.read(file_id, self.request("GET", f"/file/metadata/{file_id}").json())
 
-    def _moved_to_https(self, response: httpx.Response) -> bool:
-        """Whether the server only asks for https instead of http. From now on it gets that.
+    def files(self) -> Iterator[RemoteFile]:
+        """All files, page by page. Raises `Fault`."""
+        query, last = "", ""
+        while True:
+            reply = self.request("GET", f"/file/metadata{query}")
+            page = read_list(reply.json())
+            yield from page
+            if not reply.has_next_page:
+                return
+            # Nothing else of the server's link to the next page is used, and a list that never advances ends.
+            if not page or page[-1].file_id <= last:
+                raise Fault(Exit.REFUSED, "The server's list of files never ends.")
+            last = page[-1].file_id
+            query = f"?after={last}"
 
-        It is the same host, so it may see what was meant for it. Any other redirect is left to the user.
+    def _moved_to_https(self, response: httpx.Response) -> bool:
+        """Whether the server only redirects http to https. If so, later requests use https.
+
+        It is the same host, so it may see the same secrets. Any other redirect is left to the user.
         """
         if not response.has_redirect_location or response.url.scheme != "http":
             return False
@@ -215,7 +233,7 @@ class Server:
             return False
         base = httpx.URL(self.address)
         address = str(base.copy_with(scheme="https", port=target.port)).rstrip("/")
-        self.warn(f"{self.address} redirects to {address}. Use that address: http hides nothing that you send.")
+        self.warn(f"{self.address} redirects to {address}. Use that address: http is not encrypted.")
         self.address = address
         return True
 
@@ -225,7 +243,7 @@ def location_of(response: httpx.Response) -> httpx.URL:
     try:
         return response.url.join(response.headers["location"])
     except (httpx.InvalidURL, ValueError):
-        raise Fault(Exit.REFUSED, "The server redirects to what is not an address.") from None
+        raise Fault(Exit.REFUSED, "The server redirects to an invalid address.") from None
 
 
 def require_location(response: httpx.Response) -> None:
@@ -245,5 +263,5 @@ def is_safe_step(base: httpx.URL, url: httpx.URL | str) -> bool:
 
 def header_value(name: str, value: str) -> str:
     if not (value.isascii() and value.isprintable()):
-        raise Fault(Exit.USAGE, f"The {name} holds characters that cannot be sent.")
+        raise Fault(Exit.USAGE, f"The {name} contains characters that cannot be sent.")
     return value

@@ -1,4 +1,4 @@
-"""Which server to use and with which token, and what people write for a link or a time."""
+"""Server and token from options, environment and file; links and durations as users write them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from share.faults import Exit, Fault
 from share.text import describe, printable
 
 FILE_ID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-# The text that an upload answers with has the name of the file behind the ID.
+# curl gets a link with the file name after the ID.
 _LINK = re.compile(rf"(?P<prefix>.*?)/(?:file/download|file/metadata|download|file)/(?P<file_id>{FILE_ID})(?:/[^/]*)?")
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 _PATH = re.compile(r"[\w./~%+@:-]*")
@@ -30,7 +30,7 @@ def app_dir() -> Path:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """Which server to use, and the API token with the server that it is meant for."""
+    """The server to use, and the API token with the server that it belongs to."""
 
     server: str | None
     token: str | None
@@ -38,21 +38,23 @@ class Settings:
 
     @classmethod
     def load(cls, server: str | None, token: str | None, warn: Callable[[str], None]) -> Self:
-        """Options and environment before the file. A token from the file goes to the file's server only."""
+        """Options and environment override the file. A token from the file goes to the file's server only."""
         path = app_dir() / "config.toml"
         try:
             values = tomllib.loads(path.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             values = {}
         except OSError as error:
-            # A service often runs in a home that is not its own.
-            warn(f"The settings in {describe(error)} They are not used.")
+            # Services often run with a home that they cannot read.
+            warn(f"Ignoring the settings file. {describe(error)}")
             values = {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Fault(Exit.USAGE, f"{path} is not TOML: {error}") from error
+            raise Fault(Exit.USAGE, f"{path} is not valid TOML: {error}") from error
         for name, value in values.items():
             if name not in ("server", "token") or not isinstance(value, str):
-                raise Fault(Exit.USAGE, f'{path}: "{name}" must be "server" or "token", with text behind it.')
+                raise Fault(
+                    Exit.USAGE, f'{path}: unknown or invalid setting "{name}". Use server = "…" and token = "…".'
+                )
         configured = server_address(values["server"]) if "server" in values else None
         address = server_address(server) if server else configured
         if token:
@@ -63,22 +65,22 @@ class Settings:
         if self.server is None:
             raise Fault(
                 Exit.USAGE,
-                "Which server? Give --server, or set SHARE_SERVER, or write it into "
-                f'{app_dir() / "config.toml"} as server = "https://…".',
+                "No server is set. Use --server, set SHARE_SERVER, or put "
+                f'server = "https://…" into {app_dir() / "config.toml"}.',
             )
         return self.server
 
     def token_for(self, server: str) -> str | None:
-        """The API token, but never for a server other than its own: a link may lead anywhere."""
+        """The API token, if it belongs to this server: a link can lead anywhere."""
         return self.token if is_same(self.token_server, server) else None
 
     def is_own(self, server: str) -> bool:
-        """Whether the user has named this server, rather than somebody's link."""
+        """Whether the user configured this server, rather than just following a link to it."""
         return is_same(self.server, server)
 
 
 def is_same(own: str | None, server: str) -> bool:
-    """Whether it is this server, or the same one by https instead of http."""
+    """Whether both are the same server, or the second is the same by https instead of http."""
     return own is not None and server in (own, re.sub("^http:", "https:", own))
 
 
@@ -97,9 +99,11 @@ def server_address(text: str) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise Fault(Exit.USAGE, f"{printable(text)} is not the address of a server, like https://share.example.org.")
+        raise Fault(Exit.USAGE, f"{printable(text)} is not a valid server address, such as https://share.example.org.")
     if parts.username is not None:
-        raise Fault(Exit.USAGE, "An address must not hold a password: it ends up in logs. Set SHARE_PASSWORD.")
+        raise Fault(
+            Exit.USAGE, "Addresses must not contain a password, because they end up in logs. Set SHARE_PASSWORD."
+        )
     if port == {"http": 80, "https": 443}[parts.scheme]:
         host = host.rpartition(":")[0]
     return f"{parts.scheme}://{host.rstrip(':')}{parts.path.rstrip('/')}"
@@ -112,7 +116,7 @@ def parse_link(text: str, settings: Settings) -> tuple[str, str]:
         return settings.required_server(), text
     link = _LINK.fullmatch(text.partition("#")[0].partition("?")[0])
     if link is None:
-        raise Fault(Exit.USAGE, f"{printable(text)} is neither a link to a file nor a file ID.")
+        raise Fault(Exit.USAGE, f"{printable(text)} is not a download link or file ID.")
     return server_address(link["prefix"]), link["file_id"]
 
 
@@ -120,5 +124,5 @@ def parse_duration(text: str) -> int:
     """Seconds of `90`, `30m`, `12h`, `7d` or `2w`."""
     duration = _DURATION.fullmatch(text.strip().lower())
     if duration is None or int(duration[1]) == 0:
-        raise Fault(Exit.USAGE, f"{printable(text)} is not a time like 30m, 12h, 7d or 2w.")
+        raise Fault(Exit.USAGE, f"{printable(text)} is not a valid time, such as 30m, 12h, 7d or 2w.")
     return int(duration[1]) * _SECONDS[duration[2]]

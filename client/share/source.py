@@ -1,4 +1,4 @@
-"""What is sent: the bytes of a file or a stream, and what its sender chooses for it."""
+"""What to upload: the bytes of a file or stream, and its options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from share.text import as_utf8, printable
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """What the sender chooses for a file."""
+    """The options of an upload."""
 
     expires_in: int | None
     max_downloads: int | None
@@ -31,14 +31,14 @@ class Options:
         return {name: value for name, value in options.items() if value is not None}
 
     def fingerprint(self, salt: str) -> str:
-        """Tells whether an upload was begun with the same options, and gives the password to nobody."""
+        """Tells whether an upload was started with the same options, without revealing the password."""
         options = json.dumps([self.expires_in, self.max_downloads, self.password]).encode()
         return hashlib.scrypt(options, salt=salt.encode(), n=2**14, r=8, p=1).hex()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """Bytes to send: `size` is None for a stream, `path` for what cannot be read twice."""
+    """Bytes to upload: `size` is None for a stream, `path` for input that cannot be read twice."""
 
     file: BinaryIO
     name: str
@@ -58,7 +58,7 @@ class Source:
             if Path(path).is_dir():
                 raise Fault(
                     Exit.USAGE,
-                    f"{printable(path)} is a directory. Send it with: tar c DIRECTORY | share up - --name NAME.tar",
+                    f"{printable(path)} is a directory. Upload it with: tar c DIRECTORY | share up - --name NAME.tar",
                 )
             file = open(path, "rb")  # noqa: SIM115
         except OSError as error:
@@ -72,12 +72,12 @@ class Source:
                 yield cls(file, name, guess_type(name))
 
     def blocks(self, size: int) -> Iterator[bytes]:
-        """All bytes, in blocks of this size; the last one may be shorter, and of nothing there is none."""
-        while block := self._read(size):
+        """All bytes, in blocks of this size; the last one may be shorter. No bytes, no block."""
+        while block := self.read(size):
             yield block
 
-    def _read(self, size: int) -> bytes:
-        # One `read` of a pipe may give less than was asked for.
+    def read(self, size: int) -> bytes:
+        # A `read` of a pipe may return less than was requested.
         block = bytearray()
         try:
             while len(block) < size and (data := self.file.read(size - len(block))):

@@ -1,4 +1,4 @@
-"""What people read: nothing that acts in a terminal, sizes and times in words."""
+"""Text for people: safe in a terminal, with sizes and times in words."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import os
 
 
 def printable(text: str) -> str:
-    """Without what would act in a terminal; the server chooses its names and messages."""
+    """Without characters that a terminal obeys: names and messages come from the server."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def as_utf8(name: str) -> str:
-    """A name of this system as others can read it: bytes that are not UTF-8 become U+FFFD."""
+    """A local file name as UTF-8: bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(name).decode(errors="replace")
 
 
 def describe(error: OSError) -> str:
-    """What went wrong with which file, as a sentence."""
+    """The error and its file, as a sentence."""
     where = f"{printable(os.fspath(error.filename))}: " if isinstance(error.filename, str) else ""
     return f"{where}{error.strerror or printable(str(error))}."
 
 
 def human_size(size: int) -> str:
-    amount = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{size} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
+    """In powers of 1000, as on the pages of the server."""
+    # From 999,950 on, one decimal would be rounded to 1000.0.
+    amount, units = size / 1000, ["kB", "MB", "GB", "TB"]
+    while amount >= 999.95 and len(units) > 1:
+        amount, units = amount / 1000, units[1:]
+    return f"{size} byte{'' if size == 1 else 's'}" if size < 1000 else f"{amount:.1f} {units[0]}"
 
 
 def exact_size(size: int) -> str:
-    return human_size(size) if size < 1024 else f"{human_size(size)} ({size:,} bytes)"
+    return human_size(size) if size < 1000 else f"{human_size(size)} ({size:,} bytes)"
 
 
 def human_time(moment: str | None) -> str:
@@ -51,7 +51,7 @@ def human_time(moment: str | None) -> str:
 
 
 def human_time_left(moment: str | None) -> str:
-    """As `human_time`, how far away it is alone."""
+    """The distance alone, as in `human_time`."""
     return human_time(moment).partition("(")[2].rstrip(")") or human_time(moment)
 
 

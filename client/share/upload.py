@@ -1,4 +1,4 @@
-"""Sending a file: small ones in one request, larger ones in parts where the server knows them."""
+"""Uploading: small files in one request, larger ones in parts if the server supports it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = 4 * 1024 * 1024  # bytes that fit into one request everywhere, AWS Lambd
 
 
 class Upload:
-    """One file on its way up. After `run`, `sha256` and `sent` are those of the bytes that were read."""
+    """One upload. After `run`, `sha256` and `sent` describe the bytes that were read."""
 
     def __init__(self, server: Server, source: Source, options: Options, advance: Callable[[int], None]) -> None:
         self._server = server
@@ -31,8 +31,8 @@ class Upload:
         return self._digest.hexdigest()
 
     def run(self) -> UploadedFile:
-        """The server's answer. Raises `Fault`; what was sent so far stays where it can be continued."""
-        head = b"" if self._source.size is not None and self._source.size > SMALL else self._source._read(SMALL + 1)
+        """The server's answer. Raises `Fault`; the parts sent so far stay, so that a later run can resume."""
+        head = b"" if self._source.size is not None and self._source.size > SMALL else self._source.read(SMALL + 1)
         if (self._source.size is None or self._source.size <= SMALL) and len(head) <= SMALL:
             return self._put_small(head)
         answer = DirectUpload(self._server, self._source, self._options, self._advance).run(self._taken, head)
@@ -60,7 +60,7 @@ class Upload:
         return self._put(body(), {} if size is None else {"Content-Length": str(size)})
 
     def _put(self, content: bytes | Iterable[bytes], headers: dict[str, str]) -> UploadedFile:
-        # Neither the path nor the type of a body comes through every gateway unchanged: a query does.
+        # Gateways may change paths and the type of a body, but not the query.
         query = {"filename": self._source.name, "content_type": self._source.content_type, **self._options.public()}
         reply = self._server.request(
             "PUT",

@@ -42,7 +42,7 @@ def test_the_password_of_the_environment_goes_to_the_own_server_only(share: Shar
         ended = share.run("down", link, SHARE_PASSWORD="secret", SHARE_SERVER=own)
         assert ended.code == 5
         assert ended.err == (
-            "error: A password is needed. SHARE_PASSWORD is sent to your own server only. "
+            "error: This file needs a password. SHARE_PASSWORD is sent to your own server only. "
             f"To send it to {elsewhere.address}, add --server {elsewhere.address}.\n"
         )
     assert not [seen for seen in elsewhere.seen if seen.is_download or has_secret(seen)]
@@ -106,8 +106,7 @@ def test_http_that_redirects_to_https_is_followed(share: Share, hostile: Proxy, 
         assert sent.code == 0, sent.err
         file_id = json.loads(sent.out)["file_id"]
         assert sent.err == (
-            f"warning: {share.server} redirects to {secure.address}. "
-            "Use that address: http hides nothing that you send.\n"
+            f"warning: {share.server} redirects to {secure.address}. Use that address: http is not encrypted.\n"
         )
         for command in (("info", file_id), ("ls",), ("down", file_id, "-o", file_id)):
             ended = share.run(*command)

@@ -43,7 +43,7 @@ def test_a_no_proxy_that_does_not_concern_the_server_breaks_no_command(client: C
 
 @pytest.mark.parametrize(
     ("proxy_address", "code", "said"),
-    [("socks5://127.0.0.1:1", 7, "by the proxy in ALL_PROXY"), ("ftp://x", 2, "ALL_PROXY is not the address")],
+    [("socks5://127.0.0.1:1", 7, "through the proxy in ALL_PROXY"), ("ftp://x", 2, "ALL_PROXY is not a valid proxy")],
 )
 def test_a_wrong_proxy_is_named(client: Client, proxy_address: str, code: int, said: str) -> None:
     ran = client.run("ls", ALL_PROXY=proxy_address, NO_PROXY="")
