@@ -64,7 +64,7 @@ class CompleteUpload(BaseModel):
 
 
 class StartedUpload(BaseModel):
-    """An upload that parts can be sent to. Whoever knows its ID can go on with it."""
+    """An upload that parts can be sent to. Anyone who knows its ID can continue it."""
 
     key: str = Field(examples=[EXAMPLE_KEY])
     uploadId: str  # noqa: N815
@@ -157,7 +157,7 @@ async def upload_part(request: Request, upload_id: str, part_number: PartNumber,
         raise FileTooLarge(uploads.max_file_size)
     threads = request.app.state.threads
     async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number, size), threads) as incoming:
-        # The upload's ID is all that allows it, so nothing is held for those who do not know one.
+        # The upload's ID is all that allows it, so nothing is held for a client without one.
         await incoming.begin()
         async for chunk in request.stream():
             await incoming.write(chunk)

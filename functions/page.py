@@ -44,7 +44,7 @@ _WORDS: dict[type[ShareError], tuple[str, str]] = {
         "No such file",
         "There is no file at this address. The link may be incomplete, or the file was deleted.",
     ),
-    Expired: ("This link has expired", "The file was shared for a limited time, which is over."),
+    Expired: ("This link has expired", "The file was shared for a limited time only."),
     UsedUp: ("This link is used up", "The file was downloaded as often as its sender allowed."),
     TooManyAttempts: ("Too many attempts", "Many passwords are being checked at once. Please try again in a moment."),
 }

@@ -52,7 +52,7 @@ def shares(limit: TimeLimit | None = None) -> Shares:
 
 @functools.cache
 def proven_shares(limit: TimeLimit | None = None) -> Shares:
-    """As `shares`, for those who count and change: storage has shown that it honours conditional writes.
+    """As `shares`, for functions that count or change: storage has shown that it honours conditional writes.
 
     Raises `InvalidSetting` where it does not, and `StorageUnavailable` where it gives no answer; then call it again.
     """

@@ -90,7 +90,7 @@ class InvalidSetting(ShareError):
 
 
 class Expired(ShareError):
-    """The file's time is over."""
+    """The file has expired."""
 
     def __init__(self, file_id: str) -> None:
         super().__init__(f"file {file_id} has expired")

@@ -32,7 +32,7 @@ class Signing:
         self._guard = threading.Lock()
 
     def delete_token(self, file_id: str) -> str:
-        """The token that allows whoever holds it to change and delete this file; always the same for one ID."""
+        """The token that allows its holder to change and delete this file; always the same for one ID."""
         return self._delete_signer().get_signature(file_id).decode()
 
     def is_delete_token(self, file_id: str, token: str) -> bool:
@@ -76,7 +76,7 @@ class Signing:
 
 
 class _ClockedSigner(TimestampSigner):
-    """A `TimestampSigner` by a clock of ours."""
+    """A `TimestampSigner` with a clock that is passed in."""
 
     def __init__(self, key: str, salt: str, clock: Callable[[], datetime]) -> None:
         super().__init__(key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
@@ -92,7 +92,7 @@ def _pass_salt(password_hash: str) -> str:
 
 
 def stored_secret(store: ObjectStore) -> str:
-    """The signing key kept in storage, made by whoever comes first. Raises `StorageUnavailable`."""
+    """The signing key kept in storage, made by the first process that needs it. Raises `StorageUnavailable`."""
     for _ in range(_TRIES):
         try:
             secret = store.read(SECRET_KEY)[0]

@@ -1,4 +1,4 @@
-"""Housekeeping: removing what is over, and what a crash left behind.
+"""Housekeeping: removing files that have ended, and what a crash left behind.
 
 An entry in the index of what falls due names one file, and the file's record alone decides what becomes of it. The
 entry goes last, so a sweep can be killed anywhere: the next one resumes. Sweeps can also run at the same time.
@@ -47,7 +47,7 @@ PROBES_END_WITHIN = timedelta(days=1)
 class Swept:
     """What one run did.
 
-    `removed` counts files that were over, `sealed` those whose blob was not made in time, `leftovers` IDs without a
+    `removed` counts files that had ended, `sealed` those whose blob was not made in time, `leftovers` IDs without a
     record and what writers left unfinished, `failed` files that could not be handled and are tried again.
     """
 

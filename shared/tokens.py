@@ -24,7 +24,7 @@ class Tokens:
 
     The secret is read again every five minutes, so that it can be rotated. Where that fails, what was read last counts
     for an hour after it was read; where it was never read, or too long ago, nobody can be told from a stranger.
-    `clock` gives seconds, and goes on while a Lambda function is frozen.
+    `clock` gives seconds, and keeps running while a Lambda function is frozen.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ import re
 UVICORN_ARGUMENTS = 5  # client address, method, target, HTTP version, status
 
 
-# Whoever knows it can go on with the upload.
+# Anyone who knows it can continue the upload.
 _UPLOAD_ID = re.compile(r"(?<=/file/s3/multipart/)[^/]+")
 
 

@@ -30,7 +30,7 @@ def basic_password(headers: Headers) -> str | None:
 
 
 def has_pass(request: Request, signing: Signing, record: Record) -> bool:
-    """Whether the landing page has let this browser pass, a minute ago at most and with the password of now."""
+    """Whether the landing page has let this browser pass, a minute ago at most and with the current password."""
     if record.password_hash is None:
         return False
     value = _cookie(request.headers, PASS_COOKIE)
@@ -52,7 +52,7 @@ def _cookie(headers: Headers, name: str) -> str | None:
 
 
 def authorise(request: Request, shares: Shares, file: Stored) -> None:
-    """Let only those pass who know the file's password, where it has one, or whom the landing page let pass.
+    """Require the password of the file, if it has one, or the cookie of its landing page.
 
     Raises what `Shares.authorise` raises.
     """

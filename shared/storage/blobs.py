@@ -144,7 +144,7 @@ def open_raw(store: ObjectStore, file_id: str, file_size: int, start: int, stop:
 
 
 def require_raw(store: ObjectStore, file_id: str, file_size: int) -> Slice:
-    """The whole raw object of a file, in its version of now. Raises `NotFound` and `DamagedFile`."""
+    """The whole raw object of a file, in its current version. Raises `NotFound` and `DamagedFile`."""
     info = store.stat(raw_key(file_id))
     if info.size != file_size:
         raise DamagedFile(file_id, f"the raw object has {info.size} bytes instead of {file_size}")

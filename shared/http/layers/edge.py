@@ -99,7 +99,7 @@ def _is_address(family: socket.AddressFamily, text: str) -> bool:
 
 
 def _needs_no_store(message: Message) -> bool:
-    """Whether it begins JSON of ours, which holds counts that change: a cache would choose a lifetime by itself.
+    """Whether it begins a JSON answer, which holds counts that change: a cache would choose a lifetime by itself.
 
     RFC 9111 §4.2.2. A stored file that happens to be JSON says what caches may do.
     """
