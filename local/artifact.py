@@ -19,7 +19,7 @@ from local.template import Template, read
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / ".aws-sam" / "build"
 
-# What Lambda's Python runtime brings along, so that nobody ships it.
+# Lambda's Python runtime provides these, so the build leaves them out.
 # https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
 PROVIDED = ("awslambdaric", "boto3")
 
@@ -67,7 +67,7 @@ def choose() -> tuple[Path, Template, str]:
 
 
 def is_built(folder: Path, template: Template) -> bool:
-    """Whether the functions lie in folders of their own, with all that they need."""
+    """Whether each function has a folder, with all that it needs."""
     return all(function.code != folder.resolve() for function in template.functions.values())
 
 

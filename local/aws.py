@@ -112,7 +112,7 @@ def _session(variables: Mapping[str, str]) -> boto3.session.Session:
 
 @contextlib.contextmanager
 def _moto() -> Iterator[str]:
-    """The address of a moto server in a process of its own, whose memory holds all that is stored."""
+    """The address of a moto server in a separate process, which keeps everything in memory."""
     for _ in range(ATTEMPTS):
         port = _free_port()
         with tempfile.TemporaryFile() as log:
@@ -127,7 +127,7 @@ def _moto() -> Iterator[str]:
                 if _answers(process, port):
                     yield f"http://{HOST}:{port}"
                     return
-                # Somebody else may have taken the port since it was free.
+                # Another process may have taken the port since it was free.
                 log.seek(0)
                 output = log.read().decode(errors="replace").strip()
             finally:

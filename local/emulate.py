@@ -63,7 +63,7 @@ def running(
     """The functions of a template over fresh services, and the environment that these are found by.
 
     The links that the functions hand out begin with `url`, unless the template says otherwise: on AWS it would be the
-    gateway's own domain by HTTPS. Without a token nobody needs one. Raises `aws.Unusable` and `artifact.Unfit`.
+    gateway's own domain by HTTPS. Without a token, anyone can upload. Raises `aws.Unusable` and `artifact.Unfit`.
     """
     if token is None:
         template = _open(template)
@@ -87,7 +87,7 @@ def running(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop; the exit status."""
+    """Serve until stopped, and return the exit status."""
     options = _parse(arguments)
     # What ends us is to end in order what we have started.
     signal.signal(signal.SIGTERM, interrupt)
@@ -152,7 +152,7 @@ def _reachable(function: Function, url: str | None) -> Function:
 
 
 def _open(template: Template) -> Template:
-    """The template with nobody to ask for a token, and without the secret that holds it."""
+    """The template without the API token, and without the secret that holds it."""
     functions = {
         name: dataclasses.replace(function, environment={**function.environment, "SHARE_API_TOKEN_SECRET": ""})
         for name, function in template.functions.items()
@@ -181,7 +181,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     token = parser.add_mutually_exclusive_group()
     token.add_argument("--token", default=secrets.token_urlsafe(24), help="API token (default: a random one)")
-    token.add_argument("--open", action="store_true", help="let everybody upload and list without a token")
+    token.add_argument("--open", action="store_true", help="let anyone upload and list without a token")
     parser.add_argument(
         "--concurrency", type=int, default=DEFAULT_CONCURRENCY, help="processes of a function (default: %(default)s)"
     )

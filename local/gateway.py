@@ -19,8 +19,9 @@ from http import HTTPStatus
 from typing import Any
 
 from local.payloads import MalformedPath, MalformedResult, Request, Response, event_of, response_to
-from local.runtime import EventTooLarge, FunctionFailed
+from local.runtime import EventTooLarge
 from local.template import DEFAULT_ROUTE, Route
+from local.worker import FunctionFailed
 
 log = logging.getLogger("local.gateway")
 
@@ -120,7 +121,7 @@ class Gateway:
         self._domain = domain
         self._timeout = timeout
         self._remap = remap
-        # Functions go on when the gateway gives up, and asyncio forgets a task that nobody holds.
+        # Functions keep running when the gateway gives up, and asyncio forgets a task without a reference.
         self._running: set[asyncio.Task[bytes]] = set()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -162,11 +163,10 @@ class Gateway:
         function = admitted.function
         task = asyncio.ensure_future(self._invoke(function, admitted.event))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._finish)
         done, _ = await asyncio.wait([task], timeout=self._timeout)
         if not done:
             log.error("%s did not answer within %.0f s", function, self._timeout)
-            task.add_done_callback(_forget)
             return _message(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
         try:
             return response_to(request, task.result(), remap=self._remap)
@@ -178,11 +178,11 @@ class Gateway:
             log.error("%s returned what is no response: %s", function, error)
         return _message(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
 
-
-def _forget(task: asyncio.Task[bytes]) -> None:
-    """Look at how it ended, or asyncio would complain that nobody did."""
-    if not task.cancelled():
-        task.exception()
+    def _finish(self, task: asyncio.Task[bytes]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # asyncio would report the failure of a task that the gateway no longer waits for.
+            task.exception()
 
 
 async def _body(headers: list[tuple[str, str]], receive: Receive) -> bytes | None:

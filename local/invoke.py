@@ -14,8 +14,9 @@ from local.emulate import interrupt, running, select_template
 from local.gateway import Invocation, Router, admit
 from local.intrinsics import InvalidTemplate
 from local.payloads import Request, Response
-from local.runtime import EventTooLarge, FunctionFailed, Runtime
+from local.runtime import EventTooLarge, Runtime
 from local.template import Template
+from local.worker import FunctionFailed
 
 DOMAIN = "files.example.com"
 # The token that the sample events carry, so that they are let in.
@@ -70,7 +71,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m local.invoke", description="Run one function of template.yaml with one event."
     )
-    parser.add_argument("--request", metavar="'GET /path'", help="the request whose function and event are wanted")
+    parser.add_argument("--request", metavar="'GET /path'", help="run the function that answers this request")
     parser.add_argument("--function", metavar="NAME", help="else: the function's name in template.yaml")
     parser.add_argument("--event", type=Path, metavar="FILE", help="and its event, as JSON")
     parser.add_argument("--artifact", type=Path, help="as for local.emulate")

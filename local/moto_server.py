@@ -1,7 +1,7 @@
 """moto as a server that writes one object after another: `python -m local.moto_server PORT`.
 
-moto compares and then writes, in a thread for each connection. Two writers on one condition could both be told that
-theirs holds, which S3 never does, and a read that meets a write could fail.
+moto compares and then writes, in a thread for each connection. Two writers on one condition could both learn that
+theirs holds, which never happens on S3, and a read that meets a write could fail.
 """
 
 from __future__ import annotations

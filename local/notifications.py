@@ -3,8 +3,8 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 
-Where this differs from S3: an object that comes and goes between two looks is missed, what was there at the start is
-told of again, and a function that fails is tried again after seconds, not minutes.
+Where this differs from S3: an object that comes and goes between two looks is missed, objects that were there at
+the start are announced again, and a function that fails is tried again after seconds, not minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.5  # seconds
-# As often as Lambda tries again, by default.
+# Lambda retries as often by default.
 RETRY_AFTER = (1.0, 2.0)  # seconds
 
 MULTIPART = "s3:ObjectCreated:CompleteMultipartUpload"
@@ -41,7 +41,7 @@ Invoke = Callable[[str, bytes], Awaitable[bytes]]
 
 
 class Notifier:
-    """Tells functions of new objects until it is cancelled."""
+    """Notifies functions of new objects until it is cancelled."""
 
     def __init__(
         self, notifications: Sequence[Notification], client: S3Client, invoke: Invoke, *, look_every: float = LOOK_EVERY
@@ -50,8 +50,8 @@ class Notifier:
         self._client = client
         self._invoke = invoke
         self._look_every = look_every
-        self._told: dict[tuple[Notification, str], tuple[str, datetime]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._versions: dict[tuple[Notification, str], tuple[str, datetime]] = {}
+        self._deliveries: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         try:
@@ -60,7 +60,7 @@ class Notifier:
                     await self._look(notification)
                 await asyncio.sleep(self._look_every)
         finally:
-            for task in self._telling:
+            for task in self._deliveries:
                 task.cancel()
 
     async def _look(self, notification: Notification) -> None:
@@ -80,17 +80,17 @@ class Notifier:
 
     def _consider(self, notification: Notification, entry: ObjectTypeDef) -> None:
         version = (entry["ETag"], entry["LastModified"])
-        if self._told.get((notification, entry["Key"])) == version:
+        if self._versions.get((notification, entry["Key"])) == version:
             return
-        self._told[notification, entry["Key"]] = version
-        # The etag of an object that was made of parts ends in their number.
+        self._versions[notification, entry["Key"]] = version
+        # The ETag of a multipart upload ends in the number of its parts.
         kind = MULTIPART if "-" in entry["ETag"] else PUT
         if kind in notification.events or ANY in notification.events:
-            task = asyncio.create_task(self._tell(notification.function, event(notification.bucket, kind, entry)))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            task = asyncio.create_task(self._deliver(notification.function, event(notification.bucket, kind, entry)))
+            self._deliveries.add(task)
+            task.add_done_callback(self._deliveries.discard)
 
-    async def _tell(self, function: str, about: dict[str, Any]) -> None:
+    async def _deliver(self, function: str, about: dict[str, Any]) -> None:
         for pause in (*RETRY_AFTER, None):
             try:
                 await self._invoke(function, json.dumps(about).encode())

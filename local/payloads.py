@@ -133,20 +133,20 @@ def event_of(request: Request, route: Route, parameters: Mapping[str, str], doma
 
 
 def _is_text(content_type: str) -> bool:
-    """Whether a body of this type arrives as text. Of the charsets that may be named, only UTF-8 does."""
+    """Whether a body of this type arrives as text. A charset, if any, has to be UTF-8."""
     essence = content_type.partition(";")[0].strip()
     charset = _CHARSET.search(content_type)
     return bool(_TEXT.fullmatch(essence)) and (charset is None or charset[1].lower() == "utf-8")
 
 
 def _headers(request: Request, domain: str) -> tuple[dict[str, str], list[str]]:
-    """Names in lower case and repeated ones joined; cookies have a list of their own."""
+    """Names in lower case and repeated ones joined; cookies have a separate list."""
     fields = [(name.lower(), value) for name, value in request.headers]
     cookies = [
         cookie.strip() for name, value in fields if name == "cookie" for cookie in value.split(";") if cookie.strip()
     ]
     headers = _joined((name, value) for name, value in fields if name != "cookie" and name not in _HOP_BY_HOP)
-    # Whoever forwarded the request before is believed by nobody, but named all the same.
+    # Earlier proxies are passed on, though functions cannot trust what clients send here.
     forwarded = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
     headers |= {
         "content-length": str(len(request.body)),

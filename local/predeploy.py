@@ -140,7 +140,7 @@ def deployed_bucket(stack: str, session: boto3.session.Session) -> str | None:
     try:
         (description,) = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
-        # CloudFormation has no error code of its own for this.
+        # CloudFormation has no specific error code for this.
         if "does not exist" in error.response["Error"]["Message"]:
             return None
         raise
@@ -154,7 +154,7 @@ def deployed_bucket(stack: str, session: boto3.session.Session) -> str | None:
 
 
 def _region_of(bucket: str, s3: S3Client) -> str | None:
-    """Where a bucket is; None if there is none of this name. Raises `ClientError` where it is somebody else's."""
+    """Where a bucket is; None if it does not exist. Raises `ClientError` where another account owns it."""
     try:
         return s3.head_bucket(Bucket=bucket)["BucketRegion"]
     except ClientError as error:

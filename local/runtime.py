@@ -1,4 +1,4 @@
-"""Functions in processes of their own, under AWS's runtime client and against an emulated Runtime API.
+"""Functions in separate processes, under AWS's runtime client and against an emulated Runtime API.
 
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
@@ -14,15 +14,13 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from local.template import Function
-from local.worker import PAYLOAD_LIMIT, FunctionFailed, Worker
-
-__all__ = ["DEFAULT_CONCURRENCY", "PAYLOAD_LIMIT", "EventTooLarge", "FunctionFailed", "Runtime"]
+from local.worker import PAYLOAD_LIMIT, Worker
 
 DEFAULT_CONCURRENCY = 4
 
 
 class EventTooLarge(Exception):
-    """Lambda takes no event of this size."""
+    """Lambda accepts no event of this size."""
 
 
 class Runtime:
@@ -49,12 +47,8 @@ class Runtime:
             raise EventTooLarge(f"{len(event)} bytes")
         return await self._pools[function].invoke(event)
 
-    def processes(self, function: str) -> list[int]:
-        """The process IDs that a function has now."""
-        return [worker.pid for worker in self._pools[function].workers if worker.pid is not None]
-
     def kill(self) -> None:
-        """End every process at once, wherever the event loop may be."""
+        """End every process at once, without the event loop."""
         for pool in self._pools.values():
             pool.kill()
 

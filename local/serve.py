@@ -20,7 +20,7 @@ PROTOCOLS = {"httptools": "local.protocols:BoundedHttpTools", "h11": "local.prot
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop; the exit status."""
+    """Serve until stopped, and return the exit status."""
     options = _parse(arguments)
     try:
         settings = Settings.from_environment()

@@ -1,4 +1,4 @@
-"""What `local.smoke` asks a deployment with: requests, what was stored by them, and how a difference is told."""
+"""Requests of `local.smoke` to a deployment, the files that they stored, and differences from what is promised."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Session:
         return send(method, self.url + path, body, fields)
 
     def put(self, name: str, data: bytes, content_type: str = "text/plain") -> dict[str, Any]:
-        """What is told of a file that was stored as our page and client do it."""
+        """Upload a file as our page and client do, and return the answer."""
         query = urlencode({"filename": name, "content_type": content_type, "expires_in": LIFETIME})
         answer = self.ask("PUT", f"/file/upload?{query}", data, Content_Type="application/octet-stream")
         return self.keep(answer)

@@ -63,7 +63,7 @@ def names(session: Session) -> None:
     query = urlencode({"filename": NAMES[0], "expires_in": LIFETIME})
     answer = session.ask("PUT", f"/file/upload?{query}", b"x", Accept="text/plain", Content_Type="text/plain")
     link = answer.body.decode("ascii", errors="replace").strip()
-    # The link alone is told, so that the ID is what follows /file/download/ in it.
+    # The answer is the link alone, and the ID follows /file/download/ in it.
     stored = re.search(r"/file/download/([0-9a-f-]{36})/", link)
     if stored is None:
         raise Differs(f"no link with a name in it: {shown(link)}", "The server is older than this check.")
@@ -156,7 +156,7 @@ def download(session: Session, file_id: str, data: bytes) -> None:
 
 
 def sealed(file_id: str) -> None:
-    """Raises `NotApplicable` where nobody said which bucket has the files."""
+    """Raises `NotApplicable` where BUCKET does not name the bucket."""
     bucket = os.environ.get("BUCKET")
     if not bucket:
         raise NotApplicable("the upload works; to see whether it is sealed, set BUCKET to the output of the stack")

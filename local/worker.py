@@ -53,7 +53,7 @@ class _Invocation:
     def fail(self, failure: FunctionFailed) -> None:
         if not self.result.done():
             self.result.set_exception(failure)
-            # Whoever waited may have given up, which is no reason for asyncio to complain.
+            # asyncio would report the failure if the caller has given up.
             self.result.exception()
         self.taken.set()
 
@@ -94,7 +94,7 @@ class Worker:
             env={**environment, **_lambda_variables(self._function), "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{port}"},
             cwd=self._function.code,
             stdin=asyncio.subprocess.DEVNULL,
-            # What functions print is their log. Our own output may be a result that somebody parses.
+            # What functions print is their log. Standard output is for the result, which a script may parse.
             stdout=sys.stderr.fileno(),
             # A terminal's Ctrl-C reaches its foreground group; these are ended by us, in order.
             process_group=0,
@@ -149,7 +149,7 @@ class Worker:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
-        # The process may be killed at any moment, which is not the connection's to report.
+        # The process can be killed at any moment, which `_reap` reports.
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 writer.write(await self._answer(*await _request(reader)))
@@ -161,7 +161,7 @@ class Worker:
         if (method, path) == ("GET", f"{_API}/invocation/next"):
             return await self._next()
         if (method, path) == ("POST", f"{_API}/init/error"):
-            # Said before any event is asked for; the process ends by itself.
+            # The import failed, and the process ends by itself.
             self.usable = False
             if self._current is not None:
                 self._current.fail(FunctionFailed(body))

@@ -14,8 +14,9 @@ import pytest
 
 from local.gateway import BODY_LIMIT, HEAD_LIMIT, Gateway, Router
 from local.payloads import MalformedResult, Request, event_of, response_to
-from local.runtime import PAYLOAD_LIMIT, EventTooLarge, FunctionFailed
+from local.runtime import EventTooLarge
 from local.template import Route
+from local.worker import PAYLOAD_LIMIT, FunctionFailed
 
 DOMAIN = "files.example.com"
 EVENTS = Path(__file__).parent.parent.parent / "events"
