@@ -75,12 +75,13 @@ class Sealing:
 
     def __init__(self, shares: Callable[[], Shares]) -> None:
         self._shares = shares
-        self._waiting: SimpleQueue[str | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[Shares, str] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def add(self, file_id: str) -> None:
         """Have a file sealed soon. Returns at once."""
-        self._waiting.put(file_id)
+        # Opened by the caller: a thread could come to it when the app has ended already, and open another store.
+        self._waiting.put((self._shares(), file_id))
         if len(self._threads) < AT_ONCE:
             # A daemon, since sealing can be interrupted anywhere and a process that ends must not wait for it.
             thread = threading.Thread(target=self._run, name="seal", daemon=True)
@@ -93,8 +94,9 @@ class Sealing:
             self._waiting.put(None)
 
     def _run(self) -> None:
-        while (file_id := self._waiting.get()) is not None:
+        while (upload := self._waiting.get()) is not None:
+            shares, file_id = upload
             try:
-                seal(self._shares(), file_id)
+                seal(shares, file_id)
             except Exception:
                 log.exception("file %s could not be sealed and is left to the sweep", file_id)
