@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -46,7 +47,10 @@ class Memory:
             raise
 
     def forget(self) -> None:
-        self.path.unlink(missing_ok=True)
+        # The command has succeeded by then, and must not fail because its directory is not writable or not there.
+        # What stays is harmless: it belongs to a file or upload that the server no longer knows.
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
 
 def delete_token_memory(server: str, file_id: str) -> Memory:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import re
+import sys
 
 import httpx
 import pytest
+from share.commands import main
 from share.proxies import bypasses
 
-from tests.client.conftest import Client
+from tests.client.conftest import MIB, Client
+from tests.client.proxy import Proxy
+from tests.client.socks import SocksProxy
 
 NAME = "😀 ünï.txt"
 
@@ -76,3 +83,82 @@ def test_a_name_that_the_terminal_lacks_is_shown_with_escapes(client: Client, en
     listed = client.run("ls", "--json", PYTHONIOENCODING=encoding)
     assert listed.code == 0, listed.err
     assert NAME in [json.loads(line)["original_name"] for line in listed.out.decode(encoding).splitlines()]
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_transfers_pass_through_a_socks_proxy(client: Client, proxy: Proxy, scheme: str) -> None:
+    data = os.urandom(9 * MIB)
+    with SocksProxy() as socks:
+        # Only the proxy can resolve the name.
+        through = dataclasses.replace(client, server=proxy.address.replace("127.0.0.1", "files.invalid"))
+        address = f"{scheme}://127.0.0.1:{socks.port}"
+        (client.here / "data.bin").write_bytes(data)
+        sent = through.json("up", "data.bin", ALL_PROXY=address, NO_PROXY="")
+        fetched = through.run("down", sent["file_id"], "-o", "copy.bin", ALL_PROXY=address, NO_PROXY="")
+        assert fetched.code == 0, fetched.err
+    assert (client.here / "copy.bin").read_bytes() == data
+    assert set(socks.hosts) == {"files.invalid"}
+    assert socks.relayed > len(data)
+
+
+@pytest.mark.parametrize("place", [".config", ".config/simple-file-sharing/uploads"])
+def test_a_delete_token_that_cannot_be_saved_is_shown(client: Client, place: str) -> None:
+    # Root can write anywhere but into what is no directory.
+    (client.home / place).parent.mkdir(parents=True, exist_ok=True)
+    (client.home / place).write_bytes(b"")
+    ran = client.run("up", "-", data=b"x")
+    assert ran.code == 0, ran.err
+    assert "warning: The delete token could not be saved." in ran.err
+    command = re.search(r"share rm (\S+) --token (\S+)$", ran.err, re.MULTILINE)
+    assert command is not None, ran.err
+    assert client.run("rm", command[1], "--token", command[2]).code == 0
+
+
+def test_an_upload_that_cannot_be_resumed_later_is_sent_all_the_same(client: Client) -> None:
+    (client.home / ".config").write_bytes(b"")
+    (client.here / "large.bin").write_bytes(bytes(9 * MIB))
+    ran = client.run("up", "large.bin")
+    assert ran.code == 0, ran.err
+    assert "warning: If interrupted, this upload cannot be resumed." in ran.err
+
+
+@pytest.mark.parametrize("size", [1, 9 * MIB])
+def test_a_name_that_is_not_utf8_is_uploaded_readably(client: Client, size: int) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    (client.here / name).write_bytes(bytes(size))
+    ran = client.run("up", name, "--json")
+    assert ran.code == 0, ran.err
+    sent = json.loads(ran.out)
+    assert (sent["original_name"], sent["file_size"]) == ("caf\ufffd.txt", size)
+    # As an error, it is shown without what a terminal could not.
+    missing = client.run("up", os.fsdecode(b"none\xff"))
+    assert (missing.code, missing.err) == (8, "error: none\ufffd cannot be read: No such file or directory.\n")
+    # A path that is not UTF-8 can also be saved to, and is printed as it is.
+    fetched = client.run("down", sent["file_id"], "-o", os.fsdecode(b"copy\xe9"))
+    assert (fetched.code, fetched.out) == (0, b"copy\xe9\n"), fetched.err
+
+
+def test_one_file_that_fails_keeps_no_other_from_its_turn(client: Client) -> None:
+    for name in ("a", "c"):
+        (client.here / name).write_bytes(name.encode())
+    # 2 for a directory, 8 for a file that is missing: the highest counts.
+    ran = client.run("up", "a", "missing", ".", "c", "--json")
+    assert (ran.code, len(ran.err.splitlines())) == (8, 2)
+    sent = [json.loads(line) for line in ran.out.splitlines()]
+    assert [file["original_name"] for file in sent] == ["a", "c"]
+    removed = client.run("rm", sent[0]["file_id"], "not a link", sent[1]["file_id"])
+    assert (removed.code, len(client.kept("uploads"))) == (2, 0)
+
+
+def test_an_unexpected_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("surprise\x1b[31m\nsecond line")
+
+    monkeypatch.setattr("share.commands.Settings.load", fail)
+    monkeypatch.setattr(sys, "argv", ["share", "ls"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    err = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert err.startswith("error: Unexpected RuntimeError: surprise")
+    assert (err.count("\n"), "\x1b" in err, "report this" in err) == (1, False, True)

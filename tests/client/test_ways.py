@@ -45,6 +45,32 @@ def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
     assert owner.run("info", sent[0]["file_id"]).code == 3
 
 
+AWKWARD_NAMES = [
+    "two  words.txt",
+    "100%.txt",
+    "%41%2F.txt",
+    "why?.txt",
+    "a#b&c=d.txt",
+    "1+1.txt",
+    "ü e\u0301.txt",
+    "😀.txt",
+    ".hidden",
+    "-rf",
+    "'quoted\".txt",
+]
+
+
+def test_awkward_names_arrive_as_they_are(owner: Client, way: Way) -> None:
+    for name in AWKWARD_NAMES:
+        (owner.here / name).write_bytes(name.encode())
+    ran = owner.run("up", "--json", "--", *AWKWARD_NAMES)
+    assert ran.code == 0, ran.err
+    sent = [json.loads(line) for line in ran.out.splitlines()]
+    assert [file["original_name"] for file in sent] == AWKWARD_NAMES
+    fetched = owner.run("down", sent[2]["download_link"], "-o", "-")
+    assert fetched.out == AWKWARD_NAMES[2].encode()
+
+
 @pytest.mark.parametrize(
     ("way", "end"),
     [
