@@ -63,7 +63,7 @@ LinkArgument = Annotated[str, typer.Argument(metavar="LINK", help="Download link
 
 @app.command()
 def up(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files, or - for standard input.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, or - for standard input.")],
     expires: Annotated[
         str | None, typer.Option(help="Expire after TIME, such as 30m, 12h, 7d or 2w.", metavar="TIME")
     ] = None,
@@ -229,7 +229,7 @@ def list_files(server: ServerOption = None, token: TokenOption = None, as_json: 
 
 @app.command()
 def rm(
-    links: Annotated[list[str], typer.Argument(metavar="LINK", help="Download links, landing pages, or file IDs.")],
+    links: Annotated[list[str], typer.Argument(metavar="LINK...", help="Download links, landing pages, or file IDs.")],
     delete_token: Annotated[
         str | None,
         typer.Option("--token", help="Delete token, if you uploaded the file from elsewhere.", metavar="TOKEN"),
