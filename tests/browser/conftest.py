@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 
+from tests.browser.firefox import Firefox
 from tests.test_recipes import require
 from tests.wire.server import Server
 
@@ -41,6 +43,15 @@ def chromium(browser_type: BrowserType) -> Iterator[Browser]:
     browser = browser_type.launch(executable_path=shutil.which("chromium"), args=FLAGS)
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def firefox(tmp_path: Path) -> Iterator[Firefox]:
+    require("REQUIRE_FIREFOX", "firefox-esr")
+    folder = tmp_path / "firefox"
+    folder.mkdir()
+    with Firefox(folder) as firefox:
+        yield firefox
 
 
 @pytest.fixture

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserType
 
 from tests.browser.conftest import FLAGS, WITHIN
-from tests.client.proxy import Cut, FirstBytes, Proxy, Reset
+from tests.browser.firefox import Firefox
+from tests.client.proxy import Cut, Proxy, Reset, Seen
 from tests.servers import ask
 from tests.wire.server import Server, until
 
@@ -20,9 +24,37 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 NAME = "one-time.bin"
 DATA = os.urandom(4_000_000)
-BREAKS_AFTER = 1_000_000  # bytes
+# The first download would take 40 s at this speed, longer than anything here waits.
+PIECE = 1000  # bytes
+PAUSE = 0.01  # seconds
 
 both_ways = pytest.mark.parametrize("cut", [Cut, Reset], ids=["ended", "reset"])
+
+
+class SlowStart:
+    """Slows the first download down until the test breaks its connection.
+
+    Bytes must keep arriving: Firefox takes a download as resumable only if some arrive after it has chosen a path.
+    """
+
+    def __init__(self, cut: type[Cut]) -> None:
+        self._cut = cut
+        self._is_first = True
+        self._interrupted = threading.Event()
+
+    def __call__(self, seen: Seen, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        if not (seen.is_download and self._is_first):
+            yield from chunks
+            return
+        self._is_first = False
+        for chunk in chunks:
+            for start in range(0, len(chunk), PIECE):
+                yield chunk[start : start + PIECE]
+                if self._interrupted.wait(PAUSE):
+                    raise self._cut
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
 
 
 class OneTimeFile:
@@ -33,28 +65,23 @@ class OneTimeFile:
         assert answer.status_code == HTTPStatus.CREATED
         self._file_id = answer.json()["file_id"]
         self._proxy = proxy
-        self._first = proxy.through = FirstBytes(BREAKS_AFTER, hold=True, cut=cut)
+        self._slow = proxy.through = SlowStart(cut)
         self.page = f"{proxy.address}/download/{self._file_id}"
 
-    def break_download(self) -> None:
-        assert self._first.reached.is_set()
-        self._first.release()
+    def interrupt(self) -> None:
+        self._slow.interrupt()
 
     def assert_resumed(self, condition: str) -> None:
         """Exactly one request came after the first, for what was missing, and it did not count."""
         first, rest = (seen for seen in self._proxy.seen if seen.is_download)
         assert (first.status, rest.status) == (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
-        assert rest.headers["range"] == f"bytes={BREAKS_AFTER}-"
+        start = re.fullmatch(r"bytes=(\d+)-", rest.headers["range"])
+        assert start is not None
+        assert 0 < int(start[1]) < len(DATA)
         # A resume ticket, without which this range would be a second download.
         assert rest.headers[condition].startswith(f'"{self._file_id}.')
         metadata = ask("GET", f"{self._proxy.address}/file/metadata/{self._file_id}").json()
         assert metadata["download_count"] == 1
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server") / "data") as server:
-        yield server
 
 
 @pytest.fixture
@@ -87,8 +114,8 @@ def test_chromium_resumes_with_if_range(
     context.new_cdp_session(page).send("Browser.setDownloadBehavior", save)
     page.goto(file.page)
     page.locator("#download").click()
-    until(lambda: size(downloads / f"{NAME}.crdownload") == BREAKS_AFTER)
-    file.break_download()
+    until(lambda: size(downloads / f"{NAME}.crdownload") > 0)
+    file.interrupt()
     if cut is Reset:
         # After an end it resumes by itself.
         page.goto("chrome://downloads")
@@ -98,3 +125,29 @@ def test_chromium_resumes_with_if_range(
     context.close()
     assert (downloads / NAME).read_bytes() == DATA
     file.assert_resumed("if-range")
+
+
+# What the list of downloads calls when you click on Retry.
+DOWNLOAD = """
+const { Downloads } = ChromeUtils.importESModule("resource://gre/modules/Downloads.sys.mjs");
+const list = await Downloads.getList(Downloads.ALL);
+const [download] = await list.getAll();
+"""
+
+
+@both_ways
+def test_firefox_resumes_with_if_match(firefox: Firefox, proxy: Proxy, cut: type[Cut]) -> None:
+    def download(expression: str) -> Any:
+        return firefox.run("chrome", f"{DOWNLOAD} return {expression}")
+
+    file = OneTimeFile(proxy, cut)
+    firefox.command("WebDriver:Navigate", url=file.page)
+    firefox.command("WebDriver:ElementClick", id=firefox.element("#download"))
+    until(lambda: (download("download?.currentBytes") or 0) > 0)
+    file.interrupt()
+    until(lambda: download("download.stopped"))
+    assert download("download.hasPartialData")
+    download("download.start()")
+    assert download("download.succeeded")
+    assert (firefox.downloads / NAME).read_bytes() == DATA
+    file.assert_resumed("if-match")

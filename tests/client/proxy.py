@@ -202,10 +202,9 @@ class HeldUp:
 class FirstBytes:
     """The first download stops after so many bytes: it is held until released, or cut at once."""
 
-    def __init__(self, count: int, *, hold: bool, cut: type[Cut] = Cut) -> None:
+    def __init__(self, count: int, *, hold: bool) -> None:
         self._count = count
         self._hold = hold
-        self._cut = cut
         self.reached = threading.Event()
         self._released = threading.Event()
 
@@ -222,7 +221,7 @@ class FirstBytes:
         self.reached.set()
         if self._hold:
             self._released.wait(30)
-        raise self._cut
+        raise Cut
 
     def release(self) -> None:
         self._released.set()

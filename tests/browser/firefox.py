@@ -1,0 +1,97 @@
+"""Firefox, headless and driven over Marionette, the protocol that it speaks itself: no driver is needed beside it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+
+from tests.wire.server import WITHIN, until
+
+# Everything but loopback goes to a proxy that is not there, so Firefox can reach nothing else, not even a name server.
+PREFERENCES = {
+    "marionette.port": 0,
+    "network.proxy.type": 1,
+    "network.proxy.http": "127.0.0.1",
+    "network.proxy.http_port": 9,
+    "network.proxy.ssl": "127.0.0.1",
+    "network.proxy.ssl_port": 9,
+    "browser.download.folderList": 2,
+}
+
+
+class Firefox:
+    """Firefox with a profile of its own in `folder`, while its context lasts; it saves files to `downloads`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.downloads = folder / "downloads"
+        self._profile = folder / "profile"
+        self._log = folder / "firefox.log"
+
+    def __enter__(self) -> Self:
+        self.downloads.mkdir()
+        self._profile.mkdir()
+        preferences = {**PREFERENCES, "browser.download.dir": str(self.downloads)}
+        lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in preferences.items()]
+        (self._profile / "user.js").write_text("\n".join(lines))
+        options = ["--headless", "--no-remote", "--marionette", "--remote-allow-system-access"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["firefox-esr", *options, "--profile", self._profile], stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            until(self._listens)
+            port = int((self._profile / "MarionetteActivePort").read_text())
+            self._connection = socket.create_connection(("127.0.0.1", port), WITHIN)
+            self._answers = self._connection.makefile("rb")
+            self._read()
+            self.command("WebDriver:NewSession")
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._kill()
+        self._answers.close()
+        self._connection.close()
+
+    def command(self, name: str, **parameters: Any) -> Any:
+        """The value that a command of WebDriver or Marionette answers with."""
+        message = json.dumps([0, 1, name, parameters]).encode()
+        self._connection.sendall(b"%d:%b" % (len(message), message))
+        _type, _id, error, result = self._read()
+        assert error is None, error
+        return result.get("value")
+
+    def run(self, context: str, script: str, *arguments: Any) -> Any:
+        """Run the body of an async function in the page ("content") or as Firefox's own code ("chrome")."""
+        self.command("Marionette:SetContext", value=context)
+        script = f"return (async () => {{ {script} }})()"
+        return self.command("WebDriver:ExecuteScript", script=script, args=arguments)
+
+    def element(self, selector: str) -> str:
+        """The ID of the first element of the page that matches."""
+        self.command("Marionette:SetContext", value="content")
+        reference = self.command("WebDriver:FindElement", using="css selector", value=selector)
+        (element_id,) = reference.values()
+        return str(element_id)
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text(errors="replace")
+        port = self._profile / "MarionetteActivePort"
+        return port.exists() and port.read_text() != ""
+
+    def _read(self) -> Any:
+        """A message, which follows its length in bytes and a colon."""
+        length = b""
+        while (digit := self._answers.read(1)) != b":":
+            assert digit, "Firefox closed the connection"
+            length += digit
+        return json.loads(self._answers.read(int(length)))
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
