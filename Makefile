@@ -50,8 +50,8 @@ emulate: PORT = 8081
 emulate: .venv/.installed-local ## Run the deployment on this machine: the build if it fits, else the source (PORT=8081)
 	@exec $(BIN)/python -m local.emulate --port '$(PORT)' $(ARGS)
 
-invoke: .venv/.installed-local ## Run one function (REQUEST="GET /health", or FUNCTION=… EVENT=file)
-	@$(BIN)/python -m local.invoke $(if $(FUNCTION),--function '$(FUNCTION)' --event '$(EVENT)',--request '$(REQUEST)') $(ARGS)
+invoke: .venv/.installed-local ## Run one function (REQUEST="GET /health", or FUNCTION=… and perhaps EVENT=file)
+	@$(BIN)/python -m local.invoke $(if $(FUNCTION),--function '$(FUNCTION)' $(if $(EVENT),--event '$(EVENT)'),--request '$(REQUEST)') $(ARGS)
 
 # A token given to make is in the environment of what it runs, and on no command line of ours.
 smoke: .venv/.installed ## Try a deployment out and say what differs (URL=https://… TOKEN=…)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -15,12 +16,13 @@ from local.gateway import Invocation, Router, admit
 from local.intrinsics import InvalidTemplate
 from local.payloads import Request, Response
 from local.runtime import EventTooLarge, Runtime
-from local.template import Template
+from local.template import DEFAULT_ROUTE, Template
 from local.worker import FunctionFailed
 
 DOMAIN = "files.example.com"
 # The token that the sample events carry, so that they are let in.
 SAMPLE_TOKEN = "example-token"
+SAMPLE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,10 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         folder, template, _ = select_template(options.artifact)
         invocation = _invocation(options, template)
-        if invocation.function not in template.functions:
-            names = ", ".join(template.functions)
-            print(f"error: there is no {invocation.function}; there are {names}", file=sys.stderr)
-            return 2
         with running(folder, template, token=options.token, s3=options.s3) as (runtime, _):
             result = asyncio.run(_invoke(runtime, invocation))
     except (FunctionFailed, EventTooLarge) as error:
@@ -50,14 +48,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _invocation(options: argparse.Namespace, template: Template) -> Invocation:
     """The function and the event of the command line. Raises `OSError` and `ValueError`."""
-    if options.request is None:
+    if options.request is None and options.function not in template.functions:
+        raise ValueError(f"there is no {options.function}; there are {', '.join(template.functions)}")
+    if options.event is not None:
         return Invocation(options.function, json.dumps(json.loads(options.event.read_bytes())).encode())
-    method, _, target = options.request.partition(" ")
+    request: str = options.request or _first_request(options.function, template)
+    method, _, target = request.partition(" ")
     headers = [("host", DOMAIN), ("authorization", f"Bearer {options.token}")]
     admitted = admit(Request(method.upper(), target, headers), Router(template.routes), DOMAIN)
     if isinstance(admitted, Response):
-        raise ValueError(f"the gateway answers {options.request} itself: {admitted.body.decode()}")
+        raise ValueError(f"the gateway answers {request} itself: {admitted.body.decode()}")
     return admitted
+
+
+def _first_request(function: str, template: Template) -> str:
+    """A request by the first route of a function, with an ID for each path parameter."""
+    for route in template.routes:
+        if route.function == function and route.path != DEFAULT_ROUTE:
+            return f"{route.method} {re.sub(r'{[^}]+}', SAMPLE_ID, route.path)}"
+    raise ValueError(f"{function} has no route of a request: add EVENT=file (--event FILE)")
 
 
 async def _invoke(runtime: Runtime, invocation: Invocation) -> bytes:
@@ -72,14 +81,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m local.invoke", description="Run one function of template.yaml with one event."
     )
     parser.add_argument("--request", metavar="'GET /path'", help="run the function that answers this request")
-    parser.add_argument("--function", metavar="NAME", help="else: the function's name in template.yaml")
-    parser.add_argument("--event", type=Path, metavar="FILE", help="and its event, as JSON")
+    parser.add_argument(
+        "--function", metavar="NAME", help="run this function of template.yaml, with a request by its first route"
+    )
+    parser.add_argument("--event", type=Path, metavar="FILE", help="or with this event, as JSON")
     parser.add_argument("--artifact", type=Path, help="as for local.emulate")
     parser.add_argument("--s3", metavar="URL", help="as for local.emulate")
     parser.add_argument("--token", default=SAMPLE_TOKEN, help="API token (default: %(default)s)")
     options = parser.parse_args(arguments)
-    if options.request is None and (options.function is None or options.event is None):
-        parser.error("--request, or --function and --event, is required")
+    if (options.request is None) == (options.function is None):
+        parser.error("either --request or --function is required")
+    if options.request is not None and options.event is not None:
+        parser.error("--event needs --function")
     return options
 
 

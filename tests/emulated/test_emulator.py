@@ -288,10 +288,24 @@ def test_a_request_is_invoked_by_the_function_that_answers_it() -> None:
     assert "ListMetadataFunction" in run.stderr
 
 
-def test_an_invocation_without_a_request_or_an_event_is_refused() -> None:
-    run = local("invoke", "--function", "HealthFunction", "--artifact", str(ROOT))
+def test_a_function_is_invoked_by_its_first_route() -> None:
+    run = local("invoke", "--function", "DownloadFunction", "--artifact", str(ROOT))
+    assert run.returncode == 0, run.stderr
+    # There is no such file.
+    assert json.loads(run.stdout)["statusCode"] == 404
+    assert "DownloadFunction" in run.stderr
+
+
+def test_a_function_without_a_route_needs_an_event() -> None:
+    run = local("invoke", "--function", "SweepFunction", "--artifact", str(ROOT))
     assert run.returncode == 2
-    assert "--request, or --function and --event, is required" in run.stderr
+    assert "EVENT=file" in run.stderr
+
+
+def test_an_invocation_without_a_request_or_a_function_is_refused() -> None:
+    run = local("invoke", "--artifact", str(ROOT))
+    assert run.returncode == 2
+    assert "either --request or --function is required" in run.stderr
 
 
 def test_a_function_that_is_not_there_is_named() -> None:
