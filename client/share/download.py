@@ -114,21 +114,9 @@ class Download:
         self._memory.save(self._state())
         part.seek(self.resumed_at)
         advance(self.resumed_at)
-        patience = Patience()
         # An empty file must be requested, too.
-        answered = self.resumed_at == self._size > 0
-        while not answered:
-            before = part.tell()
-            try:
-                self._fetch(part, advance)
-                answered = part.tell() == self._size
-                error: Exception = ended_early()
-            except (Fault, httpx.TransportError) as fault:
-                error = fault
-            if not answered:
-                if part.tell() > before:
-                    patience.renew()
-                patience.wait_after(error)
+        if not self.resumed_at == self._size > 0:
+            fetch_until_complete(lambda: self._fetch(part, advance), part.tell, self._size)
         self._require_right(part)
 
     def _state(self) -> dict[str, Any]:
@@ -212,8 +200,21 @@ def tags_of(state: dict[str, Any]) -> dict[str, str]:
     return {str(origin): str(tag) for origin, tag in tags.items()} if isinstance(tags, dict) else {}
 
 
-def ended_early() -> Fault:
-    return Fault(Exit.UNAVAILABLE, "The server closed the connection early.")
+def fetch_until_complete(fetch: Callable[[], None], position: Callable[[], int], size: int) -> None:
+    """Call `fetch`, which resumes at `position`, until all bytes have arrived. Progress renews the patience."""
+    patience = Patience()
+    while True:
+        before = position()
+        error: Exception = Fault(Exit.UNAVAILABLE, "The server closed the connection early.")
+        try:
+            fetch()
+            if position() == size:
+                return
+        except (Fault, httpx.TransportError) as fault:
+            error = fault
+        if position() > before:
+            patience.renew()
+        patience.wait_after(error)
 
 
 def require_range(response: httpx.Response, offset: int, size: int) -> None:
@@ -226,34 +227,27 @@ def require_range(response: httpx.Response, offset: int, size: int) -> None:
 def write_out(server: Server, file: RemoteFile, password: str | None) -> None:
     """Write a file to standard output. Survives interruptions of the network, but not of the process."""
     source = Redirected(server.http, f"{server.address}/file/download/{file.file_id}", password)
-    digest, offset, answered = hashlib.sha256(), 0, False
+    digest, offset = hashlib.sha256(), 0
     tags: dict[str, str] = {}
-    patience = Patience()
-    while not answered:
-        before = offset
-        try:
-            with source.get(offset, tags) as response:
-                check(response)
-                if response.status_code == httpx.codes.PARTIAL_CONTENT:
-                    require_range(response, offset, file.size)
-                elif offset:
-                    raise Fault(Exit.DAMAGED, "The download was interrupted, and the server cannot resume it.")
-                for chunk in response.iter_raw(CHUNK):
-                    if offset + len(chunk) > file.size:
-                        raise Fault(
-                            Exit.DAMAGED, "The server sent more bytes than the file has. Do not use what was written."
-                        )
-                    sys.stdout.buffer.write(chunk)
-                    digest.update(chunk)
-                    offset += len(chunk)
-            answered = offset == file.size
-            error: Exception = ended_early()
-        except (Fault, httpx.TransportError) as fault:
-            error = fault
-        if not answered:
-            if offset > before:
-                patience.renew()
-            patience.wait_after(error)
+
+    def fetch() -> None:
+        nonlocal offset
+        with source.get(offset, tags) as response:
+            check(response)
+            if response.status_code == httpx.codes.PARTIAL_CONTENT:
+                require_range(response, offset, file.size)
+            elif offset:
+                raise Fault(Exit.DAMAGED, "The download was interrupted, and the server cannot resume it.")
+            for chunk in response.iter_raw(CHUNK):
+                if offset + len(chunk) > file.size:
+                    raise Fault(
+                        Exit.DAMAGED, "The server sent more bytes than the file has. Do not use what was written."
+                    )
+                sys.stdout.buffer.write(chunk)
+                digest.update(chunk)
+                offset += len(chunk)
+
+    fetch_until_complete(fetch, lambda: offset, file.size)
     sys.stdout.buffer.flush()
     if file.sha256 not in (None, digest.hexdigest()):
         raise Fault(Exit.DAMAGED, "The file was damaged in transit. Do not use what was written.")
