@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3.session
 import httpx
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
+BUCKET = "shares"
 ACCESS_KEY = "testing"
 SECRET_KEY = "testing-secret"
 ADMINISTRATOR = {
@@ -78,6 +79,20 @@ class S3Server:
             aws_secret_access_key=self.secret_key,
             config=Config(s3={"addressing_style": "path"}),
         )
+
+
+class SharedSession:
+    """A boto3 session that makes each client once, which is what a test over S3 would spend most of its time on."""
+
+    def __init__(self) -> None:
+        self._session = boto3.session.Session()
+        self._clients: dict[str, S3Client] = {}
+
+    def client(self, service: Literal["s3"], *, config: Config) -> S3Client:
+        key = repr((os.environ.get("AWS_ENDPOINT_URL"), sorted(vars(config).items())))
+        if key not in self._clients:
+            self._clients[key] = self._session.client(service, config=config)
+        return self._clients[key]
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ DIGITS = b"0123456789"
 EMULATED = pytest.param("emulated", marks=pytest.mark.xdist_group("emulated API"))
 # Emulated, with a gateway that renames WWW-Authenticate, as the real one may.
 REMAPPED = pytest.param("remapped", marks=pytest.mark.xdist_group("emulated API"))
+SERVER = "http://share.test:8080"
 WAYS = ("directory", "s3", "functions", EMULATED)
 
 # For tests that look at WWW-Authenticate, and what else depends on being asked for a token or password.

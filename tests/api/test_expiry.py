@@ -22,25 +22,16 @@ from shared.storage.directory.store import DirectoryStore
 from shared.tokens import Tokens
 from tests.api.client import DIGITS, Api, DirectoryObjects, WholeApp, file_part, form, problem, text_part
 from tests.api.test_direct_upload import DirectUpload
+from tests.clock import Clock
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 250_000, tzinfo=UTC)
 HOUR = 3600
 SECOND = timedelta(seconds=1)
 
 
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from shared.storage.directory.store import DirectoryStore
 from shared.storage.directory.writer import DirectoryReader
 from tests.api.client import (
     DIGITS,
+    SERVER,
     Api,
     DirectoryObjects,
     Objects,
@@ -35,7 +36,6 @@ from tests.api.client import (
     stored,
     text_part,
 )
-from tests.conftest import SERVER
 from tests.servers import S3Server
 
 if TYPE_CHECKING:

@@ -15,10 +15,9 @@ import pytest
 from share.faults import Exit
 
 from tests.client.conftest import COMMAND, make_client
-from tests.conftest import BUCKET
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
-from tests.servers import S3Server
+from tests.servers import BUCKET, S3Server
 from tests.test_readme import README, table
 from tests.wire.server import ROOT, WITHIN, Server
 

@@ -1,72 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from functions.app import ROUTERS
-from shared.http.app import build_app
-from shared.scrub import scrub
-from shared.settings import Settings
-from shared.sharing import Shares
-from shared.storage.contract import ObjectStore
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.records import Records
-from shared.sweeping import Sweep
-from shared.tokens import Tokens
-from tests.api.client import Api, DirectoryObjects, Objects, WholeApp
-from tests.conftest import SERVER
-from tests.faults.interposed import InterposedStore, undisturbed
-
-START = datetime(2030, 5, 1, 12, 20, tzinfo=UTC)
-SECRET = "x" * 16
-# Hours by which everything that is over, or has no record, has been swept.
-SWEEPS = (2, 27, 52, 77)
-
-
-@dataclasses.dataclass
-class Clock:
-    now: datetime = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@dataclasses.dataclass
-class Faulty:
-    """The API over a store whose calls may go wrong, and the same store without that."""
-
-    api: Api
-    store: InterposedStore
-    clock: Clock
-
-    def shares(self, store: ObjectStore | None = None) -> Shares:
-        return Shares(store or self.store.store, max_file_size=10**8, clock=self.clock, secret=SECRET)
-
-    def settle(self) -> None:
-        """Sweep as time goes by, until nothing is left that nobody wants."""
-        self.store.begin(undisturbed)
-        for hours in SWEEPS:
-            self.clock.now = START + timedelta(hours=hours)
-            assert Sweep(self.shares()).run().failed == 0
-        damage: list[str] = []
-        assert scrub(self.shares(), damage.append), damage
-
-    def kept(self) -> set[str]:
-        """IDs under which anything of a file is stored."""
-        return _ids(self.store.store, "files/") | _ids(self.store.store, "metadata/")
-
-    def entries(self) -> set[str]:
-        """IDs that a sweep will look at."""
-        return _ids(self.store.store, "expiries/")
-
-
-def _ids(store: ObjectStore, folder: str) -> set[str]:
-    return {key.rpartition("/")[2].partition(".")[0] for key in store.list(folder)}
+from tests.api.client import DirectoryObjects
+from tests.clock import Clock
+from tests.faults.faulty import Faulty, over
+from tests.interposed import InterposedStore
 
 
 @pytest.fixture
@@ -76,30 +19,3 @@ def faulty(tmp_path: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.
     clock = Clock()
     store = InterposedStore(DirectoryStore(tmp_path / "data"))
     return over(store, clock, loop, DirectoryObjects(tmp_path / "data"), monkeypatch)
-
-
-def over(
-    store: InterposedStore,
-    clock: Clock,
-    loop: asyncio.AbstractEventLoop,
-    objects: Objects,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Faulty:
-    def never(_name: str, _value: str) -> NoReturn:
-        raise AssertionError("these settings are fixed")
-
-    passed = 0.0
-
-    def sleep(seconds: float) -> None:
-        nonlocal passed
-        passed += seconds
-
-    # What waits between tries does so by this clock, and gives up at the same try each time.
-    defaults = Records.__init__.__kwdefaults__
-    assert defaults is not None
-    for name, value in {"sleep": sleep, "monotonic": lambda: passed, "jitter": lambda: 1.0}.items():
-        monkeypatch.setitem(defaults, name, value)
-    shares = Shares(store, max_file_size=10**8, clock=clock, secret=SECRET)
-    settings, tokens = Settings(), Tokens()
-    app = build_app(*ROUTERS, shares=lambda: shares, settings=lambda: settings, tokens=lambda: tokens)
-    return Faulty(Api(WholeApp(app, loop), SERVER, objects, never), store, clock)

@@ -17,8 +17,9 @@ import pytest
 from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from tests.api.client import DIGITS, DirectoryObjects, blob_key, file_part, form, problem, record_key
-from tests.faults.conftest import Clock, Faulty, over
-from tests.faults.interposed import InterposedStore
+from tests.clock import Clock
+from tests.faults.faulty import Faulty, over
+from tests.interposed import InterposedStore
 from tests.wire.server import Server
 
 MIB = 1024 * 1024

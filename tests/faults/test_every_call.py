@@ -21,8 +21,8 @@ from shared.errors import ShareError, StorageFull, StorageUnavailable
 from shared.storage.contract import Ambiguous, Changed
 from shared.sweeping import Sweep
 from tests.api.client import DIGITS, file_part, form, problem, text_part
-from tests.faults.conftest import Faulty
-from tests.faults.interposed import Around, Call, undisturbed
+from tests.faults.faulty import Faulty
+from tests.interposed import Around, Call, undisturbed
 
 # Ways to go wrong
 
@@ -58,7 +58,7 @@ WAYS: dict[str, tuple[Around, frozenset[str] | None]] = {
     "unavailable": (unavailable, ANY_VERB),
     "answer lost": (answer_lost, ANY_VERB),
     "never sent": (never_sent, frozenset({"put if"})),
-    "full": (full, frozenset({"put", "put if", "writer", "write", "commit"})),
+    "full": (full, frozenset({"put", "put if", "writer", "write", "commit", "commit part"})),
     "conflict": (conflict, frozenset({"put if"})),
 }
 

@@ -19,8 +19,9 @@ from shared.storage.directory.spares import FILES, FOLDERS, SPARES
 from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from tests.api.client import DIGITS, DirectoryObjects, file_part, form, problem, text_part
-from tests.faults.conftest import SECRET, Clock, Faulty, over
-from tests.faults.interposed import InterposedStore
+from tests.clock import Clock
+from tests.faults.faulty import SECRET, Faulty, over
+from tests.interposed import InterposedStore
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, as root alone may")
 

@@ -19,11 +19,12 @@ from botocore.httpsession import URLLib3Session
 
 from shared.storage.s3.store import open_s3
 from tests.api.client import DIGITS, Objects, file_part, form, text_part
-from tests.conftest import BUCKET
-from tests.faults.conftest import Clock, Faulty, over
-from tests.faults.interposed import InterposedStore
+from tests.clock import Clock
+from tests.faults.faulty import Faulty, over
 from tests.faults.test_every_call import is_clear
+from tests.interposed import InterposedStore
 from tests.properties.effort import EFFORT
+from tests.servers import BUCKET
 
 Send = Callable[[], AWSResponse]
 

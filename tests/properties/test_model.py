@@ -47,11 +47,10 @@ from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from shared.uploads import Upload
 from tests.api.client import BucketObjects, DirectoryObjects, Objects
-from tests.conftest import BUCKET, SharedSession
-from tests.faults.interposed import InterposedStore, Kill, Killed, undisturbed
 from tests.faults.test_kills import MEMORY
+from tests.interposed import InterposedStore, Kill, Killed, undisturbed
 from tests.properties.effort import examples
-from tests.servers import S3Server, moto_server
+from tests.servers import BUCKET, S3Server, SharedSession, moto_server
 
 T = TypeVar("T")
 

@@ -18,11 +18,12 @@ from shared.sharing import Shares, Stored
 from shared.storage.contract import Reader
 from shared.uploads import Upload
 from tests import archives
-from tests.sharing.conftest import Clock, WatchedStore
+from tests.clock import Clock
+from tests.interposed import InterposedStore
 
 
 @pytest.fixture
-def shares(store: WatchedStore, clock: Clock) -> Shares:
+def shares(store: InterposedStore, clock: Clock) -> Shares:
     return Shares(store, max_file_size=10**9, clock=clock)
 
 
@@ -48,7 +49,7 @@ def test_every_entry_is_what_was_packed(shares: Shares, compression: int) -> Non
     assert {name: extracted(shares, file, name) for name in files} == files
 
 
-def test_an_archive_of_more_than_its_end_is_read_in_three_requests(shares: Shares, store: WatchedStore) -> None:
+def test_an_archive_of_more_than_its_end_is_read_in_three_requests(shares: Shares, store: InterposedStore) -> None:
     # Each is a round trip to S3: the end, the directory, the header of the entry; the record was read before.
     file = stored(shares, archives.packed({f"file-{number:05}": b"x" for number in range(3000)}))
     opened: list[str] = []
@@ -139,7 +140,7 @@ def test_a_directory_beyond_the_bounds_is_not_read(shares: Shares, archive: byte
         list_entries(shares, stored(shares, archive))
 
 
-def test_only_two_archives_are_read_at_once(shares: Shares, store: WatchedStore) -> None:
+def test_only_two_archives_are_read_at_once(shares: Shares, store: InterposedStore) -> None:
     # A directory takes some 60 MB while it is read, so many at once would take all there is.
     file = stored(shares, archives.packed({f"file-{number:05}": b"x" for number in range(3000)}))
     inside, leave = threading.Barrier(3), threading.Event()

@@ -16,8 +16,10 @@ from shared.storage.contract import NotFound
 from shared.storage.keys import COUNTS, record_key
 from shared.storage.records import CELLS, CLOSED
 from shared.sweeping import Sweep
-from tests.sharing.conftest import DAY, HOUR, Clock, WatchedStore, contents, dies_after, download, once_after, upload
-from tests.sharing.conftest import Crash as ProcessEnd
+from tests.clock import DAY, HOUR, Clock
+from tests.interposed import InterposedStore, dies_after, once_after, undisturbed
+from tests.interposed import Killed as ProcessEnd
+from tests.sharing.shares import contents, download, upload
 
 CAP = frozenset({"max_downloads"})
 
@@ -88,7 +90,7 @@ def test_a_download_that_began_before_the_cap_is_held_to_it(shares: Shares) -> N
     assert counted(shares, file_id) == 5
 
 
-def test_a_file_that_widens_while_its_cap_is_set_keeps_to_the_cap(shares: Shares, store: WatchedStore) -> None:
+def test_a_file_that_widens_while_its_cap_is_set_keeps_to_the_cap(shares: Shares, store: InterposedStore) -> None:
     file_id = upload(shares).file_id
     download(shares, file_id)
 
@@ -97,7 +99,7 @@ def test_a_file_that_widens_while_its_cap_is_set_keeps_to_the_cap(shares: Shares
         download(shares, file_id)
 
     # Behind the note that it may be used up, and before the record is written.
-    store.before = once_after(len(store.changes) + 1, meanwhile)
+    store.around = once_after(len(store.changes) + 1, meanwhile)
     changed = shares.change(file_id, Options(max_downloads=2), CAP)
     assert (changed.download_count, changed.max_downloads, changed.cells) == (2, 2, CLOSED)
     with pytest.raises(UsedUp):
@@ -113,12 +115,12 @@ def test_without_its_cap_a_file_goes_on_being_counted(shares: Shares) -> None:
 
 
 @pytest.mark.parametrize("steps", range(0, CELLS[1] + 3, 3))
-def test_whoever_dies_while_setting_a_cap_loses_no_count(shares: Shares, store: WatchedStore, steps: int) -> None:
+def test_whoever_dies_while_setting_a_cap_loses_no_count(shares: Shares, store: InterposedStore, steps: int) -> None:
     file_id = hot(shares, downloads=5)
-    store.before = dies_after(len(store.changes) + steps)
+    store.around = dies_after(len(store.changes) + steps)
     with pytest.raises(ProcessEnd):
         shares.change(file_id, Options(max_downloads=7), CAP)
-    store.before = lambda _number: None
+    store.around = undisturbed
     assert counted(shares, file_id) == 5
     download(shares, file_id)
     assert shares.change(file_id, Options(max_downloads=7), CAP).download_count == 6
@@ -135,7 +137,7 @@ def test_deleting_a_file_removes_its_cells(shares: Shares, root: Path) -> None:
         shares.describe(file_id)
 
 
-def test_cells_that_nobody_claims_are_swept(shares: Shares, store: WatchedStore, root: Path, clock: Clock) -> None:
+def test_cells_that_nobody_claims_are_swept(shares: Shares, store: InterposedStore, root: Path, clock: Clock) -> None:
     file_id, other = hot(shares), hot(shares)
     for key in (record_key(file_id), f"files/{file_id[:2]}/{file_id}.pickle"):
         store.delete(key)
@@ -146,14 +148,14 @@ def test_cells_that_nobody_claims_are_swept(shares: Shares, store: WatchedStore,
 
 
 def test_a_deletion_that_died_is_finished_though_cells_are_left(
-    shares: Shares, store: WatchedStore, root: Path, clock: Clock
+    shares: Shares, store: InterposedStore, root: Path, clock: Clock
 ) -> None:
     file_id = hot(shares)
     # The entry, the record, the blob.
-    store.before = dies_after(len(store.changes) + 3)
+    store.around = dies_after(len(store.changes) + 3)
     with pytest.raises(ProcessEnd):
         shares.delete(file_id)
-    store.before = lambda _number: None
+    store.around = undisturbed
     assert cells(root)
     clock.forward(2 * HOUR)
     Sweep(shares).run()
@@ -163,7 +165,7 @@ def test_a_deletion_that_died_is_finished_though_cells_are_left(
 
 
 def test_a_file_with_a_damaged_cell_is_reported_and_left_out(
-    shares: Shares, store: WatchedStore, root: Path, caplog: pytest.LogCaptureFixture
+    shares: Shares, store: InterposedStore, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     damaged, sound = hot(shares), hot(shares)
     store.put(next(name for name in cells(root) if damaged in name), b"{")
@@ -174,7 +176,7 @@ def test_a_file_with_a_damaged_cell_is_reported_and_left_out(
     assert "the cell cannot be read" in caplog.text
 
 
-def test_a_file_that_is_no_longer_hot_is_cheap_to_read(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+def test_a_file_that_is_no_longer_hot_is_cheap_to_read(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     """And becomes hot again like any other, whatever others still know of its earlier cells."""
     file_id = hot(shares, downloads=5)
     late = shares.find(file_id)
@@ -183,9 +185,9 @@ def test_a_file_that_is_no_longer_hot_is_cheap_to_read(shares: Shares, store: Wa
     assert Sweep(shares).run().failed == 0
     record = shares.records.get(file_id).record
     assert (record.cells, record.first_cell, record.download_count) == (0, CELLS[1], 5)
-    store.batches = store.reads = 0
+    store.calls.clear()
     assert shares.describe(file_id).download_count == 5
-    assert (store.reads, store.batches) == (1, 0)
+    assert (store.count("read"), store.count("read many")) == (1, 0)
     shares.download(late, 0, 5).close()
     assert counted(shares, file_id) == 6
     widen(shares, file_id)
@@ -212,14 +214,14 @@ def test_a_file_that_is_still_hot_keeps_its_cells(shares: Shares, clock: Clock) 
 
 @pytest.mark.parametrize("steps", range(0, CELLS[1] + 4, 3))
 def test_whoever_dies_while_folding_loses_no_count(
-    shares: Shares, store: WatchedStore, clock: Clock, steps: int
+    shares: Shares, store: InterposedStore, clock: Clock, steps: int
 ) -> None:
     file_id = hot(shares, downloads=5)
     clock.forward(HOUR + HOUR)
-    store.before = dies_after(len(store.changes) + steps)
+    store.around = dies_after(len(store.changes) + steps)
     with contextlib.suppress(ProcessEnd):
         shares.fold_if_quiet(file_id)
-    store.before = lambda _number: None
+    store.around = undisturbed
     assert counted(shares, file_id) == 5
     download(shares, file_id)
     assert counted(shares, file_id) == 6

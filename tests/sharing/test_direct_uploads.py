@@ -29,20 +29,9 @@ from shared.storage.keys import blob_key
 from shared.storage.multipart import Part
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
-from tests.sharing.conftest import (
-    DAY,
-    HOUR,
-    MAX_FILE_SIZE,
-    Clock,
-    Crash,
-    WatchedStore,
-    contents,
-    dies_after,
-    download,
-    once_after,
-    shares_over,
-    upload,
-)
+from tests.clock import DAY, HOUR, Clock
+from tests.interposed import InterposedStore, Killed, dies_after, once_after
+from tests.sharing.shares import MAX_FILE_SIZE, contents, download, shares_over, upload
 
 SECOND = timedelta(seconds=1)
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -184,7 +173,7 @@ def test_all_parts_together_are_bounded(uploads: DirectUploads) -> None:
 
 @pytest.mark.parametrize("announced", [None, MAX_FILE_SIZE - 100])
 def test_parts_that_arrive_together_are_bounded_together(
-    shares: Shares, uploads: DirectUploads, clock: Clock, store: WatchedStore, announced: int | None
+    shares: Shares, uploads: DirectUploads, clock: Clock, store: InterposedStore, announced: int | None
 ) -> None:
     """None sees the others when it begins, and each fits by itself; some come through other processes."""
     record = start(uploads, announced)
@@ -236,13 +225,13 @@ def test_a_part_that_is_given_up_leaves_the_earlier_one(shares: Shares, uploads:
     assert download(shares, record.file_id) == b"hello"
 
 
-def test_two_who_complete_at_once_make_one_file(store: WatchedStore, clock: Clock, shares: Shares) -> None:
+def test_two_who_complete_at_once_make_one_file(store: InterposedStore, clock: Clock, shares: Shares) -> None:
     record = start(DirectUploads(shares))
     part = send(DirectUploads(shares), record, 1, b"hello")
     both = threading.Barrier(2)
-    stores = [WatchedStore(store.store) for _ in range(2)]
+    stores = [InterposedStore(store.store) for _ in range(2)]
     for each in stores:
-        each.before = once_after(1, lambda: both.wait(timeout=30))
+        each.around = once_after(1, lambda: both.wait(timeout=30))
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(lambda each: complete(DirectUploads(shares_over(each, clock)), record, [part]), stores))
     assert made[0] == made[1]
@@ -250,7 +239,7 @@ def test_two_who_complete_at_once_make_one_file(store: WatchedStore, clock: Cloc
 
 
 def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
-    store: WatchedStore, clock: Clock, shares: Shares, monkeypatch: pytest.MonkeyPatch
+    store: InterposedStore, clock: Clock, shares: Shares, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.storage.multipart.MIN_PART_SIZE", 1)
     uploads = DirectUploads(shares)
@@ -260,14 +249,14 @@ def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
         # The second comes in while the first is at any of its steps.
         file = start(uploads)
         one, two = send(uploads, file, 1, b"one"), send(uploads, file, 2, b"two")
-        meanwhile = WatchedStore(store.store)
+        meanwhile = InterposedStore(store.store)
         made: list[Record] = []
 
         def other(file: Record = file, one: tuple[int, str] = one, made: list[Record] = made) -> None:
             with contextlib.suppress(InvalidValue):
                 made.append(complete(uploads, file, [one]))
 
-        meanwhile.before = once_after(step, other)
+        meanwhile.around = once_after(step, other)
         made.append(complete(DirectUploads(shares_over(meanwhile, clock)), file, [one, two]))
         data = download(shares, file.file_id)
         assert {each.file_size for each in made} == {len(data)}
@@ -300,9 +289,9 @@ def test_who_completes_too_late_leaves_nothing(
     assert not any(key.startswith("raw/") for key in of_files(root))
 
 
-def test_a_file_deleted_while_it_is_completed_stays_deleted(store: WatchedStore, clock: Clock, root: Path) -> None:
+def test_a_file_deleted_while_it_is_completed_stays_deleted(store: InterposedStore, clock: Clock, root: Path) -> None:
     for step in itertools.count():
-        watched = WatchedStore(store.store)
+        watched = InterposedStore(store.store)
         uploads, others = DirectUploads(shares_over(watched, clock)), DirectUploads(shares_over(store.store, clock))
         record = start(others)
         part = send(others, record, 1, b"hello")
@@ -311,7 +300,7 @@ def test_a_file_deleted_while_it_is_completed_stays_deleted(store: WatchedStore,
             with contextlib.suppress(UnknownFile):
                 abort(others, record)
 
-        watched.before = once_after(step, end)
+        watched.around = once_after(step, end)
         gone = False
         try:
             complete(uploads, record, [part])
@@ -355,13 +344,13 @@ def test_an_upload_that_dies_at_any_step_is_finished_or_forgotten(
     for steps in itertools.count():
         directory = copies(root)
         moved = Clock(clock.now)
-        dying = WatchedStore(DirectoryStore(directory))
+        dying = InterposedStore(DirectoryStore(directory))
         # A copy of a part is another part.
         (copied,) = DirectUploads(shares_over(dying, moved)).parts(record.file_id, record.upload_id)
         part = copied.number, copied.etag
-        dying.before = dies_after(steps)
+        dying.around = dies_after(steps)
         died = True
-        with contextlib.suppress(Crash):
+        with contextlib.suppress(Killed):
             action(DirectUploads(shares_over(dying, moved)), record, part)
             died = False
         again = shares_over(DirectoryStore(directory), moved)
@@ -382,10 +371,10 @@ def test_an_upload_that_dies_at_any_step_is_finished_or_forgotten(
 
 @pytest.mark.parametrize("steps", range(3))
 def test_an_upload_that_dies_while_it_begins_is_forgotten(
-    store: WatchedStore, clock: Clock, root: Path, steps: int
+    store: InterposedStore, clock: Clock, root: Path, steps: int
 ) -> None:
-    store.before = dies_after(steps)
-    with contextlib.suppress(Crash):
+    store.around = dies_after(steps)
+    with contextlib.suppress(Killed):
         start(DirectUploads(shares_over(store, clock)))
     again = shares_over(DirectoryStore(root), clock)
     for _ in range(9):

@@ -20,9 +20,9 @@ from shared.storage.records import CELLS
 from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from shared.uploads import Upload
-from tests.conftest import SharedSession
-from tests.servers import S3Server
-from tests.sharing.conftest import DAY, HOUR, Clock, contents, download, shares_over, upload
+from tests.clock import DAY, HOUR, Clock
+from tests.servers import S3Server, SharedSession
+from tests.sharing.shares import contents, download, shares_over, upload
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

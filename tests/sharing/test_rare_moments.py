@@ -11,21 +11,14 @@ import pytest
 from shared.errors import DamagedFile, StorageUnavailable
 from shared.scrub import scrub
 from shared.sharing import Shares, Stored
-from tests.sharing.conftest import (
-    DAY,
-    START,
-    Clock,
-    WatchedStore,
-    contents,
-    once_after,
-    shares_over,
-    upload,
-)
+from tests.clock import DAY, START, Clock
+from tests.interposed import InterposedStore, once_after
+from tests.sharing.shares import contents, shares_over, upload
 from tests.sharing.test_sweeping import sweep
 
 
 def test_an_entry_met_before_its_record_was_made_is_not_lost(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     sweep(shares)
     clock.now = START.replace(minute=59, second=58)
@@ -34,7 +27,7 @@ def test_an_entry_met_before_its_record_was_made_is_not_lost(
         clock.forward(timedelta(seconds=3))
         sweep(shares_over(store.store, clock))
 
-    store.before = once_after(len(store.changes) + 3, meanwhile)  # between the entries and the record
+    store.around = once_after(len(store.changes) + 3, meanwhile)  # between the entries and the record
     upload(shares, expires_in=1)
     for _ in range(5):
         clock.forward(DAY)
@@ -43,7 +36,7 @@ def test_an_entry_met_before_its_record_was_made_is_not_lost(
 
 
 def test_a_file_deleted_while_it_is_checked_is_no_damage(
-    shares: Shares, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+    shares: Shares, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(shares)
     get = shares.records.get

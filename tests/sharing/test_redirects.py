@@ -15,7 +15,9 @@ from shared.storage.contract import NotFound, ObjectStore
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import raw_key
 from shared.sweeping import Sweep
-from tests.sharing.conftest import Clock, WatchedStore, once_after, shares_over, upload
+from tests.clock import Clock
+from tests.interposed import InterposedStore, once_after
+from tests.sharing.shares import shares_over, upload
 
 # So far can both have come by the time that the other acts; a run with fewer changes ends the loop.
 MOST_STEPS = 30
@@ -33,7 +35,7 @@ class KeyLinks:
         raise NotImplementedError
 
 
-class LinkingStore(WatchedStore):
+class LinkingStore(InterposedStore):
     """A directory with links, as only buckets have them."""
 
     def __init__(self, store: ObjectStore) -> None:
@@ -61,7 +63,7 @@ def redirected(shares: Shares, file_id: str) -> str | None:
     return url.removeprefix("http://storage.test/")
 
 
-def is_there(store: WatchedStore, key: str) -> bool:
+def is_there(store: InterposedStore, key: str) -> bool:
     try:
         store.stat(key)
     except NotFound:
@@ -85,10 +87,10 @@ def meet(folder: Path, first: str, step: int, promises: list[str]) -> bool:
     promised: list[str | None] = []
     store.changes.clear()
     if first == "sweep":
-        store.before = once_after(step, lambda: promised.append(redirected(others, file_id)))
+        store.around = once_after(step, lambda: promised.append(redirected(others, file_id)))
         assert Sweep(shares).run().failed == 0
     else:
-        store.before = once_after(step, lambda: Sweep(others).run())
+        store.around = once_after(step, lambda: Sweep(others).run())
         promised.append(redirected(shares, file_id))
     for key in filter(None, promised):
         assert is_there(store, key), step

@@ -13,17 +13,9 @@ from shared.sharing import Shares
 from shared.storage.blobs import HEAD_SIZE
 from shared.storage.keys import blob_key, record_key
 from shared.uploads import Upload
-from tests.sharing.conftest import (
-    DAY,
-    Clock,
-    Crash,
-    WatchedStore,
-    contents,
-    dies_after,
-    download,
-    shares_over,
-    upload,
-)
+from tests.clock import DAY, Clock
+from tests.interposed import InterposedStore, Killed, dies_after
+from tests.sharing.shares import contents, download, shares_over, upload
 
 DATA = b"0123456789"
 
@@ -98,16 +90,16 @@ def test_expired_and_used_up_files_are_checked_too(shares: Shares, clock: Clock,
     assert report_of(shares)[1][-1] == "0 whole, 2 damaged"
 
 
-def test_a_file_that_is_being_deleted_is_no_damage(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+def test_a_file_that_is_being_deleted_is_no_damage(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     file_id = upload(shares).file_id
     # Its record says so, and its blob has not gone yet.
-    store.before = dies_after(len(store.changes) + 2)
-    with pytest.raises(Crash):
+    store.around = dies_after(len(store.changes) + 2)
+    with pytest.raises(Killed):
         shares.delete(file_id)
     assert report_of(shares_over(store.store, clock)) == (True, ["0 whole, 0 damaged"])
 
 
-def test_scrub_changes_nothing(shares: Shares, store: WatchedStore, root: Path) -> None:
+def test_scrub_changes_nothing(shares: Shares, store: InterposedStore, root: Path) -> None:
     for damage in DAMAGES.values():
         file_id = upload(shares, DATA, expires_in=60).file_id
         damage(root / blob_key(file_id), root / record_key(file_id))

@@ -28,28 +28,15 @@ from shared.storage.keys import blob_key, record_key
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from shared.uploads import Upload
-from tests.sharing.conftest import (
-    DAY,
-    HOUR,
-    MAX_FILE_SIZE,
-    START,
-    Clock,
-    Crash,
-    WatchedStore,
-    contents,
-    dies_after,
-    download,
-    once_after,
-    shares_over,
-    upload,
-)
-from tests.storage.faults import after, before
+from tests.clock import DAY, HOUR, START, Clock
+from tests.interposed import InterposedStore, Killed, after, before, dies_after, on_puts, once_after
+from tests.sharing.shares import MAX_FILE_SIZE, contents, download, shares_over, upload
 
 # Upload
 
 
 def test_an_upload_makes_its_entry_then_the_blob_then_the_entry_of_its_expiry_then_the_record(
-    shares: Shares, store: WatchedStore
+    shares: Shares, store: InterposedStore
 ) -> None:
     file_id = upload(shares, expires_in=3600).file_id
     assert store.changes == [
@@ -60,7 +47,7 @@ def test_an_upload_makes_its_entry_then_the_blob_then_the_entry_of_its_expiry_th
     ]
 
 
-def test_a_file_without_expiry_has_no_other_entry(shares: Shares, store: WatchedStore) -> None:
+def test_a_file_without_expiry_has_no_other_entry(shares: Shares, store: InterposedStore) -> None:
     file_id = upload(shares, max_downloads=1).file_id
     assert store.changes == [
         ("put", f"expiries/2030-05-03T12/{file_id}"),
@@ -79,9 +66,9 @@ def test_an_upload_stores_what_it_was_told(shares: Shares) -> None:
 
 
 @pytest.mark.parametrize("killed_after", range(4))
-def test_an_upload_that_is_killed_is_not_visible(shares: Shares, store: WatchedStore, killed_after: int) -> None:
-    store.before = dies_after(killed_after)
-    with pytest.raises(Crash):
+def test_an_upload_that_is_killed_is_not_visible(shares: Shares, store: InterposedStore, killed_after: int) -> None:
+    store.around = dies_after(killed_after)
+    with pytest.raises(Killed):
         upload(shares, expires_in=3600)
     assert list(shares.records.ids()) == []
     assert shares.page("", 10).files == []
@@ -103,7 +90,7 @@ def test_a_digest_may_be_written_in_upper_case(shares: Shares) -> None:
     assert download(shares, record.file_id) == b"hello"
 
 
-def test_options_that_are_not_possible_here_leave_nothing(store: WatchedStore, clock: Clock, root: Path) -> None:
+def test_options_that_are_not_possible_here_leave_nothing(store: InterposedStore, clock: Clock, root: Path) -> None:
     incoming = Upload(shares_over(store, clock, lifetimes=Lifetimes(longest=60)))
     incoming.write(b"hello")
     with pytest.raises(InvalidValue, match="expires_in"):
@@ -123,24 +110,26 @@ def test_a_file_may_be_as_large_as_the_limit_and_not_a_byte_larger(shares: Share
     assert download(shares, file_id) == bytes(MAX_FILE_SIZE)
 
 
-def test_a_process_that_slept_after_its_blob_makes_no_record(shares: Shares, store: WatchedStore, clock: Clock) -> None:
-    store.before = once_after(1, lambda: clock.forward(2 * DAY))
+def test_a_process_that_slept_after_its_blob_makes_no_record(
+    shares: Shares, store: InterposedStore, clock: Clock
+) -> None:
+    store.around = once_after(1, lambda: clock.forward(2 * DAY))
     with pytest.raises(StorageUnavailable):
         upload(shares)
     assert [verb for verb, _ in store.changes] == ["put", "commit"]
 
 
-def test_a_full_storage_keeps_no_blob_without_its_record(shares: Shares, store: WatchedStore, root: Path) -> None:
+def test_a_full_storage_keeps_no_blob_without_its_record(shares: Shares, store: InterposedStore, root: Path) -> None:
     # After its entry.
-    store.script[2] = before(StorageFull())
+    store.around = on_puts({2: before(StorageFull())})
     with pytest.raises(StorageFull):
         upload(shares)
     assert contents(root) == {}
 
 
-def test_a_record_whose_answer_was_lost_keeps_its_blob(shares: Shares, store: WatchedStore) -> None:
+def test_a_record_whose_answer_was_lost_keeps_its_blob(shares: Shares, store: InterposedStore) -> None:
     # After its entry.
-    store.script[2] = after(Ambiguous("metadata"))
+    store.around = on_puts({2: after(Ambiguous("metadata"))})
     file_id = upload(shares, b"kept").file_id
     assert download(shares, file_id) == b"kept"
 
@@ -180,25 +169,25 @@ def test_a_file_deleted_before_its_blob_is_opened_is_unknown(shares: Shares) -> 
 
 
 def test_a_count_does_not_bring_a_deleted_record_back(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = upload(shares).file_id
     elsewhere = shares_over(store.store, clock)
     # The first change of a download is its count, and the blob is open by then.
-    store.before = once_after(len(store.changes), lambda: elsewhere.delete(file_id))
+    store.around = once_after(len(store.changes), lambda: elsewhere.delete(file_id))
     with pytest.raises(UnknownFile):
         download(shares, file_id)
     assert shares.records.get(file_id).record.state == DELETED
     assert not (root / blob_key(file_id)).exists()
 
 
-def test_a_file_that_is_being_deleted_hands_out_nothing(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+def test_a_file_that_is_being_deleted_hands_out_nothing(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     file_id = upload(shares).file_id
     found = shares.find(file_id)
-    deleting = WatchedStore(store.store)
+    deleting = InterposedStore(store.store)
     # Its record says so, and its blob is still there.
-    deleting.before = dies_after(2)
-    with pytest.raises(Crash):
+    deleting.around = dies_after(2)
+    with pytest.raises(Killed):
         shares_over(deleting, clock).delete(file_id)
     with pytest.raises(UnknownFile):
         shares.download(found, 0, 5)
@@ -224,7 +213,7 @@ def test_a_clock_that_was_put_back_hides_no_file(shares: Shares, clock: Clock) -
     assert download(shares, file_id) == b"hello"
 
 
-def test_the_last_download_files_its_entry_before_it_is_counted(shares: Shares, store: WatchedStore) -> None:
+def test_the_last_download_files_its_entry_before_it_is_counted(shares: Shares, store: InterposedStore) -> None:
     file_id = upload(shares, max_downloads=1).file_id
     store.changes.clear()
     download(shares, file_id)
@@ -256,11 +245,11 @@ def test_a_password_is_asked_for_only_where_there_is_one(shares: Shares) -> None
     "file_id", ["", "..", "../../secret", "secret", "A" * 36, "3f0b6f0e-6d0c-1a5e-9b43-0d6c3b7c8f10"]
 )
 def test_an_id_of_another_form_is_unknown_and_never_looked_up(
-    shares: Shares, store: WatchedStore, file_id: str
+    shares: Shares, store: InterposedStore, file_id: str
 ) -> None:
     with pytest.raises(UnknownFile):
         shares.find(file_id)
-    assert store.reads == 0
+    assert store.count("read") == 0
 
 
 # Deletion
@@ -274,7 +263,7 @@ def old_file(shares: Shares) -> str:
 
 
 def test_deleting_marks_the_record_which_then_stays_for_a_while(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = old_file(shares)
     store.changes.clear()
@@ -291,11 +280,11 @@ def test_deleting_marks_the_record_which_then_stays_for_a_while(
 
 @pytest.mark.parametrize("killed_after", range(2))
 def test_a_deletion_killed_before_the_record_says_so_has_not_happened(
-    shares: Shares, store: WatchedStore, clock: Clock, killed_after: int
+    shares: Shares, store: InterposedStore, clock: Clock, killed_after: int
 ) -> None:
     file_id = upload(shares).file_id
-    store.before = dies_after(len(store.changes) + killed_after)
-    with pytest.raises(Crash):
+    store.around = dies_after(len(store.changes) + killed_after)
+    with pytest.raises(Killed):
         shares.delete(file_id)
     clock.forward(2 * HOUR)
     again = shares_over(store.store, clock)
@@ -305,11 +294,11 @@ def test_a_deletion_killed_before_the_record_says_so_has_not_happened(
 
 @pytest.mark.parametrize("killed_after", range(2, 4))
 def test_a_deletion_killed_later_holds_and_is_finished_by_the_sweep(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path, killed_after: int
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path, killed_after: int
 ) -> None:
     file_id = old_file(shares)
-    store.before = dies_after(len(store.changes) + killed_after)
-    with contextlib.suppress(Crash):
+    store.around = dies_after(len(store.changes) + killed_after)
+    with contextlib.suppress(Killed):
         shares.delete(file_id)
     again = shares_over(store.store, clock)
     with pytest.raises(UnknownFile):

@@ -16,7 +16,9 @@ from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import record_key
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
-from tests.sharing.conftest import DAY, HOUR, START, Clock, WatchedStore, download, once_after, shares_over, upload
+from tests.clock import DAY, HOUR, START, Clock
+from tests.interposed import InterposedStore, once_after
+from tests.sharing.shares import download, shares_over, upload
 
 
 def change(shares: Shares, file_id: str, **values: Any) -> Record:
@@ -35,7 +37,7 @@ def test_no_number_of_changes_keeps_a_file_longer_than_is_allowed(root: Path, cl
     assert changed.expires_at == record.created_at + timedelta(seconds=60)
 
 
-def test_a_change_files_its_entry_before_the_record(shares: Shares, store: WatchedStore) -> None:
+def test_a_change_files_its_entry_before_the_record(shares: Shares, store: InterposedStore) -> None:
     file_id = upload(shares).file_id
     store.changes.clear()
     change(shares, file_id, expires_in=3600, max_downloads=3)
@@ -73,7 +75,7 @@ def test_an_expired_file_cannot_be_changed(shares: Shares, clock: Clock) -> None
         change(shares, file_id, expires_in=None)
 
 
-def test_an_expiry_stays_within_what_the_service_allows(store: WatchedStore, clock: Clock) -> None:
+def test_an_expiry_stays_within_what_the_service_allows(store: InterposedStore, clock: Clock) -> None:
     shares = shares_over(store, clock, lifetimes=Lifetimes(longest=3600))
     made = upload(shares)
     assert made.expires_at == START + HOUR
@@ -113,26 +115,26 @@ def test_a_raised_or_removed_cap_gives_downloads_again(shares: Shares, clock: Cl
     assert download(shares, file_id) == b"hello"
 
 
-def test_a_download_counted_during_a_change_is_kept(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+def test_a_download_counted_during_a_change_is_kept(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     file_id = upload(shares).file_id
     elsewhere = shares_over(store.store, clock)
-    store.before = once_after(len(store.changes) + 1, lambda: download(elsewhere, file_id))
+    store.around = once_after(len(store.changes) + 1, lambda: download(elsewhere, file_id))
     changed = change(shares, file_id, max_downloads=1)
     assert (changed.download_count, changed.max_downloads, changed.used_up_at) == (1, 1, START)
 
 
-def test_two_changes_at_once_both_hold(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+def test_two_changes_at_once_both_hold(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     file_id = upload(shares).file_id
     elsewhere = shares_over(store.store, clock)
-    store.before = once_after(len(store.changes) + 1, lambda: change(elsewhere, file_id, expires_in=60))
+    store.around = once_after(len(store.changes) + 1, lambda: change(elsewhere, file_id, expires_in=60))
     changed = change(shares, file_id, max_downloads=1)
     assert (changed.max_downloads, changed.expires_at) == (1, START + timedelta(seconds=60))
 
 
-def test_a_change_does_not_bring_a_deleted_file_back(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+def test_a_change_does_not_bring_a_deleted_file_back(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     file_id = upload(shares).file_id
     elsewhere = shares_over(store.store, clock)
-    store.before = once_after(len(store.changes) + 1, lambda: elsewhere.delete(file_id))
+    store.around = once_after(len(store.changes) + 1, lambda: elsewhere.delete(file_id))
     with pytest.raises(UnknownFile):
         change(shares, file_id, max_downloads=1)
     assert shares.records.get(file_id).record.state == DELETED
@@ -198,14 +200,14 @@ def test_what_is_not_visible_does_not_shorten_a_page(
 
 @pytest.mark.parametrize("expired", [100, 400])
 def test_a_page_before_many_invisible_files_takes_few_batches(
-    shares: Shares, store: WatchedStore, clock: Clock, expired: int
+    shares: Shares, store: InterposedStore, clock: Clock, expired: int
 ) -> None:
     """Each batch is a wait for storage, and on S3 a long one."""
     made = sorted(upload(shares, expires_in=60).file_id for _ in range(100 + expired))
     for file_id in made[:100]:
         change(shares, file_id, expires_in=None)
     clock.forward(timedelta(seconds=60))
-    store.batches = 0
+    store.calls.clear()
     page = shares.page("", 100)
     assert ([record.file_id for record in page.files], page.more) == (made[:100], False)
-    assert store.batches <= 4
+    assert store.count("read many") <= 4

@@ -18,8 +18,9 @@ from shared.signing import Signing, stored_secret
 from shared.storage.contract import AlreadyExists, Ambiguous
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import SECRET_KEY
-from tests.sharing.conftest import DAY, HOUR, Clock, WatchedStore, once_after, shares_over
-from tests.storage.faults import after, before
+from tests.clock import DAY, HOUR, Clock
+from tests.interposed import InterposedStore, after, before, on_puts, once_after
+from tests.sharing.shares import shares_over
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET = "correct horse battery staple"
@@ -52,7 +53,7 @@ def signing(clock: Clock) -> Signing:
 # The secret
 
 
-def test_racing_threads_find_one_secret(store: WatchedStore) -> None:
+def test_racing_threads_find_one_secret(store: InterposedStore) -> None:
     threads = 8
     start = threading.Barrier(threads)
 
@@ -93,20 +94,20 @@ def test_racing_processes_find_one_secret(root: Path) -> None:
     assert found == {(root / SECRET_KEY).read_text() + "\n"}
 
 
-def test_the_loser_takes_the_winners_secret(store: WatchedStore) -> None:
+def test_the_loser_takes_the_winners_secret(store: InterposedStore) -> None:
     winners: list[str] = []
-    store.before = once_after(0, lambda: winners.append(stored_secret(store.store)))
+    store.around = once_after(0, lambda: winners.append(stored_secret(store.store)))
     assert [stored_secret(store)] == winners
 
 
-def test_a_secret_whose_answer_was_lost_is_found(store: WatchedStore) -> None:
-    store.script[1] = after(Ambiguous(SECRET_KEY))
+def test_a_secret_whose_answer_was_lost_is_found(store: InterposedStore) -> None:
+    store.around = on_puts({1: after(Ambiguous(SECRET_KEY))})
     assert stored_secret(store) == store.read(SECRET_KEY)[0].decode()
     assert store.puts == 1
 
 
-def test_a_secret_that_can_neither_be_read_nor_made_is_a_fault_of_storage(store: WatchedStore) -> None:
-    store.otherwise = before(AlreadyExists(SECRET_KEY))
+def test_a_secret_that_can_neither_be_read_nor_made_is_a_fault_of_storage(store: InterposedStore) -> None:
+    store.around = on_puts(otherwise=before(AlreadyExists(SECRET_KEY)))
     with pytest.raises(StorageUnavailable):
         stored_secret(store)
 
@@ -118,7 +119,7 @@ def test_the_stored_secret_is_long_and_for_its_owner_only(root: Path) -> None:
 
 
 @pytest.mark.parametrize("found", [b"", b"short", b"\xff" * 40])
-def test_a_damaged_secret_signs_nothing(store: WatchedStore, found: bytes) -> None:
+def test_a_damaged_secret_signs_nothing(store: InterposedStore, found: bytes) -> None:
     """With an empty key, anybody could make delete tokens."""
     store.put(SECRET_KEY, found)
     with pytest.raises(StorageUnavailable, match="damaged"):
@@ -129,7 +130,7 @@ def test_each_storage_gets_a_secret_of_its_own(tmp_path: Path) -> None:
     assert stored_secret(DirectoryStore(tmp_path / "one")) != stored_secret(DirectoryStore(tmp_path / "two"))
 
 
-def test_a_given_secret_wins_and_storage_keeps_none(store: WatchedStore, clock: Clock, signing: Signing) -> None:
+def test_a_given_secret_wins_and_storage_keeps_none(store: InterposedStore, clock: Clock, signing: Signing) -> None:
     shares = shares_over(store, clock, secret=SECRET)
     assert shares.signing.delete_token(ONE) == signing.delete_token(ONE)
     assert store.changes == []
@@ -138,19 +139,19 @@ def test_a_given_secret_wins_and_storage_keeps_none(store: WatchedStore, clock: 
     assert not shares_over(store, clock).signing.is_delete_token(ONE, signing.delete_token(ONE))
 
 
-def test_the_secret_is_made_only_when_it_is_needed_and_read_once(shares: Shares, store: WatchedStore) -> None:
-    assert store.reads == 0
+def test_the_secret_is_made_only_when_it_is_needed_and_read_once(shares: Shares, store: InterposedStore) -> None:
+    assert store.count("read") == 0
     token = shares.signing.delete_token(ONE)
-    reads = store.reads
+    reads = store.count("read")
     assert shares.signing.is_delete_token(ONE, token)
     assert shares.signing.is_ticket(ONE, shares.signing.ticket(ONE))
-    assert store.reads == reads
+    assert store.count("read") == reads
 
 
 # Delete tokens
 
 
-def test_a_delete_token_is_the_same_in_every_process_and_at_any_time(store: WatchedStore, clock: Clock) -> None:
+def test_a_delete_token_is_the_same_in_every_process_and_at_any_time(store: InterposedStore, clock: Clock) -> None:
     token = shares_over(store, clock).signing.delete_token(ONE)
     clock.forward(1000 * DAY)
     later = shares_over(store, clock).signing

@@ -16,8 +16,9 @@ import pytest
 from functions import sweep
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import blob_key
+from tests.clock import DAY, HOUR, Clock
 from tests.gateway import LambdaContext
-from tests.sharing.conftest import DAY, HOUR, Clock, contents, shares_over, upload
+from tests.sharing.shares import contents, shares_over, upload
 
 ROOT = Path(__file__).parent.parent.parent
 NOTHING = {"removed": 0, "sealed": 0, "leftovers": 0, "failed": 0}

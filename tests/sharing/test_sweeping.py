@@ -24,21 +24,9 @@ from shared.storage.multipart import InvalidParts
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep, Swept
 from shared.uploads import Upload
-from tests.sharing.conftest import (
-    DAY,
-    HOUR,
-    START,
-    Clock,
-    Crash,
-    WatchedStore,
-    contents,
-    dies_after,
-    download,
-    once_after,
-    shares_over,
-    upload,
-)
-from tests.storage.faults import before
+from tests.clock import DAY, HOUR, START, Clock
+from tests.interposed import Around, InterposedStore, Killed, before, dies_after, on_puts, once_after
+from tests.sharing.shares import contents, download, shares_over, upload
 
 SECOND = timedelta(seconds=1)
 
@@ -47,19 +35,19 @@ def sweep(shares: Shares) -> Swept:
     return Sweep(shares).run()
 
 
-def kill(shares: Shares, store: WatchedStore, action: Callable[[Shares], object], after: int) -> None:
+def kill(shares: Shares, store: InterposedStore, action: Callable[[Shares], object], after: int) -> None:
     """Have a process of its own do something, and die after so many changes."""
-    dying = WatchedStore(store.store)
-    dying.before = dies_after(after)
-    with pytest.raises(Crash):
+    dying = InterposedStore(store.store)
+    dying.around = dies_after(after)
+    with pytest.raises(Killed):
         action(shares_over(dying, Clock(shares.now())))
 
 
-def blobs(store: WatchedStore) -> set[str]:
+def blobs(store: InterposedStore) -> set[str]:
     return {key.rpartition("/")[2].removesuffix(".pickle") for key in store.list("files/")}
 
 
-def blob_alone(shares: Shares, store: WatchedStore) -> str:
+def blob_alone(shares: Shares, store: InterposedStore) -> str:
     """What an upload leaves that died before its record; the ID."""
     before = blobs(store)
     # Its entry, its blob.
@@ -78,7 +66,7 @@ def hourly(shares: Shares, clock: Clock, hours: int) -> Swept:
     return total
 
 
-def put_entry(store: WatchedStore, file_id: str, hour: str = "2030-05-01T11", data: bytes = b"") -> None:
+def put_entry(store: InterposedStore, file_id: str, hour: str = "2030-05-01T11", data: bytes = b"") -> None:
     store.put(f"expiries/{hour}/{file_id}", data)
 
 
@@ -158,7 +146,7 @@ def test_an_entry_of_an_earlier_expiry_is_filed_again(shares: Shares, clock: Clo
     assert sweep(shares).removed == 1
 
 
-def test_an_entry_of_an_earlier_use_is_filed_again(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+def test_an_entry_of_an_earlier_use_is_filed_again(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     file_id = upload(shares, max_downloads=1).file_id
     download(shares, file_id)
     store.delete(f"expiries/2030-05-02T12/{file_id}")
@@ -169,14 +157,14 @@ def test_an_entry_of_an_earlier_use_is_filed_again(shares: Shares, store: Watche
 
 
 @pytest.mark.parametrize("name", ["not-an-id", "merge", "a.b~"])
-def test_an_entry_of_no_file_is_dropped(shares: Shares, store: WatchedStore, root: Path, name: str) -> None:
+def test_an_entry_of_no_file_is_dropped(shares: Shares, store: InterposedStore, root: Path, name: str) -> None:
     put_entry(store, name)
     assert sweep(shares) == Swept()
     assert contents(root) == {}
 
 
 def test_an_entry_of_an_id_without_anything_is_dropped_in_the_end(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     put_entry(store, "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10")
     hourly(shares, clock, 2)
@@ -184,7 +172,7 @@ def test_an_entry_of_an_id_without_anything_is_dropped_in_the_end(
 
 
 def test_what_an_older_release_filed_is_understood(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     orphan = blob_alone(shares, store)
     for key in list(store.list("expiries/")):
@@ -197,7 +185,7 @@ def test_what_an_older_release_filed_is_understood(
 
 
 def test_a_file_that_an_older_release_began_to_delete_is_removed(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = upload(shares).file_id
     shares.records.update(file_id, lambda record: dataclasses.replace(record, state=DELETED))
@@ -240,19 +228,19 @@ def test_a_damaged_record_does_not_stop_the_others(
 
 
 def test_storage_that_fails_for_one_file_does_not_stop_the_others(
-    shares: Shares, store: WatchedStore, clock: Clock
+    shares: Shares, store: InterposedStore, clock: Clock
 ) -> None:
     for _ in range(3):
         upload(shares, expires_in=60)
     clock.forward(HOUR)
-    store.script[store.puts + 1] = before(StorageUnavailable("a fault of one moment"))
+    store.around = on_puts({store.puts + 1: before(StorageUnavailable("a fault of one moment"))})
     assert sweep(shares) == Swept(removed=2, failed=1)
     assert sweep(shares) == Swept(removed=1)
 
 
 @pytest.mark.parametrize("error", [InvalidParts("raw/x"), ZeroDivisionError(), Ambiguous("x")])
 def test_no_error_of_one_file_stops_the_others(
-    shares: Shares, store: WatchedStore, clock: Clock, caplog: pytest.LogCaptureFixture, error: Exception
+    shares: Shares, store: InterposedStore, clock: Clock, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     ids = sorted(upload(shares, expires_in=60).file_id for _ in range(3))
     clock.forward(HOUR)
@@ -272,7 +260,7 @@ def test_no_error_of_one_file_stops_the_others(
 
 
 def test_a_file_whose_bytes_cannot_be_removed_does_not_keep_the_others(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     stuck, *others = [upload(shares, expires_in=60).file_id for _ in range(3)]
     delete = store.store.delete
@@ -289,12 +277,13 @@ def test_a_file_whose_bytes_cannot_be_removed_does_not_keep_the_others(
     assert swept.failed >= 2
     assert not any(other in key for other in others for key in contents(root))
     assert any(stuck in key for key in store.list("expiries/"))
-    hourly(shares, clock, 1)
+    # Its record went, since a key that cannot be removed keeps no other: it is swept like an upload given up.
+    hourly(shares, clock, 2 * 24)
     assert contents(root) == {}
 
 
 def test_what_a_sweep_had_not_reached_when_it_was_killed_is_reached_by_the_next(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     for _ in range(40):
         upload(shares, expires_in=60)
@@ -307,7 +296,7 @@ def test_what_a_sweep_had_not_reached_when_it_was_killed_is_reached_by_the_next(
     assert contents(root) == {}
 
 
-def test_a_sweep_reads_the_time_when_it_uses_it(shares: Shares, store: WatchedStore, clock: Clock) -> None:
+def test_a_sweep_reads_the_time_when_it_uses_it(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     clock.now = START.replace(minute=40)
     upload(shares, expires_in=60)
     clock.now = START.replace(minute=59, second=59)
@@ -321,7 +310,7 @@ def test_a_sweep_reads_the_time_when_it_uses_it(shares: Shares, store: WatchedSt
 
 
 def test_a_blob_without_a_record_is_removed_two_days_after_its_upload_died(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = blob_alone(shares, store)
     clock.now = (START + 2 * DAY).replace(minute=59, second=59)
@@ -336,7 +325,7 @@ def test_a_blob_without_a_record_is_removed_two_days_after_its_upload_died(
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3])
 def test_an_upload_that_was_killed_is_gone_within_three_days(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path, killed_after: int
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path, killed_after: int
 ) -> None:
     kill(shares, store, lambda dying: upload(dying, expires_in=60), killed_after)
     hourly(shares, clock, 72)
@@ -346,14 +335,14 @@ def test_an_upload_that_was_killed_is_gone_within_three_days(
 @pytest.mark.parametrize("silent_for", [timedelta(hours=47), timedelta(hours=49), timedelta(hours=52)])
 @pytest.mark.parametrize("step", [2, 3], ids=["before its blob", "before its record"])
 def test_an_upload_that_slept_for_days_fails_cleanly_or_keeps_what_it_acknowledges(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path, silent_for: timedelta, step: int
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path, silent_for: timedelta, step: int
 ) -> None:
     def sleep() -> None:
         for _ in range(int(silent_for / HOUR)):
             clock.forward(HOUR)
             sweep(shares_over(store.store, clock))
 
-    store.before = once_after(step - 1, sleep)
+    store.around = once_after(step - 1, sleep)
     acknowledged: set[str] = set()
     with contextlib.suppress(StorageUnavailable):
         acknowledged = {upload(shares).file_id}
@@ -365,11 +354,11 @@ def test_an_upload_that_slept_for_days_fails_cleanly_or_keeps_what_it_acknowledg
 
 
 def test_a_record_is_refused_where_the_sweep_was_faster(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     # Of two processes one has a clock that is two days ahead.
     ahead = Clock(clock.now + 3 * DAY)
-    store.before = once_after(2, lambda: sweep(shares_over(store.store, ahead)))
+    store.around = once_after(2, lambda: sweep(shares_over(store.store, ahead)))
     with pytest.raises(StorageUnavailable):
         upload(shares)
     assert blobs(store) == set()
@@ -379,7 +368,7 @@ def test_a_record_is_refused_where_the_sweep_was_faster(
 
 @pytest.mark.parametrize("pause", [timedelta(seconds=29), HOUR, timedelta(hours=46)])
 def test_an_upload_may_last_as_long_as_it_likes(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path, pause: timedelta
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path, pause: timedelta
 ) -> None:
     incoming = Upload(shares)
     until = clock.now + timedelta(hours=100)
@@ -398,7 +387,7 @@ def test_an_upload_may_last_as_long_as_it_likes(
 
 
 def test_a_deletion_that_was_killed_is_finished_by_the_sweep(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = upload(shares).file_id
     # Its entry, the record.
@@ -435,7 +424,11 @@ def test_only_staged_files_that_are_stale_are_removed(shares: Shares, clock: Clo
 
 
 def test_probes_are_removed_where_unfinished_writes_cannot_be_listed(
-    shares: Shares, store: WatchedStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    shares: Shares,
+    store: InterposedStore,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refuse(_before: datetime) -> int:
         raise StorageUnavailable("ListMultipartUploads is not implemented", lasting=True)
@@ -470,7 +463,7 @@ def test_a_deleted_record_stays_for_an_hour(shares: Shares, clock: Clock, root: 
 
 
 def test_what_a_late_write_brought_back_goes_with_the_record(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = upload(shares).file_id
     shares.records.update(file_id, lambda record: dataclasses.replace(record, cells=16))
@@ -483,7 +476,7 @@ def test_what_a_late_write_brought_back_goes_with_the_record(
 
 @pytest.mark.parametrize("years", [1, 10, 100])
 def test_entries_do_not_outlive_their_file_by_more_than_a_month(
-    shares: Shares, store: WatchedStore, clock: Clock, years: int
+    shares: Shares, store: InterposedStore, clock: Clock, years: int
 ) -> None:
     file_id = upload(shares, expires_in=years * 365 * 86400).file_id
     clock.forward(20 * DAY)
@@ -508,7 +501,7 @@ def test_a_file_with_a_far_expiry_is_looked_at_until_it_comes(shares: Shares, cl
 
 @pytest.mark.parametrize("suspended_for", [timedelta(seconds=3), timedelta(minutes=11), 3 * HOUR])
 def test_a_change_that_meets_a_sweep_loses_no_entry(
-    shares: Shares, store: WatchedStore, clock: Clock, root: Path, suspended_for: timedelta
+    shares: Shares, store: InterposedStore, clock: Clock, root: Path, suspended_for: timedelta
 ) -> None:
     file_id = upload(shares).file_id
     hourly(shares, clock, 72)
@@ -519,7 +512,7 @@ def test_a_change_that_meets_a_sweep_loses_no_entry(
         sweep(shares_over(store.store, clock))
 
     # Between the entry and the record.
-    store.before = once_after(len(store.changes) + 1, meanwhile)
+    store.around = once_after(len(store.changes) + 1, meanwhile)
     shares.change(file_id, Options(expires_in=1), frozenset({"expires_in"}))
     hourly(shares, clock, 4)
     assert contents(root) == {}
@@ -528,19 +521,19 @@ def test_a_change_that_meets_a_sweep_loses_no_entry(
 # Interrupted at every step
 
 
-Disturbance = Callable[[WatchedStore, Clock, int], Callable[[int], None]]
+Disturbance = Callable[[InterposedStore, Clock, int], Around]
 
 
-def _dying(_store: WatchedStore, _clock: Clock, after: int) -> Callable[[int], None]:
+def _dying(_store: InterposedStore, _clock: Clock, after: int) -> Around:
     return dies_after(after)
 
 
-def _meeting_another(store: WatchedStore, clock: Clock, after: int) -> Callable[[int], None]:
+def _meeting_another(store: InterposedStore, clock: Clock, after: int) -> Around:
     return once_after(after, lambda: sweep(shares_over(store.store, clock)))
 
 
 @pytest.fixture
-def household(shares: Shares, store: WatchedStore, clock: Clock, root: Path) -> set[str]:
+def household(shares: Shares, store: InterposedStore, clock: Clock, root: Path) -> set[str]:
     """A directory with something for every step of a sweep; the IDs that must outlive it."""
     blob_alone(shares, store)
     kept = upload(shares).file_id
@@ -560,12 +553,12 @@ def household(shares: Shares, store: WatchedStore, clock: Clock, root: Path) -> 
     return {kept, changed}
 
 
-def days_later(root: Path, clock: Clock, disturb: Callable[[WatchedStore, Clock], None]) -> dict[str, bytes]:
+def days_later(root: Path, clock: Clock, disturb: Callable[[InterposedStore, Clock], None]) -> dict[str, bytes]:
     """What is there after a sweep that is disturbed, and ordinary ones on the three days from then."""
     moved = Clock(clock.now)
-    store = WatchedStore(DirectoryStore(root))
+    store = InterposedStore(DirectoryStore(root))
     disturb(store, moved)
-    with contextlib.suppress(Crash):
+    with contextlib.suppress(Killed):
         sweep(shares_over(store, moved))
     for _ in range(4):
         sweep(shares_over(store.store, moved))
@@ -586,19 +579,19 @@ def test_a_sweep_disturbed_before_any_of_its_changes_ends_in_the_same_state(
     monkeypatch.setattr(os, "fsync", lambda _file: None)
     made: list[tuple[str, str]] = []
 
-    def only_watch(store: WatchedStore, _clock: Clock) -> None:
+    def only_watch(store: InterposedStore, _clock: Clock) -> None:
         store.changes = made
 
     directories = copies(root)
     expected = days_later(next(directories), clock, only_watch)
     assert {key.rpartition("/")[2].partition(".")[0] for key in expected} == household
     # What was there for each kind of step was found.
-    assert {verb for verb, _ in made} == {"put", "delete", "discard", "abort"}
+    assert {verb for verb, _ in made} == {"put", "delete", "discard", "abort parts"}
     assert len(made) > 15
 
     for number, directory in zip(range(len(made)), directories, strict=False):
 
-        def disturb(store: WatchedStore, moved: Clock, number: int = number) -> None:
-            store.before = disturbance(store, moved, number)
+        def disturb(store: InterposedStore, moved: Clock, number: int = number) -> None:
+            store.around = disturbance(store, moved, number)
 
         assert days_later(directory, clock, disturb) == expected, f"after {made[:number]}"

@@ -15,7 +15,8 @@ import pytest
 from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import PARALLEL, Sweep
-from tests.sharing.conftest import HOUR, Clock, shares_over, upload
+from tests.clock import HOUR, Clock
+from tests.sharing.shares import shares_over, upload
 
 DUE = 60
 

@@ -15,7 +15,7 @@ from shared.storage.contract import Changed, NotFound, ObjectStore, Piece, Range
 from shared.storage.multipart import MIN_PART_SIZE
 from shared.storage.s3 import compose as composing
 from shared.storage.s3 import plan
-from tests.storage.conftest import Backend, Requests
+from tests.storage.backends import Backend, Requests
 from tests.storage.samples import MIB, drain, pattern, write
 from tests.storage.test_contract import all_at_once
 

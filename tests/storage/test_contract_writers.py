@@ -8,7 +8,7 @@ import pytest
 
 from shared.storage.contract import NotFound, ObjectStore
 from shared.storage.s3 import writer as s3
-from tests.storage.conftest import Backend
+from tests.storage.backends import Backend
 from tests.storage.samples import MIB, drain, pattern, write
 
 KEY = "files/ab/one.pickle"

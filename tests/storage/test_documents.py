@@ -16,7 +16,7 @@ from shared.storage.directory.store import DirectoryStore
 from shared.storage.documents import BACKOFF_BASE, BACKOFF_CAP, REMEMBER_WRITES_FOR, RETRY_FOR
 from shared.storage.keys import record_key
 from shared.storage.records import Record, Records, Stored
-from tests.storage.faults import Fault, FaultyStore, after, before, behind
+from tests.interposed import Fault, InterposedStore, after, before, on_puts, preceded_by
 from tests.storage.samples import FILE_ID, NOW, downloaded, record
 
 KEY = record_key(FILE_ID)
@@ -44,12 +44,12 @@ class Setting:
 
     def __init__(self, directory: DirectoryStore) -> None:
         self.time = Time()
-        self.faulty = FaultyStore(directory)
+        self.faulty = InterposedStore(directory)
         self.records = self._records(self.faulty)
         self.directly = self._records(directory)
         self.others = 0
 
-    def _records(self, store: FaultyStore | DirectoryStore) -> Records:
+    def _records(self, store: InterposedStore | DirectoryStore) -> Records:
         return Records(
             store,
             lambda: self.time.now,
@@ -100,16 +100,16 @@ def nothing_yet(directory: DirectoryStore) -> Setting:
 
 
 def test_what_others_wrote_is_kept(setting: Setting) -> None:
-    setting.faulty.script = {1: behind(setting.by_others()), 2: behind(setting.by_others(2))}
+    setting.faulty.around = on_puts({1: preceded_by(setting.by_others()), 2: preceded_by(setting.by_others(2))})
     assert setting.update().record.download_count == setting.count == 4
     assert setting.faulty.puts == 3
 
 
 def test_a_record_that_was_read_before_saves_a_read(setting: Setting) -> None:
     seen = setting.records.get(FILE_ID)
-    setting.faulty.reads = 0
+    setting.faulty.calls.clear()
     setting.records.update(FILE_ID, downloaded, seen)
-    assert (setting.count, setting.faulty.reads) == (1, 0)
+    assert (setting.count, setting.faulty.count("read")) == (1, 0)
 
 
 def test_a_record_that_was_read_too_long_ago_is_read_again(setting: Setting) -> None:
@@ -119,7 +119,7 @@ def test_a_record_that_was_read_too_long_ago_is_read_again(setting: Setting) -> 
 
 
 def test_a_conflict_that_changed_nothing_is_tried_again(setting: Setting) -> None:
-    setting.faulty.script = {1: before(Changed(KEY)), 2: before(Changed(KEY))}
+    setting.faulty.around = on_puts({1: before(Changed(KEY)), 2: before(Changed(KEY))})
     setting.update()
     assert (setting.count, setting.faulty.puts) == (1, 3)
 
@@ -128,13 +128,13 @@ def test_a_change_that_others_make_needless_is_not_written(setting: Setting) -> 
     def once(old: Record) -> Record:
         return old if old.download_count else downloaded(old)
 
-    setting.faulty.script = {1: behind(setting.by_others())}
+    setting.faulty.around = on_puts({1: preceded_by(setting.by_others())})
     assert setting.records.update(FILE_ID, once).record.download_count == setting.count == 1
     assert setting.faulty.puts == 1
 
 
 def test_who_always_loses_gives_up_in_time_and_changed_nothing(setting: Setting) -> None:
-    setting.faulty.otherwise = behind(setting.by_others())
+    setting.faulty.around = on_puts(otherwise=preceded_by(setting.by_others()))
     with pytest.raises(Contended) as contended:
         setting.update()
     assert contended.value.file_id == FILE_ID
@@ -145,7 +145,7 @@ def test_who_always_loses_gives_up_in_time_and_changed_nothing(setting: Setting)
 def test_waits_double_up_to_a_cap_and_are_spread_at_random(directory: DirectoryStore) -> None:
     time = Time()
     jitter = iter([0.0, 0.25, 0.5] + [1.0] * 100)
-    store = FaultyStore(directory, otherwise=before(Changed(KEY)))
+    store = InterposedStore(directory, on_puts(otherwise=before(Changed(KEY))))
     Records(directory, lambda: NOW).create(record())
     records = Records(
         store,
@@ -174,7 +174,7 @@ def test_a_file_deleted_meanwhile_is_not_made_again(
         directory.delete(KEY)
 
     last = 2 if uncertain else 1
-    setting.faulty.script = {1: before(LOST), last: before(answer(KEY), delete)}
+    setting.faulty.around = on_puts({1: before(LOST), last: before(answer(KEY), delete)})
     with pytest.raises(UnknownFile):
         setting.update()
     assert setting.faulty.puts == last
@@ -183,7 +183,7 @@ def test_a_file_deleted_meanwhile_is_not_made_again(
 
 @pytest.mark.parametrize("error", [StorageFull(), StorageUnavailable("no")], ids=["full", "unavailable"])
 def test_a_fault_of_storage_is_not_tried_again(setting: Setting, error: Exception) -> None:
-    setting.faulty.script = {1: before(error)}
+    setting.faulty.around = on_puts({1: before(error)})
     with pytest.raises(type(error)):
         setting.update()
     assert (setting.count, setting.faulty.puts) == (0, 1)
@@ -193,31 +193,31 @@ def test_a_fault_of_storage_is_not_tried_again(setting: Setting, error: Exceptio
 
 
 def test_a_write_that_is_in_is_not_repeated(setting: Setting) -> None:
-    setting.faulty.script = {1: after(LOST)}
+    setting.faulty.around = on_puts({1: after(LOST)})
     assert setting.update() == setting.directly.get(FILE_ID)
     assert setting.count == 1
 
 
 def test_a_write_that_is_not_in_is_repeated(setting: Setting) -> None:
-    setting.faulty.script = {1: before(LOST), 2: before(LOST)}
+    setting.faulty.around = on_puts({1: before(LOST), 2: before(LOST)})
     setting.update()
     assert (setting.count, setting.faulty.puts) == (1, 3)
 
 
 @pytest.mark.parametrize("times", [1, 2, MEMORY - 1])
 def test_a_write_is_recognised_below_those_of_others(setting: Setting, times: int) -> None:
-    setting.faulty.script = {1: after(LOST, setting.by_others(times))}
+    setting.faulty.around = on_puts({1: after(LOST, setting.by_others(times))})
     assert setting.update().record.download_count == setting.count == times + 1
 
 
 @pytest.mark.parametrize("times", [1, 2, MEMORY])
 def test_a_write_that_is_not_among_those_of_others_is_repeated(setting: Setting, times: int) -> None:
-    setting.faulty.script = {1: before(LOST, setting.by_others(times))}
+    setting.faulty.around = on_puts({1: before(LOST, setting.by_others(times))})
     assert setting.update().record.download_count == setting.count == times + 1
 
 
 def test_a_lost_answer_to_the_second_try_is_recognised_too(setting: Setting) -> None:
-    setting.faulty.script = {1: behind(setting.by_others()), 2: after(LOST, setting.by_others())}
+    setting.faulty.around = on_puts({1: preceded_by(setting.by_others()), 2: after(LOST, setting.by_others())})
     assert setting.update().record.download_count == setting.count == 3
 
 
@@ -233,7 +233,7 @@ FORGOTTEN = {
 def test_a_write_that_may_be_forgotten_has_an_unknown_outcome(
     setting: Setting, caplog: pytest.LogCaptureFixture, fault: Callable[..., Fault], times: int, apart: float
 ) -> None:
-    setting.faulty.script = {1: fault(LOST, setting.by_others(times, apart))}
+    setting.faulty.around = on_puts({1: fault(LOST, setting.by_others(times, apart))})
     with pytest.raises(OutcomeUnknown) as unknown:
         setting.update()
     assert unknown.value.file_id == FILE_ID
@@ -252,13 +252,13 @@ def test_a_write_is_recognised_though_its_clock_is_slow(setting: Setting) -> Non
 
     setting.by_others(2)()
     setting.time.now -= slow
-    setting.faulty.script = {1: after(LOST, others)}
+    setting.faulty.around = on_puts({1: after(LOST, others)})
     setting.update()
     assert setting.count == 4
 
 
 def test_who_never_gets_an_answer_does_not_know_the_outcome(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
-    setting.faulty.otherwise = before(LOST)
+    setting.faulty.around = on_puts(otherwise=before(LOST))
     with pytest.raises(OutcomeUnknown):
         setting.update()
     assert setting.count == 0
@@ -282,7 +282,7 @@ REFUSALS = {"full": StorageFull(), "unavailable": StorageUnavailable("no")}
 def test_a_refusal_after_a_lost_answer_leaves_the_outcome_open(
     setting: Setting, caplog: pytest.LogCaptureFixture, fault: Callable[..., Fault], error: Exception
 ) -> None:
-    setting.faulty.script = {1: fault(LOST), 2: before(error)}
+    setting.faulty.around = on_puts({1: fault(LOST), 2: before(error)})
     with pytest.raises(OutcomeUnknown) as unknown:
         setting.update()
     assert unknown.value.__cause__ is error
@@ -299,14 +299,14 @@ def test_a_read_that_fails_after_a_lost_answer_leaves_the_outcome_open(
 
     seen = setting.records.get(FILE_ID)
     monkeypatch.setattr(setting.faulty, "read", fail)
-    setting.faulty.script = {1: fault(LOST), 2: before(Changed(KEY))}
+    setting.faulty.around = on_puts({1: fault(LOST), 2: before(Changed(KEY))})
     with pytest.raises(OutcomeUnknown):
         setting.records.update(FILE_ID, downloaded, seen)
 
 
 def test_a_refusal_after_a_lost_answer_that_was_cleared_up_is_certain(setting: Setting) -> None:
     """The first write lost to another for certain, so the second one's refusal is the whole story."""
-    setting.faulty.script = {1: before(LOST, setting.by_others()), 3: before(StorageFull())}
+    setting.faulty.around = on_puts({1: before(LOST, setting.by_others()), 3: before(StorageFull())})
     with pytest.raises(StorageFull):
         setting.update()
     assert setting.count == 1
@@ -317,13 +317,13 @@ UNSENT = NotSent(KEY, "connection refused")
 
 
 def test_what_was_not_sent_is_sent_again(setting: Setting) -> None:
-    setting.faulty.script = {1: before(UNSENT), 2: before(UNSENT)}
+    setting.faulty.around = on_puts({1: before(UNSENT), 2: before(UNSENT)})
     assert setting.update().record.download_count == setting.count == 1
     assert setting.faulty.puts == 3
 
 
 def test_what_is_never_sent_changed_nothing_and_is_not_blamed_on_others(setting: Setting) -> None:
-    setting.faulty.otherwise = before(UNSENT)
+    setting.faulty.around = on_puts(otherwise=before(UNSENT))
     with pytest.raises(StorageUnavailable, match="connection refused"):
         setting.update()
     assert setting.count == 0
@@ -331,8 +331,7 @@ def test_what_is_never_sent_changed_nothing_and_is_not_blamed_on_others(setting:
 
 
 def test_what_is_not_sent_after_a_lost_answer_leaves_the_outcome_open(setting: Setting) -> None:
-    setting.faulty.script = {1: after(LOST)}
-    setting.faulty.otherwise = before(UNSENT)
+    setting.faulty.around = on_puts({1: after(LOST)}, otherwise=before(UNSENT))
     with pytest.raises(OutcomeUnknown):
         setting.update()
 
@@ -345,39 +344,39 @@ def test_what_is_not_sent_after_a_lost_answer_leaves_the_outcome_open(setting: S
 def test_a_refusal_to_create_after_a_lost_answer_leaves_the_outcome_open(
     nothing_yet: Setting, fault: Callable[..., Fault], error: Exception
 ) -> None:
-    nothing_yet.faulty.script = {1: fault(LOST), 2: before(error)}
+    nothing_yet.faulty.around = on_puts({1: fault(LOST), 2: before(error)})
     with pytest.raises(OutcomeUnknown):
         nothing_yet.records.create(record())
 
 
 def test_a_record_that_was_not_sent_is_sent_again(nothing_yet: Setting) -> None:
-    nothing_yet.faulty.script = {1: before(UNSENT), 2: before(UNSENT)}
+    nothing_yet.faulty.around = on_puts({1: before(UNSENT), 2: before(UNSENT)})
     assert nothing_yet.records.create(record()) == nothing_yet.directly.get(FILE_ID)
 
 
 def test_a_record_that_is_never_sent_is_not_there(nothing_yet: Setting, directory: DirectoryStore) -> None:
-    nothing_yet.faulty.otherwise = before(UNSENT)
+    nothing_yet.faulty.around = on_puts(otherwise=before(UNSENT))
     with pytest.raises(StorageUnavailable):
         nothing_yet.records.create(record())
     assert list(directory.list("metadata/")) == []
 
 
 def test_a_record_is_created_once_though_the_answer_is_lost(nothing_yet: Setting) -> None:
-    nothing_yet.faulty.script = {1: after(LOST)}
+    nothing_yet.faulty.around = on_puts({1: after(LOST)})
     created = nothing_yet.records.create(record())
     assert created == nothing_yet.directly.get(FILE_ID)
     assert created.record.revision == 1
 
 
 def test_a_record_that_others_changed_since_is_recognised(nothing_yet: Setting) -> None:
-    nothing_yet.faulty.script = {1: after(LOST, nothing_yet.by_others(3))}
+    nothing_yet.faulty.around = on_puts({1: after(LOST, nothing_yet.by_others(3))})
     created = nothing_yet.records.create(record())
     assert created.record.download_count == nothing_yet.count == 3
 
 
 @pytest.mark.parametrize("error", [LOST, Changed(KEY)], ids=["lost", "conflict"])
 def test_a_record_that_is_not_in_is_created_again(nothing_yet: Setting, error: Exception) -> None:
-    nothing_yet.faulty.script = {1: before(error), 2: before(error)}
+    nothing_yet.faulty.around = on_puts({1: before(error), 2: before(error)})
     created = nothing_yet.records.create(record())
     assert created == nothing_yet.directly.get(FILE_ID)
     assert nothing_yet.faulty.puts == 3
@@ -396,7 +395,7 @@ def test_a_record_that_somebody_else_made_stays_theirs(nothing_yet: Setting) -> 
 def test_creating_is_given_up_in_time(
     nothing_yet: Setting, directory: DirectoryStore, error: Exception, reported: type[Exception]
 ) -> None:
-    nothing_yet.faulty.otherwise = before(error)
+    nothing_yet.faulty.around = on_puts(otherwise=before(error))
     with pytest.raises(reported):
         nothing_yet.records.create(record())
     assert RETRY_FOR - BACKOFF_CAP <= sum(nothing_yet.time.pauses) < RETRY_FOR

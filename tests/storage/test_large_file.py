@@ -24,7 +24,7 @@ from shared.sharing import Shares
 from shared.storage.keys import blob_key
 from shared.tokens import Tokens
 from tests.api.client import WholeApp
-from tests.storage.conftest import Backend
+from tests.storage.backends import Backend
 
 MIB = 1024 * 1024
 # Of 1 GiB in CI.

@@ -14,7 +14,7 @@ from shared.storage.directory.store import DirectoryStore
 from shared.storage.links import Links
 from shared.storage.multipart import MIN_PART_SIZE, InvalidParts, Part
 from shared.storage.s3 import writer as s3
-from tests.storage.conftest import Backend
+from tests.storage.backends import Backend
 from tests.storage.samples import MIB, drain, pattern, write
 
 KEY = "raw/one"

@@ -14,10 +14,10 @@ from shared.storage.contract import Ambiguous, NotSent, ObjectStore, TooSoon
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.probe import discard_old, require_conditions
 from shared.storage.s3.store import open_s3
+from tests.interposed import InterposedStore, before, on_puts
 from tests.odd_s3 import OddS3, Quirk, odd_s3
 from tests.servers import S3Server
-from tests.storage.conftest import BUCKET
-from tests.storage.faults import FaultyStore, before
+from tests.storage.backends import BUCKET
 
 
 def left(store: ObjectStore) -> list[str]:
@@ -111,7 +111,7 @@ def test_no_answer_is_no_proof_and_may_be_asked_for_again(
     directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch, number: int, fault: Callable[..., str]
 ) -> None:
     monkeypatch.setattr(probe, "_PAUSE", 0)
-    store = FaultyStore(directory, dict.fromkeys(range(number, number + 10), fault))
+    store = InterposedStore(directory, on_puts(dict.fromkeys(range(number, number + 10), fault)))
     with pytest.raises(StorageUnavailable) as refusal:
         require_conditions(store)
     assert not refusal.value.lasting
@@ -120,13 +120,13 @@ def test_no_answer_is_no_proof_and_may_be_asked_for_again(
 def test_a_full_store_is_served_since_it_takes_no_write_that_could_be_lost(
     directory: DirectoryStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    require_conditions(FaultyStore(directory, otherwise=before(StorageFull())))
+    require_conditions(InterposedStore(directory, on_puts(otherwise=before(StorageFull()))))
     assert "storage is full" in caplog.text
 
 
 def test_what_an_interrupted_probe_left_is_removed_by_its_age(directory: DirectoryStore) -> None:
     with pytest.raises(StorageUnavailable):
-        require_conditions(FaultyStore(directory, {2: before(StorageUnavailable("no"))}))
+        require_conditions(InterposedStore(directory, on_puts({2: before(StorageUnavailable("no"))})))
     assert len(left(directory)) == 1
     now = datetime.now(UTC)
     assert discard_old(directory, now - timedelta(hours=1)) == 0

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BUCKET
-from tests.servers import S3Server
+from tests.servers import BUCKET, S3Server
 from tests.wire.server import WITHIN, Server, until
 
 CLIENTS = 100

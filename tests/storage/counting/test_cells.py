@@ -28,6 +28,7 @@ from shared.storage.keys import COUNTS, record_key
 from shared.storage.records import CELLS, CLOSED, DELETED, READY, Record, Records, Stored
 from shared.storage.s3 import clients
 from shared.storage.s3.store import open_s3
+from tests.interposed import Call, InterposedStore, Proceed
 from tests.servers import S3Server
 from tests.storage.samples import FILE_ID, OTHER_ID, downloaded, record
 
@@ -429,22 +430,11 @@ class Meeting:
 # Many processes
 
 
-class Distant:
+def from_afar(call: Call, proceed: Proceed) -> Any:
     """A store that is some way off, so that processes meet at it."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def read(self, key: str) -> tuple[bytes, str]:
+    if call.verb in {"read", "put", "put if"}:
         time.sleep(random.uniform(0.005, 0.015))
-        return self._store.read(key)
-
-    def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
-        time.sleep(random.uniform(0.005, 0.015))
-        return self._store.put(key, data, when)
+    return proceed()
 
 
 PROCESSES = 4
@@ -455,7 +445,7 @@ def count_from_afar(environment: Mapping[str, str], prefix: str) -> int:
     """What one process does: so many downloads, none of which may be refused."""
     os.environ.update(environment)
     clients.CONDITIONAL_TIMEOUT = 60.0
-    records = Records(cast("ObjectStore", Distant(open_s3("widening", prefix))), lambda: EPOCH)
+    records = Records(InterposedStore(open_s3("widening", prefix), from_afar), lambda: EPOCH)
     count(records, DOWNLOADS)
     return DOWNLOADS
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from shared.storage.counting.counter import Counter
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import record_key
 from shared.storage.records import Record, Records, Stored
-from tests.storage.faults import FaultyStore, Put, after, before
+from tests.interposed import Fault, InterposedStore, Proceed, after, before, on_puts
 from tests.storage.samples import FILE_ID, NOW, OTHER_ID, downloaded, record
 
 BURST = 20
@@ -34,7 +35,7 @@ class Gate:
         self._reached = threading.Event()
         self._opened = threading.Event()
 
-    def fault(self, put: Put) -> str:
+    def fault(self, put: Proceed) -> Any:
         self._reached.set()
         assert self._opened.wait(60)
         return put()
@@ -51,7 +52,7 @@ class Burst:
 
     def __init__(self, directory: DirectoryStore, pool: ThreadPoolExecutor) -> None:
         self.records = Records(directory, lambda: NOW)
-        self.store = FaultyStore(directory)
+        self.store = InterposedStore(directory)
         self.announced: list[tuple[int, int]] = []
         self.counter = Counter(Records(self.store, lambda: NOW), lambda: NOW + timedelta(hours=1), self._announce)
         self.gate = Gate()
@@ -60,7 +61,7 @@ class Burst:
     def begin(self, max_downloads: int | None = None) -> Future[Stored | None]:
         """Make the file, and have a first download of it wait in the middle of its write."""
         self.records.create(record(max_downloads=max_downloads))
-        self.store.script[1] = self.gate.fault
+        self.store.around = on_puts({1: self.gate.fault})
         first = self.submit()
         self.gate.wait_until_reached()
         return first
@@ -169,12 +170,12 @@ def test_without_an_announcement_the_last_download_is_not_written(directory: Dir
 
 @pytest.mark.parametrize("error", [StorageUnavailable("no"), KeyboardInterrupt()], ids=["storage", "interrupt"])
 def test_an_error_reaches_everybody_who_waits_and_nobody_else(burst: Burst, error: BaseException) -> None:
-    def fail(_: Put) -> str:
+    def fail(_: Proceed) -> Any:
         raise error
 
     first = burst.begin()
     waiting = burst.join()
-    burst.store.script[2] = fail
+    burst.store.around = on_puts({2: fail})
     burst.gate.open()
     assert first.result(60) is not None
     assert [future.exception(60) for future in waiting] == [error] * BURST
@@ -195,12 +196,10 @@ def test_a_refusal_is_for_all_that_wait_together(burst: Burst) -> None:
 
 
 @pytest.mark.parametrize("fault", [before, after], ids=["not in", "in"])
-def test_a_burst_whose_answer_is_lost_is_counted_once(
-    burst: Burst, fault: Callable[[Exception], Callable[[Put], str]]
-) -> None:
+def test_a_burst_whose_answer_is_lost_is_counted_once(burst: Burst, fault: Callable[[Exception], Fault]) -> None:
     first = burst.begin()
     waiting = burst.join()
-    burst.store.script[2] = fault(Ambiguous(record_key(FILE_ID)))
+    burst.store.around = on_puts({2: fault(Ambiguous(record_key(FILE_ID)))})
     burst.gate.open()
     assert first.result(60) is not None
     assert all(future.result(60) is not None for future in waiting)

@@ -19,7 +19,7 @@ from shared.storage.s3.store import open_s3
 from shared.uploads import Upload
 from tests.odd_s3 import OddS3, Quirk, odd_s3
 from tests.servers import S3Server
-from tests.storage.conftest import BUCKET
+from tests.storage.backends import BUCKET
 from tests.storage.samples import FILE_ID, NOW, downloaded, record
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ from shared.storage.keys import blob_key, raw_key
 from shared.storage.multipart import MIN_PART_SIZE
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
-from tests.faults.interposed import Around, Call, InterposedStore, undisturbed
+from tests.clock import Clock
+from tests.interposed import Around, Call, InterposedStore, undisturbed
 from tests.servers import ask
-from tests.storage.conftest import Backend, Requests
+from tests.storage.backends import Backend, Requests
 
 pytestmark = pytest.mark.only_s3
 
@@ -35,17 +36,9 @@ FIRST, LAST = bytes(range(256)) * (MIN_PART_SIZE * 2 // 256), b"the end"
 WHOLE = FIRST + LAST
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC).replace(microsecond=0)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime.now(UTC).replace(microsecond=0))
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
-"""An object store whose every call, one by one, may go wrong in a way of the test's choosing."""
+"""A store in front of another, any call of which can fail, wait, or be the moment at which something else happens."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -20,48 +20,54 @@ from shared.storage.contract import (
     Writer,
 )
 from shared.storage.directory.writer import DirectoryWriter
+from shared.storage.links import Links
 from shared.storage.multipart import Part, PartWriter
 
 T = TypeVar("T")
 Held = TypeVar("Held", Reader, Writer)
 
-# Calls after which storage may hold something else than before.
-CHANGING = frozenset(
-    {"put", "put if", "writer", "write", "commit", "delete", "discard", "compose", "start", "finish", "abort parts"}
-)
+# Calls that change what other processes see. Between any two of them a process can die, or another one act.
+CHANGES = frozenset({"put", "put if", "commit", "delete", "discard", "compose", "start", "finish", "abort parts"})
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a store: the how-manieth, from 0, and what for. `put if` is a put on a condition."""
+    """One call of a store. `put if` is a put on a condition."""
 
     number: int
+    """Calls before this one."""
     verb: str
     key: str
+    change: int | None
+    """Changes before this one; None for a call that changes nothing."""
+    put: int | None
+    """Which put this is, from 1; None for any other call."""
 
-    @property
-    def changes(self) -> bool:
-        return self.verb in CHANGING
 
-
-Around = Callable[[Call, Callable[[], Any]], Any]
+Proceed = Callable[[], Any]
+Around = Callable[[Call, Proceed], Any]
 """Given a call and what it would do: does it, or something else. What it returns or raises is the call's outcome."""
 
 
-def undisturbed(_call: Call, proceed: Callable[[], Any]) -> Any:
+def undisturbed(_call: Call, proceed: Proceed) -> Any:
     return proceed()
 
 
 class InterposedStore:
-    """An `ObjectStore` in front of another that hands every call to `around`, those of its readers and writers too."""
+    """An `ObjectStore` in front of another that hands every call to `around`, those of its readers and writers too.
+
+    `changes` has verb and key of each change, refused ones too.
+    """
 
     def __init__(self, store: ObjectStore, around: Around = undisturbed) -> None:
         self.store = store
         self.around = around
         self.calls: list[Call] = []
+        self.changes: list[tuple[str, str]] = []
+        self.puts = 0
         self._held: list[Reader | Writer] = []
         self.multipart = _Multipart(self)
-        self.links = store.links
+        self.links: Links | None = store.links
 
     def release(self) -> None:
         """Give back the handles that a killed process held; the system would have."""
@@ -76,11 +82,21 @@ class InterposedStore:
     def begin(self, around: Around) -> None:
         """Count from 0 again, and have what follows go through `around`."""
         self.calls = []
+        self.changes = []
+        self.puts = 0
         self.around = around
 
+    def count(self, verb: str) -> int:
+        return sum(call.verb == verb for call in self.calls)
+
     def call(self, verb: str, key: str, proceed: Callable[[], T]) -> T:
-        call = Call(len(self.calls), verb, key)
+        plain = verb.removesuffix(" if")
+        self.puts += plain == "put"
+        change = len(self.changes) if verb in CHANGES else None
+        call = Call(len(self.calls), verb, key, change, self.puts if plain == "put" else None)
         self.calls.append(call)
+        if change is not None:
+            self.changes.append((plain, key))
         result: T = self.around(call, proceed)
         return result
 
@@ -88,7 +104,7 @@ class InterposedStore:
         return self.call("read", key, lambda: self.store.read(key))
 
     def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        return iter(self.call("read many", "", lambda: list(self.store.read_many(keys))))
+        return self.call("read many", "", lambda: self.store.read_many(keys))
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         verb = "put" if when is ANYTHING else "put if"
@@ -112,7 +128,7 @@ class InterposedStore:
             raise failures[0]
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
-        return iter(self.call("list", prefix, lambda: list(self.store.list(prefix, after))))
+        return self.call("list", prefix, lambda: self.store.list(prefix, after))
 
     def discard_unfinished(self, before: datetime) -> int:
         return self.call("discard", "", lambda: self.store.discard_unfinished(before))
@@ -195,10 +211,60 @@ class _PartWriter:
         self._store.call("write", self._key, lambda: self._writer.write(data))
 
     def commit(self) -> Part:
-        return self._store.call("commit", self._key, self._writer.commit)
+        return self._store.call("commit part", self._key, self._writer.commit)
 
     def abort(self) -> None:
         self._store.call("abort", self._key, self._writer.abort)
+
+
+Fault = Callable[[Proceed], Any]
+"""What becomes of one put: does it, or something else, and returns or raises in its place."""
+
+
+def _nothing() -> None:
+    """What most often happens meanwhile."""
+
+
+def before(error: Exception, meanwhile: Callable[[], object] = _nothing) -> Fault:
+    """The put fails without any effect."""
+
+    def fail(_proceed: Proceed) -> Any:
+        meanwhile()
+        raise error
+
+    return fail
+
+
+def after(error: Exception, meanwhile: Callable[[], object] = _nothing) -> Fault:
+    """The put takes effect, then something happens, and the answer is an error."""
+
+    def fail(proceed: Proceed) -> Any:
+        proceed()
+        meanwhile()
+        raise error
+
+    return fail
+
+
+def preceded_by(action: Callable[[], object]) -> Fault:
+    """Something happens just before the put, which then succeeds or fails as it would anyway."""
+
+    def act(proceed: Proceed) -> Any:
+        action()
+        return proceed()
+
+    return act
+
+
+def on_puts(faults: Mapping[int, Fault] | None = None, otherwise: Fault = lambda proceed: proceed()) -> Around:
+    """The n-th put, counted from 1, meets the fault for n, and every other put meets `otherwise`."""
+
+    def around(call: Call, proceed: Proceed) -> Any:
+        if call.put is None:
+            return proceed()
+        return (faults or {}).get(call.put, otherwise)(proceed)
+
+    return around
 
 
 class Killed(BaseException):
@@ -213,7 +279,7 @@ class Kill:
         self._after = after
         self.struck = False
 
-    def __call__(self, call: Call, proceed: Callable[[], Any]) -> Any:
+    def __call__(self, call: Call, proceed: Proceed) -> Any:
         if self.struck:
             raise Killed
         if call.number < self._number:
@@ -222,3 +288,26 @@ class Kill:
         if self._after:
             proceed()
         raise Killed
+
+
+def dies_after(changes: int) -> Around:
+    """So many changes still happen, and none after them."""
+
+    def die(call: Call, proceed: Proceed) -> Any:
+        if call.change is not None and call.change >= changes:
+            raise Killed
+        return proceed()
+
+    return die
+
+
+def once_after(changes: int, action: Callable[[], object]) -> Around:
+    """Something else happens between two changes."""
+    pending = [action]
+
+    def act(call: Call, proceed: Proceed) -> Any:
+        if call.change is not None and call.change >= changes and pending:
+            pending.pop()()
+        return proceed()
+
+    return act

@@ -1,0 +1,41 @@
+"""What the tests of the use cases do with them: upload, download, and look at what is stored."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from shared.options import Options
+from shared.sharing import Record, Shares
+from shared.storage.contract import ObjectStore
+from shared.storage.directory.data_directory import LOCKS
+from shared.storage.directory.spares import SPARES
+from shared.uploads import Upload
+from tests.clock import Clock
+
+MAX_FILE_SIZE = 1000
+
+
+def shares_over(store: ObjectStore, clock: Clock, **settings: Any) -> Shares:
+    return Shares(store, max_file_size=MAX_FILE_SIZE, clock=clock, **settings)
+
+
+def upload(shares: Shares, data: bytes = b"hello", **options: Any) -> Record:
+    """Upload a file with these options; its record."""
+    incoming = Upload(shares)
+    incoming.write(data)
+    return incoming.finish("file.bin", "application/octet-stream", Options(**options))
+
+
+def download(shares: Shares, file_id: str) -> bytes:
+    """Download a whole file, which counts; its bytes."""
+    found = shares.find(file_id)
+    with contextlib.closing(shares.download(found, 0, found.record.file_size)) as payload:
+        return b"".join(iter(lambda: payload.read(3), b""))
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file of a data directory but its locks and spares, staged ones too."""
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and not {LOCKS, SPARES} & {*path.parts}]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}

@@ -1,0 +1,51 @@
+"""Which tests `make check` leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+# What starts programs, waits for real time, or tries very many states: tests whose IDs begin so below tests/.
+SLOW = (
+    "browser/",
+    "client/",
+    "emulated/",
+    "faults/",
+    "load/",
+    "properties/",
+    "sharing/test_sharing_changes.py::test_a_page_before_many_invisible_files_takes_few_batches",
+    "sharing/test_sweeping_effort.py",
+    "sharing/test_sweep_commands.py",
+    "storage/test_large_file.py",
+    "storage/directory/test_store.py::test_two_processes_lose_no_count",
+    "storage/counting/test_cells.py::test_in_any_order_and_whoever_dies_the_total_is_exact",
+    "test_benchmarks.py",
+    "test_cold_starts.py",
+    "test_docs_aws.py",
+    "test_gateway_cases.py",
+    "test_generated_client.py",
+    "test_imports.py",
+    "test_lambda.py::test_a_sample_event_can_be_invoked_as_it_is_deployed",
+    "test_predeploy.py",
+    "test_readme.py::test_session",
+    "test_recipes.py",
+    "test_template.py::test_the_translation_is_sound",
+    "wire/",
+)
+# Fixtures behind which there is a server in a process of its own, and parameters that ask for one of them.
+SLOW_FIXTURES = {"deployment", "moto", "s3_server", "seaweed"}
+SLOW_PARAMETERS = {"s3", "functions", "emulated", "remapped", "moto", "seaweedfs", "in_bucket"}
+
+for _prefix in SLOW:
+    assert (Path(__file__).parent / _prefix.partition("::")[0]).exists(), f"SLOW names {_prefix}, which is not there"
+
+
+def is_slow(item: pytest.Item) -> bool:
+    if item.nodeid.removeprefix("tests/").startswith(SLOW):
+        return True
+    if not isinstance(item, pytest.Function):
+        return False
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    parameters = {value for value in values if isinstance(value, str)}
+    return not SLOW_FIXTURES.isdisjoint(item.fixturenames) or not SLOW_PARAMETERS.isdisjoint(parameters)
