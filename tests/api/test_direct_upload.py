@@ -12,10 +12,21 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from starlette.types import Message, Scope
 
 from functions.app import ROUTERS
 from shared.http.app import build_app
-from tests.api.client import DIGITS, Api, Objects, WholeApp, blob_key, is_tombstone, problem, record_key, stored
+from tests.api.client import (
+    DIGITS,
+    Api,
+    Objects,
+    WholeApp,
+    blob_key,
+    is_tombstone,
+    problem,
+    record_key,
+    stored,
+)
 from tests.servers import ask
 
 MIB = 1024 * 1024
@@ -440,3 +451,32 @@ def test_a_server_seals_an_upload_as_soon_as_it_is_complete(server: Api) -> None
         time.sleep(0.01)
     assert server.objects.read(blob_key(upload.file_id))[11:-1] == DIGITS
     assert server.download(upload.file_id).content == DIGITS
+
+
+def test_a_part_of_an_unknown_upload_is_refused_before_its_body_is_read(
+    configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop, tmp_path: Any
+) -> None:
+    configure("SHARE_STORAGE", str(tmp_path))
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("the body was asked for")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    path = "/file/s3/multipart/unknown/1"
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": "PUT",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": f"key=raw/{UNKNOWN}".encode(),
+        # A client that waits for leave to send is never given it.
+        "headers": [(b"host", b"share.test"), (b"content-length", b"1000"), (b"expect", b"100-continue")],
+    }
+    loop.run_until_complete(build_app(*ROUTERS)(scope, receive, send))
+    assert sent[0]["status"] == 404

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.api.client import BEHIND_GATEWAY, DIGITS, Api, file_part, form
+from tests.api.client import BEHIND_GATEWAY, DIGITS, Api, file_part, form, problem
 
 UNTRUSTED = {
     "x-forwarded-host": "evil.example",
@@ -62,3 +62,16 @@ def test_the_configured_address_outweighs_everything(api: Api, configured: str) 
     assert answer["download_link"] == response.headers["location"] == expected
     page = api.request("GET", "/file/metadata", params={"limit": "1"})
     assert page.headers["link"].startswith("<https://files.example.org/share/file/metadata?")
+
+
+@pytest.mark.parametrize("host", ["[.]", "[::::]", "[1.2.3.4]", "evil.example/x?", "a b", "a:99999", "a" * 300])
+def test_a_host_that_no_link_can_be_made_of_is_refused_everywhere(api: Api, host: str) -> None:
+    file_id = api.upload()["file_id"]
+    before = api.objects.keys()
+    headers = {"host": host}
+    pages = ("/", f"/download/{file_id}", f"/download/{file_id}/qr.svg", "/static/icon.svg", "/health", "/no/such/page")
+    for path in ("/file/metadata/", f"/file/metadata/{file_id}", f"/file/download/{file_id}", *pages):
+        problem(api.request("GET", path, headers), 400)
+    problem(api.request("PUT", "/file/upload/a.txt", headers, DIGITS), 400)
+    problem(api.request("DELETE", f"/file/{file_id}", headers), 400)
+    assert api.objects.keys() == before

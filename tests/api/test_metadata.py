@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 
 import httpx
 import pytest
 
-from tests.api.client import DIGITS, METADATA, Api, problem, record_key
+from tests.api.client import (
+    DIGITS,
+    METADATA,
+    Api,
+    blob_key,
+    problem,
+    record_key,
+    stored,
+)
 
 
 def test_nothing_is_listed_to_begin_with(api: Api) -> None:
@@ -157,3 +166,18 @@ def test_no_cache_keeps_what_is_said_of_a_file(api: Api) -> None:
         assert api.request("GET", path).headers.get_list("cache-control") == ["no-store"], path
     assert api.post(b"").headers["cache-control"] == "no-store"
     assert api.download(file_id).headers.get_list("cache-control") == ["private, no-cache, no-transform"]
+
+
+def test_the_name_of_a_file_is_in_its_record_alone(api: Api) -> None:
+    file_id = api.upload(DIGITS, "../../é😀 name.txt", "text/x-odd")["file_id"]
+    # Besides the signing key, and the entry that would have found the blob without its record.
+    assert [key for key in stored(api) if key != "secret"] == sorted([blob_key(file_id), record_key(file_id)])
+    assert json.loads(api.objects.read(record_key(file_id)))["original_name"] == "é😀 name.txt"
+
+
+def test_ids_are_random_and_safe_to_show_anywhere(api: Api) -> None:
+    ids = [api.upload(b"x")["file_id"] for _ in range(20)]
+    # RFC 9562 §5.4: 122 bits are random, and the rest is the same in every ID of version 4.
+    assert all(uuid.UUID(file_id).version == 4 and re.fullmatch(r"[0-9a-f][0-9a-f-]{35}", file_id) for file_id in ids)
+    assert len({file_id[:8] for file_id in ids}) == 20
+    assert ids != sorted(ids)

@@ -13,7 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.client import DIGITS, METADATA, Api, file_part, form, problem, text_part
+from tests.api.client import (
+    DIGITS,
+    METADATA,
+    Api,
+    file_part,
+    form,
+    problem,
+    text_part,
+)
 
 Send = Callable[[Api, dict[str, str]], httpx.Response]
 
@@ -375,3 +383,14 @@ def test_a_change_of_another_media_type_is_refused(api: Api) -> None:
 
 def test_a_change_that_is_too_large_is_refused(api: Api) -> None:
     problem(change(api, api.upload(), b'{"max_downloads": 1}' + b" " * 20_000), 413)
+
+
+ABSOLUTE = ["2030-01-01T00:00:00", "2030-01-01T00:00:00Z", "2030-01-01T00:00:00+14:00", "2030-02-30", "10000-01-01"]
+
+
+@pytest.mark.parametrize("text", ABSOLUTE)
+def test_a_lifetime_is_a_number_of_seconds_and_never_a_date(api: Api, text: str) -> None:
+    before = api.objects.keys()
+    members = problem(api.post(form(text_part("expires_in", text.encode()), file_part(DIGITS))), 422)
+    assert members["errors"][0]["field"] == "expires_in"
+    assert api.objects.keys() == before

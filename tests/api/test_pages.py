@@ -6,6 +6,7 @@ import hashlib
 import html
 import os
 import re
+import threading
 from http.cookies import Morsel, SimpleCookie
 from typing import Any
 
@@ -338,3 +339,22 @@ def test_the_qr_code_is_an_image_of_the_pages_address(api: Api) -> None:
     assert "<svg" in one.text
     assert one.content != other.content
     problem(api.request("GET", "/download/cut-off/qr.svg"), 404)
+
+
+# A Lambda function serves one request at a time, and has no threads for what takes long.
+on_a_server = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
+
+
+@on_a_server
+def test_a_qr_code_is_made_beside_the_event_loop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    make = segno.make
+
+    def recorded(*arguments: Any, **named: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return make(*arguments, **named)
+
+    monkeypatch.setattr(segno, "make", recorded)
+    host = ".".join(["a" * 60] * 4) + ":8080"
+    assert api.request("GET", f"/download/{UNKNOWN}/qr.svg", {"host": host}).status_code == 200
+    assert [name.startswith("storage") for name in threads] == [True]

@@ -236,3 +236,10 @@ def test_what_surrounds_the_file_is_limited_too(api: Api) -> None:
 def test_the_next_upload_works_after_one_that_failed(api: Api) -> None:
     problem(api.post(b""), 400)
     assert api.download(api.upload()["file_id"]).content == DIGITS
+
+
+def test_a_digest_and_a_type_that_are_too_long_are_refused(api: Api) -> None:
+    digest = {"repr-digest": "a=(" + "a " * 2000 + ")"}
+    problem(api.request("PUT", "/file/upload/a.txt", digest, DIGITS), 400)
+    kind = {"content-type": "multipart/form-data; boundary=X" + "; a" * 2000}
+    problem(api.request("POST", "/file/upload/", kind, DIGITS), 400)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from shared.errors import DamagedFile, StorageUnavailable
 from shared.options import Options
 from shared.scrub import main, scrub
-from shared.sharing import Shares
+from shared.sharing import Shares, Stored
 from shared.storage.blobs import HEAD_SIZE
 from shared.storage.keys import blob_key, record_key
 from shared.uploads import Upload
@@ -134,3 +136,40 @@ def test_the_command_says_that_it_could_not_check(
     configure("SHARE_STORAGE", str(tmp_path / "file"))
     assert main() == 2
     assert "SHARE_STORAGE" in capsys.readouterr().err
+
+
+def test_a_file_deleted_while_it_is_checked_is_no_damage(
+    shares: Shares, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(shares)
+    get = shares.records.get
+
+    def get_and_delete(file_id: str) -> Stored:
+        monkeypatch.undo()
+        found = get(file_id)
+        shares.delete(file_id)
+        return found
+
+    monkeypatch.setattr(shares.records, "get", get_and_delete)
+    lines: list[str] = []
+    assert scrub(shares, lines.append), lines
+
+
+def test_a_password_hash_that_is_none_is_damage(shares: Shares) -> None:
+    file_id = upload(shares, password="swordfish").file_id
+    damaged = shares.records.update(file_id, lambda record: dataclasses.replace(record, password_hash="bogus"))
+    with pytest.raises(DamagedFile):
+        shares.authorise(damaged, "swordfish")
+
+
+def test_an_outage_is_not_reported_as_damage(shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(shares)
+
+    def unavailable(*_arguments: object) -> None:
+        raise StorageUnavailable("it does not answer")
+
+    monkeypatch.setattr("shared.scrub.verify", unavailable)
+    reported: list[str] = []
+    with pytest.raises(StorageUnavailable):
+        scrub(shares, reported.append)
+    assert reported == []

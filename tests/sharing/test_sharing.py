@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,128 +10,18 @@ import pytest
 
 from shared.errors import (
     DamagedFile,
-    DigestMismatch,
     Expired,
-    FileTooLarge,
-    InvalidValue,
-    StorageFull,
-    StorageUnavailable,
     UnknownFile,
     UsedUp,
     WrongPassword,
 )
-from shared.options import Lifetimes, Options
 from shared.sharing import Shares
-from shared.storage.contract import Ambiguous
 from shared.storage.keys import blob_key, record_key
 from shared.storage.records import DELETED
 from shared.sweeping import Sweep
-from shared.uploads import Upload
-from tests.clock import DAY, HOUR, START, Clock
-from tests.interposed import InterposedStore, Killed, after, before, dies_after, on_puts, once_after
-from tests.sharing.shares import MAX_FILE_SIZE, contents, download, shares_over, upload
-
-# Upload
-
-
-def test_an_upload_makes_its_entry_then_the_blob_then_the_entry_of_its_expiry_then_the_record(
-    shares: Shares, store: InterposedStore
-) -> None:
-    file_id = upload(shares, expires_in=3600).file_id
-    assert store.changes == [
-        ("put", f"expiries/2030-05-03T12/{file_id}"),
-        ("commit", blob_key(file_id)),
-        ("put", f"expiries/2030-05-01T13/{file_id}"),
-        ("put", record_key(file_id)),
-    ]
-
-
-def test_a_file_without_expiry_has_no_other_entry(shares: Shares, store: InterposedStore) -> None:
-    file_id = upload(shares, max_downloads=1).file_id
-    assert store.changes == [
-        ("put", f"expiries/2030-05-03T12/{file_id}"),
-        ("commit", blob_key(file_id)),
-        ("put", record_key(file_id)),
-    ]
-
-
-def test_an_upload_stores_what_it_was_told(shares: Shares) -> None:
-    file_id = upload(shares, b"abc", expires_in=60, max_downloads=2).file_id
-    record = shares.find(file_id).record
-    assert (record.original_name, record.content_type, record.file_size) == ("file.bin", "application/octet-stream", 3)
-    assert record.sha256 == hashlib.sha256(b"abc").hexdigest()
-    assert (record.created_at, record.expires_at) == (START, START + timedelta(seconds=60))
-    assert (record.max_downloads, record.download_count, record.used_up_at) == (2, 0, None)
-
-
-@pytest.mark.parametrize("killed_after", range(4))
-def test_an_upload_that_is_killed_is_not_visible(shares: Shares, store: InterposedStore, killed_after: int) -> None:
-    store.around = dies_after(killed_after)
-    with pytest.raises(Killed):
-        upload(shares, expires_in=3600)
-    assert list(shares.records.ids()) == []
-    assert shares.page("", 10).files == []
-
-
-def test_another_digest_than_announced_leaves_nothing(shares: Shares, root: Path) -> None:
-    incoming = Upload(shares)
-    incoming.write(b"hello")
-    with pytest.raises(DigestMismatch):
-        incoming.finish("a", "text/plain", Options(expires_in=60), hashlib.sha256(b"hullo").hexdigest())
-    incoming.abort()
-    assert contents(root) == {}
-
-
-def test_a_digest_may_be_written_in_upper_case(shares: Shares) -> None:
-    incoming = Upload(shares)
-    incoming.write(b"hello")
-    record = incoming.finish("a", "text/plain", Options(), hashlib.sha256(b"hello").hexdigest().upper())
-    assert download(shares, record.file_id) == b"hello"
-
-
-def test_options_that_are_not_possible_here_leave_nothing(store: InterposedStore, clock: Clock, root: Path) -> None:
-    incoming = Upload(shares_over(store, clock, lifetimes=Lifetimes(longest=60)))
-    incoming.write(b"hello")
-    with pytest.raises(InvalidValue, match="expires_in"):
-        incoming.finish("a", "text/plain", Options(expires_in=61))
-    incoming.abort()
-    assert contents(root) == {}
-
-
-def test_a_file_may_be_as_large_as_the_limit_and_not_a_byte_larger(shares: Shares) -> None:
-    incoming = Upload(shares)
-    incoming.write(bytes(MAX_FILE_SIZE))
-    with pytest.raises(FileTooLarge) as refusal:
-        incoming.write(b"x")
-    assert refusal.value.limit == MAX_FILE_SIZE
-    incoming.abort()
-    file_id = upload(shares, bytes(MAX_FILE_SIZE)).file_id
-    assert download(shares, file_id) == bytes(MAX_FILE_SIZE)
-
-
-def test_a_process_that_slept_after_its_blob_makes_no_record(
-    shares: Shares, store: InterposedStore, clock: Clock
-) -> None:
-    store.around = once_after(1, lambda: clock.forward(2 * DAY))
-    with pytest.raises(StorageUnavailable):
-        upload(shares)
-    assert [verb for verb, _ in store.changes] == ["put", "commit"]
-
-
-def test_a_full_storage_keeps_no_blob_without_its_record(shares: Shares, store: InterposedStore, root: Path) -> None:
-    # After its entry.
-    store.around = on_puts({2: before(StorageFull())})
-    with pytest.raises(StorageFull):
-        upload(shares)
-    assert contents(root) == {}
-
-
-def test_a_record_whose_answer_was_lost_keeps_its_blob(shares: Shares, store: InterposedStore) -> None:
-    # After its entry.
-    store.around = on_puts({2: after(Ambiguous("metadata"))})
-    file_id = upload(shares, b"kept").file_id
-    assert download(shares, file_id) == b"kept"
-
+from tests.clock import HOUR, START, Clock
+from tests.interposed import InterposedStore, Killed, dies_after, once_after
+from tests.sharing.shares import contents, download, shares_over, upload
 
 # Download
 

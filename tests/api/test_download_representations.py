@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import io
 import json
-import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -33,7 +32,6 @@ from tests.api.client import (
     form,
     problem,
     record_key,
-    stored,
     text_part,
 )
 from tests.servers import S3Server
@@ -80,32 +78,6 @@ def test_a_preview_counts_only_where_it_takes_the_file(api: Api) -> None:
     assert api.request("GET", made["download_link"], bot).content == DIGITS
     problem(api.request("GET", made["download_link"], bot), 410)
     assert api.count(made["file_id"]) == 1
-
-
-def test_the_name_of_a_file_is_in_its_record_alone(api: Api) -> None:
-    file_id = api.upload(DIGITS, "../../é😀 name.txt", "text/x-odd")["file_id"]
-    # Besides the signing key, and the entry that would have found the blob without its record.
-    assert [key for key in stored(api) if key != "secret"] == sorted([blob_key(file_id), record_key(file_id)])
-    assert json.loads(api.objects.read(record_key(file_id)))["original_name"] == "é😀 name.txt"
-
-
-def test_ids_are_random_and_safe_to_show_anywhere(api: Api) -> None:
-    ids = [api.upload(b"x")["file_id"] for _ in range(20)]
-    # RFC 9562 §5.4: 122 bits are random, and the rest is the same in every ID of version 4.
-    assert all(uuid.UUID(file_id).version == 4 and re.fullmatch(r"[0-9a-f][0-9a-f-]{35}", file_id) for file_id in ids)
-    assert len({file_id[:8] for file_id in ids}) == 20
-    assert ids != sorted(ids)
-
-
-ABSOLUTE = ["2030-01-01T00:00:00", "2030-01-01T00:00:00Z", "2030-01-01T00:00:00+14:00", "2030-02-30", "10000-01-01"]
-
-
-@pytest.mark.parametrize("text", ABSOLUTE)
-def test_a_lifetime_is_a_number_of_seconds_and_never_a_date(api: Api, text: str) -> None:
-    before = api.objects.keys()
-    members = problem(api.post(form(text_part("expires_in", text.encode()), file_part(DIGITS))), 422)
-    assert members["errors"][0]["field"] == "expires_in"
-    assert api.objects.keys() == before
 
 
 @pytest.mark.not_emulated("storage is asked to fail inside of the process")

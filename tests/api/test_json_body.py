@@ -1,0 +1,54 @@
+"""JSON bodies: read beside the event loop, and refused where reading one would cost more than its length."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from tests.api.client import Api, problem
+
+# A Lambda function serves one request at a time, and has no threads for what takes long.
+on_a_server = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
+
+
+def complete(api: Api, body: bytes) -> Any:
+    started = api.request(
+        "POST", "/file/s3/multipart", {"content-type": "application/json"}, b'{"filename": "a"}'
+    ).json()
+    path = f"/file/s3/multipart/{started['uploadId']}/complete"
+    return api.request("POST", path, {"content-type": "application/json"}, body, params={"key": started["key"]})
+
+
+@on_a_server
+def test_json_is_parsed_beside_the_event_loop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    loads = json.loads
+
+    def recorded(text: Any, **named: Any) -> Any:
+        if b'"parts"' in bytes(text if isinstance(text, bytes | bytearray) else text.encode()):
+            threads.append(threading.current_thread().name)
+        return loads(text, **named)
+
+    monkeypatch.setattr(json, "loads", recorded)
+    refused = complete(api, b'{"parts": []}')
+    assert [name.startswith("storage") for name in threads] == [True]
+    problem(refused, 422)
+
+
+MANY = {"lists": b"[]", "objects": b"{}", "numbers": b"1"}
+
+
+@pytest.mark.parametrize("value", MANY.values(), ids=MANY.keys())
+def test_json_of_a_great_many_tiny_values_is_refused_unparsed(api: Api, value: bytes) -> None:
+    # Parsed, these would stop the process for a third of a second, whichever thread did it.
+    problem(complete(api, b'{"parts": [' + value + (b"," + value) * 120_000 + b"]}"), 413)
+
+
+def test_a_list_of_as_many_parts_as_there_may_be_is_read(api: Api) -> None:
+    parts = [{"PartNumber": number, "ETag": f'"{number:032x}"', "Size": 5} for number in range(1, 10_001)]
+    # They are not stored, which can be said only of a list that was read.
+    refused = problem(complete(api, json.dumps({"parts": parts}).encode()), 422)
+    assert refused["errors"][0]["field"] == "parts"
