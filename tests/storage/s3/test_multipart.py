@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from shared.errors import StorageUnavailable
@@ -77,3 +80,51 @@ def test_a_url_names_bucket_key_and_what_is_signed(bucket: S3Store) -> None:
     assert "X-Amz-SignedHeaders=host%3Brange" in url
     assert "X-Amz-Expires=60" in url
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
+
+
+OBJECT = "files/ab/one.pickle"
+BEFORE = datetime(2030, 5, 1, 12, tzinfo=UTC)
+OLD, RECENT = BEFORE - timedelta(seconds=1), BEFORE
+LONG_AGO = BEFORE - timedelta(days=2)
+
+
+def unfinished(began: datetime, *parts: datetime) -> Sequence[bytes]:
+    """Listings of one multipart upload to `OBJECT`, and of its parts of these times."""
+    upload = f"<Key>some/prefix/{OBJECT}</Key><UploadId>1</UploadId><Initiated>{began.isoformat()}</Initiated>"
+    listed = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><LastModified>{moment.isoformat()}</LastModified></Part>"
+        for number, moment in enumerate(parts, 1)
+    )
+    return (
+        f"<ListMultipartUploadsResult><Upload>{upload}</Upload></ListMultipartUploadsResult>".encode(),
+        f"<ListPartsResult>{listed}</ListPartsResult>".encode(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("began", "parts", "removed"),
+    [
+        (LONG_AGO, [OLD, OLD], True),
+        (LONG_AGO, [], True),
+        (LONG_AGO, [OLD, RECENT], False),
+        # Parts are numbered as they began, and sent several at a time.
+        (LONG_AGO, [RECENT, OLD], False),
+        (OLD, [OLD], True),
+        (RECENT, [], False),
+    ],
+)
+def test_an_upload_lives_as_long_as_parts_arrive(
+    fake: FakeS3, bucket: S3Store, began: datetime, parts: Sequence[datetime], removed: bool
+) -> None:
+    uploads, listed = unfinished(began, *parts)
+    aborted: list[Request] = []
+
+    def answer(request: Request) -> Answer:
+        if request.method == "DELETE":
+            aborted.append(request)
+            return Answer(204)
+        return Answer(body=uploads if "uploads" in request.query else listed)
+
+    fake.script = answer
+    assert bucket.discard_unfinished(BEFORE) == removed
+    assert [(it.path, it.query["uploadId"]) for it in aborted] == [(f"/bucket/some/prefix/{OBJECT}", ["1"])] * removed

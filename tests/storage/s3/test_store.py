@@ -240,3 +240,31 @@ def test_a_directory_needs_no_boto3(tmp_path: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "data")], cwd=ROOT, check=False, timeout=60)
     assert run.returncode == 0
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_server_that_is_down_is_not_asked_for_each_key(fake: FakeS3, bucket: S3Store, status: int) -> None:
+    fake.script = lambda _: error(status, "InternalError")
+    with pytest.raises(StorageUnavailable) as failure:
+        bucket.delete("files/one", "files/two")
+    assert not failure.value.lasting
+    assert {(request.method, request.path) for request in fake.requests} == {("POST", "/bucket")}
+
+
+def test_a_key_that_was_not_there_is_no_failure(fake: FakeS3, bucket: S3Store) -> None:
+    one = "<Error><Key>some/prefix/files/one</Key><Code>NoSuchKey</Code></Error>"
+    fake.script = lambda _: Answer(body=f"<DeleteResult>{one}</DeleteResult>".encode())
+    bucket.delete("files/one", "files/two")
+    assert len(fake.requests) == 1
+
+
+def test_no_checksum_is_sent_that_a_server_may_not_know(fake: FakeS3, bucket: S3Store) -> None:
+    bucket.put("metadata/ab/one.json", b"0123456789", ABSENT)
+    writer = bucket.writer("files/ab/one.pickle", 3)
+    writer.write(b"0123456789")
+    writer.commit(b"abc")
+    assert [request.body for request in fake.requests] == [b"0123456789", b"abc0123456789"]
+    for request in fake.requests:
+        names = {name.lower() for name in request.headers}
+        assert not any(name.startswith(("x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer")) for name in names)
+        assert "transfer-encoding" not in names

@@ -1,14 +1,12 @@
-"""Odd requests and events as gateways, proxies and Lambda pass them on, and what the API makes of them."""
+"""Events as API Gateway makes them of odd requests, and what the API makes of those."""
 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import os
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,11 @@ from starlette.responses import Response
 
 from functions import download, get_metadata, list_metadata, upload
 from shared.http.handler import HttpHandler
-from shared.storage.directory.store import DirectoryStore
 from tests.api.client import Objects
 from tests.gateway import LambdaContext
-from tests.wire.server import FORM_HEAD, FORM_TAIL, FORM_TYPE, Server, everything, request
+from tests.samples import sample
 
 MIB = 1024 * 1024
-EVENTS = Path(__file__).parent.parent / "events"
 EVERY_BYTE = bytes(range(256))
 HOST = "Host: share.test"
 
@@ -34,8 +30,7 @@ pytestmark = pytest.mark.usefixtures("lambda_logging")
 
 def event(name: str, **changes: Any) -> dict[str, Any]:
     """A sample event with changes."""
-    made: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
-    return made | changes
+    return sample(name) | changes
 
 
 def put_event(data: bytes, content_type: str = "application/octet-stream") -> dict[str, Any]:
@@ -179,111 +174,3 @@ def test_a_warm_instance_keeps_nothing_of_what_it_has_served(
     assert len(os.listdir("/proc/self/fd")) <= before[1]
     # 290 more bodies would be 290 MiB, or 387 in base64.
     assert resident() - before[0] < 20 * MIB
-
-
-@dataclasses.dataclass(frozen=True)
-class Hurried(LambdaContext):
-    """An invocation that ends soon."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 300
-
-
-@pytest.fixture
-def stalled(storage: Objects, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Has a method of the store not answer before the test ends."""
-    answered = threading.Event()
-
-    def stall(method: str) -> None:
-        original = getattr(DirectoryStore, method)
-
-        def wait(*arguments: Any, **named: Any) -> Any:
-            answered.wait(30)
-            return original(*arguments, **named)
-
-        monkeypatch.setattr(DirectoryStore, method, wait)
-
-    yield stall
-    answered.set()
-
-
-# --- proxies ---
-
-
-@pytest.fixture(scope="module", params=["h11", "httptools"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("cases") / "data", "--http", request.param) as server:
-        yield server
-
-
-def answer_to(server: Server, data: bytes) -> tuple[int, bytes]:
-    """Status and body of the answer to these bytes, after which the connection closes."""
-    with server.connect() as connection:
-        connection.sendall(data)
-        head, _, body = everything(connection).partition(b"\r\n\r\n")
-    return int(head.split()[1]), body
-
-
-def link_of_upload(server: Server, *headers: str) -> str:
-    body = FORM_HEAD + b"hello" + FORM_TAIL
-    length = f"Content-Length: {len(body)}"
-    sent = request(
-        "POST", "/file/upload/", HOST, f"Content-Type: {FORM_TYPE}", length, "Connection: close", *headers, body=body
-    )
-    status, answer = answer_to(server, sent)
-    assert status == 201
-    made = json.loads(answer)
-    # Whatever else a header said, all five bytes are there.
-    assert made["file_size"] == 5
-    return str(made["download_link"])
-
-
-SCHEMES = [
-    ("X-Forwarded-Proto: https", "https"),
-    ("X-Forwarded-Proto: javascript", "http"),
-    # With underscores they are other headers (RFC 9110 §5.1), though CGI gives both one name.
-    ("X_Forwarded_Proto: https", "http"),
-    ("Content_Length: 3", "http"),
-]
-
-
-@pytest.mark.parametrize(("header", "scheme"), SCHEMES)
-def test_a_proxy_on_this_machine_says_what_scheme_links_have(server: Server, header: str, scheme: str) -> None:
-    assert link_of_upload(server, header).startswith(f"{scheme}://share.test/file/download/")
-
-
-def test_a_proxy_that_is_not_trusted_says_nothing(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", FORWARDED_ALLOW_IPS="192.0.2.1") as server:
-        assert link_of_upload(server, "X-Forwarded-Proto: https").startswith("http://share.test/")
-
-
-TARGETS = {
-    # No form that RFC 9112 §3.2 knows.
-    "@evil.example": {400, 404},
-    # The absolute form, which a server may be asked in (RFC 9112 §3.2.2); of our parsers one takes its path.
-    "http://evil.example/file/metadata/": {200, 404},
-}
-
-
-@pytest.mark.parametrize(("target", "statuses"), TARGETS.items())
-def test_a_target_cannot_name_the_host_of_links(server: Server, target: str, statuses: set[int]) -> None:
-    link_of_upload(server)
-    status, body = answer_to(server, request("GET", target, HOST, "Connection: close"))
-    assert status in statuses
-    assert b"evil" not in body
-
-
-MALFORMED_FIELDS = {
-    # A proxy may have read it as another field, so it has to be refused (RFC 9112 §5.1).
-    "space before the colon": ("Authorization : Bearer x", {400}),
-    "NUL in the value": ("X-Test: 1\x00", {400}),
-    # Refused, or read as one line with a space (RFC 9112 §5.2), as h11 does.
-    "folded line": ("X-Folded: a\r\n b", {400, 200}),
-}
-
-
-@pytest.mark.parametrize(("field", "statuses"), MALFORMED_FIELDS.values(), ids=MALFORMED_FIELDS.keys())
-def test_a_header_that_may_be_read_in_two_ways_is_no_second_header(
-    server: Server, field: str, statuses: set[int]
-) -> None:
-    assert answer_to(server, request("GET", "/health", HOST, field, "Connection: close"))[0] in statuses
