@@ -90,7 +90,7 @@ class Shares:
             raise Expired(record.file_id)
 
     def find(self, file_id: str) -> Stored:
-        """The visible file with this ID. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
+        """The visible file with this ID, by its record alone. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
         if not FILE_ID.fullmatch(file_id):
             raise UnknownFile(file_id)
         stored = self.records.get(file_id)
@@ -98,7 +98,7 @@ class Shares:
         return stored
 
     def describe(self, file_id: str) -> Record:
-        """The visible file with this ID, with all its downloads. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
+        """As `find`, with the downloads that are counted beside the record, which takes more reads and rights."""
         return self._total(self.find(file_id).record)
 
     def authorise(self, stored: Stored, password: str | None) -> None:
