@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tests.browser.conftest import WITHIN
 from tests.servers import free_ports
@@ -16,6 +16,16 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 SMALL = 30
 LARGE = 24 * 1024 * 1024
+
+BYTES_PER_SECOND = 1_000_000
+
+
+def slow_uploads(page: Page) -> CDPSession:
+    """Let the page send BYTES_PER_SECOND until the session is detached."""
+    session = page.context.new_cdp_session(page)
+    conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": BYTES_PER_SECOND}
+    session.send("Network.emulateNetworkConditions", conditions)
+    return session
 
 
 def test_uploads_outlive_a_server_that_is_killed(chromium: Browser, tmp_path: Path) -> None:
@@ -28,12 +38,14 @@ def test_uploads_outlive_a_server_that_is_killed(chromium: Browser, tmp_path: Pa
     context = chromium.new_context(base_url=f"http://127.0.0.1:{port}")
     context.set_default_timeout(WITHIN)
     page = context.new_page()
+    throttle = slow_uploads(page)  # the large file is certainly under way when the server dies
     with Server(tmp_path / "data", "--port", str(port)) as server:
         page.goto("/")
         page.set_input_files("#files", [str(large), *(str(tmp_path / name) for name in names)])
         expect(page.locator("#shared > li").nth(3)).to_be_visible()
         server.process.kill()
         server.process.wait()
+    throttle.detach()
     expect(page.locator("#uploads .state", has_text="Reconnecting…").first).to_be_visible()
     with Server(tmp_path / "data", "--port", str(port)) as server:
         expect(page.locator("#uploads > li")).to_have_count(0, timeout=2 * WITHIN)
