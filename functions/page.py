@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -29,12 +29,8 @@ from shared.signing import PASS_LIFETIME
 router = Endpoints("Pages")
 
 PAGES = Pages(Path(__file__).parent / "pages")
-STATIC = {
-    "page.css": "text/css; charset=utf-8",
-    "upload.js": "text/javascript; charset=utf-8",
-    "landing.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
+# Of what the pages load, by the ending of its name.
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES = 16 * 1024
 
@@ -145,30 +141,30 @@ def _drawn(address: str) -> bytes:
 
 @router.endpoint(
     "GET",
-    "/static/{name}",
+    "/static/{version}/{name}",
     answers={
         200: {"description": "The file.", "content": {"text/css": {}, "text/javascript": {}}},
         304: {"description": "The browser has it already."},
     },
     errors=(404,),
 )
-async def get_static_file(request: Request, name: str) -> Response:
+async def get_static_file(request: Request, version: str, name: str) -> Response:
     """A style sheet, script or image of the pages."""
-    if name not in STATIC:
+    content = PAGES.assets.get(name)
+    if content is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
-    asset = PAGES.asset(name)
-    # Under the address that the pages use, which names the content, it can never change.
-    current = request.query_params.get("v") == asset.version
+    etag = f'"{PAGES.version}"'
     headers = {
         **page_headers(),
-        "ETag": asset.etag,
-        "Cache-Control": "public, max-age=31536000, immutable" if current else "no-cache",
-        "Content-Type": STATIC[name],
+        "ETag": etag,
+        # Under any other version than the current one the content can change.
+        "Cache-Control": "public, max-age=31536000, immutable" if version == PAGES.version else "no-cache",
+        "Content-Type": _TYPES[PurePath(name).suffix],
     }
     tags = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if tags & {asset.etag, "*"}:
+    if tags & {etag, "*"}:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(asset.content, headers=headers)
+    return Response(content, headers=headers)
 
 
 def _find(request: Request, file_id: str) -> tuple[Stored, str | None]:

@@ -84,7 +84,7 @@ REQUESTS: dict[str, Request] = {
         b"password=correct+horse",
     ),
     "page_qr": _request("GET", f"/download/{FILE_ID}/qr.svg", {"accept": "image/*"}),
-    "page_static": _request("GET", "/static/page.css", {"accept": "text/css"}),
+    "page_static": _request("GET", "/static/0/tokens.css", {"accept": "text/css"}),
     "page_upload": _request("GET", "/", {"accept": "text/html"}),
     "upload": _request("POST", "/file/upload", {**_AUTHORISED, **_FORM_TYPE}, _FORM),
     "upload_put": _request(

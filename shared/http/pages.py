@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+import json
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -23,30 +23,32 @@ if TYPE_CHECKING:
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A style sheet, script or image. `version` changes with its content."""
-
-    content: bytes
-    version: str
-
-    @property
-    def etag(self) -> str:
-        return f'"{self.version}"'
-
-
 class Pages:
-    """The templates and assets in one folder, read once."""
+    """The templates in one folder and, in its folder `static`, the style sheets, scripts and images that they load."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._assets: dict[str, Asset] = {}
 
-    def asset(self, name: str) -> Asset:
-        if name not in self._assets:
-            content = (self._folder / name).read_bytes()
-            self._assets[name] = Asset(content, hashlib.sha256(content).hexdigest()[:16])
-        return self._assets[name]
+    @functools.cached_property
+    def assets(self) -> dict[str, bytes]:
+        """What `static` holds, by name; and the texts of the pages as a module for the scripts."""
+        assets = {path.name: path.read_bytes() for path in sorted((self._folder / "static").iterdir())}
+        assets["texts.js"] = b"export default " + json.dumps(self.texts, separators=(",", ":")).encode()
+        return assets
+
+    @functools.cached_property
+    def version(self) -> str:
+        """Changes with any asset. In the path, so that a script finds the modules that it imports beside it."""
+        digest = hashlib.sha256()
+        for name, content in self.assets.items():
+            digest.update(f"{name} {len(content)} ".encode() + content)
+        return digest.hexdigest()[:16]
+
+    @functools.cached_property
+    def texts(self) -> dict[str, Any]:
+        """All that the pages say: to the templates `texts`, to the scripts the module `texts.js`."""
+        texts: dict[str, Any] = json.loads((self._folder / "texts.json").read_bytes())
+        return texts
 
     def render(
         self,
@@ -58,12 +60,14 @@ class Pages:
         **values: Any,
     ) -> Response:
         """A page. `origin` is that of `page_headers`."""
-        prefix = path_prefix(request)
+        here = urlsplit(base_url(request))
+        prefix = here.path
 
         def static(name: str) -> str:
-            return f"{prefix}/static/{name}?v={self.asset(name).version}"
+            return f"{prefix}/static/{self.version}/{name}"
 
-        content = self._templates.get_template(template).render(prefix=prefix, static=static, **values)
+        values |= {"prefix": prefix, "static": static, "texts": self.texts, "site": here.netloc}
+        content = self._templates.get_template(template).render(values)
         return Response(content, status, {**page_headers(origin), **(headers or {})}, media_type="text/html")
 
     @functools.cached_property

@@ -69,7 +69,14 @@ def test_a_host_that_no_link_can_be_made_of_is_refused_everywhere(api: Api, host
     file_id = api.upload()["file_id"]
     before = api.objects.keys()
     headers = {"host": host}
-    pages = ("/", f"/download/{file_id}", f"/download/{file_id}/qr.svg", "/static/icon.svg", "/health", "/no/such/page")
+    pages = (
+        "/",
+        f"/download/{file_id}",
+        f"/download/{file_id}/qr.svg",
+        "/static/0/icon.svg",
+        "/health",
+        "/no/such/page",
+    )
     for path in ("/file/metadata/", f"/file/metadata/{file_id}", f"/file/download/{file_id}", *pages):
         problem(api.request("GET", path, headers), 400)
     problem(api.request("PUT", "/file/upload/a.txt", headers, DIGITS), 400)

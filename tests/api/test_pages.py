@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from http.cookies import Morsel, SimpleCookie
+from pathlib import PurePath
 from typing import Any
 
 import httpx
@@ -89,19 +90,38 @@ def test_a_page_has_a_head(api: Api, path: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
+def loads(text: str) -> set[str]:
+    """The addresses of what a page loads."""
+    return {address.partition("#")[0] for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', text)}
+
+
 def test_what_a_page_loads_is_there_and_never_changes_under_its_address(api: Api) -> None:
     for text in (page(api.request("GET", "/")), landing(api, api.upload()["file_id"])):
-        addresses = re.findall(r'(?:src|href)="(/static/[^"]+)"', text)
-        assert len(addresses) == 3
+        addresses = loads(text)
+        assert {PurePath(address).suffix for address in addresses} == {".css", ".js", ".svg"}
         for address in addresses:
             response = api.request("GET", address)
             assert response.status_code == 200
             assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
             again = api.request("GET", address, {"if-none-match": response.headers["etag"]})
             assert (again.status_code, again.content) == (304, b"")
-            without_version = api.request("GET", address.partition("?")[0])
-            assert without_version.content == response.content
-            assert without_version.headers["cache-control"] == "no-cache"
+            name = PurePath(address).name
+            other_version = api.request("GET", f"/static/0123456789abcdef/{name}")
+            assert other_version.content == response.content
+            assert other_version.headers["cache-control"] == "no-cache"
+
+
+def test_a_module_finds_what_it_imports_beside_it(api: Api) -> None:
+    waiting = loads(page(api.request("GET", "/"))) | loads(landing(api, api.upload()["file_id"]))
+    seen: set[str] = set()
+    while waiting:
+        address = waiting.pop()
+        seen.add(address)
+        if address.endswith(".js"):
+            names = re.findall(r' from "\./([^"]+)"', api.request("GET", address).text)
+            waiting |= {address.replace(PurePath(address).name, name) for name in names} - seen
+    for address in seen:
+        assert api.request("GET", address).status_code == 200, address
 
 
 @pytest.mark.not_emulated("only the emulation knows where its bucket is")
@@ -124,9 +144,9 @@ def test_no_page_has_anything_inline_or_from_elsewhere(api: Api) -> None:
         assert all(link.startswith("/") for link in re.findall(r'(?:src|href|action)="([^"]*)"', text))
 
 
-@pytest.mark.parametrize("name", ["page.py", "upload.html", "..%2Fpage.py", "%2e%2e"])
+@pytest.mark.parametrize("name", ["page.py", "upload.html", "texts.json", "..%2Fupload.html", "%2e%2e"])
 def test_nothing_but_the_listed_files_is_served(api: Api, name: str) -> None:
-    problem(api.request("GET", f"/static/{name}"), 404)
+    problem(api.request("GET", f"/static/0/{name}"), 404)
 
 
 def test_the_upload_answer_names_the_page_and_metadata_repeats_it(api: Api) -> None:
