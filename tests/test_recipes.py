@@ -1,4 +1,4 @@
-"""The recipes of the README, put to use: curl, ShareX, systemd and nginx, and an S3 server of one's own."""
+"""The recipes of the documentation, put to use: curl, ShareX, systemd and nginx, and an S3 server of your own."""
 
 from __future__ import annotations
 
@@ -23,20 +23,12 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.pages import block
 from tests.servers import free_ports, running
-from tests.test_readme import README
 from tests.wire.server import ROOT, WITHIN, Server, until
 
 MIB = 1024 * 1024
 BIN = Path(sys.executable).parent
-
-
-def block(language: str, mark: str) -> str:
-    """The one block of the README in this language that has the mark in it."""
-    (found,) = [
-        text for text in re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL) if mark in text
-    ]
-    return str(found)
 
 
 def replaced(text: str, **changes: str) -> str:

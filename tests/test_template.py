@@ -22,7 +22,8 @@ from shared.sweeping import Swept
 from shared.telemetry import NAME, NAMESPACE
 from shared.time_limit import TimeLimit
 from tests.gateway import WHOLE, routes
-from tests.test_readme import AWS, Questions, table
+from tests.pages import table
+from tests.test_docs import Questions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -632,7 +633,7 @@ def test_the_dashboard_shows_every_metric_of_the_functions() -> None:
 
 
 def test_the_docs_list_every_metric() -> None:
-    listed = {name.strip("` ") for names, _ in table("metric", "what", page=AWS) for name in names.split(",")}
+    listed = {name.strip("` ") for names, _ in table("metric", "what") for name in names.split(",")}
     assert listed == METRICS | {f"Sweep{entry.name.title()}" for entry in dataclasses.fields(Swept)}
 
 

@@ -1,4 +1,4 @@
-"""Uppy's own client in a real browser, set up as the README says, on a page of another origin than the API."""
+"""Uppy's own client in a real browser, set up as docs/large-files.md says, on a page of another origin than the API."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from playwright.sync_api import Browser, Page, Request, Route
 
 from tests.browser.conftest import WITHIN
 from tests.client.ways import TOKEN, emulated
-from tests.test_readme import ADDRESS
-from tests.test_recipes import block
+from tests.pages import ADDRESS, block
 from tests.wire.server import ROOT, Server, until
 
 pytestmark = pytest.mark.xdist_group("uppy")
@@ -90,8 +89,8 @@ def bundled() -> Callable[[str], bytes]:
     return bundle
 
 
-def as_in_the_readme(server: str, token: str) -> str:
-    """What the README says to write for such a server, and the page's name for it."""
+def as_documented(server: str, token: str) -> str:
+    """What docs/large-files.md says to write for such a server, and the page's name for it."""
     source = block("js", "companionEndpoint").replace(ADDRESS, server)
     if token:
         plain = re.compile(r"^uppy\.use\(.*\n", re.MULTILINE)
@@ -161,7 +160,7 @@ def site(
     (folder / "page").mkdir()
     with pages(folder / "page") as origin, kind(folder, token, origin) as server:
         (folder / "page" / "index.html").write_bytes(PAGE)
-        (folder / "page" / "bundle.js").write_bytes(bundled(as_in_the_readme(server, token)))
+        (folder / "page" / "bundle.js").write_bytes(bundled(as_documented(server, token)))
         yield Site(server, token, origin, folder)
 
 

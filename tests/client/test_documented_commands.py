@@ -1,4 +1,4 @@
-"""The client as the README has it: installed as a command, run by the README's own lines, on every way of running."""
+"""The client as docs/client.md has it: installed as a command, run by the page's own lines, on every way of running."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from share.faults import Exit
 from tests.client.conftest import COMMAND, make_client
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
+from tests.pages import block, table
 from tests.servers import BUCKET, S3Server
-from tests.test_readme import README, table
 from tests.wire.server import ROOT, WITHIN, Server
 
 
@@ -51,12 +51,11 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def commands() -> list[str]:
-    """Each line of the README's block about the client, without its comment."""
-    (block,) = re.findall(r"^```sh\n(export SHARE_SERVER=.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [line.partition("  #")[0].rstrip() for line in str(block).splitlines()]
+    """Each line of the page's block, without its comment."""
+    return [line.partition("  #")[0].rstrip() for line in block("sh", "export SHARE_SERVER=").splitlines()]
 
 
-def test_the_readmes_commands(command: Path, address: str, tmp_path: Path) -> None:
+def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -> None:
     client = make_client(tmp_path, address)
     (client.here / "report.pdf").write_bytes(b"%PDF")
     (client.here / "holiday.mov").write_bytes(b"moving")

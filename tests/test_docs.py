@@ -1,4 +1,4 @@
-"""README keeps up with the code: its tables are complete, and its sessions show what really happens."""
+"""The documentation keeps up with the code: its tables are complete, and its sessions show what really happens."""
 
 from __future__ import annotations
 
@@ -23,11 +23,8 @@ from shared.http.problems import PROBLEMS, TYPE_PREFIX
 from shared.settings import GIB, MIB, Settings
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
+from tests.pages import ADDRESS, PAGES, README, ROOT, session, table
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-AWS = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
-ADDRESS = "http://127.0.0.1:8080"
 START_TIMEOUT = 60.0  # seconds
 COMMAND_TIMEOUT = 30.0  # seconds
 
@@ -40,21 +37,6 @@ VOLATILE = {
     "a date": re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"),
     '"a write", 0': re.compile(r'"[\w-]{12}",\s+\d{10}\.\d+'),
 }
-
-
-def table(*header: str, page: str = README) -> list[list[str]]:
-    """The cells of the one table of a page that has this header."""
-    lines = page.splitlines()
-    (start,) = [
-        number for number, line in enumerate(lines) if line == f"| {' | '.join(header)} |".replace("|  |", "| |")
-    ]
-    rows = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    assert {len(row) for row in rows} == {len(header)}
-    return rows
 
 
 class Questions(Mapping[str, str]):
@@ -109,7 +91,7 @@ def test_settings() -> None:
 def test_arguments_of_make_run(variable: str) -> None:
     default = re.search(rf"^{variable} = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert default is not None
-    assert f"`{variable}={default[1]}`" in README
+    assert f"`{variable}={default[1]}`" in "".join(PAGES.values())
 
 
 def test_routes() -> None:
@@ -136,7 +118,7 @@ def test_routes() -> None:
 
 def test_functions() -> None:
     sources = {f"functions/{path.name}" for path in (ROOT / "functions").glob("*.py")} - {"functions/__init__.py"}
-    assert set(re.findall(r"functions/\w+\.py", README)) == sources
+    assert set(re.findall(r"functions/\w+\.py", "".join(PAGES.values()))) >= sources
 
 
 def answered_problems() -> set[tuple[int, str | None]]:
@@ -167,15 +149,23 @@ def test_problems() -> None:
     assert documented == sorted(documented, key=lambda row: row[0])
     assert len(documented) == len(set(documented))
     assert set(documented) == {(status, kind or "about:blank") for status, kind in answered_problems()}
-    assert f"`{TYPE_PREFIX}`" in README
+    assert f"`{TYPE_PREFIX}`" in "".join(PAGES.values())
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/aws.md"])
-def test_what_a_page_leads_to_is_there(path: str) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+def test_a_page_says_whom_it_is_for_and_is_no_book(page: str) -> None:
+    assert PAGES[page].split("\n\n")[1].startswith("This page is for ")
+    assert len(PAGES[page].splitlines()) < 250
+
+
+LINKING = [*PAGES, "CHANGELOG.md", "SECURITY.md", "benchmarks/README.md", "tests/README.md"]
+
+
+@pytest.mark.parametrize("path", LINKING)
+def test_what_a_page_links_to_is_there(path: str) -> None:
     """Files of this repository, and headings of the pages."""
     page = ROOT / path
     targets = re.findall(r"\]\((?!https?:)([^)]+)\)|<img src=\"([^\"]+)\"", page.read_text(encoding="utf-8"))
-    assert targets
     for target in map("".join, targets):
         file, _, anchor = target.partition("#")
         destination = page.parent / file if file else page
@@ -201,15 +191,6 @@ def test_layout() -> None:
     assert all((ROOT / name).is_dir() for name in listed)
     present = {path.name + "/" * path.is_dir() for path in (ROOT / "shared").iterdir()}
     assert set(listed["shared/"]) == present - {"__init__.py", "__pycache__/"}
-
-
-def session() -> Iterator[tuple[str, str]]:
-    """Each command of README's console blocks with the output shown below it."""
-    for block in re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
-        _, *parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
-        for part in parts:
-            command, _, output = part.partition("\n")
-            yield command, output
 
 
 def comparable(output: str) -> Any:
@@ -279,15 +260,19 @@ def kept(command: str, variables: Path) -> str:
     return f"\ndeclare -p {assignment[1]} >> {variables}" if assignment else ""
 
 
+SESSIONS = [page for page in PAGES if any(session(page))]
+
+
 @pytest.mark.parametrize("way", ["server", "emulator"])
-def test_session(request: pytest.FixtureRequest, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("page", SESSIONS)
+def test_session(request: pytest.FixtureRequest, tmp_path: Path, page: str, way: str) -> None:
+    """Every command of a page, in order, on a server of its own, shows what the page says."""
     address: str = request.getfixturevalue(way)
     assert shutil.which("curl"), "curl is needed (on Debian or Ubuntu: apt install curl)"
     # Nothing else of the environment, in which a proxy or a .curlrc might be set.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     environment = {"PATH": path, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
-    commands = list(session())
-    assert len(commands) > 10
+    commands = list(session(page))
     variables = tmp_path / ".variables"
     variables.touch()
     names: dict[str, str] = {}
