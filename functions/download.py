@@ -14,8 +14,9 @@ from starlette.responses import Response
 
 from shared import bootstrap, metrics
 from shared.archives import Inflated, Member, find_member
-from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp
+from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp, WrongPassword
 from shared.http.app import shares_of
+from shared.http.browsers import is_navigation, to_landing_page
 from shared.http.credentials import authorise
 from shared.http.endpoint import PASSWORD, Endpoints
 from shared.http.handler import HttpHandler
@@ -91,6 +92,7 @@ _DECLARED: dict[str, Any] = {
     "answers": {
         200: {"description": "The file.", "content": _ANY_TYPE},
         206: {"description": "The part of it that `Range` asks for.", "content": _ANY_TYPE},
+        303: {"description": "To a browser, where the file has a password: its page, which asks for it."},
         304: {"description": "The client has it already."},
         307: {"description": "To storage, for what one answer cannot hold."},
     },
@@ -117,7 +119,12 @@ async def download_file(request: Request, file_id: str) -> Response:
     """
     shares = shares_of(request)
     # Record, checks, count and first bytes in one go: a small file costs a single change of thread.
-    return await in_thread(request.app.state.threads, lambda: _answer(request, shares, file_id))
+    try:
+        return await in_thread(request.app.state.threads, lambda: _answer(request, shares, file_id))
+    except WrongPassword:
+        if is_navigation(request.scope):
+            return to_landing_page(request, file_id)
+        raise
 
 
 @router.endpoint("GET", "/file/download/{file_id:file_id}/{name}", **_DECLARED)

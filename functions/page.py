@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from http import HTTPStatus
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,14 +12,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.errors import Expired, ShareError, TooManyAttempts, UnknownFile, UsedUp, WrongPassword
+from shared.errors import ShareError, UsedUp, WrongPassword
 from shared.http.app import shares_of
 from shared.http.bodies import read_body
+from shared.http.browsers import FORM_CHALLENGE, PAGES, error_page
 from shared.http.credentials import PASS_COOKIE
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.models import base_url, download_page
-from shared.http.pages import Pages, moment_texts, page_headers, path_prefix, size_text
+from shared.http.pages import moment_texts, page_headers, path_prefix, size_text
 from shared.http.problems import from_error
 from shared.http.streams import in_thread
 from shared.redirects import storage_origin
@@ -28,23 +29,11 @@ from shared.signing import PASS_LIFETIME
 
 router = Endpoints("Pages")
 
-PAGES = Pages(Path(__file__).parent / "pages")
 # Of what the pages load, by the ending of its name.
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES = 16 * 1024
 
-# What a person is told instead of the problem document's words, which are for programs.
-_WORDS: dict[type[ShareError], tuple[str, str]] = {
-    UnknownFile: (
-        "No such file",
-        "There is no file at this address. The link may be incomplete, or the file was deleted.",
-    ),
-    Expired: ("This link has expired", "The file was shared for a limited time only."),
-    UsedUp: ("This link is used up", "The file was downloaded as often as its sender allowed."),
-    TooManyAttempts: ("Too many attempts", "Many passwords are being checked at once. Please try again in a moment."),
-}
-_UNEXPECTED = ("Something went wrong", "The file cannot be shown just now. Please try again in a moment.")
 _FORM = {"type": "object", "properties": {"password": {"type": "string", "format": "password"}}}
 
 
@@ -198,8 +187,8 @@ def _landing(request: Request, record: Record, origin: str | None, wrong_passwor
         request,
         "landing.html",
         HTTPStatus.UNAUTHORIZED if wrong_password else HTTPStatus.OK,
-        # A 401 has to name a scheme (RFC 9110 §15.5.2), and Basic would have the browser ask in a window of its own.
-        {"WWW-Authenticate": 'Form realm="shared file"'} if wrong_password else {},
+        # Basic would have the browser ask in a window of its own.
+        {"WWW-Authenticate": FORM_CHALLENGE} if wrong_password else {},
         origin=origin,
         file=record,
         size=size_text(record.file_size),
@@ -211,11 +200,7 @@ def _landing(request: Request, record: Record, origin: str | None, wrong_passwor
 
 
 def _error_page(request: Request, error: ShareError) -> Response:
-    answer = from_error(error)
-    title, detail = _WORDS.get(type(error), _UNEXPECTED)
-    headers = {name: value for name, value in answer.headers.items() if name == "retry-after"}
-    gone = isinstance(error, UnknownFile | Expired | UsedUp)
-    return PAGES.render(request, "error.html", answer.status_code, headers, title=title, detail=detail, gone=gone)
+    return error_page(request, from_error(error))
 
 
 handler = HttpHandler(__name__, router)

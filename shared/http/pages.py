@@ -9,7 +9,7 @@ from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -60,7 +60,7 @@ class Pages:
         **values: Any,
     ) -> Response:
         """A page. `origin` is that of `page_headers`."""
-        here = urlsplit(base_url(request))
+        here = _here(request)
         prefix = here.path
 
         def static(name: str) -> str:
@@ -108,7 +108,15 @@ def page_headers(origin: str | None = None) -> dict[str, str]:
 
 def path_prefix(request: Request) -> str:
     """The path that everything is under from where the browser stands; usually empty."""
-    return urlsplit(base_url(request)).path
+    return _here(request).path
+
+
+def _here(request: Request) -> SplitResult:
+    try:
+        return urlsplit(base_url(request))
+    except (KeyError, ValueError):
+        # A Host that is refused by a page, which loads its style sheets like any other.
+        return urlsplit(request.scope.get("root_path", ""))
 
 
 def size_text(count: int) -> str:

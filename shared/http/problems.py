@@ -17,8 +17,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from shared import errors
+from shared.http.browsers import error_page, is_navigation
 from shared.http.endpoint import allowed_methods
 from shared.http.models import PROBLEM_TYPE
 
@@ -36,7 +38,7 @@ _DETAILS = {
 
 
 class Problem(JSONResponse):
-    """An RFC 9457 problem document.
+    """An RFC 9457 problem document, or to a person in a browser a page that says the same.
 
     `kind` names the problem where the status alone does not; `members` are extension members such as `limit`.
     """
@@ -52,14 +54,21 @@ class Problem(JSONResponse):
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
-        body = {
+        self.kind = kind
+        self.members = {
             "type": "about:blank" if kind is None else TYPE_PREFIX + kind,
             "title": HTTPStatus(status).phrase if kind is None else kind.replace("-", " ").capitalize(),
             "status": status,
             "detail": detail,
             **members,
         }
-        super().__init__(body, status, {"X-Content-Type-Options": "nosniff", **(headers or {})})
+        super().__init__(self.members, status, {"X-Content-Type-Options": "nosniff", **(headers or {})})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_navigation(scope):
+            await error_page(Request(scope), self)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,7 +230,7 @@ def test_a_deleted_file_is_unknown(api: Api) -> None:
 def test_a_used_up_file_is_a_page(api: Api) -> None:
     file_id = share(api, max_downloads="1")["file_id"]
     assert api.download(file_id).content == DIGITS
-    assert "used up" in landing(api, file_id, 410)
+    assert "reached its download limit" in landing(api, file_id, 410)
     assert api.request("HEAD", f"/download/{file_id}").status_code == 410
 
 

@@ -239,7 +239,7 @@ def test_a_link_that_is_used_up_says_so(page: Page, context: BrowserContext) -> 
     response = visitor.reload()
     assert response is not None
     assert response.status == 410
-    expect(visitor.get_by_role("heading")).to_have_text("This link is used up")
+    expect(visitor.get_by_role("heading")).to_have_text("This link has reached its download limit")
     no_violations(visitor)
     expect(item(page, "once.txt").locator(".state")).to_have_text("4 bytes · 1 of 1 download, used up")
 
@@ -259,7 +259,11 @@ def locked(page: Page, sent: dict[str, Any]) -> APIResponse:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(used_up, "This link is used up"), (deleted, "No such file"), (locked, "The password is needed to download it.")],
+    [
+        (used_up, "This link has reached its download limit"),
+        (deleted, "No such file"),
+        (locked, "The password is needed to download it."),
+    ],
 )
 def test_a_file_that_changed_since_its_page_was_opened_is_told_of_in_words(
     page: Page, change: Callable[[Page, dict[str, Any]], APIResponse], words: str
