@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -19,3 +20,20 @@ def forget_settings() -> None:
     bootstrap.tokens.cache_clear()
     bootstrap.shares.cache_clear()
     bootstrap.proven_shares.cache_clear()
+
+
+class Questions(Mapping[str, str]):
+    """An empty environment that notes which variables it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0

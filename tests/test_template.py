@@ -21,9 +21,9 @@ from shared.storage.keys import raw_key
 from shared.sweeping import Swept
 from shared.telemetry import NAME, NAMESPACE
 from shared.time_limit import TimeLimit
+from tests.environment import Questions
 from tests.gateway import WHOLE, routes
 from tests.pages import table
-from tests.test_docs import Questions
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 
 from tests.browser.firefox import Firefox
-from tests.test_recipes import require
+from tests.programs import require
 from tests.wire.server import Server
 
 FLAGS = [

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import WITHIN
-from tests.test_recipes import Site, site_in
+from tests.proxies import Site, site_in
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("browser")
 @pytest.fixture(scope="module")
 def portless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """nginx on a port of its own, with `$host`, as in many recipes: it has the name of the site and not the port."""
-    with site_in(tmp_path_factory.mktemp("portless"), **{"Host $http_host": "Host $host"}) as site:
+    with site_in(tmp_path_factory.mktemp("portless"), changes={"Host $http_host": "Host $host"}) as site:
         yield site
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.conftest import WITHIN
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
-from tests.test_recipes import on_own_s3
+from tests.own_s3 import on_own_s3
 
 pytestmark = pytest.mark.xdist_group("browser")
 

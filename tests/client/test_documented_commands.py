@@ -17,7 +17,7 @@ from share.faults import Exit
 from tests.client.conftest import COMMAND, make_client
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
-from tests.pages import block, table
+from tests.pages import ADDRESS, block, table
 from tests.servers import BUCKET, S3Server
 from tests.wire.server import ROOT, WITHIN, Server
 
@@ -52,7 +52,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def commands() -> list[str]:
     """Each line of the page's block, without its comment."""
-    return [line.partition("  #")[0].rstrip() for line in block("sh", "export SHARE_SERVER=").splitlines()]
+    return [line.partition("  #")[0].rstrip() for line in block("sh", "share down LINK").splitlines()]
 
 
 def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -> None:
@@ -93,6 +93,39 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
     assert ran == [*["share up"] * 3, *["share down"] * 2, "share info", "share ls", "share rm"]
     assert (elsewhere / "report.pdf").read_bytes() == b"%PDF"
     assert (elsewhere / "holiday.mov").read_bytes() == b"moving"
+
+
+def test_the_commands_of_the_readme(command: Path, tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server:
+        client = make_client(tmp_path, f"http://127.0.0.1:{server.port}")
+        (client.here / "hello.txt").write_text("Hello!")
+        export, *lines = block("sh", ".venv/bin/share up").replace(".venv/bin/share", "share").splitlines()
+        assert export == f"export SHARE_SERVER={ADDRESS}"
+        environment = client.environment(
+            PATH=f"{command.parent}:{os.environ['PATH']}", PYTHONPATH=str(command.parent.parent)
+        )
+        shell = ["bash", "-euo", "pipefail", "-c", "\n".join(lines)]
+        ran = subprocess.run(
+            shell, cwd=client.here, env=environment, capture_output=True, text=True, timeout=WITHIN * 2, check=True
+        )
+        link, row = ran.stdout.splitlines()
+        assert row.startswith(link.rpartition("/")[2])
+        stored = server.metadata(link.rpartition("/")[2])
+        assert stored["max_downloads"] == 1
+        assert stored["expires_at"] is not None
+
+
+def test_the_settings_of_the_page_are_those_that_the_client_reads(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", SHARE_API_TOKEN="a-long-random-token") as server:
+        address = f"http://127.0.0.1:{server.port}"
+        client = make_client(tmp_path, address)
+        settings = client.here / ".config" / "simple-file-sharing" / "config.toml"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(block("toml", "server =").replace("https://files.example.org", address))
+        environment = client.environment(HOME=str(client.here))
+        for name in ("SHARE_SERVER", "SHARE_TOKEN", "XDG_CONFIG_HOME"):
+            environment.pop(name, None)
+        subprocess.run([*COMMAND, "ls"], env=environment, capture_output=True, timeout=WITHIN, check=True)
 
 
 def test_exit_statuses() -> None:

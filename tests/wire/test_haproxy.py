@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import process, require
 from tests.servers import free_ports
-from tests.test_recipes import process, require
 from tests.wire.server import WITHIN, Server, until
 
 CONFIGURATION = """

@@ -1,0 +1,25 @@
+"""The blocks of the pages that tests put to use: the language of each, and words that it alone has."""
+
+USED = (
+    ("caddyfile", "reverse_proxy"),
+    ("haproxy", "frontend"),
+    ("ini", "ExecStart="),
+    ("js", "companionEndpoint"),
+    ("js", "signRequest"),
+    ("json", "filename"),
+    ("nginx", "proxy_pass"),
+    ("sh", ".venv/bin/share up"),
+    ("sh", "Bearer a-long-random-token"),
+    ("sh", "VmHWM"),
+    ("sh", "create_bucket"),
+    ("sh", "expires_in=3600"),
+    ("sh", "functions.sweep"),
+    ("sh", "git clone"),
+    ("sh", "git pull"),
+    ("sh", "send() {"),
+    ("sh", "share down LINK"),
+    ("sh", "tar -C /var/lib/share -czf"),
+    ("sh", "tar -C /var/lib/share -xzf"),
+    ("sh", "weed server"),
+    ("toml", "server ="),
+)

@@ -1,0 +1,137 @@
+"""The sessions that the pages show are what really happens, on any port."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulated.deployment import ARTIFACT
+from tests.emulated.emulator import emulating
+from tests.pages import ADDRESS, ADDRESS_LINE, PAGES, ROOT, session
+
+START_TIMEOUT = 60.0  # seconds
+SESSION_TIMEOUT = 120.0  # seconds
+PROMPT = "--- the next command ---"
+
+# What an upload gives out at random, and later outputs name.
+RANDOM = re.compile(r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<="delete_token": ")[\w-]+')
+
+# What differs from run to run, and stands for itself after that.
+VOLATILE = {
+    "a moment": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z"),
+    "a date": re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"),
+    '"a write", 0': re.compile(r'"[\w-]{12}",\s+\d{10}\.\d+'),
+}
+
+
+def comparable(output: str) -> Any:
+    """The output without what differs from run to run; JSON as values, and the head of an answer as a set."""
+    text = output.replace("\r\n", "\n")
+    for stand_in, pattern in VOLATILE.items():
+        text = pattern.sub(stand_in, text)
+    if text.startswith("HTTP/"):
+        # The gateway puts the fields into another order, and adds one of its own.
+        return {line for line in text.splitlines() if not line.startswith("apigw-requestid:")}
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """The text with other IDs and tokens, also where the first characters of an ID name a folder."""
+    for old, new in names.items():
+        # A folder's whole name: the path of a link may end in the same two letters, as "/download/ad…" does.
+        text = re.sub(rf"\b{old[:2]}/(?={old})", f"{new[:2]}/", text).replace(old, new)
+    return text
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[str]:
+    """The address of the emulated deployment, started as the README says."""
+    with emulating(tmp_path, ARTIFACT, "--open") as emulator:
+        yield emulator.url
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of a server in a process of its own, with storage in `./data` of the temporary directory."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
+    environment |= {"PYTHONPATH": str(ROOT), "SHARE_MIN_FREE_SPACE": "0"}
+    log = tmp_path / "server.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "local.serve", "--port", "0"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as server,
+    ):
+        try:
+            yield started(server, log)
+        finally:
+            server.kill()
+
+
+def started(server: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_TIMEOUT
+    while server.poll() is None and time.monotonic() < deadline:
+        found = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text(errors="replace"))
+        if found is not None:
+            return found[1]
+        time.sleep(0.05)
+    pytest.fail(f"the server did not start: {log.read_text(errors='replace')}")
+
+
+def outputs(commands: Sequence[str], folder: Path) -> Iterator[str]:
+    """What each command prints in one shell, as if typed one after the other."""
+    # Nothing else of the environment, in which a proxy or a .curlrc might be set.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    result = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", "".join(f"echo {PROMPT}\n{command}\n" for command in commands)],
+        cwd=folder,
+        env={"PATH": path, "HOME": str(folder), "LC_ALL": "C.UTF-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=SESSION_TIMEOUT,
+        check=False,
+    )
+    text = result.stdout.decode()
+    assert result.returncode == 0, text
+    _, *parts = text.split(f"{PROMPT}\n")
+    yield from parts
+
+
+SESSIONS = [page for page in PAGES if any(session(page))]
+
+
+@pytest.mark.parametrize("way", ["server", "emulator"])
+@pytest.mark.parametrize("page", SESSIONS)
+def test_session(request: pytest.FixtureRequest, tmp_path: Path, page: str, way: str) -> None:
+    """Every command shows what the page says, with another port in the first line and nothing else changed."""
+    address: str = request.getfixturevalue(way)
+    assert shutil.which("curl"), "curl is needed (on Debian or Ubuntu: apt install curl)"
+    # The emulator keeps nothing in a directory.
+    shown = [(command, output) for command, output in session(page) if way == "server" or "data/" not in command]
+    (first, _), *others = shown
+    assert first == ADDRESS_LINE
+    assert not any(ADDRESS in command for command, _ in others)
+    commands = [f"URL={address}", *(command for command, _ in others)]
+    names: dict[str, str] = {}
+    for (command, expected), output in zip(shown, outputs(commands, tmp_path), strict=True):
+        for real, name in zip(RANDOM.findall(output), RANDOM.findall(expected), strict=True):
+            assert names.setdefault(real, name) == name, command
+        assert comparable(renamed(output, names).replace(address, ADDRESS)) == comparable(expected), command
+    assert len(set(names.values())) == len(names)

@@ -1,0 +1,210 @@
+"""The API behind the proxies of docs/self-hosting.md, each with the settings of the page on ports that are free."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import http.client
+import json
+import os
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tests.pages import block
+from tests.programs import process, require
+from tests.servers import free_ports
+from tests.wire.server import WITHIN, until
+
+NAME = "files.example.org"
+# Whom the API is to see behind a proxy, and whom it would see without.
+VISITOR = "127.0.0.2"
+INSTALLED = "/opt/simple-file-sharing-api"
+UNCHANGED: Mapping[str, str] = MappingProxyType({})
+BIN = Path(sys.executable).parent
+
+
+def replaced(text: str, **changes: str) -> str:
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def unit() -> dict[str, dict[str, str]]:
+    """The sections of the systemd unit."""
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    # Systemd joins such lines; this parser wants the rest indented, as it is.
+    parser.read_string(block("ini", "ExecStart=").replace("\\\n", "\n"))
+    return {name: dict(section) for name, section in parser.items()}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A proxy in front of the API, both as docs/self-hosting.md has them."""
+
+    port: int
+    plain_port: int
+    certificate: Path
+    data: Path
+    api_log: Path
+    proxy_log: Path
+
+    def connect(self) -> http.client.HTTPSConnection:
+        site = self
+
+        class Connection(http.client.HTTPSConnection):
+            def connect(self) -> None:
+                plain = socket.create_connection(("127.0.0.1", site.port), WITHIN, (VISITOR, 0))
+                context = ssl.create_default_context(cafile=str(site.certificate))
+                self.sock = context.wrap_socket(plain, server_hostname=NAME)
+
+        # The port of HTTPS, so that the Host header has none.
+        return Connection(NAME, 443)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        with contextlib.closing(self.connect()) as connection:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = connection.getresponse()
+            return response, response.read()
+
+    def upload(self, data: bytes, query: str = "", **headers: str) -> dict[str, Any]:
+        response, body = self.ask("PUT", f"/file/upload/data.bin{query}", data, **headers)
+        assert response.status == 201, body
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+
+
+@contextlib.contextmanager
+def site_in(
+    folder: Path, proxy: str = "nginx", changes: Mapping[str, str] = UNCHANGED, variables: Mapping[str, str] = UNCHANGED
+) -> Iterator[Site]:
+    """The API behind a proxy, as on the page but for these variables of the API and changes to the proxy's settings."""
+    (api_port,) = free_ports(1)
+    command = shlex.split(
+        replaced(
+            unit()["Service"]["ExecStart"].replace("\n", " "),
+            **{f"{INSTALLED}/.venv/bin": str(BIN), "8080": str(api_port)},
+        )
+    )
+    storage = {"SHARE_STORAGE": str(folder / "data"), "SHARE_MIN_FREE_SPACE": "0"}
+    with (
+        process(command, folder / "api.log", **storage, **variables) as api,
+        in_front_of(api_port, folder, proxy, changes) as site,
+    ):
+
+        def ready() -> bool:
+            assert api.poll() is None, site.api_log.read_text()
+            with contextlib.suppress(OSError):
+                return site.ask("GET", "/health")[0].status == 200
+            return False
+
+        until(ready)
+        yield site
+
+
+@contextlib.contextmanager
+def in_front_of(api_port: int, folder: Path, proxy: str, changes: Mapping[str, str] = UNCHANGED) -> Iterator[Site]:
+    """The proxy alone, once it answers, in front of whatever is on this port."""
+    require(f"REQUIRE_{proxy.upper()}", proxy, "openssl")
+    port, plain_port = free_ports(2)
+    make_certificate(folder)
+    site = Site(port, plain_port, folder / "certificate", folder / "data", folder / "api.log", folder / "proxy.log")
+    settings = folder / "settings"
+    settings.write_text(replaced(SETTINGS[proxy](folder, api_port, site), **changes))
+    program = shutil.which(proxy) or f"/usr/sbin/{proxy}"
+    arguments = {
+        "nginx": ["-p", str(folder), "-e", str(folder / "errors"), "-c", str(settings)],
+        "caddy": ["run", "--adapter", "caddyfile", "--config", str(settings)],
+        "haproxy": ["-db", "-f", str(settings)],
+    }[proxy]
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with process([program, *arguments], folder / "output", **home) as started:
+
+        def ready() -> bool:
+            assert started.poll() is None, (folder / "output").read_text()
+            with contextlib.suppress(OSError), contextlib.closing(site.connect()) as connection:
+                connection.connect()
+                return True
+            return False
+
+        until(ready)
+        yield site
+
+
+def make_certificate(folder: Path) -> None:
+    for_whom = f"-subj /CN={NAME} -addext subjectAltName=DNS:{NAME}"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 {for_whom} -keyout key -out certificate".split(),
+        cwd=folder,
+        capture_output=True,
+        timeout=WITHIN,
+        check=True,
+    )
+    (folder / "both.pem").write_bytes((folder / "certificate").read_bytes() + (folder / "key").read_bytes())
+
+
+def nginx(folder: Path, api_port: int, site: Site) -> str:
+    """The page's servers, within what Debian's nginx.conf has around them."""
+    servers = replaced(
+        block("nginx", "proxy_pass"),
+        **{
+            "listen 443 ssl": f"listen 127.0.0.1:{site.port} ssl",
+            "listen 80;": f"listen 127.0.0.1:{site.plain_port};",
+            f"/etc/letsencrypt/live/{NAME}/fullchain.pem": str(folder / "certificate"),
+            f"/etc/letsencrypt/live/{NAME}/privkey.pem": str(folder / "key"),
+            "/var/log/nginx/share.log": str(site.proxy_log),
+            "http://127.0.0.1:8080": f"http://127.0.0.1:{api_port}",
+        },
+    )
+    # Its workers must reach a directory of the tests, which is for nobody else.
+    user = "user root;" if os.geteuid() == 0 else ""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "\n".join(f"{kind}_temp_path {folder / kind};" for kind in kinds)
+    return f"""{user}
+daemon off;
+worker_processes 1;
+pid {folder / "pid"};
+events {{}}
+http {{
+gzip on;
+access_log off;
+{temporary}
+{servers}
+}}
+"""
+
+
+def caddy(folder: Path, api_port: int, site: Site) -> str:
+    """The page's site, with a certificate of ours instead of one that Caddy fetches."""
+    ours = f"admin off\nhttp_port {site.plain_port}\nhttps_port {site.port}\ndefault_bind 127.0.0.1\n"
+    tls = f"{NAME} {{\ntls {folder / 'certificate'} {folder / 'key'}\n"
+    changes = {"{\n    log default": f"{{\n{ours}    log default", f"{NAME} {{\n": tls, "8080": str(api_port)}
+    return replaced(block("caddyfile", "reverse_proxy"), **changes)
+
+
+def haproxy(folder: Path, api_port: int, site: Site) -> str:
+    """The page's frontend and backend."""
+    return replaced(
+        block("haproxy", "frontend"),
+        **{
+            "bind :443": f"bind 127.0.0.1:{site.port}",
+            "bind :80": f"bind 127.0.0.1:{site.plain_port}",
+            f"/etc/haproxy/{NAME}.pem": str(folder / "both.pem"),
+            "127.0.0.1:8080": f"127.0.0.1:{api_port}",
+        },
+    )
+
+
+SETTINGS: dict[str, Callable[[Path, int, Site], str]] = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}
