@@ -124,7 +124,7 @@ clean: ## Remove the environments, the build and every cache; uploaded files sta
 	@$(PIP_INSTALL) -r local/requirements.lock
 	@touch .venv/.installed $@
 
-.venv/.installed-client: client/requirements.lock client/pyproject.toml $(wildcard client/share/*.py) .venv/.created
+.venv/.installed-client: client/requirements.lock client/pyproject.toml $(wildcard client/share/*.py client/share/*/*.py) .venv/.created
 	@echo 'Installing the client ...'
 	@$(PIP_INSTALL) -r client/requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --force-reinstall ./client

@@ -1,4 +1,6 @@
-"""The command-line client: uploads, downloads, lists and deletes files. `share --help` describes it.
+"""The command-line client: uploads, downloads, lists, changes and deletes files. `share --help` describes it.
 
 What a transfer needs to resume is on disk before the first byte moves, so the process can end at any point.
 """
+
+__version__ = "0.1.0"

@@ -8,8 +8,8 @@ import re
 from typing import Any, Self
 
 from share.faults import Exit, Fault
-from share.settings import FILE_ID
 
+FILE_ID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 MAX_NUMBER = 2**63 - 1
 MAX_LINK = 2000  # characters; a QR code holds little more
 ID = re.compile(FILE_ID)
@@ -115,6 +115,10 @@ class RemoteFile:
             page=link if fields.value.get("download_page") is None else fields.link("download_page", file_id),
             answer=fields.value,
         )
+
+    def age_key(self) -> str:
+        """Sorts files by when they were created: RFC 3339 times in UTC compare as text."""
+        return self.created_at or ""
 
     def json(self) -> dict[str, Any]:
         """The server's whole description, but always with the ID that was requested."""

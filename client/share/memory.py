@@ -53,9 +53,22 @@ class Memory:
             self.path.unlink()
 
 
-def delete_token_memory(server: str, file_id: str) -> Memory:
-    # The server is part of the name: another one could use the same ID, and would be sent the token.
-    return Memory(app_dir() / "uploads" / f"{file_id}-{hashlib.sha256(server.encode()).hexdigest()[:16]}.json")
+class DeleteTokens:
+    """The delete tokens of the files that were uploaded from here to one server."""
+
+    def __init__(self, server: str) -> None:
+        self._folder = app_dir() / "uploads"
+        # The server is part of the name: another one could use the same ID, and would be sent the token.
+        self._suffix = f"-{hashlib.sha256(server.encode()).hexdigest()[:16]}.json"
+
+    def of(self, file_id: str) -> Memory:
+        return Memory(self._folder / f"{file_id}{self._suffix}")
+
+    def file_ids(self) -> set[str]:
+        try:
+            return {name.removesuffix(self._suffix) for name in os.listdir(self._folder) if name.endswith(self._suffix)}
+        except OSError:
+            return set()
 
 
 def open_own(path: Path, flags: int) -> int:

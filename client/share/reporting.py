@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import httpx
 import typer
@@ -44,7 +44,7 @@ def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
 
 
 def _end(screen: Screen, code: Exit, message: str, *hints: str) -> None:
-    screen.note(" ".join(["error:", message, *filter(None, hints)]), "red")
+    screen.error(" ".join([message, *filter(None, hints)]))
     raise typer.Exit(code)
 
 
@@ -60,23 +60,17 @@ def unreachable(error: httpx.TransportError) -> str:
     return f"Can't reach {address}: {printable(reason_of(error))}."
 
 
-class Statuses:
-    """Collects the exit statuses of several files, so that one failure does not stop the others."""
-
-    def __init__(self) -> None:
-        self._worst = Exit.OK
-
-    @contextlib.contextmanager
-    def next_file(self) -> Iterator[None]:
+def for_each(screen: Screen, items: Iterable[str], action: Callable[[str], None]) -> None:
+    """Do it for each, also after one that failed, and then exit with the highest status."""
+    worst = Exit.OK
+    for item in items:
         try:
-            yield
+            with reporting(screen):
+                action(item)
         except typer.Exit as end:
-            self._worst = max(self._worst, Exit(end.exit_code))
-
-    def end(self) -> None:
-        """Exit with the highest status, if any file failed."""
-        if self._worst is not Exit.OK:
-            raise typer.Exit(self._worst)
+            worst = max(worst, Exit(end.exit_code))
+    if worst is not Exit.OK:
+        raise typer.Exit(worst)
 
 
 def report_unexpected(error: Exception) -> None:

@@ -1,40 +1,28 @@
-"""Showing results, progress and lists."""
+"""The terminal, or what takes its place: results, messages and a QR code."""
 
 from __future__ import annotations
 
+import base64
 import codecs
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyperclip
 import segno
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Column, Table
+from rich.console import Console, OverflowMethod
 from rich.text import Text
 
-from share.answers import RemoteFile
-from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, printable
-
-MIN_TABLE_WIDTH = 84  # columns: with the longest entries that are likely this leaves 12 to a name
+from share.text import printable
 
 
 class Screen:
     """Results on standard output, everything for people on standard error."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
+        self.quiet = quiet
         self.out = Console(highlight=False, markup=False, emoji=False)
         self.err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
@@ -43,10 +31,35 @@ class Screen:
         print(json.dumps(value).replace("\x7f", "\\u007f"), flush=True)
 
     def note(self, text: str, style: str = "") -> None:
-        self.err.print(Text(text, style), soft_wrap=True)
+        if not self.quiet:
+            self._say(text, style)
 
     def warn(self, text: str) -> None:
-        self.note(f"warning: {text}", "yellow")
+        self._say(f"warning: {text}", "yellow")
+
+    def error(self, text: str) -> None:
+        self._say(f"error: {text}", "red")
+
+    def _say(self, text: str, style: str) -> None:
+        self.err.print(Text(self.shown(text), style), soft_wrap=True)
+
+    def can_show(self, text: str) -> bool:
+        try:
+            text.encode(self.err.encoding)
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    @property
+    def overflow(self) -> OverflowMethod:
+        """What happens to text that is too long for its column."""
+        return "ellipsis" if self.can_show("…") else "crop"
+
+    def shown(self, text: str) -> str:
+        """The text as wide as it will be shown: what the terminal lacks becomes an escape."""
+        if not self.can_show("…"):
+            text = text.replace("…", "...")
+        return printable(text).encode(self.err.encoding, "backslashreplace").decode(self.err.encoding)
 
     def path(self, path: Path) -> None:
         """A path for a person to read, or exactly as it is for a script."""
@@ -58,90 +71,22 @@ class Screen:
         sys.stdout.flush()
         sys.stdout.buffer.write(f"{path}\n".encode(encoding, unusual))
 
-    def qr_code(self, link: str) -> None:
+    def copy(self, text: str) -> None:
+        """To the clipboard: of this machine, or else of the terminal, which may be on another one (OSC 52)."""
         try:
-            "▀▄█".encode(sys.stderr.encoding)
-            drawable = True
-        except UnicodeEncodeError:
-            drawable = False
-        segno.make(link, micro=False).terminal(out=sys.stderr, compact=drawable)
+            pyperclip.copy(text)
+        except pyperclip.PyperclipException:
+            if not self.err.is_terminal:
+                self.warn("There is no clipboard to copy the link to.")
+                return
+            sys.stderr.write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\x07")
+            sys.stderr.flush()
+
+    def qr_code(self, link: str) -> None:
+        segno.make(link, micro=False).terminal(out=sys.stderr, compact=self.can_show("▀▄█"))
 
     def facts(self, rows: dict[str, str], console: Console) -> None:
         width = max(map(len, rows))
         for name, value in rows.items():
             # The terminal breaks long lines, so that a link in them can still be copied.
             console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value), soft_wrap=True)
-
-    @contextlib.contextmanager
-    def progress(self, name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-        """A bar, in a terminal only. Yields a function to call with each count of bytes, negative to go back."""
-        text = TextColumn(
-            "{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
-        )
-        columns = (BarColumn(24), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True))
-        with Progress(
-            text, *columns, console=self.err, transient=True, expand=True, disable=not self.err.is_terminal
-        ) as bars:
-            task: TaskID = bars.add_task(printable(name), total=size)
-            yield lambda count: bars.update(task, advance=count)
-
-
-def show_file(screen: Screen, file: RemoteFile) -> None:
-    if screen.as_json:
-        screen.json(file.json())
-        return
-    screen.facts(
-        {
-            "name": printable(file.name),
-            "size": exact_size(file.size),
-            "type": printable(file.content_type),
-            "SHA-256": file.sha256 or "unknown to the server",
-            "downloads": human_downloads(file.download_count, file.max_downloads),
-            "created": human_time(file.created_at),
-            "expires": human_time(file.expires_at),
-            "password": "required" if file.password_protected else "none",
-            "link": file.page,
-        },
-        screen.out,
-    )
-
-
-def show_list(screen: Screen, files: Iterator[RemoteFile]) -> None:
-    """A table in a terminal, else lines with tabs between ID, size, downloads, expiry, and name."""
-    if screen.as_json:
-        for file in files:
-            screen.json(file.json())
-    elif screen.out.is_terminal:
-        _show_table(screen, files)
-    else:
-        for file in files:
-            downloads = human_downloads(file.download_count, file.max_downloads)
-            print(
-                file.file_id,
-                file.size,
-                downloads,
-                printable(file.expires_at or "never"),
-                printable(file.name),
-                sep="\t",
-            )
-
-
-def _show_table(screen: Screen, files: Iterator[RemoteFile]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("name", ratio=1, overflow="fold", min_width=12)
-    for name in ("size", "downloads"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("expires", no_wrap=True)
-    table.add_column("ID", style="dim", no_wrap=True, min_width=36)
-    for file in files:
-        title = Text(printable(file.name))
-        if file.password_protected:
-            title.append("  password", "dim")
-        downloads = human_downloads(file.download_count, file.max_downloads)
-        table.add_row(title, human_size(file.size), downloads, human_time_left(file.expires_at), file.file_id)
-    if table.row_count:
-        # In a narrow terminal lines wrap: an ID that is cut short is useless.
-        screen.out.width = max(screen.out.width, MIN_TABLE_WIDTH)
-        screen.out.print(table)
-    else:
-        screen.note("No files.")

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx
 
+from share import __version__
 from share.answers import RemoteFile, parse, read_list
 from share.faults import Exit, Fault, Missing, Stopped
 from share.proxies import Transport, certificate_problem
@@ -119,9 +120,13 @@ def is_temporary(error: Exception) -> bool:
 
 
 class Patience:
-    """Waits between attempts: longer each time, with jitter, and at least as long as the server asks."""
+    """Waits between attempts: longer each time, with jitter, and at least as long as the server asks.
 
-    def __init__(self, stop: threading.Event | None = None) -> None:
+    `reconnect` is called before each wait.
+    """
+
+    def __init__(self, reconnect: Callable[[], None], stop: threading.Event | None = None) -> None:
+        self._reconnect = reconnect
         self._stop = stop or threading.Event()
         self._attempts = 0
 
@@ -133,8 +138,9 @@ class Patience:
         self._attempts += 1
         if not is_temporary(error) or self._attempts >= ATTEMPTS:
             raise error
-        asked = error.retry_after if isinstance(error, Busy) else 0.0
-        pause = max(asked, min(0.25 * 2**self._attempts, 15.0)) * random.uniform(1.0, 1.25)
+        self._reconnect()
+        minimum = error.retry_after if isinstance(error, Busy) else 0.0
+        pause = max(minimum, min(0.25 * 2**self._attempts, 15.0)) * random.uniform(1.0, 1.25)
         if self._stop.wait(pause):
             raise Stopped
 
@@ -150,11 +156,12 @@ class Server:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {header_value('token', token)}"
         self._password = password
+        self._reached = False
         self.warn = warn
         self.http = httpx.Client(
             transport=Transport(),
             timeout=WAITS,
-            headers={"User-Agent": "share"},
+            headers={"User-Agent": f"share/{__version__}"},
             trust_env=False,
             # Before httpx does, which takes an invalid one for a network error.
             event_hooks={"response": [require_location]},
@@ -186,12 +193,14 @@ class Server:
         while True:
             try:
                 with self.http.stream(method, f"{self.address}{path}", headers=sent, **arguments) as response:
+                    self._reached = True
                     if repeatable and self._moved_to_https(response):
                         continue
                     check(response)
                     return Reply(response.headers, read_bounded(response, MAX_ANSWER))
             except (Fault, httpx.TransportError) as error:
-                if patience is None:
+                # A server that has never answered is rather mistyped than restarting.
+                if patience is None or not (self._reached or isinstance(error, Fault)):
                     raise
                 patience.wait_after(error)
 

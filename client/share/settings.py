@@ -1,4 +1,4 @@
-"""Server and token from options, environment and file; links and durations as users write them."""
+"""Server and token from options, environment and file; times and numbers as users write them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ import typer
 from share.faults import Exit, Fault
 from share.text import describe, printable
 
-FILE_ID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-# curl gets a link with the file name after the ID.
-_LINK = re.compile(rf"(?P<prefix>.*?)/(?:file/download|file/metadata|download|file)/(?P<file_id>{FILE_ID})(?:/[^/]*)?")
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 _PATH = re.compile(r"[\w./~%+@:-]*")
 _DURATION = re.compile(r"([0-9]{1,10})([smhdw]?)")
@@ -109,20 +106,16 @@ def server_address(text: str) -> str:
     return f"{parts.scheme}://{host.rstrip(':')}{parts.path.rstrip('/')}"
 
 
-def parse_link(text: str, settings: Settings) -> tuple[str, str]:
-    """The server and the file ID of a download link, a landing page or a bare ID."""
-    text = text.strip()
-    if re.fullmatch(FILE_ID, text):
-        return settings.required_server(), text
-    link = _LINK.fullmatch(text.partition("#")[0].partition("?")[0])
-    if link is None:
-        raise Fault(Exit.USAGE, f"{printable(text)} is not a download link or file ID.")
-    return server_address(link["prefix"]), link["file_id"]
-
-
 def parse_duration(text: str) -> int:
     """Seconds of `90`, `30m`, `12h`, `7d` or `2w`."""
     duration = _DURATION.fullmatch(text.strip().lower())
     if duration is None or int(duration[1]) == 0:
         raise Fault(Exit.USAGE, f"{printable(text)} is not a valid time, such as 30m, 12h, 7d or 2w.")
     return int(duration[1]) * _SECONDS[duration[2]]
+
+
+def parse_count(text: str) -> int:
+    """A number of downloads."""
+    if not (text.isascii() and text.isdigit() and int(text[:20]) > 0):
+        raise Fault(Exit.USAGE, f"{printable(text)} is not a number of downloads.")
+    return int(text[:20])

@@ -36,23 +36,27 @@ class Options:
         return hashlib.scrypt(options, salt=salt.encode(), n=2**14, r=8, p=1).hex()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """Bytes to upload: `size` is None for a stream, `path` for input that cannot be read twice."""
+    """Bytes to upload, read once and in order. `size` is None for a stream; `path` is that of a file.
 
-    file: BinaryIO
-    name: str
-    content_type: str
-    size: int | None = None
-    path: Path | None = None
+    `position` and `sha256` describe what has been read.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, size: int | None = None, path: Path | None = None) -> None:
+        self.name = as_utf8(name)
+        self.content_type = guess_type(self.name)
+        self.size = size
+        self.path = path
+        self.position = 0
+        self._file = file
+        self._digest = hashlib.sha256()
 
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: str, name: str | None) -> Iterator[Self]:
         """A file, or with `-` standard input. Raises `Fault`."""
         if path == "-":
-            name = as_utf8(name or "stdin")
-            yield cls(sys.stdin.buffer, name, guess_type(name))
+            yield cls(sys.stdin.buffer, name or "stdin")
             return
         try:
             if Path(path).is_dir():
@@ -65,11 +69,15 @@ class Source:
             raise Fault(Exit.LOCAL, f"{printable(path)} cannot be read: {error.strerror}.") from error
         with file:
             status = os.fstat(file.fileno())
-            name = as_utf8(name or Path(path).name)
+            name = name or Path(path).name
             if stat.S_ISREG(status.st_mode):
-                yield cls(file, name, guess_type(name), status.st_size, Path(path).resolve())
+                yield cls(file, name, status.st_size, Path(path).resolve())
             else:
-                yield cls(file, name, guess_type(name))
+                yield cls(file, name)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
     def blocks(self, size: int) -> Iterator[bytes]:
         """All bytes, in blocks of this size; the last one may be shorter. No bytes, no block."""
@@ -80,15 +88,17 @@ class Source:
         # A `read` of a pipe may return less than was requested.
         block = bytearray()
         try:
-            while len(block) < size and (data := self.file.read(size - len(block))):
+            while len(block) < size and (data := self._file.read(size - len(block))):
                 block += data
         except OSError as error:
             raise Fault(Exit.LOCAL, f"{printable(self.name)} cannot be read: {error.strerror}.") from error
+        self.position += len(block)
+        self._digest.update(block)
         return bytes(block)
 
     def identity(self) -> str:
         """Changes whenever the file does. Only for files."""
-        status = os.fstat(self.file.fileno())
+        status = os.fstat(self._file.fileno())
         return f"{self.path}\n{status.st_size}\n{status.st_mtime_ns}"
 
 

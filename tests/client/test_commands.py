@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import stat
 import uuid
@@ -13,7 +14,7 @@ import pytest
 from share.names import safe_name
 
 from tests.client.conftest import Client, make_client
-from tests.client.proxy import Answer, Proxy, Seen
+from tests.client.proxy import Answer, Cut, Proxy, Seen
 from tests.wire.server import Server, until
 
 
@@ -99,8 +100,8 @@ def test_a_server_without_direct_upload_gets_one_stream(server: Server, tmp_path
         assert max(seen.received for seen in proxy.seen if seen.method == "PUT") == len(data)
 
 
-def test_ls_follows_the_pages(client: Client, proxy: Proxy) -> None:
-    sent = {client.json("up", "-", data=b"x")["file_id"] for _ in range(3)}
+def test_ls_follows_the_pages_and_shows_the_newest_first(client: Client, proxy: Proxy) -> None:
+    sent = [client.json("up", "-", data=b"x")["file_id"] for _ in range(3)]
 
     def one_at_a_time(seen: Seen) -> None:
         path, _, query = seen.target.partition("?")
@@ -110,8 +111,9 @@ def test_ls_follows_the_pages(client: Client, proxy: Proxy) -> None:
     proxy.before = one_at_a_time
     ran = client.run("ls", "--json")
     listed = [json.loads(line)["file_id"] for line in ran.out.splitlines()]
-    assert sent <= set(listed)
-    assert listed == sorted(set(listed))
+    # The newest come first, on whichever page they are.
+    assert listed[:3] == sent[::-1]
+    assert len(listed) == len(set(listed))
     rows = client.run("ls").out.decode().splitlines()
     assert [row.split("\t")[0] for row in rows] == listed
 
@@ -266,3 +268,109 @@ def test_help_needs_no_server(client: Client) -> None:
     ran = client.run("--help", SHARE_SERVER="")
     assert ran.code == 0
     assert "Exit status" in ran.out.decode()
+
+
+def test_several_links_come_down_and_one_that_fails_stops_no_other(client: Client) -> None:
+    sent = [client.json("up", "-", "--name", name, data=name.encode())["file_id"] for name in ("a", "b")]
+    (client.here / "folder").mkdir()
+    missing = str(uuid.uuid4())
+    ran = client.run("down", sent[0], missing, sent[1], "-o", "folder")
+    assert (ran.code, ran.out) == (3, b"folder/a\nfolder/b\n")
+    assert [(client.here / "folder" / name).read_bytes() for name in ("a", "b")] == [b"a", b"b"]
+    assert client.run("down", *sent, "-o", "file").code == 2
+    assert client.run("down", *sent, "-o", "-").code == 2
+
+
+def test_set_changes_what_it_names(client: Client) -> None:
+    sent = client.json("up", "-", "--max-downloads", "5", data=b"x")["file_id"]
+    changed = client.json("set", sent, "--expires", "1h", "--password", SHARE_PASSWORD="secret")
+    assert (changed["max_downloads"], changed["password_protected"], changed["expires_at"] is None) == (5, True, False)
+    changed = client.json("set", sent, "--max-downloads", "unlimited", "--expires", "never", "--no-password")
+    assert (changed["max_downloads"], changed["password_protected"], changed["expires_at"]) == (None, False, None)
+    assert client.run("set", sent).code == 2
+    assert client.run("set", sent, "--max-downloads", "0").code == 2
+    assert client.run("set", sent, "--token", "wrong", "--expires", "1h").code == 5
+    # As with rm, what fails stops no other, and the saved delete token is used.
+    other = client.json("up", "-", data=b"x")["file_id"]
+    assert client.run("set", str(uuid.uuid4()), other, "--max-downloads", "7").code == 5
+    assert client.json("info", other)["max_downloads"] == 7
+
+
+def test_the_first_digits_of_an_id_are_enough(client: Client, proxy: Proxy) -> None:
+    sent = client.json("up", "-", "--name", "here.txt", data=b"x")["file_id"]
+    assert client.json("info", sent[:8])["file_id"] == sent
+    assert client.json("info", sent[:20])["file_id"] == sent
+    assert client.run("down", sent[:10]).code == 0
+    assert client.json("set", sent[:8], "--max-downloads", "3")["max_downloads"] == 3
+    # Without the API token that the list requires, those uploaded from here can be found.
+    proxy.before = lambda seen: (401, {}, b"") if seen.target.startswith("/file/metadata?") else None
+    assert client.json("rm", sent[:8]) == {"file_id": sent, "deleted": True}
+    proxy.reset()
+    gone = client.run("info", sent[:8])
+    assert (gone.code, "begins with" in gone.err) == (3, True)
+
+
+def test_digits_that_several_ids_begin_with_are_refused(client: Client, proxy: Proxy) -> None:
+    file = client.json("info", client.json("up", "-", data=b"x")["file_id"])
+    page = {}
+    for digits in ("abcdef01", "abcdef02"):
+        file_id = f"{digits}-0000-4000-8000-000000000001"
+        page[file_id] = json.loads(json.dumps(file).replace(file["file_id"], file_id))
+    proxy.before = lambda seen: (200, {}, json.dumps(page).encode()) if "limit=2" in seen.target else None
+    ran = client.run("info", "abcdef")
+    assert (ran.code, "Several IDs" in ran.err) == (2, True)
+
+
+def test_quiet_prints_the_result_alone(client: Client) -> None:
+    (client.here / "a.txt").write_bytes(b"a")
+    sent = client.run("up", "a.txt", "--quiet")
+    assert (sent.code, sent.err, sent.out.count(b"\n")) == (0, "", 1)
+    link = sent.out.decode().strip()
+    fetched = client.run("down", link, "-o", "copy", "-q")
+    assert (fetched.code, fetched.err, fetched.out) == (0, "", b"copy\n")
+    removed = client.run("rm", link, "-q")
+    assert (removed.code, removed.err, removed.out) == (0, "", b"")
+    assert client.run("info", link, "-s", "http://127.0.0.1:1").code == 3
+
+
+def test_version_and_help_need_no_server(client: Client) -> None:
+    ran = client.run("--version", SHARE_SERVER="")
+    assert (ran.code, re.fullmatch(r"share \d+\.\d+\.\d+\n", ran.out.decode()) is not None) == (0, True)
+    assert client.run("-h").out == client.run("--help").out
+    assert b"--max-downloads" in client.run("up", "-h").out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete_commands(client: Client, shell: str) -> None:
+    ran = client.run("--show-completion", shell)
+    assert (ran.code, b"_SHARE_COMPLETE" in ran.out) == (0, True)
+
+
+def test_a_small_upload_waits_for_a_server_that_restarts(client: Client, proxy: Proxy) -> None:
+    # The first file proves that the address is right; then connections fail for a while.
+    for name in ("a", "b"):
+        (client.here / name).write_bytes(name.encode())
+    failed: list[Seen] = []
+
+    def fail_twice(seen: Seen) -> Answer | None:
+        if "filename=b" in seen.target and len(failed) < 2:
+            failed.append(seen)
+            raise Cut
+        return None
+
+    proxy.before = fail_twice
+    ran = client.run("up", "a", "b", "--json")
+    assert (ran.code, len(failed), ran.out.count(b"\n")) == (0, 2, 2)
+
+
+def test_a_link_is_copied_to_the_clipboard(client: Client, tmp_path: Path) -> None:
+    # Stands for the program that reaches the clipboard of a Linux desktop.
+    program = tmp_path / "xclip"
+    program.write_text(f"#!/bin/sh\ncat > {tmp_path}/clipboard\n")
+    program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    ran = client.run("up", "-", "--copy", data=b"x", DISPLAY=":0", PATH=path)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "clipboard").read_text() == ran.out.decode().strip()
+    without = client.run("up", "-", "--copy", data=b"x", DISPLAY="", WAYLAND_DISPLAY="", PATH="/nowhere")
+    assert (without.code, "no clipboard" in without.err) == (0, True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -90,7 +89,7 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
                 assert {row.split("\t")[0] for row in output.splitlines()} == {
                     link.rpartition("/")[2] for link in links.values()
                 }
-    assert ran == [*["share up"] * 3, *["share down"] * 2, "share info", "share ls", "share rm"]
+    assert ran == [*["share up"] * 3, *["share down"] * 2, "share info", "share ls", "share set", "share rm"]
     assert (elsewhere / "report.pdf").read_bytes() == b"%PDF"
     assert (elsewhere / "holiday.mov").read_bytes() == b"moving"
 
@@ -141,23 +140,3 @@ def test_the_package_and_what_is_locked_for_it_name_the_same() -> None:
     }
     locked = (ROOT / "client" / "requirements.txt").read_text().splitlines()
     assert names == {line.partition("==")[0] for line in locked if not line.startswith("#")}
-
-
-@pytest.mark.parametrize("columns", ["40", "60", "120"])
-def test_a_list_shows_whole_ids_however_narrow_the_terminal_is(tmp_path: Path, columns: str) -> None:
-    with Server(tmp_path / "data") as server:
-        client = make_client(tmp_path, f"http://127.0.0.1:{server.port}")
-        sent = server.upload([b"x"], 1)
-        controller, terminal = pty.openpty()
-        with os.fdopen(controller, "rb", buffering=0) as shown:
-            try:
-                subprocess.run(
-                    [*COMMAND, "ls"],
-                    env=client.environment(COLUMNS=columns, TERM="xterm"),
-                    stdout=terminal,
-                    timeout=WITHIN,
-                    check=True,
-                )
-                assert sent["file_id"] in shown.read(65536).decode()
-            finally:
-                os.close(terminal)

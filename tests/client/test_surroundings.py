@@ -154,7 +154,7 @@ def test_an_unexpected_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys
     def fail(*_arguments: object) -> None:
         raise RuntimeError("surprise\x1b[31m\nsecond line")
 
-    monkeypatch.setattr("share.commands.Settings.load", fail)
+    monkeypatch.setattr("share.settings.Settings.load", fail)
     monkeypatch.setattr(sys, "argv", ["share", "ls"])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -8,7 +8,7 @@ import hashlib
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -17,10 +17,11 @@ import httpx
 from share.answers import Fields, UploadedFile, invalid
 from share.faults import Exit, Fault, Missing, Stopped
 from share.memory import Memory
-from share.server import Patience, Server
+from share.progress import Meter
+from share.server import Patience, Reply, Server
 from share.settings import app_dir
 from share.source import Options, Source
-from share.text import describe, printable
+from share.text import describe, human_size, printable
 
 MIN_PART = 8 * 1024 * 1024  # S3 wants at least 5 MiB
 STREAM_PART = 16 * 1024 * 1024  # for input of unknown length
@@ -34,40 +35,42 @@ PARTS_IN_MEMORY = 256 * 1024 * 1024  # bytes; fewer parts at once when they are 
 COMPLETION_WAITS = httpx.Timeout(900.0, connect=10.0)  # seconds
 
 
-class DirectUpload:
-    """An upload in parallel parts. If the source is a file, another process can resume it."""
+class MultipartUpload:
+    """An upload in parallel parts. If the source is a file, a later run can resume it."""
 
-    def __init__(self, server: Server, source: Source, options: Options, advance: Callable[[int], None]) -> None:
+    def __init__(self, server: Server, source: Source, options: Options, meter: Meter) -> None:
         self._server = server
         self._source = source
         self._options = options
-        self._advance = advance
+        self._meter = meter
         self._stop = threading.Event()
         self._state: dict[str, Any] = {}
         self._part_size = STREAM_PART if source.size is None else part_size(source.size)
-        self._before = source.identity() if source.path else None
+        self._identity = source.identity() if source.path else None
         self._memory = self._find_memory()
 
     def _find_memory(self) -> Memory | None:
-        if self._before is None:
+        if self._identity is None:
             return None
-        names = f"{self._server.address}\n{self._source.name}\n{self._before}"
+        names = f"{self._server.address}\n{self._source.name}\n{self._identity}"
         key = hashlib.sha256(names.encode(errors="backslashreplace"))
         return Memory(app_dir() / "unfinished" / f"{key.hexdigest()}.json")
 
-    def run(self, taken: Callable[[bytes], None], head: bytes) -> UploadedFile | None:
-        """The server's answer, or None if it has no direct upload. `taken` gets every block, in order."""
-        there = self._continued()
-        if there is None:
+    def run(self, head: bytes) -> UploadedFile | None:
+        """The server's answer, or None if it has no direct upload. `head` is what was read of the source."""
+        parts = self._resume()
+        if parts is None:
             try:
                 self._begin()
             except Missing:
                 return None
-            there = {}
+            parts = {}
+        else:
+            self._meter.resume(sum(size for size, _ in parts.values()))
         try:
-            tags = self._send_parts(taken, there, head)
+            tags = self._send_parts(parts, head)
             self._require_unchanged()
-            answer = self._complete(tags)
+            file = self._complete(tags)
         except Missing as error:
             # Completed, deleted or expired in the meantime: nothing is left to resume.
             self._forget()
@@ -75,21 +78,20 @@ class DirectUpload:
                 Exit.NOT_FOUND, f"The server no longer knows this upload. Run the command again. ({error})"
             ) from error
         self._forget()
-        return answer
+        return file
 
     def _path(self, tail: str = "") -> str:
         upload_id, key = (quote(self._state[name], safe="") for name in ("uploadId", "key"))
         return f"/file/s3/multipart/{upload_id}{tail}?key={key}"
 
     def _begin(self) -> None:
-        announced = {
+        upload = {
             "filename": self._source.name,
             "type": self._source.content_type,
             "metadata": self._options.public(),
             **({} if self._source.size is None else {"size": self._source.size}),
         }
-        reply = self._server.request("POST", "/file/s3/multipart", json=announced, with_password=True)
-        answer = Fields(reply.json())
+        answer = Fields(self._patient_request("POST", "/file/s3/multipart", json=upload, with_password=True).json())
         upload_id, key = answer.text("uploadId", _OPAQUE), answer.text("key", _OPAQUE)
         self._state = {
             "key": key,
@@ -98,6 +100,9 @@ class DirectUpload:
             "options": self._options.fingerprint(upload_id),
         }
         self._remember(self._state)
+
+    def _patient_request(self, method: str, path: str, **arguments: Any) -> Reply:
+        return self._server.request(method, path, patience=Patience(self._meter.reconnect), **arguments)
 
     def _remember(self, state: dict[str, Any]) -> None:
         if self._memory is None:
@@ -109,13 +114,12 @@ class DirectUpload:
             self._memory = None
             self._server.warn(f"If interrupted, this upload cannot be resumed. {describe(error)}")
 
-    def _continued(self) -> dict[int, tuple[int, str]] | None:
+    def _resume(self) -> dict[int, tuple[int, str]] | None:
         """Size and ETag of each part that an earlier run sent; None if there was no such run."""
-        state = self._memory.load() if self._memory is not None else None
         try:
-            kept = Fields(state)
-            part_size, options = kept.number("partSize", 1), kept.text("options")
-            self._state = {"key": kept.text("key"), "uploadId": kept.text("uploadId"), **kept.value}
+            state = Fields(self._memory.load() if self._memory is not None else None)
+            part_size, options = state.number("partSize", 1), state.text("options")
+            self._state = {"key": state.text("key"), "uploadId": state.text("uploadId"), **state.value}
         except Fault:
             return None
         if options != self._options.fingerprint(self._state["uploadId"]):
@@ -124,19 +128,17 @@ class DirectUpload:
             return None
         self._part_size = part_size
         try:
-            listed = self._server.request("GET", self._path()).json()
+            parts = rows(self._patient_request("GET", self._path()).json())
         except Missing:
             return self._completed()
-        return {
-            part.number("PartNumber", 1): (part.number("Size"), part.text("ETag", _OPAQUE)) for part in rows(listed)
-        }
+        return {part.number("PartNumber", 1): (part.number("Size"), part.text("ETag", _OPAQUE)) for part in parts}
 
     def _completed(self) -> dict[int, tuple[int, str]] | None:
-        """As `_continued`, if an earlier run may have completed the upload without learning of it."""
-        named = self._state.get("parts")
-        if named is None or self._source.size is None:
+        """As `_resume`, if an earlier run may have completed the upload without learning of it."""
+        parts = self._state.get("parts")
+        if parts is None or self._source.size is None:
             return None
-        tags = {part.number("PartNumber", 1): part.text("ETag") for part in rows(named)}
+        tags = {part.number("PartNumber", 1): part.text("ETag") for part in rows(parts)}
         try:
             self._complete(tags)
         except Missing:
@@ -150,9 +152,7 @@ class DirectUpload:
         if self._memory is not None:
             self._memory.forget()
 
-    def _send_parts(
-        self, taken: Callable[[bytes], None], there: dict[int, tuple[int, str]], head: bytes
-    ) -> dict[int, str]:
+    def _send_parts(self, sent: dict[int, tuple[int, str]], head: bytes) -> dict[int, str]:
         parallel = max(1, min(PARALLEL, PARTS_IN_MEMORY // self._part_size))
         slots = threading.Semaphore(parallel)
         tags: dict[int, str] = {}
@@ -172,12 +172,11 @@ class DirectUpload:
         try:
             for number, block in enumerate(self._parts(head), start=1):
                 if number > MAX_PARTS:
-                    limit = MAX_PARTS * self._part_size // 2**30
-                    raise Fault(Exit.REFUSED, f"A stream may have at most {limit} GiB.")
-                taken(block)
-                if number in there and there[number][0] == len(block):
-                    tags[number] = there[number][1]
-                    self._advance(len(block))
+                    limit = human_size(MAX_PARTS * self._part_size)
+                    raise Fault(Exit.REFUSED, f"The input is too long: this server accepts up to {limit} from a pipe.")
+                if number in sent and sent[number][0] == len(block):
+                    tags[number] = sent[number][1]
+                    self._meter.advance(len(block))
                     continue
                 slots.acquire()
                 if self._stop.is_set():
@@ -198,7 +197,7 @@ class DirectUpload:
 
     def _send_part(self, number: int, block: bytes) -> str:
         """Send until the server has it. Returns its ETag."""
-        patience = Patience(self._stop)
+        patience = Patience(self._meter.reconnect, self._stop)
         while True:
             moved = 0
 
@@ -210,7 +209,7 @@ class DirectUpload:
                     chunk = block[start : start + CHUNK]
                     yield chunk
                     moved += len(chunk)
-                    self._advance(len(chunk))
+                    self._meter.advance(len(chunk))
 
             try:
                 # A new URL for each attempt, since presigned ones expire.
@@ -221,7 +220,7 @@ class DirectUpload:
                     headers={"Content-Type": "application/octet-stream", "Content-Length": str(len(block))},
                 )
             except (Fault, httpx.TransportError) as error:
-                self._advance(-moved)
+                self._meter.advance(-moved)
                 patience.wait_after(error)
                 continue
             tag: str = reply.headers.get("etag", "")
@@ -230,7 +229,7 @@ class DirectUpload:
             return tag
 
     def _require_unchanged(self) -> None:
-        if self._before is not None and self._source.identity() != self._before:
+        if self._identity is not None and self._source.identity() != self._identity:
             self._server.request("DELETE", self._path())
             self._forget()
             raise Fault(Exit.LOCAL, f"{printable(self._source.name)} changed during the upload. Run the command again.")
@@ -239,9 +238,7 @@ class DirectUpload:
         parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
         self._remember({**self._state, "parts": parts})
         # Safe to repeat: the second answer is the same as the first.
-        reply = self._server.request(
-            "POST", self._path("/complete"), json={"parts": parts}, timeout=COMPLETION_WAITS, patience=Patience()
-        )
+        reply = self._patient_request("POST", self._path("/complete"), json={"parts": parts}, timeout=COMPLETION_WAITS)
         return UploadedFile.read(reply.json())
 
 

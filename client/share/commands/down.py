@@ -1,0 +1,89 @@
+"""`share down`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from share.commands.options import JsonOption, LinksArgument, QuietOption, ServerOption
+from share.download import Download, StandardOutput, download_link
+from share.faults import Exit, Fault
+from share.links import find
+from share.names import safe_name
+from share.part_file import PartFile
+from share.passwords import password_for
+from share.progress import Transfers
+from share.reporting import for_each, reporting
+from share.screen import Screen
+from share.server import Server
+from share.settings import Settings
+from share.text import human_size
+
+
+def down(
+    links: LinksArgument,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", help="Save as this file, in this directory, or - for standard output.", metavar="PATH"
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Download files and verify them. Run the same command again to resume."""
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with reporting(screen):
+        if len(links) > 1 and output is not None and not Path(output).is_dir():
+            raise Fault(Exit.USAGE, "With several links, -o must be a directory.")
+        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+        transfers = Transfers(screen, len(links), None)
+        for_each(screen, links, lambda link: _download(screen, settings, transfers, link, output, force=force))
+
+
+def _download(
+    screen: Screen, settings: Settings, transfers: Transfers, link: str, output: str | None, *, force: bool
+) -> None:
+    address, file_id = find(link, settings, screen.warn)
+    with Server(address, None, warn=screen.warn) as api:
+        file = api.metadata(file_id)
+        password = password_for(settings, address) if file.password_protected else None
+        if output == "-":
+            with (
+                reporting(screen, "Downloads to standard output cannot be resumed: start again."),
+                transfers.next_file(file.name, file.size) as meter,
+            ):
+                Download(api, file, password, StandardOutput(), meter).run()
+            return
+        target = Path(output or safe_name(file.name))
+        if target.is_dir():
+            target = target / safe_name(file.name)
+        part = PartFile(target, download_link(api, file), file.size, force=force)
+        part.prepare()
+        with (
+            reporting(screen, "Run the same command again to resume."),
+            transfers.next_file(file.name, file.size) as meter,
+            part.open(),
+        ):
+            Download(api, file, password, part, meter).run()
+    verified = file.sha256 is not None
+    if screen.as_json:
+        screen.json(
+            {
+                "file_id": file_id,
+                "path": str(target.resolve()),
+                "file_size": file.size,
+                "sha256": part.digest.hexdigest(),
+                "verified": verified,
+                "resumed_at": part.resumed_at,
+            }
+        )
+    else:
+        extent = "SHA-256 verified" if verified else "size verified (the server has no SHA-256 of this file)"
+        screen.note(f"{human_size(file.size)}, {extent}", "dim")
+        screen.path(target)

@@ -1,0 +1,145 @@
+"""`share info`, `ls`, `set` and `rm`: files that are on a server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from share.answers import RemoteFile
+from share.commands.options import (
+    DeleteTokenOption,
+    JsonOption,
+    LinkArgument,
+    LinksArgument,
+    QuietOption,
+    ServerOption,
+    TokenOption,
+)
+from share.faults import Exit, Fault
+from share.links import find
+from share.listing import show_file, show_list
+from share.memory import DeleteTokens
+from share.passwords import new_password
+from share.reporting import for_each, reporting
+from share.screen import Screen
+from share.server import Server, header_value
+from share.settings import Settings, parse_count, parse_duration
+
+
+def info(link: LinkArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Show details of a file. This does not count as a download."""
+    screen = Screen(as_json=as_json)
+    with reporting(screen):
+        address, file_id = find(link, Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn), screen.warn)
+        with Server(address, None, warn=screen.warn) as api:
+            show_file(screen, api.metadata(file_id))
+
+
+def list_files(server: ServerOption = None, token: TokenOption = None, as_json: JsonOption = False) -> None:
+    """List all files on the server, the newest first. An asterisk marks those you uploaded from here."""
+    screen = Screen(as_json=as_json)
+    with reporting(screen):
+        settings = Settings.load(server, token, screen.warn)
+        address = settings.required_server()
+        with Server(address, settings.token_for(address), warn=screen.warn) as api:
+            files = sorted(api.files(), key=RemoteFile.age_key, reverse=True)
+            show_list(screen, files, DeleteTokens(api.address).file_ids())
+
+
+def change(
+    links: LinksArgument,
+    expires: Annotated[
+        str | None,
+        typer.Option(help="Expire after TIME from now, such as 30m, 12h, 7d or 2w, or never.", metavar="TIME"),
+    ] = None,
+    max_downloads: Annotated[
+        str | None,
+        typer.Option("--max-downloads", help="Allow at most N downloads in all, or unlimited.", metavar="N"),
+    ] = None,
+    password: Annotated[
+        bool | None,
+        typer.Option(
+            "--password/--no-password", help="Protect with a password (SHARE_PASSWORD, or asked for), or with none."
+        ),
+    ] = None,
+    delete_token: DeleteTokenOption = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Change expiry, download limit or password of files.
+
+    Uses --token, or the delete token saved by `share up`, or the API token.
+    """
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with reporting(screen):
+        changes: dict[str, Any] = {}
+        if expires is not None:
+            changes["expires_in"] = None if expires == "never" else parse_duration(expires)
+        if max_downloads is not None:
+            changes["max_downloads"] = None if max_downloads == "unlimited" else parse_count(max_downloads)
+        if password is not None:
+            changes["password"] = new_password() if password else None
+        if not changes:
+            raise Fault(Exit.USAGE, "Nothing to change. Use --expires, --max-downloads, --password or --no-password.")
+        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+
+        def change_one(link: str) -> None:
+            with authorised(screen, settings, link, delete_token) as (api, file_id, headers):
+                reply = api.request("PATCH", f"/file/{file_id}", headers=headers, json=changes)
+            if not quiet:
+                show_file(screen, RemoteFile.read(file_id, reply.json()))
+
+        for_each(screen, links, change_one)
+
+
+def remove(
+    links: LinksArgument,
+    delete_token: DeleteTokenOption = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete files.
+
+    Uses --token, or the delete token saved by `share up`, or the API token.
+    """
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with reporting(screen):
+        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+
+        def remove_one(link: str) -> None:
+            with authorised(screen, settings, link, delete_token) as (api, file_id, headers):
+                api.request("DELETE", f"/file/{file_id}", headers=headers)
+                DeleteTokens(api.address).of(file_id).forget()
+            if as_json:
+                screen.json({"file_id": file_id, "deleted": True})
+            else:
+                screen.note(f"Deleted {file_id}.")
+
+        for_each(screen, links, remove_one)
+
+
+@contextlib.contextmanager
+def authorised(
+    screen: Screen, settings: Settings, link: str, delete_token: str | None
+) -> Iterator[tuple[Server, str, dict[str, str]]]:
+    """The server, the file ID, and the headers that allow to change the file. Raises `Fault`."""
+    address, file_id = find(link, settings, screen.warn)
+    saved = DeleteTokens(address).of(file_id).load()
+    if saved is None and address.startswith("http://"):
+        # The upload may have been redirected to https.
+        secure = f"https://{address.removeprefix('http://')}"
+        saved = DeleteTokens(secure).of(file_id).load()
+        address = address if saved is None else secure
+    token = delete_token or (saved or {}).get("delete_token")
+    api_token = None if token else settings.token_for(address)
+    if not token and not api_token:
+        raise Fault(Exit.DENIED, f"No delete token for {file_id} is saved here. Use --token, or set SHARE_TOKEN.")
+    headers = {"X-Delete-Token": header_value("delete token", str(token))} if token else {}
+    with Server(address, api_token, warn=screen.warn) as api:
+        yield api, file_id, headers

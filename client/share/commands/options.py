@@ -1,0 +1,36 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+LinkArgument = Annotated[
+    str, typer.Argument(metavar="LINK", help="Download link, landing page, or file ID; its first digits are enough.")
+]
+LinksArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="LINK...", help="Download links, landing pages, or file IDs; the first digits of an ID are enough."
+    ),
+]
+ServerOption = Annotated[
+    str | None, typer.Option("--server", "-s", envvar="SHARE_SERVER", help="Base URL of the server.", metavar="URL")
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="SHARE_TOKEN",
+        show_envvar=True,
+        help="API token. Prefer SHARE_TOKEN: other users of this machine can see command lines.",
+        metavar="TOKEN",
+    ),
+]
+DeleteTokenOption = Annotated[
+    str | None,
+    typer.Option("--token", help="Delete token, if you uploaded the file from elsewhere.", metavar="TOKEN"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per file, each on a line of its own.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")]

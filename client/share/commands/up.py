@@ -1,0 +1,139 @@
+"""`share up`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from share.answers import UploadedFile
+from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption
+from share.faults import Exit, Fault
+from share.memory import DeleteTokens
+from share.passwords import new_password
+from share.progress import Transfers
+from share.reporting import for_each, reporting
+from share.screen import Screen
+from share.server import Server
+from share.settings import Settings, parse_duration
+from share.source import Options, Source
+from share.text import describe, human_size, human_time, printable
+from share.upload import SMALL, Upload
+
+
+def up(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, or - for standard input.")],
+    expires: Annotated[
+        str | None, typer.Option(help="Expire after TIME, such as 30m, 12h, 7d or 2w.", metavar="TIME")
+    ] = None,
+    max_downloads: Annotated[
+        int | None,
+        typer.Option("--max-downloads", "--downloads", min=1, help="Allow at most N downloads.", metavar="N"),
+    ] = None,
+    password: Annotated[
+        bool, typer.Option("--password", help="Protect with a password: SHARE_PASSWORD, or asked for.")
+    ] = False,
+    name: Annotated[str | None, typer.Option("--name", help="Upload under this name.", metavar="NAME")] = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")] = False,
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Print direct download links instead of page links.")
+    ] = False,
+    server: ServerOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Upload files and print their links. Run the same command again to resume."""
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with reporting(screen):
+        if name is not None and len(files) > 1:
+            raise Fault(Exit.USAGE, "--name works with one file only.")
+        if files.count("-") > 1:
+            raise Fault(Exit.USAGE, "Standard input (-) can be given only once.")
+        settings = Settings.load(server, token, screen.warn)
+        address = settings.required_server()
+        seconds = None if expires is None else parse_duration(expires)
+        options = Options(seconds, max_downloads, new_password() if password else None)
+        transfers = Transfers(screen, len(files), total_size(files))
+        links: list[str] = []
+        with Server(address, settings.token_for(address), options.password, warn=screen.warn) as api:
+
+            def upload(path: str) -> None:
+                uploaded, source = _send(screen, api, transfers, path, name, options)
+                link = uploaded.file.link if direct else uploaded.file.page
+                _show(screen, api, uploaded, source, link)
+                links.append(link)
+                if qr:
+                    screen.qr_code(link)
+
+            try:
+                for_each(screen, files, upload)
+            finally:
+                if copy and links:
+                    screen.copy("\n".join(links))
+
+
+def total_size(paths: Sequence[str]) -> int | None:
+    """Of all files in bytes; None if one has no size. A missing one is reported when its turn comes."""
+    total = 0
+    for path in paths:
+        if path == "-" or (os.path.exists(path) and not os.path.isfile(path)):
+            return None
+        total += os.path.getsize(path) if os.path.exists(path) else 0
+    return total
+
+
+def _send(
+    screen: Screen, api: Server, transfers: Transfers, path: str, name: str | None, options: Options
+) -> tuple[UploadedFile, Source]:
+    with Source.open(path, name) as source:
+        if source.path is None:
+            resumption = "Uploads from a pipe cannot be resumed: start again."
+        elif source.size is not None and source.size > SMALL:
+            resumption = "Run the same command again to resume."
+        else:
+            resumption = "Run the same command again."
+        with reporting(screen, resumption), transfers.next_file(source.name, source.size) as meter:
+            uploaded = Upload(api, source, options, meter).run()
+    file = uploaded.file
+    if file.size != source.position or file.sha256 not in (None, source.sha256):
+        api.request("DELETE", f"/file/{file.file_id}", headers={"X-Delete-Token": uploaded.delete_token})
+        raise Fault(Exit.DAMAGED, "The file was damaged in transit, so it was deleted from the server. Try again.")
+    return uploaded, source
+
+
+def _show(screen: Screen, api: Server, uploaded: UploadedFile, source: Source, link: str) -> None:
+    file = uploaded.file
+    deletion = _save_token(screen, api, uploaded)
+    verified = file.sha256 is not None
+    if screen.as_json:
+        screen.json({**file.json(), "sha256": source.sha256, "verified": verified})
+        return
+    if not screen.quiet:
+        screen.facts(
+            {
+                "uploaded": f"{printable(file.name)}, {human_size(source.position)}",
+                "SHA-256": f"{source.sha256}{' (verified by the server)' if verified else ''}",
+                "expires": human_time(file.expires_at),
+                "downloads": str(file.max_downloads or "no limit"),
+                "delete": deletion,
+            },
+            screen.err,
+        )
+    print(link, flush=True)
+
+
+def _save_token(screen: Screen, api: Server, uploaded: UploadedFile) -> str:
+    """The command that deletes the file; it names the token only if that could not be saved."""
+    file_id = uploaded.file.file_id
+    try:
+        DeleteTokens(api.address).of(file_id).save(
+            {"delete_token": uploaded.delete_token, "original_name": uploaded.file.name}
+        )
+    except OSError as error:
+        screen.warn(f"The delete token could not be saved. {describe(error)}")
+        return f"share rm {file_id} --token {uploaded.delete_token}"
+    return f"share rm {file_id}"

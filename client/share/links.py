@@ -1,0 +1,59 @@
+"""Files as users name them: by a link, an ID, or the first digits of an ID."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from share.answers import FILE_ID, read_list
+from share.faults import Exit, Fault
+from share.memory import DeleteTokens
+from share.server import Server
+from share.settings import Settings, server_address
+from share.text import printable
+
+# curl gets a link with the file name after the ID.
+_LINK = re.compile(rf"(?P<prefix>.*?)/(?:file/download|file/metadata|download|file)/(?P<file_id>{FILE_ID})(?:/[^/]*)?")
+_SHORT_ID = re.compile("[0-9a-f-]{4,35}")
+_LOWEST_ID = "00000000-0000-4000-8000-000000000000"
+
+
+def find(text: str, settings: Settings, warn: Callable[[str], None]) -> tuple[str, str]:
+    """The server and the ID of a file. Asks the server about the first digits of an ID. Raises `Fault`."""
+    text = text.strip()
+    if re.fullmatch(FILE_ID, text):
+        return settings.required_server(), text
+    if _SHORT_ID.fullmatch(text):
+        address = settings.required_server()
+        with Server(address, settings.token_for(address), warn=warn) as api:
+            return api.address, _whole_id(api, text)
+    link = _LINK.fullmatch(text.partition("#")[0].partition("?")[0])
+    if link is None:
+        raise Fault(Exit.USAGE, f"{printable(text)} is not a download link or file ID.")
+    return server_address(link["prefix"]), link["file_id"]
+
+
+def _whole_id(api: Server, digits: str) -> str:
+    lower = digits + _LOWEST_ID[len(digits) :]
+    try:
+        if not re.fullmatch(FILE_ID, lower):
+            raise _no_such(digits)
+        # The list is sorted by ID, so two files tell whether there is exactly one.
+        candidates = [
+            file.file_id for file in read_list(api.request("GET", f"/file/metadata?limit=2&after={lower}").json())
+        ]
+    except Fault as fault:
+        if fault.code is not Exit.DENIED:
+            raise
+        # Without the API token only files of ours can be found.
+        candidates = sorted(DeleteTokens(api.address).file_ids())
+    matches = [file_id for file_id in candidates if file_id.startswith(digits)]
+    if not matches:
+        raise _no_such(digits)
+    if len(matches) > 1:
+        raise Fault(Exit.USAGE, f"Several IDs begin with {digits}. Use more of its digits.")
+    return matches[0]
+
+
+def _no_such(digits: str) -> Fault:
+    return Fault(Exit.NOT_FOUND, f"No file has an ID that begins with {digits}.")

@@ -1,0 +1,89 @@
+"""Showing files that are on a server, one by one or as a list."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from share.answers import RemoteFile
+from share.screen import Screen
+from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, printable
+
+SHORT = 8  # digits of an ID, or more if two files share these
+WIDE = 72  # columns; a narrower terminal shows fewer of them
+
+
+def show_file(screen: Screen, file: RemoteFile) -> None:
+    if screen.as_json:
+        screen.json(file.json())
+        return
+    screen.facts(
+        {
+            "name": printable(file.name),
+            "size": exact_size(file.size),
+            "type": printable(file.content_type),
+            "SHA-256": file.sha256 or "unknown to the server",
+            "downloads": human_downloads(file.download_count, file.max_downloads),
+            "created": human_time(file.created_at),
+            "expires": human_time(file.expires_at),
+            "password": "required" if file.password_protected else "none",
+            "link": file.page,
+        },
+        screen.out,
+    )
+
+
+def show_list(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) -> None:
+    """A table in a terminal, else lines with tabs between ID, size, downloads, expiry, and name."""
+    if screen.as_json:
+        for file in files:
+            screen.json(file.json())
+    elif not screen.out.is_terminal:
+        for file in files:
+            downloads = human_downloads(file.download_count, file.max_downloads)
+            expiry = printable(file.expires_at or "never")
+            print(file.file_id, file.size, downloads, expiry, printable(file.name), sep="\t")
+    elif files:
+        screen.out.print(_table(screen, files, own))
+    else:
+        screen.note("No files.")
+
+
+def _table(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) -> Table:
+    wide = screen.out.width >= WIDE
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("ID", no_wrap=True)
+    table.add_column("name", ratio=1)
+    table.add_column("size", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("uploaded", no_wrap=True)
+        table.add_column("downloads", justify="right", no_wrap=True)
+    table.add_column("expires", no_wrap=True)
+    digits = short_length([file.file_id for file in files])
+    for file in files:
+        # The text itself must not wrap: a column that must not would get its width at the others' expense.
+        name = Text(no_wrap=True, overflow=screen.overflow)
+        name.append("[password] " if file.password_protected else "", "dim").append(screen.shown(file.name))
+        more = (
+            (screen.shown(human_time_left(file.created_at)), human_downloads(file.download_count, file.max_downloads))
+            if wide
+            else ()
+        )
+        table.add_row(
+            "*" if file.file_id in own else "",
+            file.file_id[:digits],
+            name,
+            human_size(file.size),
+            *more,
+            screen.shown(human_time_left(file.expires_at)),
+        )
+    return table
+
+
+def short_length(file_ids: Sequence[str]) -> int:
+    """How many characters of an ID tell these files apart."""
+    count = len(set(file_ids))
+    return next(length for length in range(SHORT, 37) if len({file_id[:length] for file_id in file_ids}) == count)

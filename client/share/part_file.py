@@ -1,0 +1,148 @@
+"""A file that is being downloaded: `NAME.part` beside its target until it is complete and verified."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from io import BufferedRandom
+from pathlib import Path
+from typing import Any
+
+from share.download import CHUNK, Sink
+from share.faults import Exit, Fault
+from share.memory import SAFELY, Memory, open_own
+from share.names import MAX_NAME_BYTES, shortened
+from share.text import printable
+
+
+class PartFile(Sink):
+    """A sink that a later run can resume. `link` and `size` tell it from the part of another file."""
+
+    aftermath = "Nothing was saved."
+    _file: BufferedRandom
+
+    def __init__(self, target: Path, link: str, size: int, *, force: bool) -> None:
+        super().__init__()
+        self._target = target
+        self._link = link
+        self._size = size
+        self._force = force
+        self._path = target.with_name(f"{shortened(target.name, MAX_NAME_BYTES - 10)}.part")
+        self._memory = Memory(self._path.with_name(f"{self._path.name}.json"))
+        self.resumed_at = 0
+
+    def prepare(self) -> None:
+        """Look for what an earlier run left. Raises `Fault` if something else is in the way."""
+        if os.path.lexists(self._target):
+            target = printable(str(self._target))
+            if not self._force:
+                raise Fault(Exit.LOCAL, f"{target} already exists. Use --force, or -o to save elsewhere.")
+            if self._target.exists() and not self._target.is_file():
+                raise Fault(Exit.LOCAL, f"{target} is not a regular file. To write to it, use: -o - > PATH")
+        state = self._memory.load() or {}
+        size = self._own_size()
+        if size is not None and (state.get("link"), state.get("size")) == (self._link, self._size):
+            self.tags = tags_of(state)
+            self.resumed_at = size if size <= self._size else 0
+            return
+        for path in (self._path, self._memory.path):
+            if os.path.lexists(path):
+                if not self._force:
+                    raise self._in_the_way(path)
+                path.unlink()
+
+    def _own_size(self) -> int | None:
+        """None if what is there is not ours."""
+        try:
+            with open(open_own(self._path, os.O_RDWR), "rb") as part:
+                return os.fstat(part.fileno()).st_size
+        except FileNotFoundError:
+            return 0
+        except OSError:
+            return None
+
+    def _in_the_way(self, path: Path) -> Fault:
+        return Fault(
+            Exit.LOCAL,
+            f"{printable(str(path))} is in the way and does not belong to this download. Remove it, or use --force.",
+        )
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Within it, bytes are taken; after it, the file has its name. After an error, what has arrived stays."""
+        with open(self._descriptor(), "r+b") as self._file:
+            self._file.truncate(self.resumed_at)
+            while chunk := self._file.read(CHUNK):
+                super().write(chunk)
+            self.save()
+            try:
+                yield
+                self._file.flush()
+            except BaseException:
+                if not self.position:
+                    self.discard()
+                raise
+        self._rename()
+        self._memory.forget()
+
+    def _descriptor(self) -> int:
+        try:
+            if os.path.lexists(self._path):
+                return open_own(self._path, os.O_RDWR)
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
+        except FileExistsError:
+            raise self._in_the_way(self._path) from None
+
+    def write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        super().write(chunk)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        super().restart()
+
+    def save(self) -> None:
+        self._memory.save({"link": self._link, "size": self._size, "etags": self.tags})
+
+    def discard(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._memory.forget()
+
+    def _rename(self) -> None:
+        if self._force:
+            os.replace(self._path, self._target)
+            return
+        try:
+            # Unlike a rename, a link never replaces an existing file.
+            os.link(self._path, self._target)
+        except FileExistsError as error:
+            raise self._appeared() from error
+        except OSError:
+            self._rename_without_links()
+        else:
+            self._path.unlink()
+
+    def _rename_without_links(self) -> None:
+        """As `_rename`, on a file system that has no hard links: what is replaced is an empty file of ours."""
+        try:
+            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError as error:
+            raise self._appeared() from error
+        os.replace(self._path, self._target)
+
+    def _appeared(self) -> Fault:
+        path = printable(str(self._target))
+        return Fault(
+            Exit.LOCAL,
+            f"{path} was created by someone else in the meantime. Run the command again with -o to save elsewhere.",
+        )
+
+
+def tags_of(state: dict[str, Any]) -> dict[str, str]:
+    tags = state.get("etags")
+    return {str(origin): str(tag) for origin, tag in tags.items()} if isinstance(tags, dict) else {}

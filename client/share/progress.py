@@ -1,0 +1,130 @@
+"""How far transfers are: bars in a terminal, a line for what is unusual everywhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+from rich.console import OverflowMethod
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from share.screen import Screen
+from share.text import human_size
+
+BAR_WIDTHS = ((100, 24), (76, 12), (0, 0))  # columns that the terminal has at least, and those of its bar
+
+
+RECONNECTING = "Reconnecting…"
+
+
+class Meter(Protocol):
+    """What a transfer reports to, from any thread."""
+
+    def advance(self, count: int) -> None:
+        """So many bytes more; negative if they have to be sent again."""
+
+    def resume(self, position: int) -> None:
+        """The first `position` bytes were transferred by an earlier run."""
+
+    def reconnect(self) -> None:
+        """The connection was lost, and another attempt follows."""
+
+
+class Transfers:
+    """The transfers of one command. `size` is that of all files in bytes, None if it is not known."""
+
+    def __init__(self, screen: Screen, count: int, size: int | None) -> None:
+        self._screen = screen
+        self._count = count
+        self._size = size
+        self._done = 0
+        self._number = 0
+
+    @contextlib.contextmanager
+    def next_file(self, name: str, size: int | None) -> Iterator[Meter]:
+        """A bar for this file, and below it one for all. The bars are gone when the file is done."""
+        self._number += 1
+        console = self._screen.err
+        disable = self._screen.quiet or not console.is_terminal
+        # What is printed to standard output must not take the way through the console for errors.
+        with Progress(
+            *self._columns(), console=console, transient=True, expand=True, disable=disable, redirect_stdout=False
+        ) as bars:
+            file = bars.add_task(self._screen.shown(name), total=size, status="")
+            tasks = [file]
+            if self._count > 1:
+                title = f"{self._number} of {self._count} files"
+                tasks.append(bars.add_task(title, total=self._size, completed=self._done, status=""))
+            yield _Bars(self._screen, bars, tasks)
+        self._done += size or 0
+
+    def _columns(self) -> Iterator[ProgressColumn]:
+        yield _NameColumn(self._screen.overflow)
+        width = next(width for columns, width in BAR_WIDTHS if self._screen.err.width >= columns)
+        if width:
+            yield BarColumn(width)
+        yield DownloadColumn(table_column=Column(no_wrap=True))
+        yield _RateColumn(table_column=Column(no_wrap=True))
+
+
+class _NameColumn(ProgressColumn):
+    """A title in as much room as the other columns leave."""
+
+    def __init__(self, overflow: OverflowMethod) -> None:
+        super().__init__(Column(ratio=1))
+        self._overflow = overflow
+
+    def render(self, task: Task) -> Text:
+        # The text itself must not wrap: a column that must not would get its width at the others' expense.
+        return Text(task.description, no_wrap=True, overflow=self._overflow)
+
+
+class _RateColumn(ProgressColumn):
+    """Bytes per second and the time left, or that there is no connection."""
+
+    speed = TransferSpeedColumn()
+    time = TimeRemainingColumn(compact=True)
+
+    def render(self, task: Task) -> Text:
+        if task.fields["status"]:
+            return Text(task.fields["status"], "yellow")
+        return Text.assemble(self.speed.render(task), " ", self.time.render(task))
+
+
+class _Bars:
+    def __init__(self, screen: Screen, bars: Progress, tasks: list[TaskID]) -> None:
+        self._screen = screen
+        self._bars = bars
+        self._tasks = tasks
+        self._reconnecting = False
+
+    def advance(self, count: int) -> None:
+        if count > 0:
+            self._reconnecting = False
+        self._update(count)
+
+    def resume(self, position: int) -> None:
+        self._screen.note(f"Resuming at {human_size(position)}.", "dim")
+
+    def reconnect(self) -> None:
+        if not self._reconnecting and self._bars.disable:
+            self._screen.note(f"Connection lost. {RECONNECTING}", "yellow")
+        self._reconnecting = True
+        self._update(0)
+
+    def _update(self, count: int) -> None:
+        status = self._screen.shown(RECONNECTING) if self._reconnecting else ""
+        for task in self._tasks:
+            self._bars.update(task, advance=count, status=status)

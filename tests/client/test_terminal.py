@@ -1,0 +1,150 @@
+"""What a terminal shows: it fits, however narrow the terminal is and whatever its encoding lacks."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.client.conftest import COMMAND, SIZE, Client, make_client, write_large
+from tests.client.proxy import Cut, HeldUp, Proxy, Seen
+from tests.wire.server import WITHIN, Server, until
+
+
+def in_terminal(
+    client: Client, *arguments: str, watch: Callable[[str], None] = lambda _shown: None, **environment: str
+) -> str:
+    """What a terminal gets on both outputs of a command, which must succeed. `watch` sees it grow."""
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    controller, terminal = pty.openpty()
+    with os.fdopen(controller, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=client.here,
+            env=client.environment(TERM="xterm", **environment),
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        shown = b""
+        try:
+            while block := read(screen.fileno()):
+                shown += block
+                watch(shown.decode(encoding, "replace"))
+            assert process.wait(WITHIN) == 0, shown.decode(errors="replace")
+        finally:
+            process.kill()
+            process.wait()
+    return shown.decode(encoding).replace("\r\n", "\n")
+
+
+def read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        # This is how Linux reports that the other side has closed a terminal.
+        return b""
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+NAMES = ["short.txt", "a-very-long-name-" * 8 + ".pdf", "漢字" * 30 + ".txt", "😀 ünï.txt"]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Client]:
+    with Server(tmp_path / "data") as server:
+        client = make_client(tmp_path, f"http://127.0.0.1:{server.port}")
+        for name in NAMES:
+            (client.here / name).write_bytes(b"x" * len(name))
+        ran = client.run("up", *NAMES, "--expires", "7d", "--max-downloads", "100")
+        assert ran.code == 0, ran.err
+        server.upload([b"x"], 1)
+        yield client
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_list_fits_the_terminal_and_its_ids_can_be_used(own: Client, columns: int, encoding: str) -> None:
+    lines = plain(in_terminal(own, "ls", COLUMNS=str(columns), PYTHONIOENCODING=encoding)).splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    assert len(lines) == 1 + len(NAMES) + 1
+    # The newest first, and an asterisk at what was uploaded from here.
+    assert [line.startswith("* ") for line in lines[1:]] == [False, True, True, True, True]
+    assert lines[-1].split()[2] == "short.txt"
+    assert own.json("info", lines[-1].split()[1])["original_name"] == "short.txt"
+
+
+def test_no_color_and_no_terminal_mean_no_escape_sequences(own: Client) -> None:
+    assert "\x1b[1m" in in_terminal(own, "ls")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", in_terminal(own, "ls", NO_COLOR="1"))
+    assert b"\x1b" not in own.run("ls").out
+
+
+def test_a_connection_that_was_lost_is_told_once_without_a_terminal(client: Client, proxy: Proxy) -> None:
+    for name in ("a", "b"):
+        (client.here / name).write_bytes(name.encode())
+    for options, lines in (((), 1), (("--quiet",), 0)):
+        proxy.reset()
+
+        def fail_twice(seen: Seen) -> None:
+            if "filename=b" in seen.target and len([each for each in proxy.seen if each.target == seen.target]) < 3:
+                raise Cut
+
+        proxy.before = fail_twice
+        ran = client.run("up", "a", "b", *options)
+        assert ran.code == 0, ran.err
+        assert ran.err.count("Connection lost. Reconnecting…\n") == lines
+
+
+@pytest.mark.parametrize(("encoding", "text"), [("utf-8", "Reconnecting…"), ("ascii", "Reconnecting...")])
+def test_a_terminal_shows_that_the_client_reconnects(client: Client, proxy: Proxy, encoding: str, text: str) -> None:
+    write_large(client)
+    seen_by_user = threading.Event()
+
+    def fail(seen: Seen) -> None:
+        if seen.is_part and not seen_by_user.is_set():
+            raise Cut
+
+    def watch(shown: str) -> None:
+        if text in shown:
+            seen_by_user.set()
+
+    proxy.before = fail
+    in_terminal(client, "up", "large.bin", watch=watch, COLUMNS="80", PYTHONIOENCODING=encoding)
+    assert seen_by_user.is_set()
+
+
+def test_an_upload_that_resumes_says_from_where(client: Client, proxy: Proxy) -> None:
+    write_large(client)
+    proxy.before = hold = HeldUp(passing=2)
+    process = client.start("up", "large.bin")
+    until(lambda: hold.held >= 1 and len(proxy.parts_there()) == 2)
+    process.kill()
+    process.communicate()
+    hold.release()
+    sent = sum(seen.received for seen in proxy.parts_there())
+    proxy.reset()
+    ran = client.run("up", "large.bin")
+    assert ran.code == 0, ran.err
+    assert ran.err.startswith(f"Resuming at {sent / 1e6:.1f} MB.\n")
+
+
+def test_several_files_have_a_bar_for_all_of_them(client: Client) -> None:
+    write_large(client)
+    (client.here / "small.txt").write_bytes(b"small")
+    shown = plain(in_terminal(client, "up", "small.txt", "large.bin", COLUMNS="100"))
+    total = re.findall(r"2 of 2 files .*? ([\d.]+)/([\d.]+) MB", shown)
+    assert total
+    assert {size for _, size in total} == {f"{(SIZE + 5) / 1e6:.1f}"}
