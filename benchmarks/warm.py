@@ -17,8 +17,11 @@ from mangum import Mangum
 from benchmarks.counting import FILE_ID, new_record
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave
 from benchmarks.stores import MemoryStore
+from shared.bootstrap import Service
+from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.contract import ObjectStore
+from shared.tokens import Tokens
 
 CALLS = 2_000
 _CONTEXT = SimpleNamespace(
@@ -64,6 +67,11 @@ def _calls(setup: Setup) -> Result:
 
     shares = Shares(cast("ObjectStore", MemoryStore()), max_file_size=10, secret="benchmark")
     shares.records.create(new_record())
+
+    class OverMemory(HttpHandler):
+        def open(self) -> Service:
+            return Service(Settings(), Tokens(), shares)
+
     hello = FastAPI()
 
     @hello.get("/hello")
@@ -71,7 +79,7 @@ def _calls(setup: Setup) -> Result:
         return {"hello": "world"}
 
     count = setup.sized(CALLS, 20)
-    ours = HttpHandler(__name__, router, shares=lambda _limit: shares)
+    ours = OverMemory(__name__, router)
     theirs = Mangum(hello, lifespan="off")
 
     def microseconds(handler: Callable[[dict[str, Any], Any], dict[str, Any]], path: str, key: str) -> float:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+
+from fastapi import FastAPI
+
 from functions import (
     change,
     delete,
@@ -14,9 +19,15 @@ from functions import (
     page,
     upload,
 )
-from shared import bootstrap
+from shared.bootstrap import Service
+from shared.errors import InvalidSetting
+from shared.garbage import uncollected
 from shared.http.app import build_app
 from shared.http.handler import HttpHandler
+from shared.settings import Settings
+
+# What uvicorn exits with where its application does not start; its workers are then not started again.
+START_FAILED = 3
 
 # Routes are tried in this order.
 ROUTERS = (
@@ -32,6 +43,21 @@ ROUTERS = (
     page.router,
 )
 
-app = build_app(*ROUTERS, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, *ROUTERS)
 
-handler = HttpHandler(__name__, *ROUTERS, shares=bootstrap.proven_shares)
+
+def __getattr__(name: str) -> FastAPI:
+    """`app`, once a server asks for it: whoever imports this module for anything else opens no storage."""
+    if name == "app":
+        return _app()
+    raise AttributeError(name)
+
+
+@functools.cache
+def _app() -> FastAPI:
+    try:
+        with uncollected():
+            return build_app(*ROUTERS, service=Service.open(Settings.from_environment()))
+    except InvalidSetting as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(START_FAILED) from error

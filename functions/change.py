@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
-from shared import bootstrap
 from shared.http.app import shares_of
 from shared.http.bodies import read_json
 from shared.http.endpoint import OWNER, Endpoints
@@ -42,4 +41,4 @@ async def change_file(request: Request, file_id: str) -> JSONResponse:
     return JSONResponse(metadata(request, record))
 
 
-handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router)

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared import bootstrap
 from shared.http.app import shares_of
 from shared.http.endpoint import OWNER, Endpoints
 from shared.http.handler import HttpHandler
@@ -31,4 +30,4 @@ async def delete_file(request: Request, file_id: str) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared import bootstrap, metrics
+from shared import metrics
 from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads, file_id_of, raw_key
 from shared.errors import FileTooLarge, InvalidValue, UnknownFile
 from shared.http import options
@@ -239,4 +239,4 @@ def _number(text: str) -> int:
     return whole_number("part_number", text, MAX_PARTS)
 
 
-handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router)

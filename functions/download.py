@@ -12,10 +12,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared import bootstrap, metrics
+from shared import metrics
 from shared.archives import Inflated, Member, find_member
 from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp, WrongPassword
-from shared.http.app import shares_of
+from shared.http.app import service_of, shares_of
 from shared.http.browsers import is_navigation, to_landing_page
 from shared.http.credentials import authorise
 from shared.http.endpoint import PASSWORD, Endpoints
@@ -214,7 +214,7 @@ def _send(
         return Problem(
             503, "A prefetch is not served, since it would count as a download.", headers={"Retry-After": "1"}
         )
-    limit = request.app.state.settings().inline_limit
+    limit = service_of(request).settings.inline_limit
     if limit is not None and len(span) > limit:
         if content.member is not None:
             # A signed link would be one to the whole archive.
@@ -286,4 +286,4 @@ def _headers(content: _Content, etag: str, last_modified: datetime) -> dict[str,
     return headers
 
 
-handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from shared import archives
 from shared.errors import ArchiveTooLarge
-from shared.http.app import shares_of
+from shared.http.app import service_of, shares_of
 from shared.http.credentials import authorise
 from shared.http.endpoint import PASSWORD, Endpoints
 from shared.http.handler import HttpHandler
@@ -48,7 +48,7 @@ async def list_entries(request: Request, file_id: str) -> Response:
     Any of the files can be downloaded by itself: `GET /file/download/{file_id}?entry=NAME`.
     """
     shares = shares_of(request)
-    limit = request.app.state.settings().inline_limit
+    limit = service_of(request).settings.inline_limit
 
     def work() -> bytes:
         file = shares.find(file_id)
@@ -63,4 +63,4 @@ async def list_entries(request: Request, file_id: str) -> Response:
     return Response(await in_thread(request.app.state.threads, work), media_type="application/json")
 
 
-handler = HttpHandler(__name__, router)
+handler = HttpHandler(__name__, router, reads_only=True)

@@ -22,4 +22,4 @@ async def get_metadata(request: Request, file_id: str) -> JSONResponse:
     return JSONResponse(metadata(request, record))
 
 
-handler = HttpHandler(__name__, router)
+handler = HttpHandler(__name__, router, reads_only=True)

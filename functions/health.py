@@ -27,4 +27,4 @@ async def get_health(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-handler = HttpHandler(__name__, router)
+handler = HttpHandler(__name__, router, reads_only=True)

@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
-from shared.http.app import shares_of
+from shared.http.app import service_of, shares_of
 from shared.http.endpoint import TOKEN, Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.models import FileMetadata, base_url, metadata
@@ -47,7 +47,7 @@ async def list_metadata(request: Request) -> JSONResponse:
     """Files by ID, sorted. While there are more, `Link` with `rel="next"` (RFC 8288) leads to them."""
     shares = shares_of(request)
     limit = only("limit", *request.query_params.getlist("limit"))
-    size = request.app.state.settings().page_size if limit is None else whole_number("limit", limit, MAX_PAGE_SIZE)
+    size = service_of(request).settings.page_size if limit is None else whole_number("limit", limit, MAX_PAGE_SIZE)
     after = only("after", *request.query_params.getlist("after")) or ""
     if after and not FILE_ID.fullmatch(after):
         raise InvalidValue("after", "must be a file ID")
@@ -59,4 +59,4 @@ async def list_metadata(request: Request) -> JSONResponse:
     return JSONResponse({record.file_id: metadata(request, record) for record in page.files}, headers=headers)
 
 
-handler = HttpHandler(__name__, router)
+handler = HttpHandler(__name__, router, reads_only=True)

@@ -203,4 +203,4 @@ def _error_page(request: Request, error: ShareError) -> Response:
     return error_page(request, from_error(error))
 
 
-handler = HttpHandler(__name__, router)
+handler = HttpHandler(__name__, router, reads_only=True)

@@ -6,8 +6,10 @@ import logging
 from typing import Any
 from urllib.parse import unquote_plus
 
-from shared import bootstrap, metrics
+from shared import metrics
+from shared.bootstrap import Service
 from shared.sealing import seal
+from shared.settings import Settings
 from shared.telemetry import LambdaHandler
 
 log = logging.getLogger("shared.seal")
@@ -21,11 +23,14 @@ class SealFailed(Exception):
 
 
 class SealHandler(LambdaHandler):
+    def prepare(self) -> None:
+        self.service = Service.open(Settings.from_environment())
+
     def connect(self) -> None:
-        bootstrap.proven_shares()
+        _ = self.service.shares
 
     def handle(self, event: dict[str, Any], _context: Any) -> dict[str, int]:
-        shares = bootstrap.proven_shares()
+        shares = self.service.shares
         sealed, failed = 0, 0
         # S3 puts one record into an event, and promises no such thing. Its test event has none.
         for entry in event.get("Records", []):

@@ -7,18 +7,23 @@ import json
 import sys
 from typing import Any
 
-from shared import bootstrap, metrics
+from shared import metrics
+from shared.bootstrap import Service
 from shared.errors import InvalidSetting, StorageUnavailable
+from shared.settings import Settings
 from shared.sweeping import Sweep
 from shared.telemetry import LambdaHandler
 
 
 class SweepHandler(LambdaHandler):
+    def prepare(self) -> None:
+        self.service = Service.open(Settings.from_environment())
+
     def connect(self) -> None:
-        bootstrap.proven_shares()
+        _ = self.service.shares
 
     def handle(self, _event: dict[str, Any], _context: Any) -> dict[str, int]:
-        swept = dataclasses.asdict(Sweep(bootstrap.proven_shares()).run())
+        swept = dataclasses.asdict(Sweep(self.service.shares).run())
         for name, count in swept.items():
             # Each metric costs money, so silence stands for nothing done.
             if count:
@@ -29,7 +34,8 @@ class SweepHandler(LambdaHandler):
 def main() -> int:
     """Sweep once and print what was done; the exit status, 2 if storage cannot be used."""
     try:
-        print(json.dumps(dataclasses.asdict(Sweep(bootstrap.proven_shares()).run())))
+        service = Service.open(Settings.from_environment())
+        print(json.dumps(dataclasses.asdict(Sweep(service.shares).run())))
     except (InvalidSetting, StorageUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from shared import bootstrap, metrics
+from shared import metrics
 from shared.errors import FileTooLarge
 from shared.http import options
 from shared.http.app import shares_of
@@ -166,4 +166,4 @@ def _wants_text(request: Request) -> bool:
     return "text/plain" in accepted and "application/json" not in accepted
 
 
-handler = HttpHandler(__name__, router, shares=bootstrap.proven_shares)
+handler = HttpHandler(__name__, router)

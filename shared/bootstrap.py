@@ -1,8 +1,7 @@
-"""Where settings, storage and use cases are put together: once per process, on first use."""
+"""Where settings, tokens, storage and use cases are put together."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Callable
@@ -23,17 +22,49 @@ START_WITHIN = 30.0  # seconds
 ASK_EVERY = 1.0
 
 
-@functools.cache
-def settings() -> Settings:
-    """The settings of this process. Raises `InvalidSetting`."""
-    return Settings.from_environment()
+class Service:
+    """What the endpoints of one process share: its settings, its tokens, and the use cases over its storage."""
+
+    def __init__(
+        self, settings: Settings, tokens: Tokens, shares: Shares, *, prove: Callable[[Shares], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self.tokens = tokens
+        self._shares = shares
+        self._prove = prove
+
+    @classmethod
+    def open(cls, settings: Settings, limit: TimeLimit | None = None, *, reads_only: bool = False) -> Service:
+        """The service that these settings describe. Raises `InvalidSetting` where the storage cannot be used at all.
+
+        Unless it `reads_only`, storage has to show that it honours conditional writes.
+        """
+        secret = settings.api_token_secret
+        tokens = Tokens(settings.api_tokens, None if secret is None else lambda: read_secret(secret))
+        # A directory compares under a lock of its own.
+        prove = None if reads_only or settings.bucket is None else prove_conditions
+        return cls(settings, tokens, build_shares(settings, limit), prove=prove)
+
+    @property
+    def shares(self) -> Shares:
+        """The use cases, once storage was proven to honour conditional writes.
+
+        Raises `InvalidSetting` where it does not, and `StorageUnavailable` where it gives no answer; then ask again.
+        """
+        if self._prove is not None:
+            self._prove(self._shares)
+            self._prove = None
+        return self._shares
 
 
-@functools.cache
-def tokens() -> Tokens:
-    """The API tokens of this process. Raises `InvalidSetting`."""
-    secret = settings().api_token_secret
-    return Tokens(settings().api_tokens, None if secret is None else lambda: read_secret(secret))
+def prove_conditions(shares: Shares) -> None:
+    """Raises `InvalidSetting` where storage does not honour conditional writes, else `StorageUnavailable`."""
+    try:
+        require_conditions(shares.store)
+    except StorageUnavailable as error:
+        if error.lasting:
+            raise _unusable(error) from error
+        raise
 
 
 def require_tokens(tokens: Tokens) -> None:
@@ -44,37 +75,13 @@ def require_tokens(tokens: Tokens) -> None:
         raise InvalidSetting("SHARE_API_TOKEN_SECRET", f"cannot be used: {' '.join(error.reason.split())}") from error
 
 
-@functools.cache
-def shares(limit: TimeLimit | None = None) -> Shares:
-    """The files of this process. Raises `InvalidSetting` where the storage cannot be used at all."""
-    return build_shares(settings(), limit)
-
-
-@functools.cache
-def proven_shares(limit: TimeLimit | None = None) -> Shares:
-    """As `shares`, for functions that count or change: storage has shown that it honours conditional writes.
-
-    Raises `InvalidSetting` where it does not, and `StorageUnavailable` where it gives no answer; then call it again.
-    """
-    # A directory compares under a lock of its own.
-    if settings().bucket is not None:
-        try:
-            require_conditions(shares(limit).store)
-        except StorageUnavailable as error:
-            if error.lasting:
-                raise _unusable(error) from error
-            raise
-    return shares(limit)
-
-
-def when_it_answers(
-    provide: Callable[[], Shares], within: float = START_WITHIN, ask_every: float = ASK_EVERY
-) -> Shares:
-    """What `provide` gives once storage answers, since services start in any order. Raises `InvalidSetting`."""
+def wait_for_storage(service: Service, within: float = START_WITHIN, ask_every: float = ASK_EVERY) -> None:
+    """Return once storage answers and is proven, since services start in any order. Raises `InvalidSetting`."""
     deadline = time.monotonic() + within
     while True:
         try:
-            return provide()
+            _ = service.shares
+            return
         except StorageUnavailable as error:
             if time.monotonic() + ask_every >= deadline:
                 raise _unusable(error) from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from shared import bootstrap
+from shared.bootstrap import build_shares
 from shared.errors import DamagedFile, InvalidSetting, ShareError, StorageUnavailable, UnknownFile
+from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.blobs import hash_blob, require_raw
 from shared.storage.contract import NotFound
@@ -56,7 +57,7 @@ def verify(shares: Shares, record: Record) -> None:
 def main() -> int:
     """The exit status: 0 if every file is whole, 1 if not, 2 if nothing could be checked."""
     try:
-        return 0 if scrub(bootstrap.shares(), print) else 1
+        return 0 if scrub(build_shares(Settings.from_environment()), print) else 1
     except (InvalidSetting, StorageUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

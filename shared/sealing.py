@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable
 from queue import SimpleQueue
 
 from shared.errors import DamagedFile, UnknownFile
@@ -73,15 +72,14 @@ def _unsealed(shares: Shares, file_id: str) -> Record | None:
 class Sealing:
     """Seals a few completed uploads at a time; the others wait. Its methods are called from one thread."""
 
-    def __init__(self, shares: Callable[[], Shares]) -> None:
+    def __init__(self, shares: Shares) -> None:
         self._shares = shares
-        self._waiting: SimpleQueue[tuple[Shares, str] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[str | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def add(self, file_id: str) -> None:
         """Have a file sealed soon. Returns at once."""
-        # Opened by the caller: a thread could come to it when the app has ended already, and open another store.
-        self._waiting.put((self._shares(), file_id))
+        self._waiting.put(file_id)
         if len(self._threads) < AT_ONCE:
             # A daemon, since sealing can be interrupted anywhere and a process that ends must not wait for it.
             thread = threading.Thread(target=self._run, name="seal", daemon=True)
@@ -94,9 +92,8 @@ class Sealing:
             self._waiting.put(None)
 
     def _run(self) -> None:
-        while (upload := self._waiting.get()) is not None:
-            shares, file_id = upload
+        while (file_id := self._waiting.get()) is not None:
             try:
-                seal(shares, file_id)
+                seal(self._shares, file_id)
             except Exception:
                 log.exception("file %s could not be sealed and is left to the sweep", file_id)

@@ -14,12 +14,10 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from functions.app import ROUTERS
-from shared.http.app import build_app
 from shared.storage.keys import SECRET_KEY
 from tests.api.client import SERVER, WAYS, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
-from tests.environment import forget_settings, unset_all
+from tests.environment import unset_all
 from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers
 from tests.loggers import LAMBDA_LOGGERS, LoggerState, logger_state, set_loggers
 from tests.servers import BUCKET, S3Server, SharedSession, moto_server
@@ -53,17 +51,15 @@ def s3_session() -> SharedSession:
 
 
 @pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Set a variable, and have the process start over with it. Nothing is set to begin with."""
+def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Set a variable, with which the API starts over. Nothing is set to begin with."""
 
     def set_variable(name: str, value: str) -> None:
         monkeypatch.setenv(name, value)
-        forget_settings()
 
     unset_all(monkeypatch)
     monkeypatch.setenv("SHARE_MIN_FREE_SPACE", "0")
-    yield set_variable
-    forget_settings()
+    return set_variable
 
 
 @pytest.fixture
@@ -110,7 +106,6 @@ def lambda_logging() -> dict[str, LoggerState]:
     # Here others come and go in the process, and what they leave open is to be found.
     gc.unfreeze()
     gc.set_threshold(*thresholds)
-    forget_settings()
     made = {name: logger_state(name) for name in LAMBDA_LOGGERS}
     set_loggers(before)
     return made
@@ -179,4 +174,4 @@ def api(request: pytest.FixtureRequest, configure: Callable[[str, str], None], l
     if request.param == "functions":
         request.getfixturevalue("on_lambda")
         return Api(Gateway(), f"https://{DOMAIN}", objects, configure)
-    return Api(WholeApp(build_app(*ROUTERS), loop), SERVER, objects, configure)
+    return Api(WholeApp(None, loop), SERVER, objects, configure)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from shared import bootstrap
+from shared.bootstrap import Service
+from shared.settings import Settings
 
 
 def unset_all(environment: pytest.MonkeyPatch) -> None:
@@ -15,11 +16,9 @@ def unset_all(environment: pytest.MonkeyPatch) -> None:
         environment.delenv(name)
 
 
-def forget_settings() -> None:
-    bootstrap.settings.cache_clear()
-    bootstrap.tokens.cache_clear()
-    bootstrap.shares.cache_clear()
-    bootstrap.proven_shares.cache_clear()
+def service() -> Service:
+    """What the environment describes, over storage that need not prove anything."""
+    return Service.open(Settings.from_environment(), reads_only=True)
 
 
 class Questions(Mapping[str, str]):

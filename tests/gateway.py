@@ -13,6 +13,7 @@ import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx
 from fastapi import APIRouter
@@ -22,8 +23,13 @@ from local.gateway import Router, admit
 from local.payloads import Request, Response, response_to
 from local.template import DEFAULT_ROUTE, Route
 from local.worker import PAYLOAD_LIMIT
+from shared.bootstrap import Service
 from shared.http.endpoint import Endpoint
-from shared.telemetry import Handler
+from shared.http.handler import HttpHandler
+from shared.settings import Settings
+from shared.telemetry import LambdaHandler
+
+H = TypeVar("H", bound=LambdaHandler)
 
 DOMAIN = "files.example.com"
 # The function with the application as a whole, which serves what no other function has a route for.
@@ -45,7 +51,7 @@ class LambdaContext:
 
 
 @functools.cache
-def handlers() -> Mapping[str, Handler]:
+def handlers() -> Mapping[str, HttpHandler]:
     """The handlers of the functions that answer requests, by the names of their files."""
     modules = [importlib.import_module(f"functions.{each.name}") for each in pkgutil.iter_modules(functions.__path__)]
     return {
@@ -95,10 +101,18 @@ def _shadowed(own: list[Route]) -> Iterator[Route]:
                 yield Route(method, path, WHOLE)
 
 
+def started(handler: H) -> H:
+    """A handler as Lambda would have started it with the environment of now."""
+    service = getattr(handler, "service", None)
+    if service is None or service.settings != Settings.from_environment():
+        handler.prepare()
+    return handler
+
+
 class Gateway(httpx.BaseTransport):
     """Answers requests by the handlers of the functions, or all by `only` one of them."""
 
-    def __init__(self, only: Handler | None = None) -> None:
+    def __init__(self, only: HttpHandler | None = None) -> None:
         self._handlers = handlers() if only is None else {WHOLE: only}
         self._router = Router(route for route in routes() if route.function in self._handlers)
 
@@ -115,9 +129,13 @@ class Gateway(httpx.BaseTransport):
         if isinstance(admitted, Response):
             answer = admitted
         else:
-            result = self._handlers[admitted.function](json.loads(_carried(admitted.event)), LambdaContext())
+            result = started(self._handlers[admitted.function])(json.loads(_carried(admitted.event)), LambdaContext())
             answer = response_to(sent, _carried(json.dumps(result, ensure_ascii=False, allow_nan=False).encode()))
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+    def services(self) -> list[Service]:
+        """What answers requests, as the environment describes it now."""
+        return [started(handler).service for handler in self._handlers.values()]
 
 
 def _carried(payload: bytes) -> bytes:

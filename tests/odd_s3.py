@@ -42,6 +42,8 @@ class OddS3:
 
     def __init__(self, behind: S3Server, quirks: Collection[Quirk], pause: float, port: int) -> None:
         self.quirks = set(quirks)
+        self.requests: list[tuple[str, str]] = []
+        """Method and target of each, in their order."""
         self.refused: list[int] = []
         """The status of each refusal that was not the server's own."""
         self._behind = urlsplit(behind.endpoint).netloc
@@ -77,6 +79,7 @@ class OddS3:
     def answer(
         self, method: str, target: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, list[tuple[str, str]], bytes]:
+        self.requests.append((method, target))
         url = urlsplit(target)
         query = parse_qs(url.query, keep_blank_values=True)
         conditional = method == "PUT" and any(name in headers for name in CONDITIONS)

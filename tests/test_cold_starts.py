@@ -26,11 +26,9 @@ NOWHERE = "http://127.0.0.1:9"
 SCRIPT = """
 import importlib, json, sys
 module = importlib.import_module(sys.argv[1])
-from shared import bootstrap
 found = {
     "loaded": sorted({"mangum", "boto3", "aws_lambda_powertools"} & set(sys.modules)),
-    "opened": bootstrap.shares.cache_info().currsize,
-    "proven": bootstrap.proven_shares.cache_info().currsize,
+    "prepared": hasattr(module.handler, "service"),
 }
 if len(sys.argv) > 2:
     from tests.gateway import LambdaContext
@@ -87,21 +85,24 @@ EVERYTHING = ["aws_lambda_powertools", "boto3", "mangum"]
 @pytest.mark.parametrize(
     ("name", "loaded", "proven"),
     [
-        ("download", EVERYTHING, 1),
-        ("app", EVERYTHING, 1),
-        ("get_metadata", EVERYTHING, 0),
-        ("sweep", ["aws_lambda_powertools", "boto3"], 1),
+        ("download", EVERYTHING, True),
+        ("app", EVERYTHING, True),
+        ("get_metadata", EVERYTHING, False),
+        ("sweep", ["aws_lambda_powertools", "boto3"], True),
     ],
 )
-def test_a_function_is_ready_once_lambda_has_imported_it(start: Run, name: str, loaded: list[str], proven: int) -> None:
+def test_a_function_is_ready_once_lambda_has_imported_it(
+    start: Run, odd: OddS3, name: str, loaded: list[str], proven: bool
+) -> None:
     """Whatever counts or changes files has also seen by then that storage honours conditions."""
     ready = found(start(f"functions.{name}", runs=f"functions.{name}.handler"))
-    assert ready == {"loaded": loaded, "opened": 1, "proven": proven}
+    assert ready == {"loaded": loaded, "prepared": True}
+    assert any("/probe/" in target for method, target in odd.requests if method == "PUT") is proven
 
 
 def test_a_module_that_is_not_the_function_puts_nothing_together(start: Run) -> None:
     """The whole application imports them all."""
-    nothing = {"loaded": [], "opened": 0, "proven": 0}
+    nothing = {"loaded": [], "prepared": False}
     assert found(start("functions.app", runs="functions.upload.handler.not")) == nothing
 
 
@@ -119,7 +120,6 @@ def test_storage_that_does_not_answer_a_start_is_left_to_the_first_event(start: 
         AWS_ENDPOINT_URL=NOWHERE,
     )
     started = found(run)
-    assert started["proven"] == 0
     assert started["answer"]["statusCode"] == 503
     assert json.loads(started["answer"]["body"])["type"].endswith("storage-unavailable")
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from functions.app import app
+from tests.api.client import openapi_document
 from tests.wire.server import WITHIN, Server
 
-DOCUMENT: dict[str, Any] = app.openapi()
+DOCUMENT: dict[str, Any] = openapi_document()
 OPERATIONS = [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
 PASSWORD = "correct horse"
 

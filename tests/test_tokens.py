@@ -11,11 +11,13 @@ import pytest
 
 from functions.app import ROUTERS
 from shared import bootstrap
+from shared.bootstrap import Service
 from shared.errors import InvalidSetting, StorageUnavailable
 from shared.http.app import build_app
 from shared.settings import Settings
 from shared.tokens import KEEP_FOR, READ_AGAIN_AFTER, READ_EVERY, Tokens, read_secret
 from tests.api.client import Api, Objects, WholeApp
+from tests.environment import service
 from tests.servers import REGION, S3Server
 
 
@@ -166,7 +168,7 @@ def test_tokens_that_cannot_be_read_are_a_503_and_never_an_open_door(
 ) -> None:
     secret.text = None
     tokens = secret.tokens()
-    app = build_app(*ROUTERS, settings=Settings, tokens=lambda: tokens)
+    app = build_app(*ROUTERS, service=Service(Settings(), tokens, service().shares))
     api = Api(WholeApp(app, loop), "http://share.test", in_directory, configure)
     bearer = {"Authorization": "Bearer one"}
     upload = "/file/upload?filename=a"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.middleware import Middleware
 
-from shared import bootstrap
+from shared.bootstrap import Service
 from shared.http.app import build_app
 from shared.http.layers.exact_text import ExactText
 from shared.http.models import PROBLEM_TYPE
 from shared.http.streams import Inline
-from shared.sharing import FILE_ID, Shares
+from shared.settings import Settings
+from shared.sharing import FILE_ID
 from shared.telemetry import Handler, LambdaHandler
 from shared.time_limit import TimeLimit
 
@@ -42,13 +41,12 @@ class UnexpectedEvent(Exception):
 
 
 class HttpHandler(LambdaHandler):
-    """Serves these routers and nothing else. `shares` is `bootstrap.proven_shares` where they count or change files."""
+    """Serves these routers and nothing else, with `reads_only` where none of them counts or changes files."""
 
-    def __init__(
-        self, module: str, *routers: APIRouter, shares: Callable[[TimeLimit | None], Shares] = bootstrap.shares
-    ) -> None:
+    def __init__(self, module: str, *routers: APIRouter, reads_only: bool = False) -> None:
         self._routers = routers
-        self._shares = functools.partial(shares, LIMIT)
+        self._reads_only = reads_only
+        self.service: Service
         self._adapter: Handler
         super().__init__(module, CORRELATION_ID)
 
@@ -56,16 +54,21 @@ class HttpHandler(LambdaHandler):
         from mangum import Mangum
         from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
-        app = build_app(*self._routers, shares=self._shares, threads=Inline())
+        self.service = self.open()
+        app = build_app(*self._routers, service=self.service, threads=Inline())
         # Innermost, so that the guard comes first and every answer has its headers.
         app.user_middleware.append(Middleware(ExactText))
         # Text as text: else a problem document would travel in base64.
         text_types = [*DEFAULT_TEXT_MIME_TYPES, PROBLEM_TYPE]
         self._adapter = Mangum(app, lifespan="off", text_mime_types=text_types)
 
+    def open(self) -> Service:
+        """The service that the environment describes. Raises `InvalidSetting`."""
+        return Service.open(Settings.from_environment(), LIMIT, reads_only=self._reads_only)
+
     def connect(self) -> None:
-        self._shares()
-        bootstrap.tokens().refresh()
+        _ = self.service.shares
+        self.service.tokens.refresh()
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         LIMIT.begin()

@@ -118,7 +118,7 @@ def base_url(request: Request) -> str:
     The configured URL; else the gateway's own domain name, which no client can choose; else the request's scheme and
     Host, whose syntax was checked at the edge. `X-Forwarded-Host` is never believed.
     """
-    configured: str | None = request.app.state.settings().public_url
+    configured: str | None = request.app.state.service.settings.public_url
     if configured is not None:
         return configured
     event = request.scope.get("aws.event")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +13,16 @@ from urllib.parse import unquote
 import httpx
 import pytest
 from starlette.types import ASGIApp
+
+from functions.app import ROUTERS
+from shared.bootstrap import Service
+from shared.http.app import build_app
+from shared.settings import Settings
+from shared.sharing import Shares
+from shared.storage.directory.store import DirectoryStore
+from shared.tokens import Tokens
+from tests.environment import service
+from tests.gateway import Gateway
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -46,6 +57,13 @@ METADATA = {
     "max_downloads",
     "password_protected",
 }
+
+
+def openapi_document() -> dict[str, Any]:
+    """What the whole application says of itself, whatever its settings."""
+    with tempfile.TemporaryDirectory() as root:
+        shares = Shares(DirectoryStore(Path(root)), max_file_size=1)
+        return build_app(*ROUTERS, service=Service(Settings(), Tokens(), shares)).openapi()
 
 
 class Objects(Protocol):
@@ -117,17 +135,33 @@ class BucketObjects:
 
 
 class WholeApp(httpx.BaseTransport):
-    """The application as a server would run it, answering one request after another on `loop`."""
+    """The application as a server would run it, answering one request after another on `loop`.
 
-    def __init__(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    Without an `app`, it is the one that the environment describes, put together again whenever that has changed.
+    """
+
+    def __init__(self, app: ASGIApp | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._app = app
         self._loop = loop
+        self._service: Service | None = None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self._service is not None or self._app is None:
+            self.services()
         return self._loop.run_until_complete(self._answer(request))
 
+    def services(self) -> list[Service]:
+        """What is asked, as the environment describes it now."""
+        settings = Settings.from_environment()
+        if self._service is None or self._service.settings != settings:
+            self._service = service()
+            self._app = build_app(*ROUTERS, service=self._service)
+        return [self._service]
+
     async def _answer(self, request: httpx.Request) -> httpx.Response:
-        response = await self._transport.handle_async_request(request)
+        assert self._app is not None
+        transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+        response = await transport.handle_async_request(request)
         # A server sends no body in answer to HEAD, whatever the application says.
         content = b"" if request.method == "HEAD" else await response.aread()
         return httpx.Response(response.status_code, headers=response.headers, content=content)
@@ -139,6 +173,7 @@ class Api:
     def __init__(
         self, transport: httpx.BaseTransport, base: str, objects: Objects, configure: Callable[[str, str], None]
     ) -> None:
+        self._transport = transport
         self._client = httpx.Client(transport=transport, base_url=base)
         self._configure = configure
         self.base = base
@@ -147,6 +182,11 @@ class Api:
     def configure(self, variable: str, value: str | int) -> None:
         """Start over with this in the environment."""
         self._configure(variable, str(value))
+
+    def services(self) -> list[Service]:
+        """What answers requests in this process."""
+        assert isinstance(self._transport, WholeApp | Gateway)
+        return self._transport.services()
 
     def request(
         self,

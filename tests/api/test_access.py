@@ -23,6 +23,7 @@ from tests.api.client import (
     record_key,
     stored,
 )
+from tests.environment import service
 
 TOKENS = ("first-token", "second.token~2==")
 UNKNOWN = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
@@ -175,7 +176,7 @@ def test_a_token_is_asked_for_before_the_body_is_read(
         "query_string": b"",
         "headers": headers,
     }
-    loop.run_until_complete(build_app(*ROUTERS)(scope, receive, send))
+    loop.run_until_complete(build_app(*ROUTERS, service=service())(scope, receive, send))
     assert sent[0]["status"] == 401
     assert (b"connection", b"close") in sent[0]["headers"]
 

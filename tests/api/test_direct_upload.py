@@ -27,6 +27,7 @@ from tests.api.client import (
     record_key,
     stored,
 )
+from tests.environment import service
 from tests.servers import ask
 
 MIB = 1024 * 1024
@@ -426,7 +427,7 @@ def server(
 ) -> Iterator[Api]:
     """The API as a server runs it, from its start to its end."""
     objects: Objects = request.getfixturevalue(request.param)
-    app = build_app(*ROUTERS)
+    app = build_app(*ROUTERS, service=service())
     lifespan = app.router.lifespan_context(app)
     loop.run_until_complete(lifespan.__aenter__())
     yield Api(WholeApp(app, loop), "http://share.test", objects, configure)
@@ -478,5 +479,5 @@ def test_a_part_of_an_unknown_upload_is_refused_before_its_body_is_read(
         # A client that waits for leave to send is never given it.
         "headers": [(b"host", b"share.test"), (b"content-length", b"1000"), (b"expect", b"100-continue")],
     }
-    loop.run_until_complete(build_app(*ROUTERS)(scope, receive, send))
+    loop.run_until_complete(build_app(*ROUTERS, service=service())(scope, receive, send))
     assert sent[0]["status"] == 404

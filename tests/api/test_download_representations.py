@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.app import ROUTERS
+from shared.bootstrap import Service
 from shared.errors import StorageUnavailable
 from shared.http.app import build_app
+from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.directory.writer import DirectoryReader
+from shared.tokens import Tokens
 from tests.api.client import (
     DIGITS,
     SERVER,
@@ -106,7 +109,12 @@ def _disk_is_gone(_record: object) -> bytes:
 
 def whole_app(root: Path, loop: asyncio.AbstractEventLoop, unused: Callable[[str, str], None]) -> Api:
     shares = Shares(DirectoryStore(root), max_file_size=10**10, secret="x" * 32)
-    return Api(WholeApp(build_app(*ROUTERS, shares=lambda: shares), loop), SERVER, DirectoryObjects(root), unused)
+    return Api(
+        WholeApp(build_app(*ROUTERS, service=Service(Settings(), Tokens(), shares)), loop),
+        SERVER,
+        DirectoryObjects(root),
+        unused,
+    )
 
 
 def test_the_tag_of_a_file_depends_on_nothing_but_the_file(
@@ -167,7 +175,7 @@ def versioned(
 def test_a_bucket_may_keep_old_versions(
     versioned: str, s3_client: S3Client, loop: asyncio.AbstractEventLoop, configure: Callable[[str, str], None]
 ) -> None:
-    api = Api(WholeApp(build_app(*ROUTERS), loop), SERVER, DirectoryObjects(Path("/nowhere")), configure)
+    api = Api(WholeApp(None, loop), SERVER, DirectoryObjects(Path("/nowhere")), configure)
     made = api.upload()
     assert api.download(made["file_id"]).content == DIGITS
     assert api.count(made["file_id"]) == 1
@@ -187,7 +195,7 @@ def test_nothing_is_said_in_the_metadata_of_s3(
     loop: asyncio.AbstractEventLoop,
     configure: Callable[[str, str], None],
 ) -> None:
-    api = Api(WholeApp(build_app(*ROUTERS), loop), SERVER, in_bucket, configure)
+    api = Api(WholeApp(None, loop), SERVER, in_bucket, configure)
     made = api.upload(DIGITS, "é😀.txt", 'text/x-odd; a="b"')
     listed = s3_client.list_objects_v2(Bucket="shares")["Contents"]
     for key in [entry["Key"] for entry in listed if made["file_id"] in entry["Key"]]:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from functions.app import ROUTERS
+from shared.bootstrap import Service
 from shared.http.app import build_app
 from shared.options import Lifetimes
 from shared.settings import Settings
@@ -43,8 +44,7 @@ def timed(tmp_path: Path, loop: asyncio.AbstractEventLoop, clock: Clock) -> Api:
 
     store = DirectoryStore(tmp_path / "data", min_free_space=0)
     shares = Shares(store, max_file_size=1000, lifetimes=Lifetimes(), clock=clock)
-    settings, tokens = Settings(), Tokens()
-    app = build_app(*ROUTERS, shares=lambda: shares, settings=lambda: settings, tokens=lambda: tokens)
+    app = build_app(*ROUTERS, service=Service(Settings(), Tokens(), shares))
     return Api(WholeApp(app, loop), "http://share.test:8080", DirectoryObjects(tmp_path / "data"), never)
 
 

@@ -13,9 +13,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from shared import bootstrap
 from shared.errors import TooManyAttempts
-from shared.http.handler import LIMIT
 from shared.passwords import AT_ONCE, IN_LINE, WAITING, Passwords
 from tests.api.client import (
     CHALLENGES,
@@ -366,10 +364,9 @@ def test_while_too_many_passwords_are_checked_a_client_is_sent_away(quick_api: A
     file_id, unprotected = share(api)["file_id"], api.upload()["file_id"]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2 * PLACES + 2) as pool, Gate() as gate:
         patch.setattr(hashlib, "scrypt", gate)
-        password_hash = bootstrap.shares().find(file_id).record.password_hash or ""
-        # As a server has them, and as a Lambda function does.
-        for shares in (bootstrap.shares(), bootstrap.shares(LIMIT)):
-            crowd(shares.passwords, pool, password_hash)
+        for service in api.services():
+            password_hash = service.shares.find(file_id).record.password_hash or ""
+            crowd(service.shares.passwords, pool, password_hash)
         response = api.download(file_id, **basic(PASSWORD))
         assert problem(response, 429)["type"].endswith("too-many-attempts")
         assert int(response.headers["retry-after"]) > 0

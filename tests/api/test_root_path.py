@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from functions.app import ROUTERS
+from shared.bootstrap import Service
 from shared.http.app import build_app
 from shared.settings import Settings
 from shared.sharing import Shares
@@ -20,7 +21,7 @@ PREFIX = "/share"
 
 def ask(tmp_path: Path, method: str, path: str, **headers: str) -> httpx.Response:
     shares = Shares(DirectoryStore(tmp_path), max_file_size=100)
-    app = build_app(*ROUTERS, shares=lambda: shares, settings=Settings, tokens=lambda: Tokens(("right",)))
+    app = build_app(*ROUTERS, service=Service(Settings(), Tokens(("right",)), shares))
 
     async def request() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, root_path=PREFIX)

@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from functions.app import ROUTERS
+from shared.bootstrap import Service
 from shared.http.app import build_app
 from shared.scrub import scrub
 from shared.settings import Settings
@@ -82,6 +83,5 @@ def over(
     for name, value in {"sleep": sleep, "monotonic": lambda: passed, "jitter": lambda: 1.0}.items():
         monkeypatch.setitem(defaults, name, value)
     shares = Shares(store, max_file_size=10**8, clock=clock, secret=SECRET)
-    settings, tokens = Settings(), Tokens()
-    app = build_app(*ROUTERS, shares=lambda: shares, settings=lambda: settings, tokens=lambda: tokens)
+    app = build_app(*ROUTERS, service=Service(Settings(), Tokens(), shares))
     return Faulty(Api(WholeApp(app, loop), SERVER, objects, never), store, clock)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from functions import seal
-from shared import bootstrap
 from shared.direct_uploads import DirectUploads
 from shared.options import Options
 from tests.api.client import Objects, blob_key
-from tests.gateway import LambdaContext
+from tests.environment import service
+from tests.gateway import LambdaContext, started
 from tests.servers import ask
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,7 +29,8 @@ Uploaded = tuple[str, str]
 
 @pytest.fixture
 def uploads(in_bucket: Objects, on_lambda: None) -> DirectUploads:
-    return DirectUploads(bootstrap.shares())
+    started(seal.handler)
+    return DirectUploads(service().shares)
 
 
 def sent(uploads: DirectUploads, data: bytes) -> Uploaded:
@@ -109,7 +110,7 @@ def test_a_deleted_file_is_not_brought_back(
     uploads: DirectUploads, in_bucket: Objects, configure: Callable[[str, str], None]
 ) -> None:
     file_id = completed(uploads, b"bytes")
-    bootstrap.shares().delete(file_id)
+    service().shares.delete(file_id)
     assert seal.handler(told_of(file_id), LambdaContext()) == {"sealed": 0}
     keys = in_bucket.keys()
     assert [key for key in keys if file_id in key and key.startswith(("files/", "raw/"))] == []

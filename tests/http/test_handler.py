@@ -18,7 +18,7 @@ from starlette.responses import Response
 from functions import download, get_metadata, list_metadata, upload
 from shared.http.handler import HttpHandler
 from tests.api.client import Objects
-from tests.gateway import LambdaContext
+from tests.gateway import LambdaContext, started
 from tests.samples import sample
 
 MIB = 1024 * 1024
@@ -48,14 +48,14 @@ def about(name: str, file_id: str, **headers: str) -> dict[str, Any]:
 
 
 def stored(sent: dict[str, Any]) -> dict[str, Any]:
-    result = upload.handler(sent, LambdaContext())
+    result = started(upload.handler)(sent, LambdaContext())
     assert result["statusCode"] == 201, result["body"]
     answer: dict[str, Any] = json.loads(result["body"])
     return answer
 
 
 def downloaded(file_id: str, **headers: str) -> bytes:
-    result = download.handler(about("download", file_id, **headers), LambdaContext())
+    result = started(download.handler)(about("download", file_id, **headers), LambdaContext())
     assert result["statusCode"] == 200
     return base64.b64decode(result["body"]) if result["isBase64Encoded"] else result["body"].encode()
 
@@ -77,7 +77,7 @@ def test_text_that_the_gateway_altered_is_refused_with_what_to_do(storage: Objec
     # A gateway that takes binary for text puts U+FFFD for what is not UTF-8.
     sent = put_event(b"caf\xe9\n", "text/plain")
     sent |= {"body": "caf\N{REPLACEMENT CHARACTER}\n", "isBase64Encoded": False}
-    result = upload.handler(sent, LambdaContext())
+    result = started(upload.handler)(sent, LambdaContext())
     assert result["statusCode"] == 400
     assert "application/octet-stream" in json.loads(result["body"])["detail"]
     assert storage.keys() == []
@@ -90,7 +90,7 @@ def test_only_who_may_upload_learns_that_text_was_altered(
     sent = put_event(b"caf\xe9\n", "text/plain")
     sent["headers"].pop("authorization", None)
     sent |= {"body": "caf\N{REPLACEMENT CHARACTER}\n", "isBase64Encoded": False}
-    assert upload.handler(sent, LambdaContext())["statusCode"] == 401
+    assert started(upload.handler)(sent, LambdaContext())["statusCode"] == 401
 
 
 def test_text_with_a_replacement_character_of_its_own_is_stored(storage: Objects) -> None:
@@ -105,7 +105,7 @@ def test_below_a_named_stage_nothing_is_found_rather_than_linked_wrongly(storage
     sent["rawPath"] = f"/prod{sent['rawPath']}"
     sent["requestContext"]["http"]["path"] = sent["rawPath"]
     sent["requestContext"]["stage"] = "prod"
-    result = get_metadata.handler(sent, LambdaContext())
+    result = started(get_metadata.handler)(sent, LambdaContext())
     assert (result["statusCode"], json.loads(result["body"])["title"]) == (404, "Not Found")
 
 
@@ -120,7 +120,10 @@ QUERIES = [
 
 @pytest.mark.parametrize(("query", "status"), QUERIES)
 def test_a_query_is_decoded_once_and_may_be_malformed(storage: Objects, query: str, status: int) -> None:
-    assert list_metadata.handler(event("list_metadata", rawQueryString=query), LambdaContext())["statusCode"] == status
+    assert (
+        started(list_metadata.handler)(event("list_metadata", rawQueryString=query), LambdaContext())["statusCode"]
+        == status
+    )
 
 
 def test_headers_that_the_gateway_has_joined_are_no_mistake(storage: Objects) -> None:

@@ -11,13 +11,14 @@ from functions.app import ROUTERS, handler
 from local.gateway import Router, admit
 from local.payloads import Request, Response, response_to
 from local.template import DEFAULT_ROUTE, Route
+from shared.bootstrap import Service
 from shared.http.app import build_app
 from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryStore
 from shared.tokens import Tokens
 from tests.api.client import Objects
-from tests.gateway import DOMAIN, LambdaContext
+from tests.gateway import DOMAIN, LambdaContext, started
 from tests.properties.asgi import HOST, Answer, Client
 
 MAX_FILE_SIZE = 5000
@@ -33,8 +34,8 @@ def root(tmp_path: Path) -> Path:
 def client(root: Path, loop: asyncio.AbstractEventLoop) -> Client:
     """The whole application over a directory, which takes small files only."""
     shares = Shares(DirectoryStore(root), max_file_size=MAX_FILE_SIZE, secret="x" * 32)
-    settings, tokens = Settings(max_file_size=MAX_FILE_SIZE), Tokens()
-    return Client(build_app(*ROUTERS, shares=lambda: shares, settings=lambda: settings, tokens=lambda: tokens), loop)
+    service = Service(Settings(max_file_size=MAX_FILE_SIZE), Tokens(), shares)
+    return Client(build_app(*ROUTERS, service=service), loop)
 
 
 class Function:
@@ -60,4 +61,5 @@ class Function:
 
 @pytest.fixture
 def function(in_directory: Objects, on_lambda: None) -> Function:
+    started(handler)
     return Function()

@@ -18,17 +18,16 @@ from schemathesis.checks import CheckFunction
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from functions.app import app
 from shared.http.endpoint import EVERYWHERE, WITH_BODY
 from tests import archives
-from tests.api.client import Api
+from tests.api.client import Api, openapi_document
 from tests.properties.effort import examples
 
 Case = AnyCase[Any]
 
 TOKEN = "the-token"
 BODY_METHODS = {"post", "put", "patch"}
-DOCUMENT: dict[str, Any] = app.openapi()
+DOCUMENT: dict[str, Any] = openapi_document()
 # Fewer where an answer takes longer.
 EXAMPLES = {"directory": 8, "s3": 3, "functions": 3, "emulated": 2}
 # Where not everything is allowed; any text is in a path, and in the password form.

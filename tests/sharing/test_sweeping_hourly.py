@@ -7,9 +7,12 @@ import threading
 
 import pytest
 
+from shared.bootstrap import Service
 from shared.http.app import build_app
+from shared.settings import Settings
 from shared.sharing import Shares
 from shared.sweeping import SWEEP_EVERY, sweep_hourly
+from shared.tokens import Tokens
 
 
 class Hours:
@@ -75,7 +78,7 @@ def test_an_application_sweeps_for_as_long_as_it_runs(shares: Shares) -> None:
         return [thread for thread in threading.enumerate() if thread.name == "sweep"]
 
     async def run() -> list[threading.Thread]:
-        app = build_app(shares=lambda: shares)
+        app = build_app(service=Service(Settings(), Tokens(), shares))
         async with app.router.lifespan_context(app):
             return sweepers()
 

@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.httpsession import URLLib3Session
 
 from functions import direct_upload, download
+from shared.bootstrap import Service
 from shared.http.app import build_app
 from shared.sealing import seal
 from shared.settings import LAMBDA_INLINE_LIMIT, Settings
@@ -69,9 +70,7 @@ def part(number: int) -> Iterator[bytes]:
 def test_a_large_file_never_passes_through_us(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = Shares(backend.store, max_file_size=SIZE)
     settings = Settings(storage="s3://a-bucket", inline_limit=LAMBDA_INLINE_LIMIT)
-    app = build_app(
-        direct_upload.router, download.router, shares=lambda: shares, settings=lambda: settings, tokens=Tokens
-    )
+    app = build_app(direct_upload.router, download.router, service=Service(settings, Tokens(), shares))
     passed = Passed(monkeypatch)
     storage = httpx.Client(trust_env=False, timeout=120)
     with (

@@ -9,13 +9,17 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
 from shared import bootstrap
 from shared.errors import InvalidSetting, StorageUnavailable
+from shared.settings import Settings
 from shared.sharing import Shares
+from shared.storage.directory.store import DirectoryStore
+from shared.tokens import Tokens
 from tests.odd_s3 import Quirk, odd_s3
 from tests.servers import S3Server, ask, free_ports, moto_server
 from tests.wire.server import ROOT, until
@@ -120,14 +124,17 @@ def answers(port: int) -> bool:
         return False
 
 
-def test_storage_that_never_answers_stops_the_start_after_a_while() -> None:
+def test_storage_that_never_answers_stops_the_start_after_a_while(tmp_path: Path) -> None:
     asked = 0
+    shares = Shares(DirectoryStore(tmp_path), max_file_size=1)
 
-    def provide() -> Shares:
+    def prove(_shares: Shares) -> None:
         nonlocal asked
         asked += 1
         raise StorageUnavailable("connection\nrefused")
 
+    service = bootstrap.Service(Settings(), Tokens(), shares, prove=prove)
+
     with pytest.raises(InvalidSetting, match=r"^SHARE_STORAGE cannot be used: connection refused$"):
-        bootstrap.when_it_answers(provide, within=0.05, ask_every=0.01)
+        bootstrap.wait_for_storage(service, within=0.05, ask_every=0.01)
     assert asked > 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Executor
 
 from starlette.datastructures import Headers
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.bootstrap import Service
 from shared.errors import CrossSite, NotAuthorised, ShareError, StorageUnavailable, WrongDeleteToken
 from shared.http.endpoint import SAFE_METHODS, Endpoint
 from shared.http.problems import from_error
@@ -31,8 +32,8 @@ class Guard:
         app: ASGIApp,
         *,
         routes: Iterable[BaseRoute],
-        tokens: Callable[[], Tokens],
-        origins: Callable[[], Collection[str]],
+        tokens: Tokens,
+        origins: Collection[str],
         threads: Executor,
     ) -> None:
         self._app = app
@@ -50,7 +51,7 @@ class Guard:
         await answer(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> ShareError | None:
-        headers, tokens = Headers(scope=scope), self._tokens()
+        headers, tokens = Headers(scope=scope), self._tokens
         if tokens.required:
             # Asked of the routes themselves, so that no way of writing a path means one thing here and another there.
             if not any(route.matches(scope)[0] is Match.FULL for route in self._guarded):
@@ -70,7 +71,7 @@ class Guard:
     def _is_cross_site(self, headers: Headers) -> bool:
         """By what a browser says of a request's origin (Fetch Metadata, RFC 6454); other clients say nothing."""
         origin = headers.get("origin")
-        if origin is not None and origin in self._origins():
+        if origin is not None and origin in self._origins:
             return False
         site = headers.get("sec-fetch-site")
         if site is not None:
@@ -101,11 +102,12 @@ def require_owner(request: Request, file_id: str) -> None:
     Needs nothing from storage but the signing key, so that a stranger learns nothing about the ID. Raises
     `NotAuthorised` and `WrongDeleteToken`.
     """
-    tokens: Tokens = request.app.state.tokens()
+    service: Service = request.app.state.service
+    tokens = service.tokens
     if tokens.required and has_token(request.headers, tokens):
         return
     presented = request.headers.getlist("x-delete-token") or request.query_params.getlist("token")
     if not presented:
         raise NotAuthorised
-    if len(presented) != 1 or not request.app.state.shares().signing.is_delete_token(file_id, presented[0]):
+    if len(presented) != 1 or not service.shares.signing.is_delete_token(file_id, presented[0]):
         raise WrongDeleteToken

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import upload
+from shared.bootstrap import Service
 from shared.http.app import build_app
 from shared.http.layers import edge
 from shared.http.layers.edge import Edge
@@ -243,7 +244,7 @@ def test_an_upload_that_falls_silent_is_answered_and_leaves_nothing(
     monkeypatch.setattr(edge, "RECEIVE_TIMEOUT", 0.01)
     monkeypatch.setattr(edge, "DRAIN_TIMEOUT", 0.01)
     shares = Shares(DirectoryStore(tmp_path), max_file_size=BATCH_SIZE * 9)
-    app = build_app(upload.router, shares=lambda: shares, settings=Settings, tokens=Tokens)
+    app = build_app(upload.router, service=Service(Settings(), Tokens(), shares))
     form = b'--X\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
     headers = [
         HOST,
