@@ -1,0 +1,164 @@
+"""Whatever a power cut leaves of what was not synced, what was acknowledged is there, and the rest is swept.
+
+A power cut is tried after each call that changes the directory. The next start finds a state in which each name and
+each content that was not synced is there or is not, and must show the old state or the new one: the new one, once the
+call that made it has returned.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import ShareError
+from shared.sharing import Record, Shares
+from shared.storage import multipart
+from shared.storage.contract import Info
+from shared.storage.directory import multipart as multipart_in_directory
+from shared.storage.directory import spares, store, writer
+from tests.faults import killed
+from tests.faults.power import File, Folder, Recorder, Tree, states
+from tests.faults.power import write as write_tree
+from tests.properties.effort import EFFORT
+
+# States that are tried after one call. Where there are more, these are drawn.
+LIMIT = 50 * EFFORT
+# In memory where there is such a place.
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture(autouse=True)
+def _small_and_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipart, "MIN_PART_SIZE", killed.PART_SIZE)
+    # The same IDs, and so the same states, in each run.
+    source = random.Random(0)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=source.getrandbits(128), version=4))
+    # The names of many spare files would only multiply the states.
+    monkeypatch.setattr(spares, "FILES", ("file-00",))
+    monkeypatch.setattr(spares, "FOLDERS", ("folder-0",))
+    monkeypatch.setattr(spares, "_ALL", frozenset({"file-00", "folder-0"}))
+    monkeypatch.setattr(spares, "SPARE_SIZE", 1024)
+    # A state is written anew for each check, with other times and inode numbers, which versions are made of.
+    for module in (multipart_in_directory, store, writer):
+        monkeypatch.setattr(module, "info_of", lambda status: Info(status.st_size, f"{status.st_size:x}"))
+
+
+def power_cuts(
+    recorder: Recorder, place: Path, acknowledged: Sequence[int], check: Callable[[Path, int], None], limit: int
+) -> int:
+    """Check what a power cut after each step leaves, up to a limit for each; how many states there were.
+
+    `acknowledged` says after how many steps each call returned, and `check` is told how many calls had returned.
+    """
+    tried: set[int] = set()
+    root = place / "left"
+    for done in range(len(recorder.steps) + 1):
+        if done:
+            recorder.steps[done - 1]()
+        returned = sum(steps <= done for steps in acknowledged)
+        for tree in states(recorder.disk, limit, seed=done):
+            key = hash((_frozen(tree), returned))
+            if key in tried:
+                continue
+            tried.add(key)
+            write_tree(tree, root)
+            try:
+                check(root, returned)
+            except BaseException as error:
+                error.add_note(f"after {done} of {len(recorder.steps)} steps: {_outline(tree)}")
+                raise
+            shutil.rmtree(root)
+    return len(tried)
+
+
+def _frozen(tree: Tree) -> frozenset[Any]:
+    return frozenset((name, _frozen(node) if isinstance(node, dict) else node) for name, node in tree.items())
+
+
+def _outline(tree: Tree) -> Any:
+    return {name: _outline(node) if isinstance(node, dict) else len(node) for name, node in tree.items()}
+
+
+@pytest.mark.parametrize("name", killed.USE_CASES)
+def test_a_power_cut_leaves_the_old_state_or_the_new(name: str, place: Path) -> None:
+    prepare, act, check = killed.USE_CASES[name]
+    origin = place / "origin"
+    origin.mkdir()
+    prepared = prepare(origin)
+    with Recorder(origin) as recorder:
+        act(origin, prepared)
+    steps = len(recorder.steps)
+
+    def look(root: Path, returned: int) -> None:
+        check(killed.shares_in(root), prepared, returned == 1)
+        killed.settle(root)
+
+    assert power_cuts(recorder, place, [steps], look, LIMIT) > steps
+
+
+def test_a_power_cut_in_a_long_history_loses_nothing_acknowledged(place: Path) -> None:
+    origin = place / "origin"
+    origin.mkdir()
+    with Recorder(origin) as recorder:
+        history, acknowledged = [shown(killed.shares_in(origin))], []
+        for act in life():
+            act(killed.shares_in(origin))
+            acknowledged.append(len(recorder.steps))
+            history.append(shown(killed.shares_in(origin)))
+
+    def look(root: Path, returned: int) -> None:
+        shares = killed.shares_in(root)
+        assert shown(shares) in history[returned : returned + 2]
+        assert all(killed.is_whole(shares, record) for record in killed.visible(shares).values())
+        killed.settle(root)
+
+    assert power_cuts(recorder, place, acknowledged, look, LIMIT // 10) > 5 * len(history)
+
+
+def life() -> Iterator[Callable[[Shares], object]]:
+    """What becomes of three files, one call after another."""
+    files: list[Record] = []
+    yield lambda shares: files.append(killed.upload(shares, expires_in=10**6))
+    yield lambda shares: files.append(killed.upload(shares, max_downloads=2))
+    plain, capped = (record.file_id for record in files)
+    for file_id in (plain, capped, plain, capped):
+        yield lambda shares, file_id=file_id: killed.download(shares, file_id)  # type: ignore[misc]
+    yield lambda shares: shares.change(plain, killed.CHANGES, frozenset({"expires_in", "max_downloads"}))
+    yield lambda shares: killed.download(shares, plain)
+    yield lambda shares: shares.delete(plain)
+    yield lambda shares: files.append(killed.begin_direct(shares))
+    direct = files[-1]
+    yield lambda shares: killed.send_part(shares, direct, 1, killed.DATA[: killed.PART_SIZE])
+    yield lambda shares: killed.send_part(shares, direct, 2, killed.DATA[killed.PART_SIZE :])
+    yield lambda shares: killed.complete(shares, direct)
+    yield lambda shares: killed.download(shares, direct.file_id)
+
+
+def shown(shares: Shares) -> dict[str, tuple[Any, ...]]:
+    """What a client can see of each file."""
+    return {
+        file_id: (record.file_size, record.download_count, record.max_downloads, record.expires_at)
+        for file_id, record in killed.visible(shares).items()
+    }
+
+
+@pytest.mark.parametrize("kind", [File, Folder])
+def test_a_sync_that_is_missing_is_noticed(
+    kind: type[File | Folder], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kind, "sync", lambda _self: None)
+    with pytest.raises((AssertionError, ShareError)):
+        test_a_power_cut_leaves_the_old_state_or_the_new("upload", place)
