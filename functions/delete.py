@@ -1,4 +1,4 @@
-"""DELETE /file/{file_id}: remove a file for good."""
+"""DELETE /file/{file_id}, and POST by the page of a delete link: remove a file for good."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.errors import WrongDeleteToken
 from shared.http.app import shares_of
-from shared.http.endpoint import OWNER, Endpoints
+from shared.http.bodies import FORM_TYPE, read_field
+from shared.http.browsers import PAGES
+from shared.http.endpoint import OWNER, Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.layers.guard import require_owner
 from shared.http.streams import in_thread
@@ -28,6 +31,27 @@ async def delete_file(request: Request, file_id: str) -> Response:
 
     await in_thread(request.app.state.threads, work)
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.endpoint(
+    "POST",
+    "/file/{file_id:file_id}",
+    answers={200: {"description": "A page that says so.", "content": {"text/html": {}}}},
+    errors=(403, 404, 410, 415, 507),
+    body=content(FORM_TYPE, {"type": "object", "properties": {"token": {"type": "string"}}}),
+)
+async def delete_file_by_form(request: Request, file_id: str) -> Response:
+    """Delete a file from the page of its delete link. Needs the delete token in the form field `token`."""
+    token = await read_field(request, "token")
+
+    def work() -> None:
+        shares = shares_of(request)
+        if not shares.signing.is_delete_token(file_id, token):
+            raise WrongDeleteToken
+        shares.delete(file_id)
+
+    await in_thread(request.app.state.threads, work)
+    return PAGES.render(request, "deleted.html")
 
 
 handler = HttpHandler(__name__, router)

@@ -6,20 +6,19 @@ import io
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from shared.errors import ShareError, UsedUp, WrongPassword
 from shared.http.app import shares_of
-from shared.http.bodies import read_body
-from shared.http.browsers import FORM_CHALLENGE, PAGES, error_page
+from shared.http.bodies import FORM_TYPE, read_field
+from shared.http.browsers import FORM_CHALLENGE, PAGES, error_page, is_navigation
 from shared.http.credentials import PASS_COOKIE
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
-from shared.http.models import base_url, download_page
+from shared.http.models import FileMetadata, base_url, download_page, metadata
 from shared.http.pages import moment_texts, page_headers, path_prefix, size_text
 from shared.http.problems import from_error
 from shared.http.streams import in_thread
@@ -31,9 +30,6 @@ router = Endpoints("Pages")
 
 # Of what the pages load, by the ending of its name.
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-FORM_TYPE = "application/x-www-form-urlencoded"
-MAX_FORM_BYTES = 16 * 1024
-
 _FORM = {"type": "object", "properties": {"password": {"type": "string", "format": "password"}}}
 
 
@@ -68,6 +64,22 @@ async def get_landing_page(request: Request, file_id: str) -> Response:
     return _landing(request, stored.record, origin)
 
 
+@router.endpoint("GET", "/file/{file_id:file_id}", answer=FileMetadata, answers=_html(200), errors=(404, 410))
+async def get_file(request: Request, file_id: str) -> Response:
+    """The metadata of a file; to somebody who opens this in a browser, its page.
+
+    With the file's delete token in `token`, the page has a button that deletes the file. Nothing is deleted by GET.
+    """
+    record = await in_thread(request.app.state.threads, lambda: shares_of(request).describe(file_id))
+    if not is_navigation(request.scope):
+        return JSONResponse(metadata(request, record))
+    token = request.query_params.get("token")
+    if record.is_used_up and token is None:
+        raise UsedUp(file_id)
+    origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares_of(request)))
+    return _landing(request, record, origin, token=token)
+
+
 @router.endpoint(
     "POST",
     "/download/{file_id}",
@@ -81,7 +93,7 @@ async def get_landing_page(request: Request, file_id: str) -> Response:
 )
 async def enter_password(request: Request, file_id: str) -> Response:
     """Take the form field `password`; the right one is answered with a cookie, good for a minute, and the download."""
-    password = _password(await read_body(request, MAX_FORM_BYTES, FORM_TYPE))
+    password = await read_field(request, "password")
     try:
         stored, origin = await in_thread(request.app.state.threads, lambda: _find(request, file_id))
         cookie = await in_thread(request.app.state.threads, lambda: _pass(request, stored, password))
@@ -173,22 +185,21 @@ def _pass(request: Request, stored: Stored, password: str) -> str | None:
     return None if password_hash is None else shares.signing.password_pass(stored.record.file_id, password_hash)
 
 
-def _password(body: bytearray) -> str:
-    """The field `password`; empty, and so never right, unless it was sent exactly once."""
-    try:
-        values = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=16).get("password", [])
-    except ValueError:
-        return ""
-    return values[0] if len(values) == 1 else ""
-
-
-def _landing(request: Request, record: Record, origin: str | None, wrong_password: bool = False) -> Response:
+def _landing(
+    request: Request, record: Record, origin: str | None, *, wrong_password: bool = False, token: str | None = None
+) -> Response:
+    headers = {}
+    if wrong_password:
+        # Basic would have the browser ask in a window of its own.
+        headers["WWW-Authenticate"] = FORM_CHALLENGE
+    if token is not None:
+        # Or the token would be in the address that is sent along with each request of the page.
+        headers["Referrer-Policy"] = "strict-origin"
     return PAGES.render(
         request,
         "landing.html",
         HTTPStatus.UNAUTHORIZED if wrong_password else HTTPStatus.OK,
-        # Basic would have the browser ask in a window of its own.
-        {"WWW-Authenticate": FORM_CHALLENGE} if wrong_password else {},
+        headers,
         origin=origin,
         file=record,
         size=size_text(record.file_size),
@@ -196,6 +207,7 @@ def _landing(request: Request, record: Record, origin: str | None, wrong_passwor
         expires=moment_texts(record.expires_at),
         address=download_page(request, record.file_id),
         wrong_password=wrong_password,
+        token=token,
     )
 
 

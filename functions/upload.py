@@ -14,11 +14,13 @@ from shared import metrics
 from shared.errors import FileTooLarge
 from shared.http import options
 from shared.http.app import shares_of
+from shared.http.browsers import PAGES, is_navigation
 from shared.http.endpoint import TOKEN, Endpoints, content
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type, raw_media_type
 from shared.http.models import Cap, Lifetime, Password, UploadedFile, base_url, schema_of, uploaded
+from shared.http.pages import size_text
 from shared.http.streams import Incoming
 from shared.names import clean_name, plain_name
 from shared.uploads import Upload
@@ -65,7 +67,10 @@ _DECLARED: dict[str, Any] = {
     "status": HTTPStatus.CREATED,
     "answer": UploadedFile,
     "answers": {
-        201: {"description": "Stored. `Accept: text/plain` gets the link alone.", "content": {"text/plain": {}}}
+        201: {
+            "description": "Stored. `Accept: text/plain` gets the link alone, and a browser's form a page.",
+            "content": {"text/plain": {}, "text/html": {}},
+        }
     },
     "errors": (415, 422, 429, 507),
 }
@@ -158,6 +163,8 @@ def _created(request: Request, body: dict[str, Any]) -> Response:
     if _wants_text(request):
         link = f"{body['download_link']}/{quote(plain_name(body['original_name']))}"
         return PlainTextResponse(f"{link}\n", HTTPStatus.CREATED, headers)
+    if is_navigation(request.scope):
+        return PAGES.render(request, "uploaded.html", HTTPStatus.CREATED, headers, file=body, size_text=size_text)
     return JSONResponse(body, HTTPStatus.CREATED, headers)
 
 

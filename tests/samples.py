@@ -31,6 +31,12 @@ _FORM = (
 )
 _AUTHORISED = {"authorization": f"Bearer {TOKEN}"}
 _JSON = {**_AUTHORISED, "content-type": "application/json"}
+_OWN_PAGE = {
+    "accept": "text/html",
+    "content-type": "application/x-www-form-urlencoded",
+    "origin": "https://files.example.com",
+    "sec-fetch-site": "same-origin",
+}
 _FORM_TYPE = {"content-type": f"multipart/form-data; boundary={_BOUNDARY}"}
 
 
@@ -44,6 +50,7 @@ REQUESTS: dict[str, Request] = {
     "app": _request("GET", "/file/metadata/?limit=100", _AUTHORISED),
     "change": _request("PATCH", f"/file/{FILE_ID}", _JSON, b'{"expires_in": 86400, "max_downloads": 3}'),
     "delete": _request("DELETE", f"/file/{FILE_ID}", _AUTHORISED),
+    "delete_form": _request("POST", f"/file/{FILE_ID}", _OWN_PAGE, b"token=wrong"),
     "direct_upload": _request(
         "POST",
         "/file/s3/multipart",
@@ -72,17 +79,8 @@ REQUESTS: dict[str, Request] = {
     "health": _request("GET", "/health"),
     "list_metadata": _request("GET", "/file/metadata?limit=100", _AUTHORISED),
     "page": _request("GET", f"/download/{FILE_ID}", {"accept": "text/html"}),
-    "page_password": _request(
-        "POST",
-        f"/download/{FILE_ID}",
-        {
-            "accept": "text/html",
-            "content-type": "application/x-www-form-urlencoded",
-            "origin": "https://files.example.com",
-            "sec-fetch-site": "same-origin",
-        },
-        b"password=correct+horse",
-    ),
+    "page_file": _request("GET", f"/file/{FILE_ID}?token=x", {"accept": "text/html"}),
+    "page_password": _request("POST", f"/download/{FILE_ID}", _OWN_PAGE, b"password=correct+horse"),
     "page_qr": _request("GET", f"/download/{FILE_ID}/qr.svg", {"accept": "image/*"}),
     "page_static": _request("GET", "/static/0/tokens.css", {"accept": "text/css"}),
     "page_upload": _request("GET", "/", {"accept": "text/html"}),
@@ -108,6 +106,8 @@ STATUSES = {
     "upload_put": 201,
     "upload_query": 201,
     "upload_refused": 401,
+    "page_file": 200,
+    "delete_form": 403,
     "direct_upload": 200,
     "direct_upload_params": 200,
     # Of an upload that nobody has begun.

@@ -336,7 +336,7 @@ def test_whoever_tells_the_count_of_an_older_file_may_read_its_cells() -> None:
     # A direct upload is completed again by who did not hear of it, and the file may be a hot one by then.
     readers = {module for module in FUNCTIONS if ("s3:GetObject", "counts/*") in allowed(module)}
     # The sweep folds the cells of a file that is hot no longer.
-    assert readers == {"get_metadata", "list_metadata", "change", "download", "direct_upload", "sweep", WHOLE}
+    assert readers == {"get_metadata", "list_metadata", "change", "download", "direct_upload", "page", "sweep", WHOLE}
 
 
 def test_the_whole_app_has_the_rights_of_every_endpoint_and_no_others() -> None:

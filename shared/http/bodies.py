@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +16,8 @@ from shared.http.streams import in_thread
 
 M = TypeVar("M", bound=BaseModel)
 
+# Of a form without files.
+FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_BYTES = 16 * 1024
 # Three times as many as 10,000 parts have, each with its number and its ETag.
 MAX_VALUES = 100_000
@@ -46,6 +49,16 @@ async def read_json(request: Request, model: type[M], most: int = MAX_BYTES) -> 
     # The second is RFC 7396; what it says of null is true of every change here.
     body = await read_body(request, most, "application/json", "application/merge-patch+json")
     return await in_thread(request.app.state.threads, lambda: _parse(model, body))
+
+
+async def read_field(request: Request, name: str) -> str:
+    """A field of a form that is the body; empty unless it was sent exactly once. Raises `HTTPException` 413 and 415."""
+    body = await read_body(request, MAX_BYTES, FORM_TYPE)
+    try:
+        values = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=16).get(name, [])
+    except ValueError:
+        return ""
+    return values[0] if len(values) == 1 else ""
 
 
 async def read_body(request: Request, most: int, *media_types: str) -> bytearray:

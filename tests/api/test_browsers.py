@@ -209,6 +209,95 @@ def test_a_file_and_what_is_known_of_it_are_the_same_to_a_browser(api: Api) -> N
     assert navigate(api, "/file/metadata").json() == api.listing()
 
 
+def delete_link(api: Api, **options: str) -> httpx.URL:
+    """What the uploader is told to open to delete the file, and nobody else."""
+    response = api.request("PUT", "/file/upload", content=DIGITS, params={"filename": "digits.txt", **options})
+    return httpx.URL(response.headers["x-url-delete"])
+
+
+def press_delete(api: Api, text: str) -> httpx.Response:
+    """Send the form of a page as a browser does."""
+    (action,) = re.findall(r'<form [^>]*action="([^"]+)"', text)
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', text))
+    body = httpx.Request("POST", "http://x", data=fields).content
+    sent = {"content-type": "application/x-www-form-urlencoded", "origin": api.base, "sec-fetch-site": "same-origin"}
+    return api.request("POST", action, {**NAVIGATE, **sent}, body)
+
+
+def opened(api: Api, link: httpx.URL) -> str:
+    """The page of a delete link, which sends its address along with no request."""
+    response = navigate(api, str(link))
+    assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
+    assert response.headers["referrer-policy"] == "strict-origin"
+    return response.text
+
+
+def test_a_delete_link_opens_a_page_that_deletes_only_when_asked(api: Api) -> None:
+    link = delete_link(api)
+    file_id = link.path.rpartition("/")[2]
+    text = opened(api, link)
+    assert api.request("HEAD", str(link), NAVIGATE).status_code == 200
+    assert api.download(file_id).content == DIGITS
+    assert "The file was deleted" in page(press_delete(api, text))
+    problem(api.download(file_id), 404)
+    assert "No such file" in page(press_delete(api, text), 404)
+
+
+def test_a_file_that_has_reached_its_limit_can_be_deleted(api: Api) -> None:
+    link = delete_link(api, max_downloads="1")
+    file_id = link.path.rpartition("/")[2]
+    assert api.download(file_id).content == DIGITS
+    page(navigate(api, link.path), 410)
+    text = opened(api, link)
+    assert "reached its download limit" in text
+    assert "/file/download/" not in text
+    page(press_delete(api, text))
+    problem(api.request("GET", link.path), 404)
+
+
+@pytest.mark.parametrize("token", ["wrong", ""])
+def test_a_wrong_delete_link_deletes_nothing(api: Api, token: str) -> None:
+    link = delete_link(api)
+    text = opened(api, link.copy_set_param("token", token))
+    assert "This delete link does not work" in page(press_delete(api, text), 403)
+    assert api.download(link.path.rpartition("/")[2]).content == DIGITS
+
+
+def test_another_site_cannot_press_the_button(api: Api) -> None:
+    link = delete_link(api)
+    sent = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "cross-site"}
+    body = link.query
+    page(api.request("POST", link.path, {**NAVIGATE, **sent}, body), 403)
+    assert api.download(link.path.rpartition("/")[2]).content == DIGITS
+
+
+def test_a_program_gets_the_metadata_at_the_address_of_a_file(api: Api) -> None:
+    file_id = share(api, max_downloads="1")
+    api.download(file_id)
+    assert api.request("GET", f"/file/{file_id}").json() == api.metadata(file_id)
+    assert api.request("GET", f"/file/{file_id}?token=wrong").json() == api.metadata(file_id)
+    problem(api.request("GET", f"/file/{UNKNOWN}"), 404)
+
+
+def test_a_browser_gets_the_page_at_the_address_of_a_file(api: Api) -> None:
+    file_id = share(api)
+    text = page(navigate(api, f"/file/{file_id}"))
+    assert text == page(navigate(api, f"/download/{file_id}"))
+    assert "No such file" in page(navigate(api, f"/file/{UNKNOWN}"), 404)
+
+
+def test_a_form_sent_by_a_browser_is_answered_by_a_page_with_the_links(api: Api) -> None:
+    sent = {"origin": api.base, "sec-fetch-site": "same-origin", **NAVIGATE}
+    response = api.post(form(file_part(DIGITS, "a&b.txt")), **sent)
+    text = page(response, 201)
+    file_id = response.headers["location"].rpartition("/")[2]
+    assert f'value="{api.base}/download/{file_id}"' in text
+    assert "<bdi>a&amp;b.txt</bdi>" in text
+    assert html.escape(httpx.URL(response.headers["x-url-delete"]).raw_path.decode()) in text
+    assert api.download(file_id).content == DIGITS
+    page(api.post(form(), **sent), 422)
+
+
 def test_an_error_page_is_under_the_public_address(api: Api) -> None:
     api.configure("SHARE_PUBLIC_URL", "https://files.example.org/share")
     text = page(navigate(api, f"/file/download/{UNKNOWN}"), 404)
