@@ -35,10 +35,10 @@ PACKAGES = .aws-sam/packages-$(ARCH)
 .DEFAULT_GOAL := help
 # Two installations at once in one environment would break each other.
 .NOTPARALLEL:
-.PHONY: help run client emulate invoke smoke test check lint bench fuzz soak audit lock format build deploy predeploy clean
+.PHONY: help run client emulate invoke smoke test check lint screenshots bench fuzz soak audit lock format build deploy predeploy clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.installed ## Start the API (HOST=127.0.0.1 PORT=8080 WORKERS=1)
 	@exec $(BIN)/python -m local.serve --host '$(HOST)' --port '$(PORT)' --workers '$(WORKERS)'
@@ -69,6 +69,9 @@ lint: .venv/.installed-tests ## Check style, types, the layers and the template
 	@$(BIN)/python -m mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/cfn-lint template.yaml
+
+screenshots: .venv/.installed-tests ## Draw the pictures in docs/ anew
+	@PYTHONPATH=client $(BIN)/python -m tests.client.picture
 
 bench: .venv/.installed-tests .venv-bench/.installed ## Measure beside the peers (QUICK=1 a fifth of it, ARGS="p1 p4")
 	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nginx-light; } \

@@ -15,7 +15,6 @@ from rich.progress import (
     Task,
     TaskID,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Column
 from rich.text import Text
@@ -74,7 +73,7 @@ class Transfers:
         yield _NameColumn(self._screen.overflow)
         width = next(width for columns, width in BAR_WIDTHS if self._screen.err.width >= columns)
         if width:
-            yield BarColumn(width)
+            yield BarColumn(width, complete_style="cyan")
         yield DownloadColumn(table_column=Column(no_wrap=True))
         yield _RateColumn(table_column=Column(no_wrap=True))
 
@@ -94,13 +93,14 @@ class _NameColumn(ProgressColumn):
 class _RateColumn(ProgressColumn):
     """Bytes per second and the time left, or that there is no connection."""
 
-    speed = TransferSpeedColumn()
     time = TimeRemainingColumn(compact=True)
 
     def render(self, task: Task) -> Text:
         if task.fields["status"]:
             return Text(task.fields["status"], "yellow")
-        return Text.assemble(self.speed.render(task), " ", self.time.render(task))
+        if task.speed is None:
+            return Text()
+        return Text.assemble((f"{human_size(int(task.speed))}/s ", "dim"), self.time.render(task))
 
 
 class _Bars:

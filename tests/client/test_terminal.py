@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from tests.client.conftest import COMMAND, SIZE, Client, make_client, write_large
+from tests.client.conftest import SIZE, Client, make_client, write_large
 from tests.client.proxy import Cut, HeldUp, Proxy, Seen
-from tests.wire.server import WITHIN, Server, until
-
-
-def in_terminal(
-    client: Client, *arguments: str, watch: Callable[[str], None] = lambda _shown: None, **environment: str
-) -> str:
-    """What a terminal gets on both outputs of a command, which must succeed. `watch` sees it grow."""
-    encoding = environment.get("PYTHONIOENCODING", "utf-8")
-    controller, terminal = pty.openpty()
-    with os.fdopen(controller, "rb", buffering=0) as screen:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=client.here,
-            env=client.environment(TERM="xterm", **environment),
-            stdin=subprocess.DEVNULL,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-        )
-        os.close(terminal)
-        shown = b""
-        try:
-            while block := read(screen.fileno()):
-                shown += block
-                watch(shown.decode(encoding, "replace"))
-            assert process.wait(WITHIN) == 0, shown.decode(errors="replace")
-        finally:
-            process.kill()
-            process.wait()
-    return shown.decode(encoding).replace("\r\n", "\n")
-
-
-def read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:
-        # This is how Linux reports that the other side has closed a terminal.
-        return b""
-
-
-def plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-
+from tests.client.terminal import in_terminal, plain
+from tests.wire.server import Server, until
 
 NAMES = ["short.txt", "a-very-long-name-" * 8 + ".pdf", "漢字" * 30 + ".txt", "😀 ünï.txt"]
 

@@ -115,8 +115,8 @@ def _show(screen: Screen, api: Server, uploaded: UploadedFile, source: Source, l
     if not screen.quiet:
         screen.facts(
             {
-                "uploaded": f"{printable(file.name)}, {human_size(source.position)}",
-                "SHA-256": f"{source.sha256}{' (verified by the server)' if verified else ''}",
+                "uploaded": f"{printable(file.name)}, {human_size(source.position)}{', verified' if verified else ''}",
+                "SHA-256": source.sha256,
                 "expires": human_time(file.expires_at),
                 "downloads": str(file.max_downloads or "no limit"),
                 "delete": deletion,
