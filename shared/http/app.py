@@ -16,6 +16,7 @@ from shared import bootstrap
 from shared.bootstrap import Service
 from shared.garbage import uncollected
 from shared.http import access_log, documentation, openapi, problems
+from shared.http.endpoint import Endpoint, RoutingTable
 from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
 from shared.http.layers.guard import Guard
@@ -54,14 +55,15 @@ def build_app(
     app.state.service = service
     app.state.threads = threads or ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
     app.state.seal = lambda _file_id: None
-    # Not included as routers, which would match each request in two steps.
-    app.state.routes = [route for router in routers for route in router.routes]
-    app.router.routes.extend(app.state.routes)
+    app.state.table = RoutingTable(
+        route for router in routers for route in router.routes if isinstance(route, Endpoint)
+    )
+    app.router.routes.insert(0, app.state.table)
     app.openapi = functools.cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(
         Guard,
-        routes=app.state.routes,
+        table=app.state.table,
         tokens=service.tokens,
         origins=own_origins(service.settings),
         threads=app.state.threads,

@@ -14,9 +14,10 @@ from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route, request_response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from shared.http.models import PROBLEM_TYPE, ProblemDocument
@@ -125,20 +126,6 @@ class Endpoint(APIRoute):
         methods = set(self.methods or ())
         return methods | {"HEAD"} if "GET" in methods else methods
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child = super().matches(scope)
-        if match is Match.PARTIAL and scope["method"] in self.offers:
-            return Match.FULL, child
-        if match is Match.PARTIAL and self.exclusive:
-            return Match.NONE, {}
-        return match, child
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] in self.offers:
-            await self.app(scope, receive, send)
-        else:
-            await super().handle(scope, receive, send)
-
     def _call_directly(self) -> None:
         """Call the function without FastAPI's injection, where it takes nothing but the request and parts of the path.
 
@@ -149,11 +136,66 @@ class Endpoint(APIRoute):
             return
         names = [parameter.name for parameter in dependant.path_params]
 
-        async def call(request: Request) -> Response:
-            response: Response = await endpoint(request, **{name: request.path_params[name] for name in names})
-            return response
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            parts = scope["path_params"]
+            response: Response = await endpoint(Request(scope, receive, send), **{name: parts[name] for name in names})
+            await response(scope, receive, send)
 
-        self.app = request_response(call)
+        self.app = app
+
+
+class RoutingTable(BaseRoute):
+    """All endpoints of an application as one route, which looks only at those that offer the request's method.
+
+    FastAPI asks each route in turn, through three methods: for GET /health, 22 of the 54 µs that all layers need.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self.endpoints = list(endpoints)
+        self._offering = {
+            method: [endpoint for endpoint in self.endpoints if method in endpoint.offers]
+            for method in {method for endpoint in self.endpoints for method in endpoint.offers}
+        }
+
+    def find(self, scope: Scope) -> tuple[Endpoint, dict[str, str]] | None:
+        """The first endpoint with the method and path of an HTTP request, and the parameters in the path."""
+        path = path_of(scope)
+        for endpoint in self._offering.get(scope["method"], ()):
+            match = endpoint.path_regex.match(path)
+            if match is not None:
+                # As they are: every convertor here leaves text alone.
+                return endpoint, match.groupdict()
+        return None
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        match = self.find(scope)
+        if match is None:
+            return (Match.PARTIAL if self.allowed_methods(scope) else Match.NONE), {}
+        endpoint, parameters = match
+        return Match.FULL, {"route": endpoint, "endpoint": endpoint.endpoint, "path_params": parameters}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "route" not in scope:
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+        await scope["route"].app(scope, receive, send)
+
+    def allowed_methods(self, scope: Scope) -> set[str]:
+        """The methods that a refused request could have had at its path."""
+        path, method = path_of(scope), scope["method"]
+        offers = (
+            endpoint.offers
+            for endpoint in self.endpoints
+            if (method in endpoint.offers or not endpoint.exclusive) and endpoint.path_regex.match(path)
+        )
+        return set().union(*offers) - {method}
+
+
+def path_of(scope: Scope) -> str:
+    """The path of an HTTP request from where the application is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 class Endpoints(APIRouter):
@@ -228,10 +270,10 @@ def problems(*statuses: int) -> dict[int, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": document} for status in statuses}
 
 
-def schemas(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+def schemas(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The JSON schemas that these declarations refer to, by name."""
     models: list[tuple[type[BaseModel], Literal["validation"]]] = [(ProblemDocument, "validation")]
-    models += [(route.model, "validation") for route in routes if isinstance(route, Endpoint) and route.model]
+    models += [(endpoint.model, "validation") for endpoint in endpoints if endpoint.model]
     schemas: dict[str, Any] = models_json_schema(models, ref_template=_REFERENCE)[1]["$defs"]
     return schemas
 
@@ -251,12 +293,3 @@ def _merged(refusals: dict[int, dict[str, Any]], answers: Mapping[int, dict[str,
 def content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI description of a required body."""
     return {"required": True, "content": {media_type: {"schema": schema}}}
-
-
-def allowed_methods(routes: Iterable[BaseRoute], scope: Scope, headers: Mapping[str, str]) -> list[str]:
-    """The methods that any of the routes, or an `Allow` already in the headers, offers at a refused request's path."""
-    methods = {method.strip() for method in headers.get("Allow", "").split(",") if method.strip()}
-    for route in routes:
-        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
-            methods |= route.offers if isinstance(route, Endpoint) else route.methods or set()
-    return sorted(methods - {scope["method"]})

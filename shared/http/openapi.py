@@ -15,12 +15,12 @@ _PRESUMED = ("HTTPValidationError", "ValidationError")
 
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of all endpoints of an application."""
-    api = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    api = get_openapi(title=app.title, version=app.version, routes=app.state.table.endpoints)
     for operations in api["paths"].values():
         for operation in operations.values():
             if _PRESUMED[0] in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
     components = api["components"]
     models = {name: schema for name, schema in components["schemas"].items() if name not in _PRESUMED}
-    components["schemas"] = {**models, **schemas(app.routes)}
+    components["schemas"] = {**models, **schemas(app.state.table.endpoints)}
     return api

@@ -21,7 +21,6 @@ from starlette.types import Receive, Scope, Send
 
 from shared import errors
 from shared.http.browsers import error_page, is_navigation
-from shared.http.endpoint import allowed_methods
 from shared.http.models import PROBLEM_TYPE
 
 log = logging.getLogger(__name__)
@@ -183,8 +182,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     detail = error.detail if error.detail != phrase else _DETAILS.get(error.status_code, f"{phrase}.")
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        # The framework names only the methods of the first route that has this path.
-        headers["Allow"] = ", ".join(allowed_methods(request.app.state.routes, request.scope, headers))
+        allowed = request.app.state.table.allowed_methods(request.scope)
+        headers["Allow"] = ", ".join(sorted(allowed)) or headers.get("Allow", "")
     return Problem(error.status_code, detail, headers=headers)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.http.endpoint import path_of
 from shared.http.problems import Problem
 
 RECEIVE_TIMEOUT = 30.0  # seconds
@@ -73,8 +74,7 @@ def _refusal(scope: Scope) -> Problem | None:
 
 def _needs_no_host(scope: Scope) -> bool:
     """Whether this is a health check in HTTP/1.0, which knows no Host (HAProxy asks so); its answer holds no link."""
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return scope.get("http_version") == "1.0" and path.rstrip("/") == "/health"
+    return scope.get("http_version") == "1.0" and path_of(scope).rstrip("/") == "/health"
 
 
 def is_host(text: str) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from concurrent.futures import Executor
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.bootstrap import Service
 from shared.errors import CrossSite, NotAuthorised, ShareError, StorageUnavailable, WrongDeleteToken
-from shared.http.endpoint import SAFE_METHODS, Endpoint
+from shared.http.endpoint import SAFE_METHODS, RoutingTable
 from shared.http.problems import from_error
 from shared.http.streams import in_thread
 from shared.tokens import Tokens
@@ -31,13 +30,13 @@ class Guard:
         self,
         app: ASGIApp,
         *,
-        routes: Iterable[BaseRoute],
+        table: RoutingTable,
         tokens: Tokens,
         origins: Collection[str],
         threads: Executor,
     ) -> None:
         self._app = app
-        self._guarded = [route for route in routes if isinstance(route, Endpoint) and route.guarded]
+        self._table = table
         self._tokens = tokens
         self._origins = origins
         self._threads = threads
@@ -53,8 +52,9 @@ class Guard:
     async def _refusal(self, scope: Scope) -> ShareError | None:
         headers, tokens = Headers(scope=scope), self._tokens
         if tokens.required:
-            # Asked of the routes themselves, so that no way of writing a path means one thing here and another there.
-            if not any(route.matches(scope)[0] is Match.FULL for route in self._guarded):
+            # Asked of the table itself, so that no way of writing a path means one thing here and another there.
+            match = self._table.find(scope)
+            if match is None or not match[0].guarded:
                 return None
             try:
                 if tokens.stale:
