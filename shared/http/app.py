@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -55,6 +56,7 @@ def build_app(
     app.state.service = service
     app.state.threads = threads or ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
     app.state.seal = lambda _file_id: None
+    app.state.healthy_until = -math.inf
     app.state.table = RoutingTable(
         route for router in routers for route in router.routes if isinstance(route, Endpoint)
     )

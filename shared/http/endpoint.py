@@ -129,7 +129,7 @@ class Endpoint(APIRoute):
     def _call_directly(self) -> None:
         """Call the function without FastAPI's injection, where it takes nothing but the request and parts of the path.
 
-        Injection takes 20 of the 66 µs that all layers together need for GET /health (Python 3.11, storage aside).
+        Injection would take 20 µs, where all layers together take 12 for GET /health (Python 3.11).
         """
         dependant, endpoint = self.dependant, self.endpoint
         if dependant.query_params or dependant.header_params or dependant.cookie_params or dependant.body_params:
@@ -147,7 +147,7 @@ class Endpoint(APIRoute):
 class RoutingTable(BaseRoute):
     """All endpoints of an application as one route, which looks only at those that offer the request's method.
 
-    FastAPI asks each route in turn, through three methods: for GET /health, 22 of the 54 µs that all layers need.
+    FastAPI asks each route in turn, through three methods: 22 of the 52 µs that all layers took for a static file.
     """
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,18 +45,18 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
-        answer = _refusal(scope) or self._app
+        headers = dict(scope["headers"])
+        exchange = _Exchange(headers, receive, send)
+        answer = _refusal(scope, headers) or self._app
         await answer(scope, exchange.receive, exchange.send)
 
 
-def _refusal(scope: Scope) -> Problem | None:
-    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
-    sizes = [len(name) + len(value) for name, value in headers]
-    if len(sizes) > MAX_HEADERS or sum(sizes) > MAX_HEADER_BYTES:
+def _refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
+    lines: Sequence[tuple[bytes, bytes]] = scope["headers"]
+    if len(lines) > MAX_HEADERS or sum([len(name) + len(value) for name, value in lines]) > MAX_HEADER_BYTES:
         return Problem(431, "The request's headers are too large.")
     # RFC 9112 §6.1: what one server takes for the body, another can take for the next request on this connection.
-    if {b"transfer-encoding", b"content-length"} <= {name for name, _ in headers}:
+    if b"transfer-encoding" in headers and b"content-length" in headers:
         return Problem(400, "A request must not have both Content-Length and Transfer-Encoding.")
     target: bytes = (scope.get("raw_path") or b"") + scope["query_string"]
     if len(target) > MAX_TARGET_BYTES:
@@ -63,13 +64,17 @@ def _refusal(scope: Scope) -> Problem | None:
     # RFC 3986 §2. Servers refuse this too, and what reads a query further in takes it for granted.
     if not target.isascii():
         return Problem(400, "The request's address must be ASCII.")
-    hosts = [value for name, value in headers if name == b"host"]
-    if not hosts and _needs_no_host(scope):
+    host = headers.get(b"host")
+    if host is None and _needs_no_host(scope):
         return None
     # RFC 9112 §3.2. Not every server refuses these itself, and links are made from this header.
-    if len(hosts) != 1 or not is_host(hosts[0].decode("latin-1")):
+    if host is None or _is_repeated(b"host", lines, headers) or not is_host(host.decode("latin-1")):
         return Problem(400, "The request must have exactly one valid Host header.")
     return None
+
+
+def _is_repeated(name: bytes, lines: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, bytes]) -> bool:
+    return len(headers) < len(lines) and sum(other == name for other, _ in lines) > 1
 
 
 def _needs_no_host(scope: Scope) -> bool:
@@ -79,7 +84,13 @@ def _needs_no_host(scope: Scope) -> bool:
 
 def is_host(text: str) -> bool:
     """Whether a link can be made of it: a DNS name or an IP address, and perhaps a port."""
-    match = _HOST.fullmatch(text) if len(text) <= MAX_HOST_BYTES else None
+    return len(text) <= MAX_HOST_BYTES and _is_host(text)
+
+
+# A server is called by few names, and by each of them often.
+@functools.lru_cache(maxsize=64)
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
     if match is None:
         return False
     name, ipv6, port = match.group("name", "ipv6", "port")
@@ -110,8 +121,7 @@ def _needs_no_store(message: Message) -> bool:
 class _Exchange:
     """One request and its answer, watched in both directions."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self._received = False
