@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 
 import pytest
+from uvicorn.logging import AccessFormatter as UvicornFormatter
 
-from shared.http.access_log import AccessLogFilter
+from shared.http.access_log import AccessFormatter, AccessLogFilter
 
 ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 
 
-def logged(client: str, target: str) -> str:
+def new_record(client: str, target: str, status: int = 200) -> logging.LogRecord:
     # As uvicorn calls its logger, in either implementation of HTTP/1.1.
-    message, arguments = '%s - "%s %s HTTP/%s" %d', (client, "PUT", target, "1.1", 200)
-    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, message, arguments, None)
+    message, arguments = '%s - "%s %s HTTP/%s" %d', (client, "PUT", target, "1.1", status)
+    return logging.LogRecord("uvicorn.access", logging.INFO, "", 0, message, arguments, None)
+
+
+def logged(client: str, target: str) -> str:
+    record = new_record(client, target)
     assert AccessLogFilter().filter(record)
     return record.getMessage()
 
@@ -35,3 +40,10 @@ def test_no_capability_is_in_it(target: str, path: str) -> None:
 
 def test_an_address_from_a_header_cannot_forge_a_line() -> None:
     assert "\n" not in logged('1.2.3.4"\nforged', "/")
+
+
+@pytest.mark.parametrize("status", [200, 206, 404, 422, 503, 599])
+def test_a_line_is_the_one_that_uvicorn_would_write(status: int) -> None:
+    fmt = '%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s'
+    record = new_record("127.0.0.1:5", f"/file/{ID}", status)
+    assert AccessFormatter().format(record) == UvicornFormatter(fmt, use_colors=False).format(record)
