@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.requests import Request
 
@@ -17,7 +17,7 @@ from shared import bootstrap
 from shared.bootstrap import Service
 from shared.garbage import uncollected
 from shared.http import access_log, documentation, openapi, problems
-from shared.http.endpoint import Endpoint, RoutingTable
+from shared.http.endpoint import Endpoints, RoutingTable
 from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
 from shared.http.layers.guard import Guard
@@ -34,11 +34,7 @@ VERSION = "0.1.0"
 THREADS = 128
 
 
-def build_app(
-    *routers: APIRouter,
-    service: Service,
-    threads: Executor | None = None,
-) -> FastAPI:
+def build_app(*routers: Endpoints, service: Service, threads: Executor | None = None) -> FastAPI:
     """An application of these routers, whose storage calls run in `threads`."""
     # What traces and measures here is Powertools.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
@@ -57,9 +53,7 @@ def build_app(
     app.state.threads = threads or ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
     app.state.seal = lambda _file_id: None
     app.state.healthy_until = -math.inf
-    app.state.table = RoutingTable(
-        route for router in routers for route in router.routes if isinstance(route, Endpoint)
-    )
+    app.state.table = RoutingTable(endpoint for router in routers for endpoint in router.endpoints)
     app.router.routes.insert(0, app.state.table)
     app.openapi = functools.cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     problems.install(app)

@@ -204,6 +204,10 @@ class Endpoints(APIRouter):
     def __init__(self, tag: str) -> None:
         super().__init__(tags=[tag], generate_unique_id_function=lambda route: route.name)
 
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        return [route for route in self.routes if isinstance(route, Endpoint)]
+
     def endpoint(
         self,
         method: str,
@@ -254,8 +258,7 @@ class Endpoints(APIRouter):
                 route_class_override=Endpoint,
                 **options,
             )
-            route = self.routes[-1]
-            assert isinstance(route, Endpoint)
+            route = self.endpoints[-1]
             route.guarded, route.exclusive = access.guarded, exclusive
             route.model = body if isinstance(body, type) else None
             return function

@@ -7,11 +7,11 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter
 from starlette.middleware import Middleware
 
 from shared.bootstrap import Service
 from shared.http.app import build_app
+from shared.http.endpoint import Endpoints
 from shared.http.layers.exact_text import ExactText
 from shared.http.models import PROBLEM_TYPE
 from shared.http.streams import Inline
@@ -43,7 +43,7 @@ class UnexpectedEvent(Exception):
 class HttpHandler(LambdaHandler):
     """Serves these routers and nothing else, with `reads_only` where none of them counts or changes files."""
 
-    def __init__(self, module: str, *routers: APIRouter, reads_only: bool = False) -> None:
+    def __init__(self, module: str, *routers: Endpoints, reads_only: bool = False) -> None:
         self._routers = routers
         self._reads_only = reads_only
         self.service: Service

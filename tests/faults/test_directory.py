@@ -20,7 +20,7 @@ from tests.api.client import DIGITS, DirectoryObjects, blob_key, file_part, form
 from tests.clock import Clock
 from tests.faults.faulty import Faulty, over
 from tests.interposed import InterposedStore
-from tests.wire.server import Server
+from tests.wire.server import Server, until
 
 MIB = 1024 * 1024
 JSON = {"Content-Type": "application/json"}
@@ -112,6 +112,8 @@ def test_a_directory_of_somebody_else_is_a_fault_of_storage(open_to_all: Path) -
         path = f"/file/download/{made['file_id']}"
         for folder in data.iterdir():
             folder.chmod(0)
+        # Storage was well when the server started, and is asked once a second.
+        until(lambda: server.get("/health")[0] != 200)
         for asked in (path, "/file/metadata/", "/health"):
             status, body = server.get(asked)
             assert status == 503

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from functions import download, get_metadata, list_metadata, upload
+from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
 from tests.api.client import Objects
 from tests.gateway import LambdaContext, started
@@ -135,8 +135,9 @@ def test_headers_that_the_gateway_has_joined_are_no_mistake(storage: Objects) ->
 
 
 def test_no_cookie_and_no_value_of_a_header_is_lost(on_lambda: None) -> None:
-    router = APIRouter()
+    router = Endpoints("Test")
 
+    @router.endpoint("GET", "/")
     async def answer(_request: Request) -> Response:
         response = Response()
         for name in ("a", "b"):
@@ -144,7 +145,6 @@ def test_no_cookie_and_no_value_of_a_header_is_lost(on_lambda: None) -> None:
             response.headers.append("Vary", name)
         return response
 
-    router.add_api_route("/", answer)
     sent = event("health", rawPath="/")
     sent["requestContext"]["http"]["path"] = "/"
     result = HttpHandler(__name__, router)(sent, LambdaContext())
