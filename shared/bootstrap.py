@@ -104,7 +104,7 @@ def build_shares(settings: Settings, limit: TimeLimit | None = None) -> Shares:
 
 
 def open_store(settings: Settings, limit: TimeLimit | None = None) -> ObjectStore:
-    """Directory or bucket; boto3 is imported only for a bucket. Raises `InvalidSetting`."""
+    """Directory or bucket; botocore is imported only for a bucket. Raises `InvalidSetting`."""
     try:
         if settings.bucket is not None:
             from shared.storage.s3.store import open_s3

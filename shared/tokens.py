@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from shared.errors import StorageUnavailable
 
@@ -84,18 +85,14 @@ class Tokens:
 
 def read_secret(name: str) -> str:
     """The text of a secret in AWS Secrets Manager. Raises `StorageUnavailable`."""
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.session import Session
 
     config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
     try:
-        text = (
-            boto3.session.Session()
-            .client("secretsmanager", config=config)
-            .get_secret_value(SecretId=name)
-            .get("SecretString")
-        )
+        client: Any = Session().create_client("secretsmanager", config=config)
+        text = client.get_secret_value(SecretId=name).get("SecretString")
     except (BotoCoreError, ClientError, ValueError) as error:
         raise StorageUnavailable(f"the secret of the API tokens cannot be read: {error}") from error
     if not isinstance(text, str):

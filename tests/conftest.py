@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3.session
 import httpx
 import pytest
 from hypothesis import settings
 
 from shared.storage.keys import SECRET_KEY
+from shared.storage.s3 import clients
 from tests.api.client import SERVER, WAYS, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
 from tests.environment import unset_all
@@ -78,7 +78,7 @@ def in_bucket(
     s3_session: SharedSession,
 ) -> Objects:
     """Storage is an empty prefix of the bucket."""
-    monkeypatch.setattr(boto3.session, "Session", lambda: s3_session)
+    monkeypatch.setattr(clients, "Session", lambda: s3_session)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     prefix = f"test/{uuid.uuid4()}"

@@ -22,11 +22,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import boto3.session
 import httpx
 from botocore.config import Config
+from botocore.session import Session
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -82,17 +83,20 @@ class S3Server:
 
 
 class SharedSession:
-    """A boto3 session that makes each client once, which is what a test over S3 would spend most of its time on."""
+    """A session that makes each client once, which is what a test over S3 would spend most of its time on."""
 
     def __init__(self) -> None:
-        self._session = boto3.session.Session()
+        self._session = Session()
         self._clients: dict[str, S3Client] = {}
 
-    def client(self, service: Literal["s3"], *, config: Config) -> S3Client:
+    def create_client(self, service: Literal["s3"], *, config: Config) -> S3Client:
         key = repr((os.environ.get("AWS_ENDPOINT_URL"), sorted(vars(config).items())))
         if key not in self._clients:
-            self._clients[key] = self._session.client(service, config=config)
+            self._clients[key] = cast("S3Client", self._session.create_client(service, config=config))
         return self._clients[key]
+
+    def get_scoped_config(self) -> None:
+        """Nothing: no test that shares a session has a profile."""
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ SCRIPT = """
 import importlib, json, sys
 module = importlib.import_module(sys.argv[1])
 found = {
-    "loaded": sorted({"mangum", "boto3", "aws_lambda_powertools"} & set(sys.modules)),
+    "loaded": sorted({"mangum", "urllib3", "aws_lambda_powertools"} & set(sys.modules)),
     "prepared": hasattr(module.handler, "service"),
 }
 if len(sys.argv) > 2:
@@ -79,7 +79,7 @@ def found(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return result
 
 
-EVERYTHING = ["aws_lambda_powertools", "boto3", "mangum"]
+EVERYTHING = ["aws_lambda_powertools", "mangum", "urllib3"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ EVERYTHING = ["aws_lambda_powertools", "boto3", "mangum"]
         ("download", EVERYTHING, True),
         ("app", EVERYTHING, True),
         ("get_metadata", EVERYTHING, False),
-        ("sweep", ["aws_lambda_powertools", "boto3"], True),
+        ("sweep", ["aws_lambda_powertools", "urllib3"], True),
     ],
 )
 def test_a_function_is_ready_once_lambda_has_imported_it(

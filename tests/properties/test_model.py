@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-import boto3.session
 import httpx
 import pytest
 from hypothesis import settings
@@ -43,6 +42,7 @@ from shared.storage.contract import ObjectStore
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import raw_key
 from shared.storage.multipart import Part
+from shared.storage.s3 import clients
 from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from shared.uploads import Upload
@@ -606,7 +606,7 @@ def new_prefix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[], Place]:
     client = small_parts_server.client()
-    monkeypatch.setattr(boto3.session, "Session", lambda: s3_session)
+    monkeypatch.setattr(clients, "Session", lambda: s3_session)
     for name, value in small_parts_server.environment().items():
         configure(name, value)
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3.session
 import pytest
 
 from shared.errors import Expired, UnknownFile, UsedUp, WrongPassword
@@ -17,6 +16,7 @@ from shared.scrub import scrub
 from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import CELLS
+from shared.storage.s3 import clients
 from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from shared.uploads import Upload
@@ -64,7 +64,7 @@ def into_bucket(
     root: Path,
     clock: Clock,
 ) -> Move:
-    monkeypatch.setattr(boto3.session, "Session", lambda: s3_session)
+    monkeypatch.setattr(clients, "Session", lambda: s3_session)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
 

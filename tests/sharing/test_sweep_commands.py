@@ -123,4 +123,4 @@ def test_the_sweep_loads_no_web_framework_and_no_aws() -> None:
     )
     loaded = set(done.stdout.split())
     assert "shared" in loaded
-    assert loaded.isdisjoint({"fastapi", "starlette", "pydantic", "uvicorn", "mangum", "boto3", "botocore"})
+    assert loaded.isdisjoint({"fastapi", "starlette", "pydantic", "uvicorn", "mangum", "botocore"})

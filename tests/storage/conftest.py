@@ -67,7 +67,7 @@ def loader() -> Loader:
 
 @pytest.fixture
 def configure_aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Callable[[Mapping[str, str]], None]:
-    """Set variables for boto3, which finds nothing else to go by."""
+    """Set variables for botocore, which finds nothing else to go by."""
 
     def configure(variables: Mapping[str, str]) -> None:
         for name, value in variables.items():

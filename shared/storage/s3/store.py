@@ -143,7 +143,7 @@ class S3Store:
         except ClientError as error:
             if status(error) >= 500 and status(error) != NOT_IMPLEMENTED:
                 raise failure(error) from error
-            # Some servers do not offer this, or require a checksum that boto3 does not send.
+            # Some servers do not offer this, or require a checksum that botocore does not send.
             return keys
         except BotoCoreError as error:
             raise failure(error) from error

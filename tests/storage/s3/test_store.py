@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import boto3
+import botocore
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import EndpointConnectionError
@@ -181,16 +181,16 @@ def test_a_profile_that_does_not_exist_is_refused_at_the_start(
     assert refusal.value.lasting
 
 
-def test_a_boto3_without_conditional_writes_is_refused_in_words(
+def test_a_botocore_without_conditional_writes_is_refused_in_words(
     configure_aws: Callable[[Mapping[str, str]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lambda's runtimes bring their own, and an old one would fail at each count, at an argument it does not know."""
     configure_aws({"AWS_DEFAULT_REGION": "us-east-1"})
-    monkeypatch.setattr(boto3, "__version__", "1.35.99")
-    with pytest.raises(StorageUnavailable, match=r"boto3 1\.35\.99 is too old") as refusal:
+    monkeypatch.setattr(botocore, "__version__", "1.35.99")
+    with pytest.raises(StorageUnavailable, match=r"botocore 1\.35\.99 is too old") as refusal:
         open_s3("bucket", "")
     assert refusal.value.lasting
-    monkeypatch.setattr(boto3, "__version__", "1.36.0")
+    monkeypatch.setattr(botocore, "__version__", "1.36.0")
     open_s3("bucket", "")
 
 
@@ -232,7 +232,7 @@ def test_an_endpoint_that_is_none_is_refused_at_the_start(configure_aws: Callabl
         open_s3("bucket", "")
 
 
-def test_a_directory_needs_no_boto3(tmp_path: Path) -> None:
+def test_a_directory_needs_no_botocore(tmp_path: Path) -> None:
     program = (
         "import sys; from shared import bootstrap; from shared.settings import Settings;"
         "bootstrap.build_shares(Settings(storage=sys.argv[1])).check();"
