@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import httpx
 
 from tests.own_s3 import on_own_s3
+from tests.pages import ROOT, block
 from tests.servers import BUCKET, S3Server
 from tests.wire.server import Server
 
@@ -19,6 +21,14 @@ def test_files_are_kept_on_an_s3_server_of_ones_own(tmp_path: Path) -> None:
         assert server.metadata(sent["file_id"])["download_count"] == 1
         status, listed = server.get("/file/metadata/")
         assert (status, list(json.loads(listed))) == (200, [sent["file_id"]])
+
+
+def test_the_bucket_is_made_with_what_the_api_itself_installs() -> None:
+    """The tests have more packages than a server has."""
+    imported = set(re.findall(r"^(?:import|from) (\w+)", block("sh", "create_bucket"), re.MULTILINE))
+    locked = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert imported
+    assert imported <= locked
 
 
 def test_a_directory_can_be_moved_to_a_bucket_and_back(tmp_path: Path, s3_server: S3Server) -> None:
