@@ -29,7 +29,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()/-]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes are in bytes, times in seconds. docs/self-hosting.md explains each variable."""
+    """Sizes are in bytes, times in seconds. docs/settings.md explains each variable."""
 
     storage: str = "./data"
     api_tokens: tuple[str, ...] = ()
