@@ -32,5 +32,12 @@ class Missing(Fault):
     """The server answered 404 or 405."""
 
 
+class Changed(Fault):
+    """A local file is not what it was when its upload began."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Exit.LOCAL, message)
+
+
 class Stopped(Exception):
     """Another part failed, so this one is no longer needed."""

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from share.answers import Fields, UploadedFile, invalid
-from share.faults import Exit, Fault, Missing, Stopped
+from share.faults import Changed, Exit, Fault, Missing, Stopped
 from share.memory import Memory
 from share.progress import Meter
 from share.server import Patience, Reply, Server
@@ -46,7 +46,7 @@ class MultipartUpload:
         self._stop = threading.Event()
         self._state: dict[str, Any] = {}
         self._part_size = STREAM_PART if source.size is None else part_size(source.size)
-        self._identity = source.identity() if source.path else None
+        self._identity = source.identity() if source.identity else None
         self._memory = self._find_memory()
 
     def _find_memory(self) -> Memory | None:
@@ -71,6 +71,11 @@ class MultipartUpload:
             tags = self._send_parts(parts, head)
             self._require_unchanged()
             file = self._complete(tags)
+        except Changed:
+            with contextlib.suppress(Missing):
+                self._server.request("DELETE", self._path())
+            self._forget()
+            raise
         except Missing as error:
             # Completed, deleted or expired in the meantime: nothing is left to resume.
             self._forget()
@@ -229,10 +234,8 @@ class MultipartUpload:
             return tag
 
     def _require_unchanged(self) -> None:
-        if self._identity is not None and self._source.identity() != self._identity:
-            self._server.request("DELETE", self._path())
-            self._forget()
-            raise Fault(Exit.LOCAL, f"{printable(self._source.name)} changed during the upload. Run the command again.")
+        if self._source.identity is not None and self._source.identity() != self._identity:
+            raise Changed(f"{printable(self._source.name)} changed during the upload. Run the command again.")
 
     def _complete(self, tags: dict[int, str]) -> UploadedFile:
         parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]

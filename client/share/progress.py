@@ -37,6 +37,9 @@ class Meter(Protocol):
     def resume(self, position: int) -> None:
         """The first `position` bytes were transferred by an earlier run."""
 
+    def describe(self, name: str) -> None:
+        """The bytes of this member of an archive come next."""
+
     def reconnect(self) -> None:
         """The connection was lost, and another attempt follows."""
 
@@ -117,6 +120,9 @@ class _Bars:
 
     def resume(self, position: int) -> None:
         self._screen.note(f"Resuming at {human_size(position)}.", "dim")
+
+    def describe(self, name: str) -> None:
+        self._bars.update(self._tasks[0], description=self._screen.shown(name))
 
     def reconnect(self) -> None:
         if not self._reconnecting and self._bars.disable:

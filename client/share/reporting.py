@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import httpx
 import typer
@@ -15,6 +16,8 @@ from share.faults import Exit, Fault
 from share.proxies import certificate_problem, reason_of
 from share.screen import Screen
 from share.text import describe, printable
+
+Item = TypeVar("Item")
 
 
 @contextlib.contextmanager
@@ -60,7 +63,7 @@ def unreachable(error: httpx.TransportError) -> str:
     return f"Can't reach {address}: {printable(reason_of(error))}."
 
 
-def for_each(screen: Screen, items: Iterable[str], action: Callable[[str], None]) -> None:
+def for_each(screen: Screen, items: Iterable[Item], action: Callable[[Item], None]) -> None:
     """Do it for each, also after one that failed, and then exit with the highest status."""
     worst = Exit.OK
     for item in items:

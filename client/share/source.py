@@ -10,9 +10,9 @@ import mimetypes
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Protocol, Self
 
 from share.faults import Exit, Fault
 from share.text import as_utf8, printable
@@ -36,17 +36,26 @@ class Options:
         return hashlib.scrypt(options, salt=salt.encode(), n=2**14, r=8, p=1).hex()
 
 
-class Source:
-    """Bytes to upload, read once and in order. `size` is None for a stream; `path` is that of a file.
+class Readable(Protocol):
+    """A file, a pipe, or an archive that is made while it is read."""
 
-    `position` and `sha256` describe what has been read.
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Source:
+    """Bytes to upload, read once and in order. `size` is None for a stream.
+
+    `identity` changes whenever the bytes do; it is None where they cannot be read twice. `position` and `sha256`
+    describe what has been read.
     """
 
-    def __init__(self, file: BinaryIO, name: str, size: int | None = None, path: Path | None = None) -> None:
+    def __init__(
+        self, file: Readable, name: str, size: int | None = None, identity: Callable[[], str] | None = None
+    ) -> None:
         self.name = as_utf8(name)
         self.content_type = guess_type(self.name)
         self.size = size
-        self.path = path
+        self.identity = identity
         self.position = 0
         self._file = file
         self._digest = hashlib.sha256()
@@ -59,19 +68,19 @@ class Source:
             yield cls(sys.stdin.buffer, name or "stdin")
             return
         try:
-            if Path(path).is_dir():
-                raise Fault(
-                    Exit.USAGE,
-                    f"{printable(path)} is a directory. Upload it with: tar c DIRECTORY | share up - --name NAME.tar",
-                )
             file = open(path, "rb")  # noqa: SIM115
         except OSError as error:
             raise Fault(Exit.LOCAL, f"{printable(path)} cannot be read: {error.strerror}.") from error
+
+        def identity() -> str:
+            status = os.fstat(file.fileno())
+            return f"{Path(path).resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+
         with file:
             status = os.fstat(file.fileno())
             name = name or Path(path).name
             if stat.S_ISREG(status.st_mode):
-                yield cls(file, name, status.st_size, Path(path).resolve())
+                yield cls(file, name, status.st_size, identity)
             else:
                 yield cls(file, name)
 
@@ -95,11 +104,6 @@ class Source:
         self.position += len(block)
         self._digest.update(block)
         return bytes(block)
-
-    def identity(self) -> str:
-        """Changes whenever the file does. Only for files."""
-        status = os.fstat(self._file.fileno())
-        return f"{self.path}\n{status.st_size}\n{status.st_mtime_ns}"
 
 
 def guess_type(name: str) -> str:

@@ -57,9 +57,9 @@ def main(target: Path = ROOT / "docs" / "client.svg") -> None:
 
         proxy.before = slowly
 
-        arguments = ("up", "report.pdf", "holiday.mov", "--expires", "7d")
+        arguments = ("up", "--each", "report.pdf", "holiday.mov", "--expires", "7d")
         in_terminal(client, *arguments, watch=watch, COLUMNS=str(COLUMNS))
-        show("share up report.pdf holiday.mov --expires 7d", frames[len(frames) // 2].replace("\r\n", "\n"))
+        show("share up --each report.pdf holiday.mov --expires 7d", frames[len(frames) // 2].replace("\r\n", "\n"))
         show("share ls", in_terminal(client, "ls", COLUMNS=str(COLUMNS)))
         newest = client.run("ls").out.decode().split("\t")[0][:8]
         changed = in_terminal(client, "set", newest, "--max-downloads", "3", COLUMNS=str(COLUMNS))

@@ -53,7 +53,7 @@ def test_every_size_arrives_whole(client: Client, proxy: Proxy, size: int) -> No
 def test_json_names_everything_a_script_needs(client: Client) -> None:
     (client.here / "a.txt").write_bytes(b"a")
     (client.here / "b.txt").write_bytes(b"b")
-    ran = client.run("up", "a.txt", "b.txt", "--json", "--expires", "2h", "--downloads", "3")
+    ran = client.run("up", "--each", "a.txt", "b.txt", "--json", "--expires", "2h", "--downloads", "3")
     first, second = (json.loads(line) for line in ran.out.splitlines())
     assert (first["original_name"], second["original_name"]) == ("a.txt", "b.txt")
     assert first["verified"] is True
@@ -167,7 +167,7 @@ def test_exit_statuses_tell_what_went_wrong(client: Client, server: Server) -> N
     until(lambda: server.get(f"/file/metadata/{short}")[0] == 410)
     assert client.run("down", short).code == 4
     assert client.run("up", "no such file").code == 8
-    assert client.run("up", ".").code == 2
+    assert client.run("up", "-", "-").code == 2
     assert client.run("up", "-", "--expires", "soon", data=b"").code == 2
     refused = client.run("up", "-", "--expires", "99999999w", data=b"x")
     assert refused.code == 9
@@ -359,7 +359,7 @@ def test_a_small_upload_waits_for_a_server_that_restarts(client: Client, proxy: 
         return None
 
     proxy.before = fail_twice
-    ran = client.run("up", "a", "b", "--json")
+    ran = client.run("up", "--each", "a", "b", "--json")
     assert (ran.code, len(failed), ran.out.count(b"\n")) == (0, 2, 2)
 
 

@@ -58,6 +58,8 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
     client = make_client(tmp_path, address)
     (client.here / "report.pdf").write_bytes(b"%PDF")
     (client.here / "holiday.mov").write_bytes(b"moving")
+    (client.here / "notes.txt").write_bytes(b"notes")
+    (client.here / "photos").mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = client.environment(
@@ -79,7 +81,7 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
     for line in lines:
         ran.append(" ".join(line[line.index("share ") :].split()[:2]))
         if "share up" in line:
-            name = next(word for word in reversed(line.split()) if word.endswith((".pdf", ".mov", ".tar")))
+            name = next(word for word in reversed(line.split()) if word.endswith((".pdf", ".mov", ".tar", "holiday")))
             links[name] = run(line, client.here).strip()
             assert links[name].startswith(f"{address}/download/")
         else:
@@ -89,7 +91,7 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
                 assert {row.split("\t")[0] for row in output.splitlines()} == {
                     link.rpartition("/")[2] for link in links.values()
                 }
-    assert ran == [*["share up"] * 3, *["share down"] * 2, "share info", "share ls", "share set", "share rm"]
+    assert ran == [*["share up"] * 4, *["share down"] * 2, "share info", "share ls", "share set", "share rm"]
     assert (elsewhere / "report.pdf").read_bytes() == b"%PDF"
     assert (elsewhere / "holiday.mov").read_bytes() == b"moving"
 

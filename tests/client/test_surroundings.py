@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import uuid
 
 import httpx
 import pytest
@@ -141,13 +142,13 @@ def test_a_name_that_is_not_utf8_is_uploaded_readably(client: Client, size: int)
 def test_one_file_that_fails_keeps_no_other_from_its_turn(client: Client) -> None:
     for name in ("a", "c"):
         (client.here / name).write_bytes(name.encode())
-    # 2 for a directory, 8 for a file that is missing: the highest counts.
-    ran = client.run("up", "a", "missing", ".", "c", "--json")
-    assert (ran.code, len(ran.err.splitlines())) == (8, 2)
+    ran = client.run("up", "--each", "a", "missing", "c", "--json")
+    assert (ran.code, len(ran.err.splitlines())) == (8, 1)
     sent = [json.loads(line) for line in ran.out.splitlines()]
     assert [file["original_name"] for file in sent] == ["a", "c"]
-    removed = client.run("rm", sent[0]["file_id"], "not a link", sent[1]["file_id"])
-    assert (removed.code, len(client.kept("uploads"))) == (2, 0)
+    # 2 for what is no link, 5 for a file that is not ours: the highest counts.
+    removed = client.run("rm", sent[0]["file_id"], "not a link", str(uuid.uuid4()), sent[1]["file_id"])
+    assert (removed.code, len(client.kept("uploads"))) == (5, 0)
 
 
 def test_an_unexpected_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ def own(tmp_path: Path) -> Iterator[Client]:
         client = make_client(tmp_path, f"http://127.0.0.1:{server.port}")
         for name in NAMES:
             (client.here / name).write_bytes(b"x" * len(name))
-        ran = client.run("up", *NAMES, "--expires", "7d", "--max-downloads", "100")
+        ran = client.run("up", "--each", *NAMES, "--expires", "7d", "--max-downloads", "100")
         assert ran.code == 0, ran.err
         server.upload([b"x"], 1)
         yield client
@@ -59,7 +59,7 @@ def test_a_connection_that_was_lost_is_told_once_without_a_terminal(client: Clie
                 raise Cut
 
         proxy.before = fail_twice
-        ran = client.run("up", "a", "b", *options)
+        ran = client.run("up", "--each", "a", "b", *options)
         assert ran.code == 0, ran.err
         assert ran.err.count("Connection lost. Reconnecting…\n") == lines
 
@@ -100,7 +100,7 @@ def test_an_upload_that_resumes_says_from_where(client: Client, proxy: Proxy) ->
 def test_several_files_have_a_bar_for_all_of_them(client: Client) -> None:
     write_large(client)
     (client.here / "small.txt").write_bytes(b"small")
-    shown = plain(in_terminal(client, "up", "small.txt", "large.bin", COLUMNS="100"))
+    shown = plain(in_terminal(client, "up", "--each", "small.txt", "large.bin", COLUMNS="100"))
     total = re.findall(r"2 of 2 files .*? ([\d.]+)/([\d.]+) MB", shown)
     assert total
     assert {size for _, size in total} == {f"{(SIZE + 5) / 1e6:.1f}"}

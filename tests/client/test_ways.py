@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("ways of the client")
 def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
     large = write_large(owner)
     (owner.here / "small.txt").write_bytes(b"small")
-    ran = owner.run("up", "large.bin", "small.txt", "--json", "--expires", "2h")
+    ran = owner.run("up", "--each", "large.bin", "small.txt", "--json", "--expires", "2h")
     assert ran.code == 0, ran.err
     sent = [json.loads(line) for line in ran.out.splitlines()]
     assert [(each["original_name"], each["file_size"]) for each in sent] == [("large.bin", SIZE), ("small.txt", 5)]
@@ -63,7 +63,7 @@ AWKWARD_NAMES = [
 def test_awkward_names_arrive_as_they_are(owner: Client, way: Way) -> None:
     for name in AWKWARD_NAMES:
         (owner.here / name).write_bytes(name.encode())
-    ran = owner.run("up", "--json", "--", *AWKWARD_NAMES)
+    ran = owner.run("up", "--each", "--json", "--", *AWKWARD_NAMES)
     assert ran.code == 0, ran.err
     sent = [json.loads(line) for line in ran.out.splitlines()]
     assert [file["original_name"] for file in sent] == AWKWARD_NAMES

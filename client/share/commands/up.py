@@ -9,11 +9,14 @@ from typing import Annotated
 import typer
 
 from share.answers import UploadedFile
+from share.archive.collecting import Collector, Entry
+from share.archive.layout import Layout
+from share.archive.packing import Archive, archive_name, measure
 from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption
 from share.faults import Exit, Fault
 from share.memory import DeleteTokens
 from share.passwords import new_password
-from share.progress import Transfers
+from share.progress import Meter, Transfers
 from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server
@@ -24,7 +27,16 @@ from share.upload import SMALL, Upload
 
 
 def up(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, or - for standard input.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files and folders, or - for standard input.")],
+    each: Annotated[bool, typer.Option("--each", help="Make a link for each file or folder.")] = False,
+    name: Annotated[str | None, typer.Option("--name", help="Upload under this name.", metavar="NAME")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", help="Leave out what matches in folders, as in .gitignore files.", metavar="PATTERN"),
+    ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out of an archive what is missing or cannot be read.")
+    ] = False,
     expires: Annotated[
         str | None, typer.Option(help="Expire after TIME, such as 30m, 12h, 7d or 2w.", metavar="TIME")
     ] = None,
@@ -35,7 +47,6 @@ def up(
     password: Annotated[
         bool, typer.Option("--password", help="Protect with a password: SHARE_PASSWORD, or asked for.")
     ] = False,
-    name: Annotated[str | None, typer.Option("--name", help="Upload under this name.", metavar="NAME")] = None,
     qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")] = False,
     direct: Annotated[
@@ -46,23 +57,41 @@ def up(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Upload files and print their links. Run the same command again to resume."""
+    """Upload files and folders and print their link. Run the same command again to resume.
+
+    Several files, or a folder, become one zip archive with one link. Symbolic links are followed if you name them;
+    those in folders are left out, and so are sockets, pipes and devices.
+    """
     screen = Screen(as_json=as_json, quiet=quiet)
     with reporting(screen):
-        if name is not None and len(files) > 1:
-            raise Fault(Exit.USAGE, "--name works with one file only.")
-        if files.count("-") > 1:
-            raise Fault(Exit.USAGE, "Standard input (-) can be given only once.")
+        if name is not None and each and len(files) > 1:
+            raise Fault(Exit.USAGE, "--name works with one link only.")
+        if files.count("-") > 1 or ("-" in files and len(files) > 1 and not each):
+            raise Fault(Exit.USAGE, "Standard input (-) cannot be part of an archive. Upload it by itself.")
         settings = Settings.load(server, token, screen.warn)
         address = settings.required_server()
         seconds = None if expires is None else parse_duration(expires)
         options = Options(seconds, max_downloads, new_password() if password else None)
-        transfers = Transfers(screen, len(files), total_size(files))
+        uploads = [[path] for path in files] if each else [files]
+        transfers = Transfers(screen, len(uploads), total_size(files))
         links: list[str] = []
         with Server(address, settings.token_for(address), options.password, warn=screen.warn) as api:
 
-            def upload(path: str) -> None:
-                uploaded, source = _send(screen, api, transfers, path, name, options)
+            def upload(paths: list[str]) -> None:
+                if len(paths) > 1 or os.path.isdir(paths[0]):
+                    collector = Collector(exclude or [], skip_missing=skip_missing, warn=screen.warn)
+                    entries, layout = _lay_out(screen, collector, paths)
+                    title = archive_name(paths, name)
+                    with transfers.next_file(title, layout.size) as meter:
+                        archive = Archive(entries, layout, meter.describe)
+                        source = Source(archive, title, layout.size, archive.identity)
+                        uploaded = _send(screen, api, source, options, meter)
+                else:
+                    with (
+                        Source.open(paths[0], name) as source,
+                        transfers.next_file(source.name, source.size) as meter,
+                    ):
+                        uploaded = _send(screen, api, source, options, meter)
                 link = uploaded.file.link if direct else uploaded.file.page
                 _show(screen, api, uploaded, source, link)
                 links.append(link)
@@ -70,7 +99,7 @@ def up(
                     screen.qr_code(link)
 
             try:
-                for_each(screen, files, upload)
+                for_each(screen, uploads, upload)
             finally:
                 if copy and links:
                     screen.copy("\n".join(links))
@@ -86,23 +115,27 @@ def total_size(paths: Sequence[str]) -> int | None:
     return total
 
 
-def _send(
-    screen: Screen, api: Server, transfers: Transfers, path: str, name: str | None, options: Options
-) -> tuple[UploadedFile, Source]:
-    with Source.open(path, name) as source:
-        if source.path is None:
-            resumption = "Uploads from a pipe cannot be resumed: start again."
-        elif source.size is not None and source.size > SMALL:
-            resumption = "Run the same command again to resume."
-        else:
-            resumption = "Run the same command again."
-        with reporting(screen, resumption), transfers.next_file(source.name, source.size) as meter:
-            uploaded = Upload(api, source, options, meter).run()
+def _lay_out(screen: Screen, collector: Collector, paths: Sequence[str]) -> tuple[list[Entry], Layout]:
+    entries = list(collector.collect(paths))
+    with Transfers(screen, 1, None).next_file(f"Reading {len(entries)} files", None) as meter:
+        entries, members = measure(entries, collector, meter.advance)
+    return entries, Layout(members)
+
+
+def _send(screen: Screen, api: Server, source: Source, options: Options, meter: Meter) -> UploadedFile:
+    if source.identity is None:
+        resumption = "Uploads from a pipe cannot be resumed: start again."
+    elif source.size is not None and source.size > SMALL:
+        resumption = "Run the same command again to resume."
+    else:
+        resumption = "Run the same command again."
+    with reporting(screen, resumption):
+        uploaded = Upload(api, source, options, meter).run()
     file = uploaded.file
     if file.size != source.position or file.sha256 not in (None, source.sha256):
         api.request("DELETE", f"/file/{file.file_id}", headers={"X-Delete-Token": uploaded.delete_token})
         raise Fault(Exit.DAMAGED, "The file was damaged in transit, so it was deleted from the server. Try again.")
-    return uploaded, source
+    return uploaded
 
 
 def _show(screen: Screen, api: Server, uploaded: UploadedFile, source: Source, link: str) -> None:
