@@ -216,10 +216,9 @@ def _send(
         )
     limit = service_of(request).settings.inline_limit
     if limit is not None and len(span) > limit:
-        if content.member is not None:
-            # A signed link would be one to the whole archive.
+        if content.is_deflated:
             raise ArchiveTooLarge(stored.record.file_id)
-        return _redirect(request, shares, stored, counted, headers)
+        return _redirect(request, shares, stored, content, counted, headers)
     payload = _open(shares, stored, content, span, counted)
     if counted:
         metrics.add("Downloads")
@@ -243,11 +242,14 @@ def _open(shares: Shares, stored: Stored, content: _Content, span: range, counte
     return payload
 
 
-def _redirect(request: Request, shares: Shares, stored: Stored, counted: bool, headers: dict[str, str]) -> Response:
+def _redirect(
+    request: Request, shares: Shares, stored: Stored, content: _Content, counted: bool, headers: dict[str, str]
+) -> Response:
     """To storage itself, for exactly the range that was asked for unless this is counted as a download."""
     url = download_url(
         shares,
         stored,
+        entry=None if content.member is None else range(content.member.start, content.member.stop),
         counted=counted,
         disposition=headers["Content-Disposition"],
         content_type=headers["Content-Type"],

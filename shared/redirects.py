@@ -1,7 +1,8 @@
 """Downloads that storage serves itself: the raw copy of a file, and signed links to it.
 
 A raw copy is the bytes of a file without the frame of its blob. It is where a direct upload lands; for any other file
-it is made by the first redirect. The record promises it until `raw_until`, and the sweep removes it afterwards.
+it is made by the first redirect. An entry of an archive has a copy of its own, since a browser cannot be sent to a
+range. The record promises all copies until `raw_until`, and the sweep removes them afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from shared.errors import DamagedFile, Expired, Preparing, UnknownFile
 from shared.sharing import Shares
 from shared.storage.blobs import extract, require_raw
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable, Unfinished
-from shared.storage.keys import raw_key
+from shared.storage.keys import raw_entry_key, raw_key
 from shared.storage.records import READY, Record, Stored
 
 KEEP_RAW_FOR = timedelta(days=1)
@@ -30,16 +31,27 @@ CAPPED_LINK_LIFETIME = 60  # seconds
 
 
 def download_url(
-    shares: Shares, stored: Stored, *, counted: bool, disposition: str, content_type: str, range: str | None = None
+    shares: Shares,
+    stored: Stored,
+    *,
+    entry: range | None = None,
+    counted: bool,
+    disposition: str,
+    content_type: str,
+    range: str | None = None,
 ) -> str:
-    """Where storage itself serves a file for some minutes, as one download if `counted`.
+    """Where storage itself serves a file for some minutes, or the `entry` at these bytes of it.
 
-    The headers of its answer are `disposition` and `content_type`; with `range`, the URL is good for exactly that
-    `Range` header. Only where the store has links. Raises what `Shares.download` raises, and `Preparing`.
+    It is one download if `counted`. The headers of its answer are `disposition` and `content_type`; with `range`, the
+    URL is good for exactly that `Range` header. Only where the store has links. Raises what `Shares.download` raises,
+    and `Preparing`.
     """
     links = shares.store.links
     assert links is not None
-    stored = _with_copy(shares, stored)
+    file_id = stored.record.file_id
+    key = raw_key(file_id) if entry is None else raw_entry_key(file_id, entry)
+    stored = _promise_copies(shares, stored)
+    _require_copy(shares, stored, key, entry)
     if counted:
         shares.count(stored)
     record = stored.record
@@ -48,7 +60,6 @@ def download_url(
         lifetime = min(lifetime, int((record.expires_at - shares.now()).total_seconds()))
         if lifetime < 1:
             raise Expired(record.file_id)
-    key = raw_key(record.file_id)
     return links.download(key, lifetime, disposition=disposition, content_type=content_type, range=range)
 
 
@@ -62,9 +73,9 @@ def storage_origin(shares: Shares) -> str | None:
 
 
 def remove_raw(shares: Shares, file_id: str) -> bool:
-    """Remove the raw copy of a file unless a link to it may be in use; False if another process is doing that.
+    """Remove the raw copies of a file unless a link to one may be in use; False if another process is doing that.
 
-    From when the record says so, no download counts on the copy for ten minutes, or until the record says that it is
+    From when the record says so, no download counts on a copy for ten minutes, or until the record says that they are
     gone.
     """
     began, mine, others = shares.now(), False, False
@@ -82,7 +93,7 @@ def remove_raw(shares: Shares, file_id: str) -> bool:
     shares.forget_parts(record)
     if shares.now() >= began + REMOVE_RAW_WITHIN / 2:
         return False
-    shares.store.delete(raw_key(file_id))
+    shares.store.delete(*shares.raw_keys(record))
 
     def note(current: Record) -> Record:
         if current.raw_removed_since != record.raw_removed_since:
@@ -93,18 +104,27 @@ def remove_raw(shares: Shares, file_id: str) -> bool:
     return True
 
 
-def _with_copy(shares: Shares, stored: Stored) -> Stored:
-    """Have a raw copy, and have it stay for longer than a link. Raises `Preparing` and what `Shares.open` raises."""
-    stored = _promise_copy(shares, stored)
+def _require_copy(shares: Shares, stored: Stored, key: str, entry: range | None) -> None:
+    """Have the raw copy `key` of a file, or of this entry in it. Raises `Preparing` and what `Shares.open` raises."""
     record = stored.record
+    span = range(record.file_size) if entry is None else entry
     try:
-        require_raw(shares.store, record.file_id, record.file_size)
-        return stored
+        size = shares.store.stat(key).size
+        if size != len(span):
+            raise DamagedFile(record.file_id, f"{key} has {size} bytes instead of {len(span)}")
+        return
     except NotFound as error:
-        if not record.sealed and not shares.find(record.file_id).record.sealed:
+        if not record.sealed:
+            record = shares.find(record.file_id).record
+        if entry is None and not record.sealed:
             raise DamagedFile(record.file_id, "its bytes are missing") from error
     try:
-        extract(shares.store, record.file_id, record.file_size, EXTRACT_WITHIN)
+        if record.sealed:
+            extract(shares.store, key, record.file_id, record.file_size, span, EXTRACT_WITHIN)
+        else:
+            whole = require_raw(shares.store, record.file_id, record.file_size)
+            piece = dataclasses.replace(whole, start=span.start, stop=span.stop)
+            shares.store.compose(key, [piece], EXTRACT_WITHIN)
     except Unfinished as error:
         raise Preparing(record.file_id) from error
     except (NotFound, RangeNotSatisfiable, Changed) as error:
@@ -114,12 +134,12 @@ def _with_copy(shares: Shares, stored: Stored) -> Stored:
         shares.find(record.file_id)
     except UnknownFile:
         # The file was deleted before the copy was there.
-        shares.store.delete(raw_key(record.file_id))
+        shares.store.delete(key)
         raise
-    return stored
 
 
-def _promise_copy(shares: Shares, stored: Stored) -> Stored:
+def _promise_copies(shares: Shares, stored: Stored) -> Stored:
+    """Have the record say that raw copies stay for longer than a link is good for."""
     file_id, now = stored.record.file_id, shares.now()
     if stored.record.raw_until is not None and stored.record.raw_until - now > KEEP_RAW_MARGIN:
         return stored

@@ -29,7 +29,7 @@ from shared.storage.blobs import Payload, open_payload, open_raw
 from shared.storage.contract import NotFound, ObjectStore
 from shared.storage.counting.counter import Counter
 from shared.storage.expiries import Expiries
-from shared.storage.keys import blob_key, raw_key
+from shared.storage.keys import blob_key, raw_entries_prefix, raw_key
 from shared.storage.records import DELETED, READY, Record, Records, Stored, rfc3339, tombstone
 
 log = logging.getLogger(__name__)
@@ -231,7 +231,12 @@ class Shares:
     def remains(self, record: Record) -> list[str]:
         """The keys of all that may be stored of a deleted file beside its record."""
         keys = [blob_key(record.file_id), *self._counter.cells(record)]
-        return [raw_key(record.file_id), *keys] if record.may_have_raw else keys
+        return [*keys, *self.raw_keys(record)] if record.may_have_raw else keys
+
+    def raw_keys(self, record: Record) -> list[str]:
+        """The keys of what redirects of a file lead to, which may not all be there."""
+        copies = () if record.raw_until is None else self.store.list(raw_entries_prefix(record.file_id))
+        return [raw_key(record.file_id), *copies]
 
     def forget_parts(self, record: Record) -> None:
         """Forget what the raw object of a file was to be made of."""

@@ -5,6 +5,7 @@ metadata/xx/<file_id>.json          the record
 counts/<file_id>/<cell>.json        a counter cell of a hot file
 expiries/<yyyy-mm-ddThh>/<file_id>  an entry: look at this file once that hour (UTC) has passed
 raw/<file_id>                       the plain bytes: where a direct upload lands, and what redirects lead to
+raw/entries/<file_id>/<span>        the plain bytes `<start>-<stop>` of the file: one entry of an archive, for redirects
 secret                              the signing key, unless it is configured
 probe/<yyyy-mm-ddThh>/<uuid>        a throw-away object that shows whether the store honours conditions
 """
@@ -18,6 +19,7 @@ METADATA = "metadata/"
 COUNTS = "counts/"
 EXPIRIES = "expiries/"
 RAW = "raw/"
+RAW_ENTRIES = f"{RAW}entries/"
 SECRET_KEY = "secret"
 PROBES = "probe/"
 
@@ -50,6 +52,15 @@ def entries_prefix(due: datetime) -> str:
 
 def raw_key(file_id: str) -> str:
     return f"{RAW}{file_id}"
+
+
+def raw_entry_key(file_id: str, span: range) -> str:
+    return f"{raw_entries_prefix(file_id)}{span.start}-{span.stop}"
+
+
+def raw_entries_prefix(file_id: str) -> str:
+    """What the keys of all copies of entries of a file begin with."""
+    return f"{RAW_ENTRIES}{file_id}/"
 
 
 def probe_key(name: str, now: datetime) -> str:

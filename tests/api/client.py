@@ -23,6 +23,7 @@ from shared.storage.directory.store import DirectoryStore
 from shared.tokens import Tokens
 from tests.environment import service
 from tests.gateway import Gateway
+from tests.servers import ask
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -295,3 +296,18 @@ def _json(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/json"
     members: dict[str, Any] = response.json()
     return members
+
+
+def redirected(response: httpx.Response) -> str:
+    """Where an answer sends its client, and nobody else."""
+    assert response.status_code == 307, response.text
+    assert response.content == b""
+    assert response.headers["cache-control"] == "no-store"
+    # The address is as good as the file.
+    assert response.headers["referrer-policy"] == "no-referrer"
+    location: str = response.headers["location"]
+    return location
+
+
+def fetch(location: str, **headers: str) -> httpx.Response:
+    return ask("GET", location, headers={name.replace("_", "-"): value for name, value in headers.items()})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import struct
 import zipfile
 
 import httpx
 import pytest
 
+from shared.storage.keys import record_key
 from tests import archives
-from tests.api.client import Api, problem, saved_as
+from tests.api.client import Api, fetch, problem, redirected, saved_as
+from tests.servers import ask
 
 
 def entries(api: Api, archive: bytes) -> list[tuple[str, int]]:
@@ -96,6 +99,11 @@ def test_the_path_works_with_and_without_its_slash(api: Api, method: str) -> Non
         assert api.request(method, path).status_code == 200
 
 
+JSON = {"content-type": "application/json"}
+MULTIPART = "/file/s3/multipart"
+OVER_S3 = pytest.mark.parametrize("api", ["s3", "functions"], indirect=True)
+
+
 def shared(api: Api, archive: bytes = archives.PLAIN, **headers: str) -> str:
     """Upload an archive; its ID."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -174,14 +182,60 @@ def test_an_entry_needs_the_password_of_its_archive(api: Api) -> None:
     assert take(api, file_id, "a.txt", authorization="Basic OnN3b3JkZmlzaA==").content == b"0123456789"
 
 
-@pytest.mark.parametrize("api", ["s3", "functions"], indirect=True)
-def test_an_entry_above_what_one_answer_holds_is_had_in_ranges(api: Api) -> None:
+@OVER_S3
+def test_a_large_entry_is_counted_and_sent_to_storage_alone(api: Api) -> None:
+    """To a copy of its own, since a browser cannot be sent to a range of the archive."""
     api.configure("SHARE_INLINE_LIMIT", 4)
     file_id = shared(api)
-    assert problem(take(api, file_id, "a.txt"), 413)["type"].endswith(":archive-too-large")
+    for count in (1, 2):
+        location = redirected(take(api, file_id, "a.txt"))
+        assert api.count(file_id) == count
+        answer = fetch(location)
+        assert (answer.status_code, answer.content) == (200, b"0123456789")
+        assert answer.headers["content-type"] == "text/plain"
+        assert saved_as(answer) == "a.txt"
+        assert fetch(location, range="bytes=2-3").content == b"23"
+    later = take(api, file_id, "a.txt", range="bytes=4-")
+    assert fetch(redirected(later), range="bytes=4-").content == b"456789"
     assert take(api, file_id, "a.txt", range="bytes=4-7").content == b"4567"
     assert take(api, file_id, "b.txt").content == b"abc"
-    assert api.count(file_id) == 1
+    assert api.count(file_id) == 3
+    assert redirected(api.download(file_id)).partition("?")[0].endswith(f"/raw/{file_id}")
+
+
+@OVER_S3
+def test_a_large_entry_of_a_direct_upload_is_taken_from_where_it_landed(api: Api) -> None:
+    api.configure("SHARE_INLINE_LIMIT", 4)
+    begun = api.request("POST", MULTIPART, JSON, b'{"filename": "files.zip"}').json()
+    address, key = f"{MULTIPART}/{begun['uploadId']}", {"key": begun["key"]}
+    url = api.request("GET", f"{address}/1", params=key).json()["url"]
+    etag = ask("PUT", url, content=archives.PLAIN).headers["etag"]
+    parts = json.dumps({"parts": [{"PartNumber": 1, "ETag": etag}]}).encode()
+    assert api.request("POST", f"{address}/complete", JSON, parts, key).status_code == 200
+    assert not json.loads(api.objects.read(record_key(begun["file_id"])))["sealed"]
+    assert fetch(redirected(take(api, begun["file_id"], "a.txt"))).content == b"0123456789"
+
+
+@OVER_S3
+def test_a_large_deflated_entry_is_refused(api: Api) -> None:
+    api.configure("SHARE_INLINE_LIMIT", 4)
+    file_id = shared(api, archives.packed({"a.txt": b"0123456789"}, zipfile.ZIP_DEFLATED))
+    assert problem(take(api, file_id, "a.txt"), 413)["type"].endswith(":archive-too-large")
+    assert api.count(file_id) == 0
+
+
+@OVER_S3
+def test_a_deleted_archive_takes_the_copies_of_its_entries_along(api: Api) -> None:
+    api.configure("SHARE_INLINE_LIMIT", 2)
+    uploaded = api.request("PUT", "/file/upload?filename=files.zip", content=archives.PLAIN).json()
+    for entry in ("a.txt", "b.txt"):
+        redirected(take(api, uploaded["file_id"], entry))
+    stored = api.objects.keys()
+    copies = [key for key in stored if key.startswith(f"raw/entries/{uploaded['file_id']}/")]
+    assert len(copies) == 2
+    api.request("DELETE", f"/file/{uploaded['file_id']}", {"x-delete-token": uploaded["delete_token"]})
+    stored = api.objects.keys()
+    assert [key for key in stored if key.startswith(("raw/", "files/"))] == []
 
 
 @pytest.mark.parametrize("name", ["..", "a/\u202e", "x" * 300])

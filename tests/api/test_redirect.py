@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 
-from tests.api.client import DIGITS, EMULATED, Api, file_part, form, problem, saved_as, text_part
-from tests.servers import ask
+from tests.api.client import DIGITS, EMULATED, Api, fetch, file_part, form, problem, redirected, saved_as, text_part
 
 LIMIT = 4
 RAW = "raw/"
@@ -25,21 +23,6 @@ def share(api: Api, **options: str) -> str:
     parts = [text_part(name, value.encode()) for name, value in options.items()]
     file_id: str = api.post(form(*parts, file_part(DIGITS, "Über.txt"))).json()["file_id"]
     return file_id
-
-
-def redirected(response: httpx.Response) -> str:
-    """Where an answer sends its client, and nobody else."""
-    assert response.status_code == 307, response.text
-    assert response.content == b""
-    assert response.headers["cache-control"] == "no-store"
-    # The address is as good as the file.
-    assert response.headers["referrer-policy"] == "no-referrer"
-    location: str = response.headers["location"]
-    return location
-
-
-def fetch(location: str, **headers: str) -> httpx.Response:
-    return ask("GET", location, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def lifetime(location: str) -> int:

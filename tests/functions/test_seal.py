@@ -58,6 +58,11 @@ def told_of(*file_ids: str, prefix: str = "raw/") -> dict[str, Any]:
     return {"Records": records}
 
 
+def test_a_copy_of_an_entry_is_nothing_to_seal(uploads: DirectUploads) -> None:
+    copied = told_of("34-5000034", prefix=f"raw/entries/{UNKNOWN}/")
+    assert seal.handler(copied, LambdaContext()) == {"sealed": 0}
+
+
 def test_a_completed_upload_is_sealed_once(
     uploads: DirectUploads, in_bucket: Objects, capsys: pytest.CaptureFixture[str]
 ) -> None:

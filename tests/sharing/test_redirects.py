@@ -13,7 +13,7 @@ from shared.redirects import KEEP_RAW_FOR, download_url
 from shared.sharing import Shares
 from shared.storage.contract import NotFound, ObjectStore
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.keys import raw_key
+from shared.storage.keys import raw_entry_key, raw_key
 from shared.sweeping import Sweep
 from tests.clock import Clock
 from tests.interposed import InterposedStore, once_after
@@ -52,11 +52,11 @@ class Impatient(Shares):
         self.records._monotonic = lambda: float(next(moments))
 
 
-def redirected(shares: Shares, file_id: str) -> str | None:
+def redirected(shares: Shares, file_id: str, entry: range | None = None) -> str | None:
     """The key that a client is sent to, None if it is told to come back."""
     try:
         url = download_url(
-            shares, shares.find(file_id), counted=True, disposition="attachment", content_type="text/plain"
+            shares, shares.find(file_id), entry=entry, counted=True, disposition="attachment", content_type="text/plain"
         )
     except ShareError:
         return None
@@ -71,7 +71,7 @@ def is_there(store: InterposedStore, key: str) -> bool:
     return True
 
 
-def meet(folder: Path, first: str, step: int, promises: list[str]) -> bool:
+def meet(folder: Path, first: str, entry: range | None, step: int, promises: list[str]) -> bool:
     """Have a sweep and a redirect meet after so many changes of the first; whether the first made that many.
 
     Notes what was promised.
@@ -81,27 +81,28 @@ def meet(folder: Path, first: str, step: int, promises: list[str]) -> bool:
     shares.wait_for_nobody()
     others.wait_for_nobody()
     file_id = upload(shares).file_id
-    assert redirected(shares, file_id) == raw_key(file_id)
+    assert redirected(shares, file_id, entry) is not None
     # The copy is due to go.
     clock.forward(KEEP_RAW_FOR + timedelta(hours=2))
     promised: list[str | None] = []
     store.changes.clear()
     if first == "sweep":
-        store.around = once_after(step, lambda: promised.append(redirected(others, file_id)))
+        store.around = once_after(step, lambda: promised.append(redirected(others, file_id, entry)))
         assert Sweep(shares).run().failed == 0
     else:
         store.around = once_after(step, lambda: Sweep(others).run())
-        promised.append(redirected(shares, file_id))
+        promised.append(redirected(shares, file_id, entry))
     for key in filter(None, promised):
         assert is_there(store, key), step
         promises.append(key)
     return len(store.changes) > step
 
 
+@pytest.mark.parametrize("entry", [None, range(1, 3)], ids=["whole", "entry"])
 @pytest.mark.parametrize("first", ["sweep", "redirect"])
-def test_a_copy_that_was_promised_is_there(tmp_path: Path, first: str) -> None:
+def test_a_copy_that_was_promised_is_there(tmp_path: Path, first: str, entry: range | None) -> None:
     promises: list[str] = []
-    steps = next(step for step in range(MOST_STEPS) if not meet(tmp_path / str(step), first, step, promises))
+    steps = next(step for step in range(MOST_STEPS) if not meet(tmp_path / str(step), first, entry, step, promises))
     assert steps > 2
     # Only while the sweep is removing the copy is a client told to come back.
     assert len(promises) >= 2
@@ -110,9 +111,10 @@ def test_a_copy_that_was_promised_is_there(tmp_path: Path, first: str) -> None:
 def test_a_copy_that_nobody_was_promised_goes(tmp_path: Path) -> None:
     store, clock = LinkingStore(DirectoryStore(tmp_path)), Clock()
     shares = shares_over(store, clock)
-    file_id = upload(shares).file_id
-    assert redirected(shares, file_id) == raw_key(file_id)
+    file_id, entry = upload(shares).file_id, range(1, 3)
+    copies = [raw_key(file_id), raw_entry_key(file_id, entry)]
+    assert [redirected(shares, file_id), redirected(shares, file_id, entry)] == copies
     clock.forward(KEEP_RAW_FOR + timedelta(hours=2))
     Sweep(shares).run()
-    assert not is_there(store, raw_key(file_id))
-    assert redirected(shares, file_id) == raw_key(file_id)
+    assert not any(is_there(store, key) for key in copies)
+    assert [redirected(shares, file_id), redirected(shares, file_id, entry)] == copies

@@ -31,7 +31,7 @@ from shared.storage.contract import (
     NotSent,
     Piece,
 )
-from shared.storage.keys import FILES, METADATA
+from shared.storage.keys import FILES, METADATA, RAW_ENTRIES
 from shared.storage.s3.bucket import Bucket
 from shared.storage.s3.clients import open_clients
 from shared.storage.s3.compose import compose
@@ -174,7 +174,7 @@ class S3Store:
 
     def discard_unfinished(self, before: datetime) -> int:
         # Our own writers put large objects there. Other multipart uploads in the bucket are not ours.
-        return self.multipart.discard(FILES, before)
+        return sum(self.multipart.discard(prefix, before) for prefix in (FILES, RAW_ENTRIES))
 
     def check(self) -> None:
         with translated(""):

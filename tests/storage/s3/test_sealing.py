@@ -7,6 +7,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
@@ -317,7 +318,7 @@ def test_two_who_complete_at_once_get_the_same_file(shares: Shares, requests: Re
 def test_whatever_call_fails_a_file_is_sealed_and_sent_to_in_the_end(backend: Backend, clock: Clock) -> None:
     store = InterposedStore(backend.store)
     shares = Shares(store, max_file_size=1024 * MIN_PART_SIZE, clock=clock)
-    asked = {"disposition": "attachment", "content_type": "a/b"}
+    asked: dict[str, Any] = {"disposition": "attachment", "content_type": "a/b"}
 
     def failing(at: int, *, done: bool) -> tuple[Around, list[Call]]:
         struck: list[Call] = []
