@@ -1,4 +1,4 @@
-# Plain "=", so that a HOST or PORT which a shell happens to export is not taken for a choice.
+# Plain "=", so that make ignores a HOST or PORT that your shell happens to export.
 HOST = 127.0.0.1
 PORT = 8080
 WORKERS = 1
@@ -13,14 +13,14 @@ EVENT =
 ENV = default
 URL =
 
-# The processor that functions are built for, as the template's Architecture says.
+# The processor to build functions for, which must match Architecture in the template.
 ARCH = arm64
 
-# Tried in this order, the first usable one wins; "make PYTHON=/path/to/python" leaves only that one.
+# The first usable one is taken; "make PYTHON=/path/to/python" tries only that one.
 PYTHON ?= python3.13 python3.12 python3.11 python3
 
 BIN = .venv/bin
-# Exactly the files that were locked, by their hashes ("make lock" writes them anew from requirements.txt).
+# Install exactly the locked files, by their hashes ("make lock" updates them from requirements.txt).
 LOCKED = --require-hashes --quiet --disable-pip-version-check
 PIP_INSTALL = $(BIN)/python -m pip install $(LOCKED)
 
@@ -28,12 +28,12 @@ LOCKS = functions/requirements.lock requirements.lock client/requirements.lock l
     tests/requirements.lock benchmarks/requirements.lock local/sam-requirements.lock local/audit-requirements.lock
 
 SAM_BIN = .venv-sam/bin
-# SAM looks for an interpreter of the functions' version on PATH, and its environment has one.
+# SAM looks on PATH for the functions' version of Python, and SAM's environment has it.
 SAM = PATH="$(CURDIR)/$(SAM_BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(SAM_BIN)/sam
 PACKAGES = .aws-sam/packages-$(ARCH)
 
 .DEFAULT_GOAL := help
-# Two installations at once in one environment would break each other.
+# Two parallel installations into one environment would break each other.
 .NOTPARALLEL:
 .PHONY: help run client emulate invoke smoke test check lint screenshots bench fuzz soak audit lock format build deploy predeploy clean
 
@@ -43,87 +43,87 @@ help: ## Show this list
 run: .venv/.installed ## Start the API (HOST=127.0.0.1 PORT=8080 WORKERS=1)
 	@exec $(BIN)/python -m local.serve --host '$(HOST)' --port '$(PORT)' --workers '$(WORKERS)'
 
-client: .venv/.installed-client ## Install the command `share`, which sends and fetches files
+client: .venv/.installed-client ## Install the command `share`, which uploads and downloads files
 	@echo 'Installed: $(CURDIR)/$(BIN)/share --help'
 
 emulate: PORT = 8081
-emulate: .venv/.installed-local ## Run the deployment on this machine: the build if it fits, else the source (PORT=8081)
+emulate: .venv/.installed-local ## Emulate the deployment locally, from the build if it fits this machine (PORT=8081)
 	@exec $(BIN)/python -m local.emulate --port '$(PORT)' $(ARGS)
 
-invoke: .venv/.installed-local ## Run one function (REQUEST="GET /health", or FUNCTION=… and perhaps EVENT=file)
+invoke: .venv/.installed-local ## Invoke one function (REQUEST="GET /health", or FUNCTION=… with EVENT=file)
 	@$(BIN)/python -m local.invoke $(if $(FUNCTION),--function '$(FUNCTION)' $(if $(EVENT),--event '$(EVENT)'),--request '$(REQUEST)') $(ARGS)
 
-# A token given to make is in the environment of what it runs, and on no command line of ours.
-smoke: .venv/.installed ## Try a deployment out and say what differs (URL=https://… TOKEN=…)
+# make passes TOKEN on in the environment, so it appears on no command line of ours.
+smoke: .venv/.installed ## Check a running deployment (URL=https://… TOKEN=…)
 	@$(BIN)/python -m local.smoke '$(URL)'
 
 test: .venv/.installed-tests ## Run all tests (ARGS="..." goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: lint ## Run lint and the fast half of the tests, in less than a minute
+check: lint ## Run lint and the fast tests, in less than a minute
 	@$(BIN)/python -m pytest -n auto -m 'not slow' $(ARGS)
 
-lint: .venv/.installed-tests ## Check style, types, the layers and the template
+lint: .venv/.installed-tests ## Check style, types, layers and template
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/cfn-lint template.yaml
 
-screenshots: .venv/.installed-tests ## Draw the pictures in docs/ anew
+screenshots: .venv/.installed-tests ## Redraw the pictures in docs/
 	@PYTHONPATH=client $(BIN)/python -m tests.client.picture
 
-bench: .venv/.installed-tests .venv-bench/.installed ## Measure beside the peers (QUICK=1 a fifth of it, ARGS="p1 p4")
+bench: .venv/.installed-tests .venv-bench/.installed ## Compare performance with similar servers (QUICK=1 for a fifth, ARGS="p1 p4")
 	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nginx-light; } \
 	    || { echo 'nginx is needed (on Debian or Ubuntu: apt install nginx-light).' >&2; exit 1; }
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
-fuzz: .venv/.installed-tests ## Try many more random requests, states, faults and kills (EFFORT=20 times as many)
+fuzz: .venv/.installed-tests ## Run the property and fault tests with more examples (EFFORT=20 times as many)
 	@EFFORT=$(EFFORT) $(BIN)/python -m pytest -n 0 tests/properties tests/faults $(ARGS)
 
-soak: .venv/.installed-tests ## Have many clients at it for some minutes (SECONDS=180 CLIENTS=256)
+soak: .venv/.installed-tests ## Load-test with many clients (SECONDS=180 CLIENTS=256)
 	@$(BIN)/python -m tests.load.soak '$(SECONDS)' '$(CLIENTS)'
 
-audit: .venv-audit/.installed ## Check the template by checkov, and every locked package against the PyPI advisories
+audit: .venv-audit/.installed ## Check the template with checkov, and locked packages for known vulnerabilities
 	@.venv-audit/bin/checkov --config-file .checkov.yaml
 	@for lock in $(LOCKS); do .venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r "$$lock" || exit; done
 
-lock: .venv-audit/.installed ## Lock what requirements.txt and its like ask for, with the hashes of every file
+lock: .venv-audit/.installed ## Update the lock files from the requirements files
 	@for lock in $(LOCKS); do \
 	    python=3.11; case "$$lock" in */sam-*) python=3.13 ;; esac; \
 	    .venv-audit/bin/uv pip compile --python .venv-audit/bin/python --quiet --universal --python-version "$$python" --generate-hashes --no-header \
 	        --no-annotate --no-emit-index-url --no-emit-find-links --output-file "$$lock" "$${lock%.lock}.txt" || exit; \
 	done
 
-format: .venv/.installed-tests ## Rewrite the code in the project's style
+format: .venv/.installed-tests ## Format the code
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
-build: .venv-sam/.installed $(PACKAGES)/.installed ## Build the Lambda functions (ARCH=arm64, or x86_64)
+build: .venv-sam/.installed $(PACKAGES)/.installed ## Build the Lambda functions (ARCH=arm64 or x86_64)
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) validate --lint
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) build --build-in-source \
 	    --parameter-overrides Architecture=$(ARCH)
-	@cd .aws-sam/build/UploadFunction && echo "Every function for $(ARCH), all alike:" \
+	@cd .aws-sam/build/UploadFunction && echo "Size of each function for $(ARCH):" \
 	    "$$(($$(du -sk . | cut -f 1) / 1024)) MiB, $$(($$(tar -cz . | wc -c) / 1024 / 1024)) MiB packed"
 
-deploy: predeploy build ## Deploy to AWS what samconfig.toml says (ENV=default ARCH=arm64)
+deploy: predeploy build ## Deploy to AWS as samconfig.toml says (ENV=default ARCH=arm64)
 	@$(SAM) deploy --config-env '$(ENV)'
 
 predeploy: .venv-sam/.installed
 	@$(SAM_BIN)/python -m local.predeploy '$(ENV)' '$(ARCH)'
 
-clean: ## Remove the environments, the build and every cache; uploaded files stay
+clean: ## Remove environments, build and caches, but no uploaded files
 	@rm -rf .venv .venv-sam .venv-audit .venv-bench .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@rm -rf tests/uppy/node_modules
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock .venv/.created
-	@echo 'Installing what the API needs ...'
+	@echo 'Installing the packages of the API ...'
 	@$(PIP_INSTALL) -r requirements.lock
 	@touch $@
 
 .venv/.installed-local: local/requirements.lock .venv/.created
-	@echo 'Installing what the API and its emulation need ...'
+	@echo 'Installing the packages of the API and its emulation ...'
 	@$(PIP_INSTALL) -r local/requirements.lock
 	@touch .venv/.installed $@
 
@@ -134,20 +134,20 @@ clean: ## Remove the environments, the build and every cache; uploaded files sta
 	@touch $@
 
 .venv/.installed-tests: tests/requirements.lock .venv/.created
-	@echo 'Installing what the API and its tests need ...'
+	@echo 'Installing the packages of the API and its tests ...'
 	@$(PIP_INSTALL) -r tests/requirements.lock
 	@touch .venv/.installed .venv/.installed-local $@
 
-# A candidate is run rather than looked up: a version manager's shim may be on PATH with no Python behind it, and
-# Debian ships a venv module which fails for want of ensurepip. --clear starts over after an interrupted attempt.
+# Run each candidate instead of looking it up: a version manager's shim can be on PATH without a Python, and Debian's
+# venv module fails without ensurepip. --clear starts over after an interrupted attempt.
 .venv/.created:
 	@old='' bare=''; \
 	for candidate in $(PYTHON); do \
-	    found=$$("$$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	    version=$$("$$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
 	    if ! "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
-	        old=$${old:-$$found}; \
+	        old=$${old:-$$version}; \
 	    elif ! "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then \
-	        bare=$${bare:-$$found}; \
+	        bare=$${bare:-$$version}; \
 	    else \
 	        "$$candidate" -m venv --clear .venv && touch $@; exit; \
 	    fi; \
@@ -159,9 +159,9 @@ clean: ## Remove the environments, the build and every cache; uploaded files sta
 	fi; \
 	exit 1
 
-# What SAM calls for each function of the template (BuildMethod: makefile), with the folder to fill in ARTIFACTS_DIR.
-# All get the same, so that it is uploaded once. Compiled code is found by a hash of its source, since unpacking on
-# Lambda does not keep times.
+# SAM calls this for each function in the template (BuildMethod: makefile), to fill the folder ARTIFACTS_DIR. All
+# functions get the same content, so that it is uploaded once. Compiled code is checked by hash and not by time, since
+# Lambda does not keep file times.
 build-%: $(PACKAGES)/.installed
 	@cp -Rp $(PACKAGES)/. functions shared '$(ARTIFACTS_DIR)'
 	@cd '$(ARTIFACTS_DIR)' && rm .installed functions/requirements.* && \
@@ -169,7 +169,7 @@ build-%: $(PACKAGES)/.installed
 	    '$(CURDIR)/$(SAM_BIN)/python' -m compileall -q --invalidation-mode unchecked-hash functions shared
 
 $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
-	@echo 'Installing what the functions need on $(ARCH) ...'
+	@echo 'Installing the packages of the functions for $(ARCH) ...'
 	@rm -rf $(PACKAGES)
 	@$(SAM_BIN)/python -m pip install $(LOCKED) --no-warn-conflicts --no-compile \
 	    -r functions/requirements.lock --target $(PACKAGES) --implementation cp --python-version 3.13 \
@@ -180,7 +180,7 @@ $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@touch $@
 
 .venv-bench/.installed: benchmarks/requirements.lock .venv/.created
-	@echo 'Installing what the benchmarks compare with ...'
+	@echo 'Installing the servers that the benchmarks compare ...'
 	@$(BIN)/python -m venv --clear .venv-bench
 	@.venv-bench/bin/python -m pip install $(LOCKED) -r benchmarks/requirements.lock
 	@touch $@
@@ -191,15 +191,15 @@ $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@touch $@
 
 .venv-audit/.installed: local/audit-requirements.lock .venv/.created
-	@echo 'Installing what audits and locks packages ...'
+	@echo 'Installing the tools that audit and lock packages ...'
 	@$(BIN)/python -m venv --clear .venv-audit
 	@.venv-audit/bin/python -m pip install $(LOCKED) -r local/audit-requirements.lock
 	@touch $@
 
-# The functions' own version, which compiles them.
+# The functions' version of Python, because it compiles them.
 .venv-sam/.created:
 	@if ! python3.13 -c '' 2>/dev/null; then \
-	    echo 'Python 3.13, which the functions run on, is needed as python3.13 on PATH.' >&2; \
+	    echo 'The functions need Python 3.13: install it so that python3.13 is on PATH.' >&2; \
 	elif ! python3.13 -c 'import ensurepip, venv' 2>/dev/null; then \
 	    echo 'Python 3.13 lacks its venv module (on Debian or Ubuntu: apt install python3.13-venv).' >&2; \
 	else \

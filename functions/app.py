@@ -1,4 +1,4 @@
-"""All endpoints in one application: `app` for uvicorn, `handler` for the gateway's `$default` route."""
+"""All endpoints as one application: `app` for uvicorn, `handler` for the gateway's `$default` route."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from shared.http.app import build_app
 from shared.http.handler import HttpHandler
 from shared.settings import Settings
 
-# What uvicorn exits with where its application does not start; its workers are then not started again.
+# uvicorn's exit status if its application fails to start; it does not restart workers that exit with it.
 START_FAILED = 3
 
 # Routes are tried in this order.
@@ -47,7 +47,7 @@ handler = HttpHandler(__name__, *ROUTERS)
 
 
 def __getattr__(name: str) -> FastAPI:
-    """`app`, once a server asks for it: whoever imports this module for anything else opens no storage."""
+    """Build `app` when a server asks for it, so that importing this module for anything else opens no storage."""
     if name == "app":
         return _app()
     raise AttributeError(name)

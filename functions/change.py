@@ -1,4 +1,4 @@
-"""PATCH /file/{file_id}: change or remove the expiry, the cap and the password of a file."""
+"""PATCH /file/{file_id}: change or remove the expiry, download limit and password of a file."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ router = Endpoints("Files")
     body=OptionChanges,
 )
 async def change_file(request: Request, file_id: str) -> JSONResponse:
-    """Set what the body names, and remove what it names as null. `expires_in` counts from now.
+    """Change or remove the expiry, download limit and password of a file. A new `expires_in` counts from now.
 
-    Needs the API token, or the delete token that the file's upload was answered with.
+    Requires an API token, or the delete token from the answer to the upload.
     """
     threads, shares = request.app.state.threads, shares_of(request)
     await in_thread(threads, lambda: require_owner(request, file_id))

@@ -1,4 +1,4 @@
-"""DELETE /file/{file_id}, and POST by the page of a delete link: remove a file for good."""
+"""DELETE /file/{file_id}, and POST from the page of a delete link: delete a file permanently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ router = Endpoints("Files")
     "DELETE", "/file/{file_id:file_id}", access=OWNER, status=HTTPStatus.NO_CONTENT, errors=(404, 410, 507)
 )
 async def delete_file(request: Request, file_id: str) -> Response:
-    """Delete a file. Needs the API token, or the delete token that its upload was answered with."""
+    """Delete a file. Requires an API token, or the delete token from the answer to its upload."""
 
     def work() -> None:
         require_owner(request, file_id)
@@ -36,12 +36,12 @@ async def delete_file(request: Request, file_id: str) -> Response:
 @router.endpoint(
     "POST",
     "/file/{file_id:file_id}",
-    answers={200: {"description": "A page that says so.", "content": {"text/html": {}}}},
+    answers={200: {"description": "A page that confirms the deletion.", "content": {"text/html": {}}}},
     errors=(403, 404, 410, 415, 507),
     body=content(FORM_TYPE, {"type": "object", "properties": {"token": {"type": "string"}}}),
 )
 async def delete_file_by_form(request: Request, file_id: str) -> Response:
-    """Delete a file from the page of its delete link. Needs the delete token in the form field `token`."""
+    """Delete a file from the page of its delete link. Requires the delete token in the form field `token`."""
     token = await read_field(request, "token")
 
     def work() -> None:

@@ -1,7 +1,7 @@
 """/file/s3/…: files of any size, sent in parts straight to storage.
 
-The routes, and the JSON they speak, are those that Uppy's S3 plugin expects of its Companion server (`@uppy/aws-s3` 6,
-`companionEndpoint` set to our `/file`), so that it works with nothing but configuration.
+The routes and their JSON are those of the Companion server that Uppy's S3 plugin expects (`@uppy/aws-s3` 6 with
+`companionEndpoint` set to our `/file`), so that Uppy only needs configuration.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ from shared.options import whole_number
 router = Endpoints("Large files")
 
 PREFIX = "/file/s3/multipart"
-# 10,000 parts, each with the longest etag that S3 servers make.
+# Enough for 10,000 parts with the longest ETags of S3 servers.
 MAX_PARTS_BYTES = 2 * 1024 * 1024
 
 EXAMPLE_KEY = raw_key(EXAMPLE_ID)
-# Read by hand, since pydantic takes more for a number than digits.
+# Parsed by `whole_number`, because pydantic accepts more than digits.
 PartNumber = Annotated[str, Path(json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_PARTS})]
-KEY = Query(description="The `key` that the upload was begun with.", examples=[EXAMPLE_KEY])
+KEY = Query(description="The `key` from the answer to the start of the upload.", examples=[EXAMPLE_KEY])
 
 
 class StartUpload(BaseModel):
-    """A file whose upload is to begin."""
+    """The file to upload."""
 
     filename: str = Field(min_length=1)
     type: str | None = Field(default=None, description="Media type.")
-    size: int | None = Field(default=None, ge=0, description="Bytes that all parts will have together.")
+    size: int | None = Field(default=None, ge=0, description="Size of the whole file in bytes.")
     metadata: SentOptions | None = None
 
 
 class NamedPart(BaseModel):
-    """A part that was sent, by its number and the `ETag` that it was answered with."""
+    """An uploaded part: its number, and the `ETag` from the answer to it."""
 
     PartNumber: int
     ETag: str
 
 
 class CompleteUpload(BaseModel):
-    """The parts of the whole file, in their order."""
+    """All parts of the file, in order."""
 
     parts: list[NamedPart] = Field(min_length=1, max_length=MAX_PARTS)
 
 
 class StartedUpload(BaseModel):
-    """An upload that parts can be sent to. Anyone who knows its ID can continue it."""
+    """An upload that is ready for its parts. Anyone who knows its `uploadId` can continue it."""
 
     key: str = Field(examples=[EXAMPLE_KEY])
     uploadId: str  # noqa: N815
@@ -72,29 +72,29 @@ class StartedUpload(BaseModel):
 
 
 class StoredPart(BaseModel):
-    """A part that is stored."""
+    """A stored part."""
 
     PartNumber: int = Field(ge=1, le=MAX_PARTS)
-    Size: int = Field(description="Bytes.")
+    Size: int = Field(description="Size in bytes.")
     ETag: str
 
 
 class PartUrl(BaseModel):
-    """Where a part is to be sent by PUT, without a token. The answer's `ETag` is needed to complete the upload."""
+    """The URL to PUT a part to, without a token. Keep the `ETag` of the answer: you need it to complete the upload."""
 
     url: str
-    expires: int = Field(description="Seconds for which the address is good.")
+    expires: int = Field(description="Seconds until the URL expires.")
 
 
 class CompletedUpload(UploadedFile):
     """A file that was uploaded in parts."""
 
-    location: str = Field(description="The download link, as Uppy calls it.")
+    location: str = Field(description="The download link, under the name that Uppy expects.")
     key: str = Field(examples=[EXAMPLE_KEY])
 
 
 class FormParameters(BaseModel):
-    """How a file is to be sent by form instead."""
+    """How to send a file by form instead."""
 
     method: str = Field(examples=["POST"])
     url: str
@@ -110,9 +110,9 @@ class FormParameters(BaseModel):
     body=StartUpload,
 )
 async def start_upload(request: Request) -> JSONResponse:
-    """Begin an upload in parts; the options of an upload go into `metadata`, or into headers and the query as of PUT.
+    """Start an upload in parts. Put its options into `metadata`, or into the query and headers as with PUT.
 
-    `size` is verified in the end. The upload is to be complete in a week.
+    `size` is verified when you complete the upload. Complete it within a week, or it is removed.
     """
     shares = shares_of(request)
     body = await read_json(request, StartUpload)
@@ -126,7 +126,7 @@ async def start_upload(request: Request) -> JSONResponse:
 
 @router.endpoint("GET", PREFIX + "/{upload_id}", access=TOKEN, answer=list[StoredPart], errors=(404, 422))
 async def list_parts(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
-    """The parts that are stored, by number, so that an interrupted upload can be resumed."""
+    """List the stored parts by number, for example to resume an interrupted upload."""
     uploads, file_id = _uploads(request), _file_id(key)
     parts = await in_thread(request.app.state.threads, lambda: uploads.parts(file_id, upload_id))
     return JSONResponse([{"PartNumber": part.number, "Size": part.size, "ETag": f'"{part.etag}"'} for part in parts])
@@ -134,14 +134,14 @@ async def list_parts(request: Request, upload_id: str, key: str = KEY) -> JSONRe
 
 @router.endpoint("GET", PREFIX + "/{upload_id}/{part_number}", access=TOKEN, answer=PartUrl, errors=(404, 422))
 async def get_part_url(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> JSONResponse:
-    """Where to send a part. All but the last have at least 5 MiB."""
+    """Get the URL to send a part to. All parts but the last must have at least 5 MiB."""
     uploads, file_id, number = _uploads(request), _file_id(key), _number(part_number)
     url = await in_thread(request.app.state.threads, lambda: uploads.part_url(file_id, upload_id, number))
-    ours = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={key}"
-    return JSONResponse({"url": url or ours, "expires": PART_URL_LIFETIME})
+    own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={key}"
+    return JSONResponse({"url": url or own_url, "expires": PART_URL_LIFETIME})
 
 
-# No token: the upload's ID is what a signed URL would have in it.
+# No token: as with a signed URL, the upload ID in it is the permission.
 @router.endpoint(
     "PUT",
     PREFIX + "/{upload_id}/{part_number}",
@@ -150,14 +150,14 @@ async def get_part_url(request: Request, upload_id: str, part_number: PartNumber
     body=content("application/octet-stream", {"type": "string", "format": "binary"}),
 )
 async def upload_part(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> Response:
-    """Take a part, where storage is a directory. It replaces an earlier one of its number."""
+    """Store a part, if storage is a directory. It replaces an earlier part with the same number."""
     uploads, file_id, number = _uploads(request), _file_id(key), _number(part_number)
     size = content_length(request.headers)
     if size > uploads.max_file_size:
         raise FileTooLarge(uploads.max_file_size)
     threads = request.app.state.threads
     async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number, size), threads) as incoming:
-        # The upload's ID is all that allows it, so nothing is held for a client without one.
+        # The upload ID is the only credential here, so check it before holding data for the client.
         await incoming.begin()
         async for chunk in request.stream():
             await incoming.write(chunk)
@@ -174,7 +174,7 @@ async def upload_part(request: Request, upload_id: str, part_number: PartNumber,
     body=CompleteUpload,
 )
 async def complete_upload(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
-    """Make a file of the parts named, in order. Sent again, it is answered the same."""
+    """Complete an upload from these parts, in order. If you repeat the request, you get the same answer."""
     uploads, file_id, shares = _uploads(request), _file_id(key), shares_of(request)
     body = await read_json(request, CompleteUpload, MAX_PARTS_BYTES)
     parts = [(part.PartNumber, part.ETag.strip('"')) for part in body.parts]
@@ -194,7 +194,7 @@ async def complete_upload(request: Request, upload_id: str, key: str = KEY) -> J
 
 @router.endpoint("DELETE", PREFIX + "/{upload_id}", access=TOKEN, answer=dict[str, str], errors=(404, 422, 507))
 async def abort_upload(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
-    """Give an upload up. Its parts are removed."""
+    """Cancel an upload and remove its parts."""
     uploads, file_id = _uploads(request), _file_id(key)
     await in_thread(request.app.state.threads, lambda: uploads.abort(file_id, upload_id))
     return JSONResponse({})
@@ -212,13 +212,13 @@ _FORM_PARAMETERS: list[dict[str, Any]] = [
     "GET", "/file/s3/params", access=TOKEN, answer=FormParameters, errors=(422,), parameters=_FORM_PARAMETERS
 )
 async def get_form_parameters(request: Request) -> JSONResponse:
-    """How a file is to be sent by form, which is what Uppy does with one that is empty, since it has no parts."""
+    """Get the form to send a file with. Uppy asks for it if a file is empty, since that has no parts."""
     query = request.query_params
-    # Uppy writes the others for a field that has no value.
+    # Uppy sends the words for a field without a value.
     texts = {name: query.get(f"metadata[{name}]", "") for name in SentOptions.model_fields}
     fields = {name: text for name, text in texts.items() if text not in ("", "null", "undefined")}
     if "password" in fields:
-        raise InvalidValue("password", "must not be sent in a URL, which ends up in logs")
+        raise InvalidValue("password", "must not be sent in a URL, because logs keep URLs")
     options.from_metadata(request, shares_of(request).lifetimes.limit, SentOptions.model_validate(fields))
     fields = {"key": clean_name(query.get("filename", "")), **fields}
     return JSONResponse({"method": "POST", "url": f"{base_url(request)}/file/upload", "fields": fields})

@@ -1,4 +1,4 @@
-"""GET /file/entries/{file_id}: what is inside a zip archive."""
+"""GET /file/entries/{file_id}: the contents of a zip archive."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ArchiveEntry(BaseModel):
     """A file or folder in an archive."""
 
     name: str = Field(
-        description="As it is in the archive, with `/` between folders and at the end of one. Check it before you "
-        "make a path of it: it can be anything.",
+        description="Name in the archive, with `/` between folders and at the end of a folder. It can be anything: "
+        "check it before you use it as a path.",
         examples=["photos/beach.jpg"],
     )
-    size: int = Field(description="Bytes, unpacked.", examples=[48213])
+    size: int = Field(description="Uncompressed size in bytes.", examples=[48213])
     modified: str | None = Field(
-        description="RFC 3339; without an offset if the archive knows only the local time of its packer.",
+        description="RFC 3339; without an offset if the archive has only a local time.",
         examples=["2026-11-27T10:15:00Z"],
     )
 
@@ -43,9 +43,9 @@ class ArchiveEntry(BaseModel):
     errors=(404, 410, 413, 415),
 )
 async def list_entries(request: Request, file_id: str) -> Response:
-    """The files and folders in a zip archive, in its order. Listing never counts as a download.
+    """List the files and folders in a zip archive, in its order. This never counts as a download.
 
-    Any of the files can be downloaded by itself: `GET /file/download/{file_id}?entry=NAME`.
+    You can download each file by itself: `GET /file/download/{file_id}?entry=NAME`.
     """
     shares = shares_of(request)
     limit = service_of(request).settings.inline_limit
@@ -54,7 +54,7 @@ async def list_entries(request: Request, file_id: str) -> Response:
         file = shares.find(file_id)
         authorise(request, shares, file)
         listing = [dataclasses.asdict(entry) for entry in archives.list_entries(shares, file)]
-        # In this thread, since it can be megabytes.
+        # Here and not on the event loop, because it can be megabytes.
         body = json.dumps(listing, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
         if limit is not None and len(body) > limit:
             raise ArchiveTooLarge(file_id)

@@ -1,4 +1,4 @@
-"""GET /file/metadata/{file_id}: what is known about one file."""
+"""GET /file/metadata/{file_id}: the metadata of one file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ router = Endpoints("Files")
 
 @router.endpoint("GET", "/file/metadata/{file_id:file_id}", answer=FileMetadata, errors=(404, 410))
 async def get_metadata(request: Request, file_id: str) -> JSONResponse:
-    """Name, type, size and exact download count of a file. This never counts as a download."""
+    """Get the name, type, size and exact download count of a file. This never counts as a download."""
     shares = shares_of(request)
     record = await in_thread(request.app.state.threads, lambda: shares.describe(file_id))
     return JSONResponse(metadata(request, record))

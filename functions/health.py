@@ -1,4 +1,4 @@
-"""GET /health: whether storage answers."""
+"""GET /health: whether storage is available."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _OK = JSONResponse({"status": "ok"})
 
 
 class Health(BaseModel):
-    """What a load balancer asks for."""
+    """The health of the server."""
 
     status: str = Field(examples=["ok"])
 
 
 @router.endpoint("GET", "/health", answer=Health)
 async def get_health(request: Request) -> JSONResponse:
-    """200 while storage answers, else 503. Storage is asked at most once a second while it does."""
+    """Answer 200 if storage is available, else 503. Storage is checked at most once a second while it is available."""
     state, now = request.app.state, time.monotonic()
     if not now < state.healthy_until:
-        # No request waits for storage on the event loop, which a file system that hangs would stop.
+        # Not on the event loop, which would stop if the file system hangs.
         await in_thread(state.threads, shares_of(request).check)
         state.healthy_until = now + ASK_EVERY
     return _OK

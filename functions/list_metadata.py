@@ -1,4 +1,4 @@
-"""GET /file/metadata: what is known about every file, a page at a time."""
+"""GET /file/metadata: the metadata of all files, one page at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PARAMETERS = [
         "name": "limit",
         "in": "query",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE},
-        "description": f"Files per page; without it {Settings.page_size}, and {LAMBDA_PAGE_SIZE} on AWS Lambda.",
+        "description": f"Files per page. Default: {Settings.page_size}, or {LAMBDA_PAGE_SIZE} on AWS Lambda.",
     },
     {
         "name": "after",
@@ -44,7 +44,7 @@ _PARAMETERS = [
     parameters=_PARAMETERS,
 )
 async def list_metadata(request: Request) -> JSONResponse:
-    """Files by ID, sorted. While there are more, `Link` with `rel="next"` (RFC 8288) leads to them."""
+    """List files, sorted by ID. If there are more, a `Link` header with `rel="next"` (RFC 8288) has the next page."""
     shares = shares_of(request)
     limit = only("limit", *request.query_params.getlist("limit"))
     size = service_of(request).settings.page_size if limit is None else whole_number("limit", limit, MAX_PAGE_SIZE)
@@ -54,8 +54,8 @@ async def list_metadata(request: Request) -> JSONResponse:
     page = await in_thread(request.app.state.threads, lambda: shares.page(after, size))
     headers = {}
     if page.more:
-        following = f"{base_url(request)}/file/metadata?limit={size}&after={page.files[-1].file_id}"
-        headers["Link"] = f'<{following}>; rel="next"'
+        next_url = f"{base_url(request)}/file/metadata?limit={size}&after={page.files[-1].file_id}"
+        headers["Link"] = f'<{next_url}>; rel="next"'
     return JSONResponse({record.file_id: metadata(request, record) for record in page.files}, headers=headers)
 
 

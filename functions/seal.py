@@ -1,4 +1,4 @@
-"""The S3 event of a new raw object: make the blob of the file whose direct upload it completes."""
+"""Runs when S3 reports a new raw object: makes the blob of a completed direct upload."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from shared.telemetry import LambdaHandler
 
 log = logging.getLogger("shared.seal")
 
-# S3's name for the request that completed the object.
+# S3's ID of the request that completed the object.
 CORRELATION_ID = 'Records[0].responseElements."x-amz-request-id"'
 
 
 class SealFailed(Exception):
-    """Some files of an event could not be sealed; the log says why. Lambda is to send it again."""
+    """Some files of an event could not be sealed; the log says why. Makes Lambda retry the event."""
 
 
 class SealHandler(LambdaHandler):
@@ -32,15 +32,15 @@ class SealHandler(LambdaHandler):
     def handle(self, event: dict[str, Any], _context: Any) -> dict[str, int]:
         shares = self.service.shares
         sealed, failed = 0, 0
-        # S3 puts one record into an event, and promises no such thing. Its test event has none.
+        # S3 puts one record into each event but does not promise to. Its test event has none.
         for entry in event.get("Records", []):
-            # S3 encodes keys in its events as forms are (Amazon S3 User Guide, "Event message structure").
+            # S3 encodes keys in events like form fields (Amazon S3 User Guide, "Event message structure").
             file_id = unquote_plus(entry["s3"]["object"]["key"]).rpartition("/")[2]
             try:
                 sealed += seal(shares, file_id)
             except Exception:
-                # The others are not to wait for this one.
-                log.exception("could not be sealed", extra={"file_id": file_id})
+                # Seal the others nevertheless.
+                log.exception("sealing failed", extra={"file_id": file_id})
                 failed += 1
         if sealed:
             metrics.add("Sealed", sealed)

@@ -1,4 +1,4 @@
-"""Housekeeping on a schedule: by EventBridge on AWS, by hand as `python -m functions.sweep`."""
+"""Scheduled housekeeping: EventBridge runs it on AWS, `python -m functions.sweep` by hand."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class SweepHandler(LambdaHandler):
     def handle(self, _event: dict[str, Any], _context: Any) -> dict[str, int]:
         swept = dataclasses.asdict(Sweep(self.service.shares).run())
         for name, count in swept.items():
-            # Each metric costs money, so silence stands for nothing done.
+            # Metrics cost money, so zeros are left out.
             if count:
                 metrics.add(f"Sweep{name.title()}", count)
         return swept
 
 
 def main() -> int:
-    """Sweep once and print what was done; the exit status, 2 if storage cannot be used."""
+    """Sweep once and print the counts. Returns the exit status: 2 if storage is unavailable or a setting is invalid."""
     try:
         service = Service.open(Settings.from_environment())
         print(json.dumps(dataclasses.asdict(Sweep(service.shares).run())))

@@ -1,4 +1,4 @@
-"""POST /file/upload, PUT /file/upload and PUT /{filename}: take a file, and answer with its ID and link."""
+"""POST /file/upload, PUT /file/upload and PUT /{filename}: store a file, and answer with its ID and link."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ router = Endpoints("Files")
 
 _OPTIONS: dict[str, Any] = {
     "expires_in": {**schema_of(Lifetime), "description": "Seconds until the file expires."},
-    "max_downloads": {**schema_of(Cap), "description": "Downloads until the file has reached its limit."},
+    "max_downloads": {**schema_of(Cap), "description": "Download limit."},
 }
 _PASSWORD = {**schema_of(Password), "description": "Required to download."}
 _FORM = {
@@ -40,7 +40,7 @@ _FORM = {
         "file": {"type": "string", "format": "binary"},
         **_OPTIONS,
         "password": _PASSWORD,
-        "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Verified if present."},
+        "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Verified if sent."},
     },
 }
 _FILENAME = {"name": "filename", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -49,7 +49,7 @@ _PUT_PARAMETERS = [
         "name": "content_type",
         "in": "query",
         "schema": {"type": "string"},
-        "description": "Type of the file; without it, the type of the body.",
+        "description": "Media type of the file. Default: the type of the body.",
     },
     *({"name": name, "in": "query", "schema": schema} for name, schema in _OPTIONS.items()),
     *(
@@ -68,7 +68,7 @@ _DECLARED: dict[str, Any] = {
     "answer": UploadedFile,
     "answers": {
         201: {
-            "description": "Stored. `Accept: text/plain` gets the link alone, and a browser's form a page.",
+            "description": "Stored. `Accept: text/plain` gets just the link; a form in a browser gets a page.",
             "content": {"text/plain": {}, "text/html": {}},
         }
     },
@@ -82,18 +82,18 @@ _PUT: dict[str, Any] = {
 
 @router.endpoint("POST", "/file/upload", body=content("multipart/form-data", _FORM), **_DECLARED)
 async def upload_form(request: Request) -> Response:
-    """Store the file in the form field `file`; the other fields may come before or after it.
+    """Upload a file in the form field `file`. The other fields can come before or after it.
 
-    Options may also be sent as the query parameters and headers of PUT. The bytes are written as they arrive. Once this
-    is answered, the file survives a crash.
+    You can also send options in the query and headers, as with PUT. The file is stored as it arrives. Once you have the
+    answer, the file survives a crash.
     """
     shares = shares_of(request)
     _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
-    # What is wrong in the head is refused before the body comes.
+    # Refuse wrong options in the head before the body arrives.
     options.from_request(request, shares.lifetimes.limit)
     async with Incoming(lambda: Upload(shares), request.app.state.threads) as incoming:
         content_type = request.headers.get("content-type", "")
-        form = await receive_form(content_type, request.stream(), incoming.write, known=options.FORM_FIELDS)
+        form = await receive_form(content_type, request.stream(), incoming.write, field_names=options.FORM_FIELDS)
         sent_options = options.from_request(request, shares.lifetimes.limit, form.fields)
         sha256 = options.form_sha256(form.fields)
         name, kind = form.file_name, media_type(form.content_type)
@@ -114,10 +114,10 @@ _IN_PATH = [{**_FILENAME, "in": "path"}, *_PUT_PARAMETERS]
     "PUT", "/{filename:root_name}", name="upload_file_at_root", parameters=_IN_PATH, exclusive=True, **_PUT
 )
 async def upload_file(request: Request) -> Response:
-    """Store the request's body. The name ends the path, as `curl -T` sends it, or is in the query.
+    """Upload a file as the request's body. Put its name at the end of the path, as `curl -T` does, or in the query.
 
-    Only a name in the query is safe from proxies and gateways that rewrite paths. `content_type` in the query is the
-    file's type, whatever the type of the body.
+    Proxies and gateways can rewrite names in the path, but not in the query. `content_type` in the query overrides the
+    type of the body.
     """
     shares = shares_of(request)
     in_path = request.path_params.get("filename", "").removesuffix("/") or None
@@ -141,12 +141,12 @@ async def upload_file(request: Request) -> Response:
 
 @router.endpoint("PUT", "/{name:own_segment}", exclusive=True, documented=False)
 async def refuse_name(_request: Request, name: str) -> Response:
-    """Refuse to store a file at the root under the first segment of another route."""
+    """Refuse to store a file at the root if another route begins with its name."""
     raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
 
 
 def _require_acceptable(request: Request, longest_body: int, max_file_size: int) -> None:
-    """Refuse by the request's head what could only be refused later, before the client sends its body."""
+    """Check the request's head before the client sends its body."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must not have a Content-Encoding.")
     if content_length(request.headers) > longest_body:

@@ -1,17 +1,17 @@
-"""What can go wrong, in the product's own words, with the evidence a caller may act on.
+"""The errors of the product, each with the details that a caller can act on.
 
-Nothing here knows a status code: `shared.http.problems` gives each of these its answer.
+Nothing here knows status codes: `shared.http.problems` maps each error to its answer.
 """
 
 from __future__ import annotations
 
 
 class ShareError(Exception):
-    """Root of everything the product refuses or cannot do."""
+    """Base class of all errors that the product raises."""
 
 
 class UnknownFile(ShareError):
-    """No visible file has this ID: never made, not ready yet, or deleted."""
+    """No file with this ID is visible: it never existed, is not ready yet, or was deleted."""
 
     def __init__(self, file_id: str) -> None:
         super().__init__(f"no file {file_id}")
@@ -19,7 +19,7 @@ class UnknownFile(ShareError):
 
 
 class DamagedFile(ShareError):
-    """A stored blob or record is not what was written; `reason` is for the log only."""
+    """A stored blob or record differs from what was written; `reason` is for the log only."""
 
     def __init__(self, file_id: str, reason: str) -> None:
         super().__init__(f"file {file_id} is damaged: {reason}")
@@ -28,7 +28,7 @@ class DamagedFile(ShareError):
 
 
 class FileTooLarge(ShareError):
-    """More bytes than `limit`, in bytes of the file itself."""
+    """The file has more than `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the file is larger than {limit} bytes")
@@ -36,11 +36,11 @@ class FileTooLarge(ShareError):
 
 
 class MoreThanAnnounced(FileTooLarge):
-    """The parts of an upload would have more bytes together than its sender announced, which is `limit`."""
+    """The parts of an upload exceed the size that its sender announced, `limit` bytes."""
 
 
 class InvalidValue(ShareError):
-    """A value that the caller chose cannot be used; `reason` never repeats the value."""
+    """The caller sent an invalid value; `reason` never repeats it."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -49,25 +49,25 @@ class InvalidValue(ShareError):
 
 
 class Contended(ShareError):
-    """A conditional write kept losing to others until its time was up; nothing was changed."""
+    """A conditional write lost to other writers until it timed out; nothing was changed."""
 
     def __init__(self, file_id: str) -> None:
-        super().__init__(f"too many writers at once for {file_id}")
+        super().__init__(f"too many concurrent writers for {file_id}")
         self.file_id = file_id
 
 
 class OutcomeUnknown(ShareError):
-    """A conditional write was sent, and storage can no longer tell whether it is in."""
+    """A conditional write was sent, but storage did not confirm whether it was applied."""
 
     def __init__(self, file_id: str) -> None:
-        super().__init__(f"outcome unknown of a write for {file_id}")
+        super().__init__(f"unknown outcome of a write for {file_id}")
         self.file_id = file_id
 
 
 class StorageUnavailable(ShareError):
-    """Storage does not answer, or refuses us; `reason` is for the log only.
+    """Storage does not answer, or denies access; `reason` is for the log only.
 
-    `lasting` says that waiting does not help, as with missing credentials or a bucket that does not exist.
+    `lasting` means that retrying does not help, as with missing credentials or a bucket that does not exist.
     """
 
     def __init__(self, reason: str, *, lasting: bool = False) -> None:
@@ -77,11 +77,11 @@ class StorageUnavailable(ShareError):
 
 
 class StorageFull(ShareError):
-    """Storage has no room for what was to be written."""
+    """Storage has no space for a write."""
 
 
 class InvalidSetting(ShareError):
-    """An environment variable holds a value that cannot be used."""
+    """An environment variable has an invalid value."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name} {reason}")
@@ -98,15 +98,15 @@ class Expired(ShareError):
 
 
 class UsedUp(ShareError):
-    """The file was downloaded as often as its cap allows."""
+    """The file has reached its download limit."""
 
     def __init__(self, file_id: str) -> None:
-        super().__init__(f"file {file_id} is used up")
+        super().__init__(f"file {file_id} has reached its download limit")
         self.file_id = file_id
 
 
 class Preparing(ShareError):
-    """The copy that the file can be downloaded from is being made; nothing was counted."""
+    """Storage is still making the copy that large downloads need; nothing was counted."""
 
     def __init__(self, file_id: str) -> None:
         super().__init__(f"the raw object of {file_id} is not ready yet")
@@ -114,15 +114,15 @@ class Preparing(ShareError):
 
 
 class AlteredText(ShareError):
-    """The body was changed on its way here, since it was sent as text and is not UTF-8."""
+    """The gateway altered the body, because it was sent as text and is not UTF-8."""
 
 
 class DigestMismatch(ShareError):
-    """The bytes received do not have the SHA-256 that the caller announced."""
+    """The received bytes do not match the SHA-256 that the caller announced."""
 
 
 class WrongPassword(ShareError):
-    """The file has a password, and this was not it, or none was given."""
+    """The file has a password, and the request's is missing or wrong."""
 
 
 class TooManyAttempts(ShareError):
@@ -130,36 +130,36 @@ class TooManyAttempts(ShareError):
 
 
 class NotAuthorised(ShareError):
-    """What was asked needs a token, and none that counts was given."""
+    """The request requires a token, and has no valid one."""
 
 
 class WrongDeleteToken(ShareError):
-    """A delete token was given, and it is not the one of this file."""
+    """The delete token is not the one for this file."""
 
 
 class CrossSite(ShareError):
-    """A browser says that another site asks for this change."""
+    """A browser reports that another site made it request this change."""
 
 
 class NotAnArchive(ShareError):
-    """The file is no zip archive that can be trusted; `reason` is for the log only."""
+    """The file is not a valid zip archive; `reason` is for the log only."""
 
     def __init__(self, file_id: str, reason: str) -> None:
-        super().__init__(f"file {file_id} is no archive: {reason}")
+        super().__init__(f"file {file_id} is not a valid archive: {reason}")
         self.file_id = file_id
         self.reason = reason
 
 
 class ArchiveTooLarge(ShareError):
-    """The archive has more entries than can be listed, or an entry that can be had only with the whole."""
+    """The archive has too many entries to list, or an entry too large to download by itself."""
 
     def __init__(self, file_id: str) -> None:
-        super().__init__(f"the archive {file_id} is too large to be read")
+        super().__init__(f"archive {file_id} is too large to open")
         self.file_id = file_id
 
 
 class UnknownEntry(ShareError):
-    """The archive has no file of the name asked for."""
+    """The archive has no file with this name."""
 
     def __init__(self, file_id: str) -> None:
         super().__init__(f"no such entry in {file_id}")
@@ -167,8 +167,8 @@ class UnknownEntry(ShareError):
 
 
 class UnsupportedEntry(ShareError):
-    """The entry is encrypted, or packed in a way other than deflate."""
+    """The entry is encrypted, or compressed by a method other than deflate."""
 
     def __init__(self, file_id: str) -> None:
-        super().__init__(f"an entry of {file_id} cannot be unpacked here")
+        super().__init__(f"unsupported entry in {file_id}")
         self.file_id = file_id

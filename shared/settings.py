@@ -1,4 +1,4 @@
-"""The settings of a running service, and the only reader of the environment."""
+"""The settings of the service. Only this module reads the environment."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.options import MAX_EXPIRES_IN
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-# Beyond any file, and exact in a browser's numbers.
+# Larger than any file, and exact as a number in JavaScript.
 MAX_SIZE = 2**50
-# An answer of a Lambda function may have 6 MB, in which base64 and headers leave room for this much.
+# A Lambda function can answer at most 6 MB, and base64 and headers leave this much for the file.
 LAMBDA_MAX_INLINE = 4_500_000
 LAMBDA_INLINE_LIMIT = 4 * MIB
-# Each file of a list is one read of S3, all within the seconds that a function has.
+# Each file in a list takes one read from S3, and all reads must fit into the time limit of a function.
 LAMBDA_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 MIN_SECRET_LENGTH = 16
@@ -46,7 +46,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Raises `InvalidSetting`, which names the variable. An empty value counts as unset."""
+        """Read the settings; an empty value counts as unset. Raises `InvalidSetting`, which names the variable."""
         storage = _storage(environment.get("SHARE_STORAGE") or cls.storage)
         on_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environment
         inline_limit = _number(environment, "SHARE_INLINE_LIMIT", 0, LAMBDA_MAX_INLINE if on_lambda else MAX_SIZE)
@@ -55,7 +55,7 @@ class Settings:
         longest = _number(environment, "SHARE_MAX_EXPIRES_IN", 1, MAX_EXPIRES_IN)
         default = _number(environment, "SHARE_DEFAULT_EXPIRES_IN", 1, MAX_EXPIRES_IN)
         if default is not None and longest is not None and default > longest:
-            raise InvalidSetting("SHARE_DEFAULT_EXPIRES_IN", "must not be more than SHARE_MAX_EXPIRES_IN")
+            raise InvalidSetting("SHARE_DEFAULT_EXPIRES_IN", "must not exceed SHARE_MAX_EXPIRES_IN")
         return cls(
             storage=storage,
             api_tokens=_tokens(environment.get("SHARE_API_TOKEN") or ""),
@@ -73,7 +73,7 @@ class Settings:
 
     @property
     def bucket(self) -> tuple[str, str] | None:
-        """Bucket and prefix where the storage is S3."""
+        """Bucket and prefix if storage is S3, else None."""
         if not self.storage.startswith("s3://"):
             return None
         bucket, _, prefix = self.storage.removeprefix("s3://").partition("/")
@@ -111,7 +111,7 @@ def _public_url(value: str | None) -> str | None:
 
 def _tokens(value: str) -> tuple[str, ...]:
     tokens = tuple(token.strip() for token in value.split(",")) if value else ()
-    # The syntax of a bearer token (RFC 6750 §2.1), or no client could send it.
+    # Clients can send only what RFC 6750 §2.1 allows in a bearer token.
     if not all(re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token) for token in tokens):
         raise InvalidSetting("SHARE_API_TOKEN", "must be tokens of letters, digits and -._~+/, separated by commas")
     return tokens

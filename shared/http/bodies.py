@@ -1,4 +1,4 @@
-"""Bodies read within bounds; those of JSON are checked by the model that documents them."""
+"""Reads request bodies of bounded size; JSON is validated by the model that documents it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ M = TypeVar("M", bound=BaseModel)
 # Of a form without files.
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_BYTES = 16 * 1024
-# Three times as many as 10,000 parts have, each with its number and its ETag.
+# Three times the values of 10,000 parts, each with a number and an ETag.
 MAX_VALUES = 100_000
 _MAX_DIGITS = 20
 
-# What is said of a wrong value, by pydantic's type of error; the names in braces are those of its context.
+# Reasons by pydantic's error type. The names in braces come from the error's context.
 _REASONS = {
     "missing": "is required",
     "string_type": "must be text",
@@ -31,7 +31,7 @@ _REASONS = {
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
     "int_type": "must be a whole number",
-    "int_parsing_size": "is too large a number",
+    "int_parsing_size": "is too large",
     "greater_than_equal": "must be a whole number of at least {ge}",
     "less_than_equal": "must be a whole number of at most {le}",
     "list_type": "must be a list",
@@ -42,17 +42,17 @@ _REASONS = {
 
 
 async def read_json(request: Request, model: type[M], most: int = MAX_BYTES) -> M:
-    """The JSON object that is the body, of at most `most` bytes. Raises `InvalidValue`, `HTTPException` 400, 413, 415.
+    """Read a JSON object of at most `most` bytes. Raises `InvalidValue`, `HTTPException` 400, 413, 415.
 
-    It is parsed in a thread, since what fits in megabytes takes long.
+    It is parsed in a thread, because megabytes of JSON take long.
     """
-    # The second is RFC 7396; what it says of null is true of every change here.
+    # The second is RFC 7396, and every change here treats null as that does.
     body = await read_body(request, most, "application/json", "application/merge-patch+json")
     return await in_thread(request.app.state.threads, lambda: _parse(model, body))
 
 
 async def read_field(request: Request, name: str) -> str:
-    """A field of a form that is the body; empty unless it was sent exactly once. Raises `HTTPException` 413 and 415."""
+    """Read one field of a form; empty unless it was sent exactly once. Raises `HTTPException` 413 and 415."""
     body = await read_body(request, MAX_BYTES, FORM_TYPE)
     try:
         values = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=16).get(name, [])
@@ -62,7 +62,7 @@ async def read_field(request: Request, name: str) -> str:
 
 
 async def read_body(request: Request, most: int, *media_types: str) -> bytearray:
-    """A body of one of these types, of at most `most` bytes. Raises `HTTPException` 413 and 415."""
+    """Read a body of one of these types and at most `most` bytes. Raises `HTTPException` 413 and 415."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in media_types:
         raise HTTPException(415, f"The body must be {media_types[0]}.")
     body = bytearray()
@@ -74,14 +74,14 @@ async def read_body(request: Request, most: int, *media_types: str) -> bytearray
 
 
 def _parse(model: type[M], body: bytearray) -> M:
-    # Between them there are at most as many values and one more. The parser lets no other thread run while it makes
-    # them, so that millions of tiny ones would stop the whole process.
+    # Each value but the first follows one of these. The parser blocks all other threads, so millions of tiny values
+    # would stop the whole process.
     if sum(map(body.count, b",[{")) > MAX_VALUES:
-        raise HTTPException(413, f"The body holds more than {MAX_VALUES} values.")
+        raise HTTPException(413, f"The body contains more than {MAX_VALUES} values.")
     try:
         values = json.loads(body, object_pairs_hook=_no_duplicates, parse_int=_number)
     except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "The body is not JSON.") from error
+        raise HTTPException(400, "The body is not valid JSON.") from error
     if not isinstance(values, dict):
         raise HTTPException(400, "The body must be a JSON object.")
     try:
@@ -91,17 +91,17 @@ def _parse(model: type[M], body: bytearray) -> M:
 
 
 def _invalid(model: type[BaseModel], error: ErrorDetails) -> InvalidValue:
-    """What the problem document says, which repeats nothing that the client sent."""
+    """The error to report, which repeats nothing that the client sent."""
     if error["type"] == "extra_forbidden":
-        return InvalidValue("body", f"can name only {', '.join(sorted(model.model_fields))}")
+        return InvalidValue("body", f"can contain only {', '.join(sorted(model.model_fields))}")
     place = error["loc"]
-    # The options of an upload are one level down; a wrong part is named by the list that it is in.
+    # Upload options are one level down; an invalid part is reported as an item of its list.
     field = str(place[1] if place[0] == "metadata" and len(place) > 1 else place[0])
     item = (
         "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in place[1:]) if field == place[0] else ""
     )
-    reason = _REASONS.get(error["type"], "cannot be used").format_map(error.get("ctx", {}))
-    return InvalidValue(field, f"is wrong: {item.lstrip('.')} {reason}" if item else reason)
+    reason = _REASONS.get(error["type"], "is not valid").format_map(error.get("ctx", {}))
+    return InvalidValue(field, f"is not valid: {item.lstrip('.')} {reason}" if item else reason)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,5 +112,5 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(digits: str) -> int:
-    # More digits than this are beyond every bound, and Python itself refuses thousands of them.
+    # Numbers with more digits exceed every limit, and Python refuses to parse thousands of digits.
     return int(digits[:_MAX_DIGITS])

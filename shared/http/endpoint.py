@@ -51,11 +51,11 @@ class Access:
     optional: bool = True
 
 
-_API_TOKEN = HTTPBearer(auto_error=False, scheme_name="ApiToken", description="Required if the server has one set.")
-_OF_UPLOAD = "The `delete_token` that the upload was answered with."
+_API_TOKEN = HTTPBearer(auto_error=False, scheme_name="ApiToken", description="Required if the server has a token.")
+_OF_UPLOAD = "The `delete_token` from the answer to the upload."
 _DELETE_TOKEN = APIKeyHeader(name="X-Delete-Token", auto_error=False, scheme_name="DeleteToken", description=_OF_UPLOAD)
 _DELETE_LINK = APIKeyQuery(name="token", auto_error=False, scheme_name="DeleteTokenInLink", description=_OF_UPLOAD)
-_PASSWORD = HTTPBasic(auto_error=False, scheme_name="FilePassword", description="Required for a file with a password.")
+_PASSWORD = HTTPBasic(auto_error=False, scheme_name="FilePassword", description="Required if the file has a password.")
 
 ANYONE = Access()
 TOKEN = Access((_API_TOKEN,), (401,), guarded=True)

@@ -1,6 +1,6 @@
-"""Reading an upload form as it arrives: its file goes straight to the caller's `write`, and is never spooled.
+"""Reads an upload form as it arrives: the file goes straight to the caller's `write` and is never spooled.
 
-The framing is python-multipart's; what the parts mean, and every bound on them, is decided here.
+python-multipart finds the parts; this module interprets and limits them.
 """
 
 from __future__ import annotations
@@ -28,25 +28,24 @@ _MAX_BOUNDARY_LENGTH = 70
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER_BYTES = 4096
 
-# Possessive where one character is repeated, and each group has one reading only, so that a value which never closes
-# its quotes fails in time proportional to its length. Possessive groups match too much in Python before 3.11.5
-# (python/cpython#106052). A quoted backslash is consumed together with what follows it, which is all that is needed to
-# find the closing quote.
+# Possessive repeats of single characters, and unambiguous groups, so that a value with an unclosed quote fails in
+# linear time. The groups are not possessive: those match too much in Python before 3.11.5 (python/cpython#106052).
+# A backslash in quotes is consumed with the character after it, which is enough to find the closing quote.
 _PARAMETER = re.compile(
     r"[ \t]*+;[ \t]*+"
     r"(?:(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+=[ \t]*+"
     r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s;"]++)))?'
 )
-# Browsers do not escape backslashes, so only these two pairs are pairs: `C:\Users\r.txt` keeps its separators.
+# Browsers do not escape backslashes, so only these two pairs are escapes: `C:\Users\r.txt` keeps its separators.
 _QUOTED_PAIR = re.compile(r'\\(["\\])')
-# What .NET writes for a name that is not ASCII: PowerShell 6 to 7.3 does, though RFC 7578 §4.2 knows only plain UTF-8.
+# .NET, hence PowerShell 6 to 7.3, writes names that are not ASCII like this, although RFC 7578 §4.2 wants plain UTF-8.
 _ENCODED_WORD = re.compile(r"=\?utf-8\?([bq])\?([!-~]*)\?=", re.ASCII | re.IGNORECASE)
 _EXTENDED_VALUE = re.compile(r"(?i:utf-8)'[^']*+'(.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a complete form said; `file_name` is clean, `content_type` as sent."""
+    """The contents of a complete form; `file_name` is clean, `content_type` as sent."""
 
     file_name: str
     content_type: str | None
@@ -58,16 +57,16 @@ async def receive_form(
     chunks: AsyncIterator[bytes],
     write: Callable[[bytes], Awaitable[None]],
     *,
-    known: frozenset[str],
+    field_names: frozenset[str],
 ) -> Form:
     """Read a `multipart/form-data` body to its end, passing the bytes of its one file to `write` in order.
 
-    Parts that are neither the file nor a text field in `known` are ignored. Returns only for a form that was closed by
-    its final delimiter (RFC 2046 §5.1.1). Raises `HTTPException` with status 415 for another media type, 400 for a
-    malformed form and 413 when what surrounds the file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for a form whose
-    parts cannot be used. What `write` received before an exception must be discarded.
+    Parts other than the file and the text fields in `field_names` are ignored. Returns only if the form ends with its
+    closing delimiter (RFC 2046 §5.1.1). Raises `HTTPException` 415 for another media type, 400 for a malformed form,
+    and 413 if the form without its file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for invalid parts. After an
+    exception, discard what `write` received.
     """
-    reader = _Reader(_boundary(content_type), known)
+    reader = _Reader(_boundary(content_type), field_names)
     async for chunk in chunks:
         for piece in reader.feed(chunk):
             await write(piece)
@@ -84,7 +83,7 @@ def _boundary(content_type: str) -> bytes:
     if content_type.partition(";")[0].strip(" \t").lower() != "multipart/form-data":
         raise HTTPException(415, "The body must be multipart/form-data.")
     boundary = _options(content_type)[1].get("boundary", "")
-    # The parser itself takes an empty boundary, and longer ones than RFC 2046 §5.1.1 allows.
+    # The parser itself accepts an empty boundary, and longer ones than RFC 2046 §5.1.1 allows.
     if not 1 <= len(boundary) <= _MAX_BOUNDARY_LENGTH or not (boundary.isascii() and boundary.isprintable()):
         raise _malformed(f"The form needs a boundary of 1 to {_MAX_BOUNDARY_LENGTH} printable ASCII characters.")
     return boundary.encode()
@@ -114,9 +113,9 @@ def _options(value: str) -> tuple[str, dict[str, str]]:
 
 
 def _file_name(options: dict[str, str]) -> str | None:
-    """The file name of a part; `filename*` counts only by itself, since clients must not send it (RFC 7578 §4.2).
+    """The file name of a part; `filename*`, which clients must not send (RFC 7578 §4.2), is used only by itself.
 
-    So a proxy that checks names, and knows `filename` alone, has checked the one that is stored.
+    A proxy that checks only `filename` has therefore checked the name that is stored.
     """
     plain, extended = options.get("filename"), options.get("filename*")
     if plain is not None:
@@ -130,7 +129,7 @@ def _file_name(options: dict[str, str]) -> str | None:
 
 
 def _decoded(name: str) -> str:
-    """The text of a name that is one encoded word in UTF-8 (RFC 2047 §4); any other name as it is."""
+    """Decode a name that is one encoded word in UTF-8 (RFC 2047 §4); return any other name as it is."""
     match = _ENCODED_WORD.fullmatch(name)
     if match is None:
         return name
@@ -143,10 +142,10 @@ def _decoded(name: str) -> str:
 
 
 class _Reader:
-    """The state of one form between chunks. Once it raised, it must not be used again."""
+    """The state of one form between chunks. Do not use it again after an exception."""
 
-    def __init__(self, boundary: bytes, known: frozenset[str]) -> None:
-        self._known = known
+    def __init__(self, boundary: bytes, field_names: frozenset[str]) -> None:
+        self._field_names = field_names
         self._fields: dict[str, str] = {}
         self._file_name: str | None = None
         self._content_type: str | None = None
@@ -175,7 +174,7 @@ class _Reader:
         )
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes of the body and return the file's share of them, in order."""
+        """Parse the next bytes of the body and return those of the file, in order."""
         self._pieces = []
         self._overhead += len(chunk)
         if not self._begun:
@@ -188,7 +187,7 @@ class _Reader:
             raise _malformed("The form is malformed.") from error
         self._overhead -= sum(map(len, self._pieces))
         if self._overhead > MAX_OVERHEAD_BYTES:
-            raise HTTPException(413, f"The form around the file is larger than {MAX_OVERHEAD_BYTES} bytes.")
+            raise HTTPException(413, f"The form without its file is larger than {MAX_OVERHEAD_BYTES} bytes.")
         return self._pieces
 
     def finish(self) -> Form:
@@ -215,13 +214,13 @@ class _Reader:
         name, value = self._header_name.lower(), self._header_value
         self._header_name = self._header_value = b""
         if b"\n" in value:
-            raise _malformed("A part header holds a bare line feed.")
+            raise _malformed("A part header contains a bare line feed.")
         if name in self._headers:
             raise _malformed("A part has the same header twice.")
         self._headers[name] = value
 
     def _on_headers_finished(self) -> None:
-        # A name is UTF-8 whatever charset the form claims (RFC 7578 §5.1); odd bytes are no reason to lose the file.
+        # Names are UTF-8, whatever charset the form claims (RFC 7578 §5.1); invalid bytes are no reason to lose a file.
         disposition = self._headers.get(b"content-disposition", b"").decode(errors="replace")
         kind, options = _options(disposition)
         name = options.get("name")
@@ -230,14 +229,14 @@ class _Reader:
         file_name = _file_name(options)
         if name == FILE_PART:
             self._begin_file(file_name)
-        elif name in self._known:
+        elif name in self._field_names:
             self._begin_field(name, is_file=file_name is not None)
 
     def _begin_file(self, file_name: str | None) -> None:
         if file_name is None:
             raise InvalidValue(FILE_PART, "is not a file: the part has no file name")
         if not file_name:
-            raise InvalidValue(FILE_PART, "has an empty file name: no file was chosen")
+            raise InvalidValue(FILE_PART, "has an empty file name: no file was selected")
         if self._file_name is not None:
             raise InvalidValue(FILE_PART, "must be sent only once")
         content_type = self._headers.get(b"content-type")

@@ -1,4 +1,4 @@
-"""The JSON of the answers: how a record is shown, and the same shapes for the OpenAPI document."""
+"""The JSON that endpoints take and answer, and its models for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def schema_of(kind: Any) -> dict[str, Any]:
 
 
 class FileMetadata(BaseModel):
-    """What is known about a file."""
+    """The metadata of a file."""
 
     original_name: str = Field(examples=["report.pdf"])
     content_type: str = Field(examples=["application/pdf"])
@@ -29,10 +29,12 @@ class FileMetadata(BaseModel):
     download_count: int = Field(examples=[3])
     download_link: str = Field(examples=[f"http://127.0.0.1:8080/file/download/{EXAMPLE_ID}"])
     download_page: str = Field(
-        description="A page that shows the file and never counts.",
+        description="Page with the file's details. Opening it never counts as a download.",
         examples=[f"http://127.0.0.1:8080/download/{EXAMPLE_ID}"],
     )
-    sha256: str | None = Field(description="SHA-256 of the bytes, in hex; null where they never passed through us.")
+    sha256: str | None = Field(
+        description="SHA-256 of the file, in hex; null if the server never saw the bytes (direct uploads)."
+    )
     created_at: datetime
     expires_at: datetime | None
     max_downloads: int | None
@@ -40,21 +42,21 @@ class FileMetadata(BaseModel):
 
 
 class UploadedFile(FileMetadata):
-    """A file that was just stored."""
+    """A file that was just uploaded."""
 
     file_id: str = Field(examples=[EXAMPLE_ID])
-    delete_token: str = Field(description="Allows its holder to change and delete the file. Shown only here.")
+    delete_token: str = Field(description="Anyone with this token can change and delete the file. Not shown again.")
 
 
 Lifetime = Annotated[int, Field(ge=1, le=MAX_EXPIRES_IN)]
 Cap = Annotated[int, Field(ge=1, le=MAX_DOWNLOADS_LIMIT)]
-# Bounded, since pydantic looks for half a character only in what it measures.
+# Limited because pydantic detects lone surrogates only in strings whose length it checks.
 Text = Annotated[str, Field(max_length=1024)]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
 
 
 class OptionChanges(BaseModel):
-    """What to set; null removes, and what is not named stays."""
+    """The options to change. null removes an option; options that are left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,17 +66,18 @@ class OptionChanges(BaseModel):
 
 
 class SentOptions(BaseModel):
-    """The options of an upload in JSON, where numbers can be text. `options.from_metadata` checks their values."""
+    """The options of an upload. Numbers can also be sent as strings."""
 
+    # `options.from_metadata` checks the values.
     expires_in: Annotated[int | Text, WithJsonSchema(schema_of(Lifetime))] | None = Field(
-        default=None, description="Seconds, from completion on."
+        default=None, description="Lifetime in seconds, from the completion of the upload."
     )
     max_downloads: Annotated[int | Text, WithJsonSchema(schema_of(Cap))] | None = None
     password: Annotated[int | Text, WithJsonSchema(schema_of(Password))] | None = None
 
 
 class ProblemDocument(BaseModel):
-    """RFC 9457."""
+    """An error, as an RFC 9457 problem."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -102,25 +105,25 @@ def metadata(request: Request, record: Record) -> dict[str, Any]:
 
 
 def uploaded(request: Request, shares: Shares, record: Record) -> dict[str, Any]:
-    """What the sender of a file is told. The first use of the signing key in a process may read it from storage."""
+    """The answer to the sender of a file. May read the signing key from storage, once in a process."""
     token = shares.signing.delete_token(record.file_id)
     return {"file_id": record.file_id, **metadata(request, record), "delete_token": token}
 
 
 def download_page(request: Request, file_id: str) -> str:
-    """The address of a file's landing page, which is what people send one another."""
+    """The address of a file's landing page, which is the link that people share."""
     return f"{base_url(request)}/download/{file_id}"
 
 
 def base_url(request: Request) -> str:
-    """Where the client reaches us, without a trailing slash.
+    """The address at which clients reach the server, without a trailing slash.
 
-    The configured URL; else the gateway's own domain name, which no client can choose; else the request's scheme and
-    Host, whose syntax was checked at the edge. `X-Forwarded-Host` is never believed.
+    The configured URL; else the gateway's domain name, which clients cannot choose; else the request's scheme and Host,
+    whose syntax `layers.edge` has checked. `X-Forwarded-Host` is never trusted.
     """
-    configured: str | None = request.app.state.service.settings.public_url
-    if configured is not None:
-        return configured
+    public_url: str | None = request.app.state.service.settings.public_url
+    if public_url is not None:
+        return public_url
     event = request.scope.get("aws.event")
     domain = event.get("requestContext", {}).get("domainName") if isinstance(event, dict) else None
     if domain:

@@ -1,4 +1,4 @@
-"""Reading the options of an upload from forms, queries, headers and JSON."""
+"""Reads the options of an upload from forms, queries, headers and JSON."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FORM_FIELDS = frozenset({"expires_in", "max_downloads", "password", "sha256"})
 _NO_FIELDS: Mapping[str, str] = {}
 _DAY = 24 * 3600
 MAX_DAYS = 36_600
-# Room for every algorithm that there is (RFC 9530 §7.2); the parser is slow.
+# Enough for all registered algorithms (RFC 9530 §7.2). The parser is slow.
 MAX_DIGEST_LENGTH = 1024
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO_FIELDS) -> Options:
-    """Options from query parameters, transfer.sh's headers, `X-Password` and the fields of a form, each given once.
+    """Read options from query parameters, transfer.sh's headers, `X-Password` and form fields, each sent only once.
 
-    `longest` bounds the lifetime. Raises `InvalidValue`.
+    `longest` limits the lifetime. Raises `InvalidValue`.
     """
     require_no_password(request)
     days = _header(request, "Max-Days")
@@ -41,13 +41,13 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
 
 
 def from_metadata(request: Request, longest: int, metadata: SentOptions) -> Options:
-    """As `from_request`, with options as JSON has them. Raises `InvalidValue`."""
+    """Like `from_request`, with options from JSON. Raises `InvalidValue`."""
     fields = {name: str(value) for name, value in metadata if value is not None}
     return from_request(request, longest, fields)
 
 
 def form_sha256(fields: Mapping[str, str]) -> str | None:
-    """The SHA-256 (hex) that a form says its file has. Raises `InvalidValue`."""
+    """The SHA-256 (hex) that a form announces for its file. Raises `InvalidValue`."""
     sha256 = fields.get("sha256")
     if sha256 is not None and not _SHA256_HEX.fullmatch(sha256):
         raise InvalidValue("sha256", "must be 64 hexadecimal digits")
@@ -57,7 +57,7 @@ def form_sha256(fields: Mapping[str, str]) -> str | None:
 def require_no_password(request: Request) -> None:
     """Refuse a password in the query. Raises `InvalidValue`."""
     if "password" in request.query_params:
-        raise InvalidValue("password", "must not be sent in a URL, which ends up in logs: use the header X-Password")
+        raise InvalidValue("password", "must not be sent in a URL, because logs keep URLs: use the X-Password header")
 
 
 def _queried(request: Request, name: str) -> list[str]:
@@ -72,12 +72,12 @@ def only(name: str, *values: str | None) -> str | None:
     """The one value that is not None; None if there is none. Raises `InvalidValue` if there are several."""
     present = [value for value in values if value is not None]
     if len(present) > 1:
-        raise InvalidValue(name, "must be given only once")
+        raise InvalidValue(name, "must be sent only once")
     return present[0] if present else None
 
 
 def _utf8(value: str | None) -> str | None:
-    """A header's text, which arrives decoded as latin-1, as the UTF-8 it was meant to be."""
+    """A header value, which arrives decoded as latin-1, decoded as UTF-8 instead."""
     if value is None:
         return None
     try:
@@ -87,7 +87,7 @@ def _utf8(value: str | None) -> str | None:
 
 
 def announced_sha256(request: Request) -> str | None:
-    """The SHA-256 of `Repr-Digest` in hex; other algorithms are ignored, as RFC 9530 §2 allows.
+    """The SHA-256 in `Repr-Digest`, as hex; other algorithms are ignored, as RFC 9530 §2 allows.
 
     Raises `HTTPException` 400 if it is malformed.
     """
@@ -97,7 +97,7 @@ def announced_sha256(request: Request) -> str | None:
     value = ", ".join(values)
     if len(value) > MAX_DIGEST_LENGTH:
         raise HTTPException(400, f"Repr-Digest is longer than {MAX_DIGEST_LENGTH} characters.")
-    # Only here, since every function that reads options would start later for it.
+    # Imported here because it would slow the start of every function that reads options.
     import http_sf
 
     try:
@@ -108,5 +108,5 @@ def announced_sha256(request: Request) -> str | None:
         return None
     value = digests["sha-256"][0]
     if not isinstance(value, bytes) or len(value) != 32:
-        raise HTTPException(400, "The sha-256 of Repr-Digest must be 32 bytes.")
+        raise HTTPException(400, "The sha-256 in Repr-Digest must have 32 bytes.")
     return value.hex()

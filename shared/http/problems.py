@@ -1,6 +1,6 @@
-"""Every error as an RFC 9457 problem: one table for what the product reports, one path for what the framework raises.
+"""Answers every error with an RFC 9457 problem: a table for the product's errors, handlers for the framework's.
 
-No answer repeats what the client sent or names anything internal; what went wrong inside goes to the log.
+No answer repeats what the client sent or reveals internals; those go to the log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 TYPE_PREFIX = "tag:simple-file-sharing-api,2026:"
 NOT_FOUND = "There is no file or page at this address."
 
-# For statuses that the framework, or a check before it, answers with a bare phrase.
+# For statuses that the framework, or a check before it, answers with the status phrase alone.
 _DETAILS = {
     404: NOT_FOUND,
     405: "Method not allowed.",
@@ -37,7 +37,7 @@ _DETAILS = {
 
 
 class Problem(JSONResponse):
-    """An RFC 9457 problem document, or to a person in a browser a page that says the same.
+    """An RFC 9457 problem document, or a page with the same text if a person opens the address in a browser.
 
     `kind` names the problem where the status alone does not; `members` are extension members such as `limit`.
     """
@@ -72,10 +72,7 @@ class Problem(JSONResponse):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What one class of error is answered with.
-
-    `detail` is a format string and `members` a function, both of the error, whose evidence they take over.
-    """
+    """The answer to one class of error. `detail` is a format string and `members` a function; both get the error."""
 
     status: int
     kind: str | None
@@ -93,7 +90,7 @@ _BASIC = {"WWW-Authenticate": 'Basic realm="shared file", charset="UTF-8"'}
 _BEARER = {"WWW-Authenticate": 'Bearer realm="file sharing"'}
 
 PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
-    # Exactly what an unknown path gets, so that an ID which exists no more looks like one that never did.
+    # The same as for an unknown path, so that a deleted ID looks like one that never existed.
     errors.UnknownFile: _Row(404, None, NOT_FOUND),
     errors.DamagedFile: _Row(500, "damaged-file", "The stored file is damaged."),
     errors.Expired: _Row(410, "expired", "This file has expired."),
@@ -108,7 +105,7 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     errors.WrongPassword: _Row(
         401,
         "password-required",
-        "A valid password is required, by HTTP Basic authentication with any user name.",
+        "A valid password is required. Send it by HTTP Basic authentication, with any user name.",
         _BASIC,
     ),
     errors.TooManyAttempts: _Row(429, "too-many-attempts", "Too many passwords are being checked. Try again.", _SOON),
@@ -131,7 +128,7 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     ),
     errors.Contended: _Row(503, "busy", "Too many requests for this file at once. Try again.", _SOON),
     errors.OutcomeUnknown: _Row(
-        503, "outcome-unknown", "Storage did not confirm the change, which may have been made. Try again.", _SOON
+        503, "outcome-unknown", "Storage did not confirm the change. It may have been made. Try again.", _SOON
     ),
     errors.StorageUnavailable: _Row(503, "storage-unavailable", "Storage is unavailable. Try again.", _LATER),
     errors.StorageFull: _Row(507, "storage-full", "Not enough space for this file. Try again later."),
@@ -139,15 +136,15 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
         415, "not-an-archive", "This file is not a zip archive, or its list of files is damaged."
     ),
     errors.ArchiveTooLarge: _Row(
-        413, "archive-too-large", "This archive is too large to look into. Download it whole."
+        413, "archive-too-large", "This archive is too large to open here. Download the whole archive."
     ),
-    errors.UnknownEntry: _Row(404, "unknown-entry", "The archive has no file of this name."),
+    errors.UnknownEntry: _Row(404, "unknown-entry", "The archive has no file with this name."),
     errors.UnsupportedEntry: _Row(
         415,
         "unsupported-entry",
         "This file is encrypted, or compressed in an unsupported way. Download the whole archive.",
     ),
-    errors.InvalidSetting: _Row(500, None, "The service is not set up properly."),
+    errors.InvalidSetting: _Row(500, None, "This server is not configured correctly."),
 }
 
 
@@ -155,7 +152,7 @@ def from_error(error: errors.ShareError) -> Problem:
     """The answer to one of the product's errors."""
     row = PROBLEMS[type(error)]
     if row.status >= 500:
-        # An error in the log sets off an alarm on AWS, and much demand for one file is no failure.
+        # Logged errors trigger an alarm on AWS, but high demand for one file is not a failure.
         level = logging.WARNING if isinstance(error, errors.Contended) else logging.ERROR
         log.log(level, "answered %d: %s", row.status, error, exc_info=error if row.status == 500 else None)
     detail = row.detail.format(error=error)
@@ -163,7 +160,7 @@ def from_error(error: errors.ShareError) -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Have every error that an app raises answered here."""
+    """Handle every error that an app raises."""
     app.add_exception_handler(errors.ShareError, _on_share_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
@@ -189,20 +186,15 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = [{"field": str(item["loc"][-1]), "reason": str(item["msg"])} for item in error.errors()]
-    return Problem(
-        422,
-        "The request holds values that cannot be used.",
-        kind="invalid-value",
-        errors=wrong,
-    )
+    items = [{"field": str(item["loc"][-1]), "reason": str(item["msg"])} for item in error.errors()]
+    return Problem(422, "The request contains invalid values.", kind="invalid-value", errors=items)
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
-    # Nobody is left to read this; the server drops it.
+    # The client has disconnected, so the server drops this.
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _on_anything(_request: Request, _error: Exception) -> Response:
-    # The server behind us logs the error with its traceback.
-    return Problem(500, "Something went wrong here. It has been logged.")
+    # uvicorn or Lambda logs the error with its traceback.
+    return Problem(500, "Something went wrong on the server. It has been logged.")

@@ -50,7 +50,7 @@ def receive(
     async def write(piece: bytes) -> None:
         written.append(piece)
 
-    form = asyncio.run(receive_form(content_type, chunks(), write, known=known))
+    form = asyncio.run(receive_form(content_type, chunks(), write, field_names=known))
     return form, b"".join(written)
 
 
