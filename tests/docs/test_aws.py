@@ -136,6 +136,7 @@ def test_the_costs_add_up() -> None:
     for column in (2, 3, 4):
         *parts, told = [float(row[column].strip("*").replace(",", "")) for row in rows[: end + 1]]
         assert sum(parts) == pytest.approx(told)
+    assert f"Idle, it costs\nabout ${rows[end][2].strip('*')} a month" in AWS
     # What is off by default has no share in the sum.
     optional = {row[0].strip("`") for row in rows[end + 1 :]}
     assert {"AlarmTopicArn", "Dashboard", "Tracing", "KmsKeyArn"} <= optional
