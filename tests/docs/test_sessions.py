@@ -117,6 +117,10 @@ def outputs(commands: Sequence[str], folder: Path) -> Iterator[str]:
 SESSIONS = [page for page in PAGES if any(session(page))]
 
 
+def test_the_sessions_are_found() -> None:
+    assert {"README.md", "docs/api.md", "docs/large-files.md", "docs/storage.md"} <= set(SESSIONS)
+
+
 @pytest.mark.parametrize("way", ["server", "emulator"])
 @pytest.mark.parametrize("page", SESSIONS)
 def test_session(request: pytest.FixtureRequest, tmp_path: Path, page: str, way: str) -> None:
