@@ -24,6 +24,7 @@ BIN = .venv/bin
 LOCKED = --require-hashes --quiet --disable-pip-version-check
 PIP_INSTALL = $(BIN)/python -m pip install $(LOCKED)
 
+# One for each environment: with --require-hashes, pip takes no hashes from a constraints file that several could share.
 LOCKS = functions/requirements.lock requirements.lock client/requirements.lock local/requirements.lock \
     tests/requirements.lock benchmarks/requirements.lock local/sam-requirements.lock local/audit-requirements.lock
 
