@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from shared.errors import ShareError, UsedUp, WrongPassword
+from shared.http import accent
 from shared.http.app import shares_of
 from shared.http.bodies import FORM_TYPE, read_field
 from shared.http.browsers import FORM_CHALLENGE, PAGES, error_page, is_navigation
@@ -19,7 +20,7 @@ from shared.http.credentials import PASS_COOKIE
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.models import FileMetadata, base_url, download_page, metadata
-from shared.http.pages import moment_texts, page_headers, path_prefix, size_text
+from shared.http.pages import kind_text, moment_texts, page_headers, path_prefix
 from shared.http.problems import from_error
 from shared.http.streams import in_thread
 from shared.redirects import storage_origin
@@ -29,7 +30,12 @@ from shared.signing import PASS_LIFETIME
 router = Endpoints("Pages")
 
 # Of what the pages load, by the ending of its name.
-_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
 _FORM = {"type": "object", "properties": {"password": {"type": "string", "format": "password"}}}
 
 
@@ -151,7 +157,7 @@ def _drawn(address: str) -> bytes:
 )
 async def get_static_file(request: Request, version: str, name: str) -> Response:
     """A style sheet, script or image of the pages."""
-    content = PAGES.assets.get(name)
+    content = PAGES.assets.get(name) or accent.sheet(name)
     if content is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     etag = f'"{PAGES.version}"'
@@ -202,9 +208,9 @@ def _landing(
         headers,
         origin=origin,
         file=record,
-        size=size_text(record.file_size),
-        left=record.downloads_left,
+        kind=kind_text(record.original_name),
         expires=moment_texts(record.expires_at),
+        lifetime=record.expires_at and PAGES.span_text(record.expires_at - shares_of(request).now()),
         address=download_page(request, record.file_id),
         wrong_password=wrong_password,
         token=token,

@@ -22,6 +22,7 @@ LAMBDA_INLINE_LIMIT = 4 * MIB
 LAMBDA_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 MIN_SECRET_LENGTH = 16
+MAX_TITLE_LENGTH = 60
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()/-]*", re.ASCII)
@@ -43,6 +44,8 @@ class Settings:
     min_free_space: int = 512 * MIB
     cors_origins: tuple[str, ...] = ()
     secret: str | None = None
+    title: str | None = None
+    accent: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -69,6 +72,8 @@ class Settings:
             min_free_space=_number(environment, "SHARE_MIN_FREE_SPACE", 0, MAX_SIZE, cls.min_free_space) or 0,
             cors_origins=_origins(environment.get("SHARE_CORS_ORIGINS") or ""),
             secret=_secret(environment.get("SHARE_SECRET") or None),
+            title=_title(environment.get("SHARE_TITLE") or None),
+            accent=_accent(environment.get("SHARE_ACCENT") or None),
         )
 
     @property
@@ -128,6 +133,18 @@ def _secret(value: str | None) -> str | None:
     if value is not None and len(value) < MIN_SECRET_LENGTH:
         raise InvalidSetting("SHARE_SECRET", f"must have at least {MIN_SECRET_LENGTH} characters")
     return value
+
+
+def _title(value: str | None) -> str | None:
+    if value is not None and (len(value) > MAX_TITLE_LENGTH or not value.isprintable() or not value.strip()):
+        raise InvalidSetting("SHARE_TITLE", f"must be text of at most {MAX_TITLE_LENGTH} characters")
+    return value
+
+
+def _accent(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"#[0-9A-Fa-f]{6}", value):
+        raise InvalidSetting("SHARE_ACCENT", "must be a colour such as #3b45d6")
+    return value and value.lower()
 
 
 def _number(environment: Mapping[str, str], name: str, least: int, most: int, default: int | None = None) -> int | None:

@@ -27,6 +27,8 @@ def test_nothing_has_to_be_set() -> None:
         min_free_space=512 * MIB,
         cors_origins=(),
         secret=None,
+        title=None,
+        accent=None,
     )
 
 
@@ -45,6 +47,8 @@ CHOSEN: dict[str, tuple[str, Settings]] = {
         Settings(cors_origins=("https://a.example", "http://[::1]:81")),
     ),
     "SHARE_SECRET": ("x" * 16, Settings(secret="x" * 16)),
+    "SHARE_TITLE": ("Müller & Co", Settings(title="Müller & Co")),
+    "SHARE_ACCENT": ("#0A7D5A", Settings(accent="#0a7d5a")),
 }
 
 
@@ -134,6 +138,8 @@ WRONG = {
     "SHARE_INLINE_LIMIT": [str(2**50 + 1), *NO_NUMBERS],
     "SHARE_MIN_FREE_SPACE": [str(2**50 + 1), *NO_NUMBERS],
     "SHARE_API_TOKEN": ["one two", "one,", ",", "schlüssel", "a\nb", "a=b"],
+    "SHARE_TITLE": ["x" * 61, "two\nlines", " ", "\u202eright to left"],
+    "SHARE_ACCENT": ["blue", "#fff", "#3b45d6ff", "3b45d6", "#3b45dg", "#3b45d6;}"],
     "SHARE_CORS_ORIGINS": ["*", "null", "a.example", "https://a.example/", "https://a.example,", "ftp://a.example"],
     "SHARE_SECRET": ["x" * 15],
 }

@@ -155,6 +155,8 @@ def test_the_defaults_are_settings_that_the_functions_start_with() -> None:
             "SHARE_STORAGE": f"s3://{defaults['BucketPrefix']}-123456789012-eu-central-1",
             "SHARE_PUBLIC_URL": defaults["PublicUrl"],
             "SHARE_CORS_ORIGINS": defaults["CorsOrigins"],
+            "SHARE_TITLE": defaults["Title"],
+            "SHARE_ACCENT": defaults["Accent"],
             "SHARE_MAX_FILE_SIZE": defaults["MaxFileSize"],
         }
     )

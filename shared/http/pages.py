@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import json
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.http.accent import sheet_name
 from shared.http.models import base_url
 from shared.sharing import rfc3339
 
 if TYPE_CHECKING:
     import jinja2
 
+_IMPORT = re.compile(r' from "\./([a-z-]+\.js)"')
+_ENDING = re.compile(r"\.([A-Za-z0-9]{1,4})\Z")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -33,8 +39,13 @@ class Pages:
     def assets(self) -> dict[str, bytes]:
         """What `static` holds, by name; and the texts of the pages as a module for the scripts."""
         assets = {path.name: path.read_bytes() for path in sorted((self._folder / "static").iterdir())}
-        assets["texts.js"] = b"export default " + json.dumps(self.texts, separators=(",", ":")).encode()
+        texts = json.loads((self._folder / "texts.json").read_bytes())
+        assets["texts.js"] = b"export default " + json.dumps(texts, separators=(",", ":")).encode()
         return assets
+
+    @functools.cache  # noqa: B019 (there is one such folder)
+    def compressed(self, name: str) -> bytes:
+        return gzip.compress(self.assets[name], mtime=0)
 
     @functools.cached_property
     def version(self) -> str:
@@ -45,10 +56,31 @@ class Pages:
         return digest.hexdigest()[:16]
 
     @functools.cached_property
-    def texts(self) -> dict[str, Any]:
+    def texts(self) -> Any:
         """All that the pages say: to the templates `texts`, to the scripts the module `texts.js`."""
-        texts: dict[str, Any] = json.loads((self._folder / "texts.json").read_bytes())
-        return texts
+        # With attributes alone: to a template, `texts.copy` would be the method of a dictionary.
+        return json.loads(
+            (self._folder / "texts.json").read_bytes(), object_hook=lambda names: SimpleNamespace(**names)
+        )
+
+    def span_text(self, span: timedelta) -> str:
+        """A time as people say it, in whole units: "7 days", or "36 hours", which says more than "2 days"."""
+        minutes = round(span.total_seconds() / 60)
+        hours = round(minutes / 60)
+        if minutes < 60:
+            return fill(self.texts.spans.minute, count=max(minutes, 1))
+        if hours < 48 and hours % 24:
+            return fill(self.texts.spans.hour, count=hours)
+        return fill(self.texts.spans.day, count=round(hours / 24))
+
+    def modules(self, name: str) -> list[str]:
+        """The modules that a script needs, for the browser to fetch at once and not one after the other."""
+        seen, waiting = {name}, [name]
+        while waiting:
+            imports = set(_IMPORT.findall(self.assets[waiting.pop()].decode())) - seen
+            seen |= imports
+            waiting += imports
+        return sorted(seen - {name})
 
     def render(
         self,
@@ -66,7 +98,11 @@ class Pages:
         def static(name: str) -> str:
             return f"{prefix}/static/{self.version}/{name}"
 
-        values |= {"prefix": prefix, "static": static, "texts": self.texts, "site": here.netloc}
+        settings = request.app.state.service.settings
+        values |= {"prefix": prefix, "static": static, "texts": self.texts, "root": f"{here.scheme}://{here.netloc}"}
+        values |= {"site": settings.title or here.hostname or self.texts.common.site}
+        values |= {"accent": settings.accent and sheet_name(settings.accent)}
+        values |= {"modules": self.modules, "fill": fill, "size_text": size_text}
         content = self._templates.get_template(template).render(values)
         return Response(content, status, {**page_headers(origin), **(headers or {})}, media_type="text/html")
 
@@ -117,6 +153,18 @@ def _here(request: Request) -> SplitResult:
     except (KeyError, ValueError):
         # A Host that is refused by a page, which loads its style sheets like any other.
         return urlsplit(request.scope.get("root_path", ""))
+
+
+def fill(text: Any, **values: object) -> str:
+    """A text with each `{place}` filled in. Of several forms, `count` decides."""
+    form: str = text if isinstance(text, str) else text.one if values["count"] == 1 else text.other
+    return form.format(**values)
+
+
+def kind_text(name: str) -> str | None:
+    """What kind of file it is, by a short ending of its name: `PDF`."""
+    match = _ENDING.search(name)
+    return match and match[1].upper()
 
 
 def size_text(count: int) -> str:

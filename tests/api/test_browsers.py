@@ -108,15 +108,15 @@ def bad_value(_api: Api) -> str:
 @pytest.mark.parametrize(
     ("place", "status", "title"),
     [
-        (unknown_file, 404, "No such file"),
-        (incomplete_link, 404, "No such file"),
-        (deleted, 404, "No such file"),
-        (metadata_of_nothing, 404, "No such file"),
+        (unknown_file, 404, "This file isn't here"),
+        (incomplete_link, 404, "This file isn't here"),
+        (deleted, 404, "This file isn't here"),
+        (metadata_of_nothing, 404, "This file isn't here"),
         (used_up, 410, "This link has reached its download limit"),
         (wrong_address, 404, "Page not found"),
         (for_programs, 405, "Page not found"),
-        (no_archive, 415, "This did not work"),
-        (bad_value, 422, "This did not work"),
+        (no_archive, 415, "That didn't work"),
+        (bad_value, 422, "That didn't work"),
     ],
 )
 def test_the_page_of_an_error_says_what_happened_and_offers_a_way_on(
@@ -125,7 +125,7 @@ def test_the_page_of_an_error_says_what_happened_and_offers_a_way_on(
     path = place(api)
     response = navigate(api, path)
     text = page(response, status)
-    assert f"<h1>{html.escape(title)}</h1>" in text
+    assert f"<h1>{title}</h1>" in html.unescape(text)
     assert re.search(r'<a [^>]*href="/"', text)
     program = api.request("GET", path)
     problem(program, status)
@@ -240,7 +240,7 @@ def test_a_delete_link_opens_a_page_that_deletes_only_when_asked(api: Api) -> No
     assert api.download(file_id).content == DIGITS
     assert "The file was deleted" in page(press_delete(api, text))
     problem(api.download(file_id), 404)
-    assert "No such file" in page(press_delete(api, text), 404)
+    assert "This file isn&#39;t here" in page(press_delete(api, text), 404)
 
 
 def test_a_file_that_has_reached_its_limit_can_be_deleted(api: Api) -> None:
@@ -259,7 +259,7 @@ def test_a_file_that_has_reached_its_limit_can_be_deleted(api: Api) -> None:
 def test_a_wrong_delete_link_deletes_nothing(api: Api, token: str) -> None:
     link = delete_link(api)
     text = opened(api, link.copy_set_param("token", token))
-    assert "This delete link does not work" in page(press_delete(api, text), 403)
+    assert "This delete link doesn&#39;t work" in page(press_delete(api, text), 403)
     assert api.download(link.path.rpartition("/")[2]).content == DIGITS
 
 
@@ -283,7 +283,7 @@ def test_a_browser_gets_the_page_at_the_address_of_a_file(api: Api) -> None:
     file_id = share(api)
     text = page(navigate(api, f"/file/{file_id}"))
     assert text == page(navigate(api, f"/download/{file_id}"))
-    assert "No such file" in page(navigate(api, f"/file/{UNKNOWN}"), 404)
+    assert "This file isn&#39;t here" in page(navigate(api, f"/file/{UNKNOWN}"), 404)
 
 
 def test_a_form_sent_by_a_browser_is_answered_by_a_page_with_the_links(api: Api) -> None:
@@ -292,7 +292,7 @@ def test_a_form_sent_by_a_browser_is_answered_by_a_page_with_the_links(api: Api)
     text = page(response, 201)
     file_id = response.headers["location"].rpartition("/")[2]
     assert f'value="{api.base}/download/{file_id}"' in text
-    assert "<bdi>a&amp;b.txt</bdi>" in text
+    assert "a&amp;b.txt</bdi>" in text
     assert html.escape(httpx.URL(response.headers["x-url-delete"]).raw_path.decode()) in text
     assert api.download(file_id).content == DIGITS
     page(api.post(form(), **sent), 422)

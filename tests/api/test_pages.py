@@ -6,6 +6,7 @@ import hashlib
 import html
 import os
 import re
+import struct
 import threading
 from http.cookies import Morsel, SimpleCookie
 from pathlib import PurePath
@@ -161,21 +162,107 @@ def test_the_page_shows_the_file(api: Api) -> None:
     api.download(uploaded["file_id"])
     text = landing(api, uploaded["file_id"])
     assert "<bdi>digits.txt</bdi>" in text
+    assert "10 bytes TXT · expires in 1 hour" in re.sub("<[^>]*>", "", text)
     assert "<dd>10 bytes</dd>" in text
     assert "text/plain" in text
     assert uploaded["sha256"] in text
-    assert re.search(r"Downloads left</dt><dd>2</dd>", text)
-    assert f'<time datetime="{uploaded["expires_at"]}">' in text
+    assert "2 downloads left" in text
+    assert f'datetime="{uploaded["expires_at"]}"' in text
     assert f'href="/file/download/{uploaded["file_id"]}"' in text
-    assert '<meta property="og:title" content="digits.txt">' in text
-    assert '<meta property="og:description" content="10 bytes">' in text
+
+
+def card(text: str) -> dict[str, str]:
+    """What a page says of itself to chats and social networks (https://ogp.me/)."""
+    found = re.findall(r'<meta property="og:([\w:]+)" content="([^"]*)">', text)
+    return {name: html.unescape(value) for name, value in found}
+
+
+def test_the_card_of_an_open_file_shows_name_size_and_an_image(api: Api) -> None:
+    uploaded = api.upload(bytes(1000))
+    shown = card(landing(api, uploaded["file_id"]))
+    assert (shown["title"], shown["description"], shown["url"]) == ("digits.txt", "1 kB TXT", uploaded["download_page"])
+    image = api.request("GET", shown["image"])
+    assert (image.status_code, image.headers["content-type"]) == (200, "image/png")
+    assert struct.unpack(">II", image.content[16:24]) == (int(shown["image:width"]), int(shown["image:height"]))
+
+
+@pytest.mark.parametrize("options", [{"password": "secret"}, {"max_downloads": "2"}])
+def test_the_card_of_a_file_that_is_not_for_all_names_the_service_alone(api: Api, options: dict[str, str]) -> None:
+    file_id = share(api, **options)["file_id"]
+    shown = card(landing(api, file_id))
+    host = httpx.URL(api.base).host
+    assert shown == {
+        "type": "website",
+        "site_name": host,
+        "title": host,
+        "url": f"{api.base}/download/{file_id}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({"max_downloads": "1"}, "This link works once."),
+        ({"max_downloads": "2"}, "This link works one more time."),
+        ({"max_downloads": "3"}, None),
+        ({}, None),
+    ],
+)
+def test_the_last_download_is_said_to_be_the_last(api: Api, options: dict[str, str], note: str | None) -> None:
+    file_id = share(api, **options)["file_id"]
+    if options.get("max_downloads", "1") != "1":
+        api.download(file_id)
+    notes = [
+        each for each in ("This link works once.", "This link works one more time.") if each in landing(api, file_id)
+    ]
+    assert notes == ([] if note is None else [note])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        ("1", "1 minute"),
+        ("3600", "1 hour"),
+        ("86400", "1 day"),
+        ("129600", "36 hours"),
+        ("604800", "7 days"),
+        (None, None),
+    ],
+)
+def test_the_lifetime_is_in_words(api: Api, seconds: str | None, shown: str | None) -> None:
+    file_id = share(api, **({} if seconds is None else {"expires_in": seconds}))["file_id"]
+    assert ("never expires" if shown is None else f"expires in {shown}") in landing(api, file_id)
+
+
+def test_the_service_is_called_as_its_owner_says(api: Api) -> None:
+    file_id = share(api, max_downloads="9")["file_id"]
+    assert f">{httpx.URL(api.base).host}</a>" in landing(api, file_id)
+    api.configure("SHARE_TITLE", "Müller & <b>Söhne</b>")
+    for text in (landing(api, file_id), page(api.request("GET", "/")), landing(api, UNKNOWN, 404)):
+        assert "Müller &amp; &lt;b&gt;Söhne&lt;/b&gt;</a>" in text
+
+
+def test_the_accent_is_a_style_sheet_of_the_pages(api: Api) -> None:
+    file_id = api.upload()["file_id"]
+    assert "accent" not in landing(api, file_id)
+    api.configure("SHARE_ACCENT", "#0A7D5A")
+    for text in (landing(api, file_id), page(api.request("GET", "/")), landing(api, UNKNOWN, 404)):
+        (address,) = re.findall(r'<link rel="stylesheet" href="(/static/\w+/accent-[^"]+)">', text)
+        sheet = api.request("GET", address)
+        assert (sheet.status_code, sheet.headers["content-type"]) == (200, "text/css; charset=utf-8")
+        assert "--accent:#0a7d5a" in sheet.text
+
+
+@pytest.mark.parametrize("name", ["accent-.css", "accent-fff.css", "accent-0A7D5A.css", "accent-gggggg.css"])
+def test_no_other_colour_has_a_style_sheet(api: Api, name: str) -> None:
+    problem(api.request("GET", f"/static/0/{name}"), 404)
 
 
 @pytest.mark.parametrize(
     ("size", "shown"), [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1000, "1 kB"), (99_960, "100 kB")]
 )
 def test_a_size_is_shown_in_decimal_units(api: Api, size: int, shown: str) -> None:
-    assert f"<dd>{shown}" in landing(api, api.upload(bytes(size))["file_id"])
+    assert f">{shown} TXT" in landing(api, api.upload(bytes(size))["file_id"])
 
 
 @pytest.mark.parametrize(
@@ -217,14 +304,14 @@ def test_looking_counts_nothing(quick_api: Api) -> None:
 
 @pytest.mark.parametrize("file_id", [UNKNOWN, "cut-off", UNKNOWN.replace("4000", "1000")])
 def test_an_unknown_file_is_a_page(api: Api, file_id: str) -> None:
-    assert "No such file" in landing(api, file_id, 404)
-    assert "No such file" in page(enter(api, file_id, "x"), 404)
+    assert "This file isn&#39;t here" in landing(api, file_id, 404)
+    assert "This file isn&#39;t here" in page(enter(api, file_id, "x"), 404)
 
 
 def test_a_deleted_file_is_unknown(api: Api) -> None:
     uploaded = api.upload()
     api.request("DELETE", f"/file/{uploaded['file_id']}", {"x-delete-token": uploaded["delete_token"]})
-    assert "No such file" in landing(api, uploaded["file_id"], 404)
+    assert "This file isn&#39;t here" in landing(api, uploaded["file_id"], 404)
 
 
 def test_a_used_up_file_is_a_page(api: Api) -> None:
@@ -257,7 +344,7 @@ def test_a_wrong_password_gets_the_page_again(quick_api: Api) -> None:
     api = quick_api
     file_id = share(api, password=PASSWORD)["file_id"]
     response = enter(api, file_id, "wrong")
-    assert "not the password" in page(response, 401)
+    assert "Wrong password" in page(response, 401)
     assert "set-cookie" not in response.headers
     # With Basic the browser would ask in a window of its own.
     assert not challenge(response).startswith("Basic")

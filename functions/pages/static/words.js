@@ -1,0 +1,61 @@
+// Texts with their places filled in; numbers, sizes and times as people write them.
+import texts from "./texts.js";
+
+export { texts };
+
+const language = document.documentElement.lang;
+const plurals = new Intl.PluralRules(language);
+const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+const SPANS = [
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+  ["second", 1],
+];
+
+/** A text with each `{place}` filled in. Of several forms, `count` decides. */
+export function fill(text, values = {}) {
+  const form = typeof text === "string" ? text : (text[plurals.select(values.count)] ?? text.other);
+  const shown = (value) => (typeof value === "number" ? value.toLocaleString(language) : value);
+  return form.replace(/\{(\w+)\}/g, (_, place) => shown(values[place]));
+}
+
+/** A number of bytes in decimal units, as the server writes it. */
+export function size(bytes) {
+  let value = bytes;
+  let power = 0;
+  for (; value >= 999.5 && power < UNITS.length - 1; power++) value /= 1000;
+  const maximumFractionDigits = power === 0 || value >= 99.95 ? 0 : 1;
+  const unitDisplay = power === 0 ? "long" : "short";
+  return new Intl.NumberFormat(language, {
+    style: "unit",
+    unit: UNITS[power],
+    unitDisplay,
+    maximumFractionDigits,
+  }).format(value);
+}
+
+/** Seconds in the largest unit that they fill: "7 days", "24 seconds". */
+export function span(seconds) {
+  const rounded = Math.max(Math.round(seconds), 1);
+  const [unit, length] = SPANS.find(([, length]) => rounded >= length);
+  // Up to two days, "36 hours" says more than "2 days".
+  const [shown, divisor] = unit === "day" && rounded < 172800 && rounded % 86400 !== 0 ? ["hour", 3600] : [unit, length];
+  return new Intl.NumberFormat(language, {
+    style: "unit",
+    unit: shown,
+    unitDisplay: "long",
+    maximumFractionDigits: 0,
+  }).format(rounded / divisor);
+}
+
+export const percent = (share) =>
+  new Intl.NumberFormat(language, { style: "percent", roundingMode: "floor" }).format(share);
+
+/** A moment without its year while that is the current one. */
+export function moment(stamp, time = true) {
+  const date = new Date(stamp);
+  const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  const clock = time ? { hour: "numeric", minute: "2-digit" } : {};
+  return date.toLocaleString(language, { month: "short", day: "numeric", ...year, ...clock });
+}
