@@ -69,7 +69,7 @@ def together(setup: Setup) -> Result:
 
     def ours() -> float:
         before = total(store)
-        rate = _rate(lambda: counter.count(records.get(FILE_ID), _anybody), count)
+        rate = _rate(lambda: counter.count(records.get(FILE_ID), 1, _anybody), count)
         if total(store) != before + count:
             raise WrongAnswer("we lost counts")
         return rate
@@ -154,7 +154,7 @@ def burst(clients: int, seed: int) -> list[float]:
         began = simulation.now
         try:
             counter = Counter(records, simulation.clock, _anybody, simulation.random.randrange)
-            counter.count(records.get(FILE_ID), _anybody)
+            counter.count(records.get(FILE_ID), 1, _anybody)
         except ShareError as error:
             refused.append(error)
         latencies.append(simulation.now - began)
@@ -213,7 +213,7 @@ def _count_many(prefix: str, times: int) -> int:
     records = Records(open_s3(BUCKET, prefix), _now)
     counter = Counter(records, _now, _anybody)
     for _ in range(times):
-        counter.count(records.get(FILE_ID), _anybody)
+        counter.count(records.get(FILE_ID), 1, _anybody)
     return times
 
 

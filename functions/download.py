@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +16,16 @@ from starlette.responses import Response
 from shared import metrics
 from shared.archives import Inflated, Member, find_member
 from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp, WrongPassword
-from shared.http.app import service_of, shares_of
+from shared.http.app import service_of
+from shared.http.async_shares import AsyncShares, files_of
 from shared.http.browsers import is_navigation, to_landing_page
 from shared.http.credentials import authorise
 from shared.http.endpoint import PASSWORD, Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, joined, repr_digest
+from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, is_prefetch, joined, repr_digest
 from shared.http.problems import Problem
 from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide, strong_tags
-from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse, in_thread
+from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse
 from shared.http.tags import Tags
 from shared.names import clean_name
 from shared.redirects import download_url
@@ -47,6 +49,7 @@ class _Content:
     media_type: str
     size: int
     sha256: str | None
+    entry: str | None = None
     member: Member | None = None
 
     @property
@@ -65,17 +68,14 @@ class _Content:
         return self.member.start + span.start, self.member.start + span.stop
 
 
-def _file(record: Record) -> _Content:
-    return _Content(record.original_name, record.content_type, record.file_size, record.sha256)
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a download is answered with: the bytes of `span`, as one download if `counted`."""
 
-
-def _entry(member: Member) -> _Content:
-    try:
-        name = clean_name(member.name)
-    except InvalidValue:
-        # It is nothing but characters that no name may have, or too long for a file system.
-        name = "file"
-    return _Content(name, _TYPES.guess_type(name)[0] or DEFAULT_MEDIA_TYPE, member.size, None, member)
+    status: int
+    headers: dict[str, str]
+    span: range
+    counted: bool
 
 
 # As uploaded; generated clients take only the first for bytes.
@@ -117,14 +117,22 @@ async def download_file(request: Request, file_id: str) -> Response:
     `entry` is the name of one file in a zip archive, to be downloaded alone. It counts as a download of the archive, by
     the same rules.
     """
-    shares = shares_of(request)
-    # Record, checks, count and first bytes in one go: a small file costs a single change of thread.
-    try:
-        return await in_thread(request.app.state.threads, lambda: _answer(request, shares, file_id))
-    except WrongPassword:
-        if is_navigation(request.scope):
-            return to_landing_page(request, file_id)
-        raise
+    files = files_of(request)
+    stored = await files.find(file_id)
+    record = stored.record
+    if record.password_hash is not None:
+        try:
+            await files.run(lambda shares: authorise(request, shares, stored))
+        except WrongPassword:
+            if is_navigation(request.scope):
+                return to_landing_page(request, file_id)
+            raise
+    content = await _content(request, files, stored)
+    decision = functools.partial(_decide, request, record, content)
+    # Tickets are signed with a key that may have to be read first.
+    has_tickets = record.max_downloads is not None or "if-range" in request.headers or "if-match" in request.headers
+    answer = await files.run(decision) if has_tickets else decision(files.shares)
+    return answer if isinstance(answer, Response) else await _send(request, files, stored, content, answer)
 
 
 @router.endpoint("GET", "/file/download/{file_id:file_id}/{name}", **_DECLARED)
@@ -133,13 +141,22 @@ async def download_file_as(request: Request, file_id: str, name: str) -> Respons
     return await download_file(request, file_id)
 
 
-def _answer(request: Request, shares: Shares, file_id: str) -> Response:
-    stored = shares.find(file_id)
-    record = stored.record
-    authorise(request, shares, stored)
+async def _content(request: Request, files: AsyncShares, stored: Stored) -> _Content:
     entry = request.query_params.get("entry")
-    content = _file(record) if entry is None else _entry(find_member(shares, stored, entry))
-    tags = Tags(shares.signing, record, entry)
+    if entry is None:
+        record = stored.record
+        return _Content(record.original_name, record.content_type, record.file_size, record.sha256)
+    member = await files.run(lambda shares: find_member(shares, stored, entry))
+    try:
+        name = clean_name(member.name)
+    except InvalidValue:
+        # It is nothing but characters that no name may have, or too long for a file system.
+        name = "file"
+    return _Content(name, _TYPES.guess_type(name)[0] or DEFAULT_MEDIA_TYPE, member.size, None, entry, member)
+
+
+def _decide(request: Request, record: Record, content: _Content, shares: Shares) -> Response | _Answer:
+    tags = Tags(shares.signing, record, content.entry)
     last_modified = min(record.created_at, shares.now()) - DATE_LAG
     headers = _headers(content, tags.plain, last_modified)
     fields = joined(request.headers)
@@ -156,7 +173,7 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
     later = isinstance(outcome, Part) and outcome.start > 0
     ticket = _ticket(fields, tags) if later else None
     if record.is_used_up and ticket is None:
-        raise UsedUp(file_id)
+        raise UsedUp(record.file_id)
     match outcome:
         case PreconditionFailed():
             return Problem(412, "The file is not the one that If-Match or If-Unmodified-Since asks for.")
@@ -178,14 +195,17 @@ def _answer(request: Request, shares: Shares, file_id: str) -> Response:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
     headers["Content-Length"] = str(stop - start)
     if request.method == "HEAD":
-        shares.open(stored, 0, 0).close()
-        return Response(status_code=status, headers=headers)
+        return _Answer(status, headers, range(0), counted=False)
     # A capped file's later ranges are free only with the ticket of a download that was counted.
     resumes = later and (ticket is not None or not tags.capped)
     counted = not (resumes or _is_probe(outcome, content.size))
     if tags.capped and (counted or ticket is not None):
         headers["ETag"] = ticket or tags.with_ticket()
-    return _send(request, shares, stored, content, range(start, stop), counted, status, headers)
+    if is_prefetch(request.headers):
+        return Problem(
+            503, "A prefetch is not served, since it would count as a download.", headers={"Retry-After": "1"}
+        )
+    return _Answer(status, headers, range(start, stop), counted)
 
 
 def _ticket(headers: Mapping[str, str], tags: Tags) -> str | None:
@@ -199,77 +219,65 @@ def _is_probe(outcome: Outcome, size: int) -> bool:
     return isinstance(outcome, Part) and outcome.start == 0 and outcome.stop <= PROBE_SIZE < size
 
 
-def _send(
-    request: Request,
-    shares: Shares,
-    stored: Stored,
-    content: _Content,
-    span: range,
-    counted: bool,
-    status: int,
-    headers: dict[str, str],
-) -> Response:
-    """The bytes of `span`, as one download if `counted`."""
-    if _is_prefetch(request):
-        return Problem(
-            503, "A prefetch is not served, since it would count as a download.", headers={"Retry-After": "1"}
-        )
+async def _send(request: Request, files: AsyncShares, stored: Stored, content: _Content, answer: _Answer) -> Response:
+    """Open and check the bytes, count, and only then answer."""
+    status, headers, span = answer.status, answer.headers, answer.span
+    if request.method == "HEAD":
+        await files.read(stored, 0, 0)
+        return Response(status_code=status, headers=headers)
     limit = service_of(request).settings.inline_limit
     if limit is not None and len(span) > limit:
         if content.is_deflated:
             raise ArchiveTooLarge(stored.record.file_id)
-        return _redirect(request, shares, stored, content, counted, headers)
-    payload = _open(shares, stored, content, span, counted)
-    if counted:
-        metrics.add("Downloads")
-    metrics.add("DownloadedBytes", len(span))
+        return await files.run(lambda shares: _redirect(request, shares, stored, content, answer))
+    if len(span) <= CHUNK_SIZE and not content.is_deflated:
+        data = await files.read(stored, *content.stored(span))
+        await _count(files, stored, answer)
+        return Response(data, status, headers)
+    outgoing = await Outgoing.begin(lambda: _open(files.shares, stored, content, span), files.threads)
     try:
-        first = payload.read(CHUNK_SIZE)
+        await _count(files, stored, answer)
     except BaseException:
-        payload.close()
+        await outgoing.close()
         raise
-    if len(first) == len(span):
-        payload.close()
-        return Response(first, status, headers)
-    return OutgoingResponse(Outgoing(payload, first, request.app.state.threads), status, headers)
+    return OutgoingResponse(outgoing, status, headers)
 
 
-def _open(shares: Shares, stored: Stored, content: _Content, span: range, counted: bool) -> Payload | Inflated:
-    start, stop = content.stored(span)
-    payload = shares.download(stored, start, stop) if counted else shares.open(stored, start, stop)
+async def _count(files: AsyncShares, stored: Stored, answer: _Answer) -> None:
+    if answer.counted:
+        await files.count(stored)
+        metrics.add("Downloads")
+    metrics.add("DownloadedBytes", len(answer.span))
+
+
+def _open(shares: Shares, stored: Stored, content: _Content, span: range) -> Payload | Inflated:
+    payload = shares.open(stored, *content.stored(span))
     if content.member is not None and content.member.deflated:
         return Inflated(payload, content.member, stored.record.file_id)
     return payload
 
 
-def _redirect(
-    request: Request, shares: Shares, stored: Stored, content: _Content, counted: bool, headers: dict[str, str]
-) -> Response:
+def _redirect(request: Request, shares: Shares, stored: Stored, content: _Content, answer: _Answer) -> Response:
     """To storage itself, for exactly the range that was asked for unless this is counted as a download."""
     url = download_url(
         shares,
         stored,
         entry=None if content.member is None else range(content.member.start, content.member.stop),
-        counted=counted,
-        disposition=headers["Content-Disposition"],
-        content_type=headers["Content-Type"],
-        range=None if counted else request.headers["range"],
+        counted=answer.counted,
+        disposition=answer.headers["Content-Disposition"],
+        content_type=answer.headers["Content-Type"],
+        range=None if answer.counted else request.headers["range"],
     )
-    if counted:
+    if answer.counted:
         metrics.add("Downloads")
-    answer = {
+    headers = {
         "Location": url,
         # Of the file, so that a client can come back for the rest of it.
-        "ETag": headers["ETag"],
+        "ETag": answer.headers["ETag"],
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",
     }
-    return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers=answer)
-
-
-def _is_prefetch(request: Request) -> bool:
-    announced = (request.headers.get("sec-purpose", ""), request.headers.get("purpose", ""))
-    return any(value.partition(";")[0].strip().lower() == "prefetch" for value in announced)
+    return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers=headers)
 
 
 def _headers(content: _Content, etag: str, last_modified: datetime) -> dict[str, str]:

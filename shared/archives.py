@@ -255,7 +255,4 @@ class _Ranged(io.RawIOBase):
 def _read(shares: Shares, file: Stored, start: int, stop: int) -> bytes:
     """The bytes `[start, stop)` of a file as far as it has them."""
     stop = min(stop, file.record.file_size)
-    if start >= stop:
-        return b""
-    with contextlib.closing(shares.open(file, start, stop)) as payload:
-        return b"".join(iter(lambda: payload.read(stop - start), b""))
+    return b"" if start >= stop else shares.read(file, start, stop)

@@ -11,7 +11,7 @@ import dataclasses
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from shared.errors import DamagedFile, Expired, Preparing, UnknownFile
+from shared.errors import DamagedFile, Expired, Preparing, UnknownFile, UsedUp
 from shared.sharing import Shares
 from shared.storage.blobs import extract, require_raw
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable, Unfinished
@@ -43,8 +43,8 @@ def download_url(
     """Where storage itself serves a file for some minutes, or the `entry` at these bytes of it.
 
     It is one download if `counted`. The headers of its answer are `disposition` and `content_type`; with `range`, the
-    URL is good for exactly that `Range` header. Only where the store has links. Raises what `Shares.download` raises,
-    and `Preparing`.
+    URL is good for exactly that `Range` header. Only where the store has links. Raises what `Shares.open` and `count`
+    raise, `UsedUp` and `Preparing`.
     """
     links = shares.store.links
     assert links is not None
@@ -52,8 +52,8 @@ def download_url(
     key = raw_key(file_id) if entry is None else raw_entry_key(file_id, entry)
     stored = _promise_copies(shares, stored)
     _require_copy(shares, stored, key, entry)
-    if counted:
-        shares.count(stored)
+    if counted and not shares.count(stored).granted:
+        raise UsedUp(file_id)
     record = stored.record
     lifetime = LINK_LIFETIME if record.max_downloads is None else CAPPED_LINK_LIFETIME
     if record.expires_at is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -9,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from shared.errors import (
     DamagedFile,
@@ -18,7 +20,6 @@ from shared.errors import (
     StorageFull,
     StorageUnavailable,
     UnknownFile,
-    UsedUp,
     WrongPassword,
 )
 from shared.options import Lifetimes, Options
@@ -26,8 +27,8 @@ from shared.passwords import Passwords
 from shared.retention import KEEP_TOMBSTONE_FOR, KEEP_USED_UP_FOR, next_look
 from shared.signing import Signing, stored_secret
 from shared.storage.blobs import Payload, open_payload, open_raw
-from shared.storage.contract import NotFound, ObjectStore
-from shared.storage.counting.counter import Counter
+from shared.storage.contract import NotFound, ObjectStore, WouldWait
+from shared.storage.counting.counter import Counted, Counter
 from shared.storage.expiries import Expiries
 from shared.storage.keys import blob_key, raw_entries_prefix, raw_key
 from shared.storage.records import DELETED, READY, Record, Records, Stored, rfc3339, tombstone
@@ -43,6 +44,9 @@ MAX_BATCH = 1001
 
 # Without a download for so long, a hot file has become an ordinary one.
 QUIET_FOR = timedelta(hours=1)
+
+
+T = TypeVar("T")
 
 
 def utc_now() -> datetime:
@@ -78,6 +82,18 @@ class Shares:
         self.signing = Signing(lambda: secret or stored_secret(store), clock)
         self._counter = Counter(self.records, clock, self._note_used_up, after_widening=self._note_widened)
         self._clock = clock
+        self._ready: Shares | None = None
+        if store.ready is not None:
+            self._ready = Shares(store.ready, max_file_size=max_file_size, lifetimes=lifetimes, clock=clock)
+
+    def at_once(self, work: Callable[[Shares], T]) -> T | None:
+        """What `work` finds, opens or describes, if that can be done without waiting for storage; else None."""
+        if self._ready is None:
+            return None
+        try:
+            return work(self._ready)
+        except WouldWait:
+            return None
 
     def now(self) -> datetime:
         return self._clock()
@@ -125,23 +141,17 @@ class Shares:
                 return self.open(current, start, stop)
             raise DamagedFile(record.file_id, "its bytes are missing") from error
 
-    def download(self, stored: Stored, start: int, stop: int) -> Payload:
-        """As `open`, and counted as one download before it returns; a blob that cannot be read counts nothing.
+    def read(self, stored: Stored, start: int, stop: int) -> bytes:
+        """The bytes `[start, stop)` of a file, all at once. Raises as `open`, and `StorageUnavailable`."""
+        with contextlib.closing(self.open(stored, start, stop)) as payload:
+            return b"".join(iter(lambda: payload.read(stop - start), b""))
 
-        Raises also what `count` raises, and then hands out nothing.
+    def count(self, stored: Stored, downloads: int = 1) -> Counted:
+        """Count so many downloads of a file by one write, or as many as its cap leaves.
+
+        Raises `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
         """
-        payload = self.open(stored, start, stop)
-        try:
-            self.count(stored)
-        except BaseException:
-            payload.close()
-            raise
-        return payload
-
-    def count(self, stored: Stored) -> None:
-        """Count one download. Raises `UnknownFile`, `Expired`, `UsedUp`, `Contended` and `OutcomeUnknown`."""
-        if self._counter.count(stored, self.require_visible) is None:
-            raise UsedUp(stored.record.file_id)
+        return self._counter.count(stored, downloads, self.require_visible)
 
     def page(self, after: str, limit: int) -> Page:
         """At most `limit` visible files whose IDs sort behind `after`.

@@ -59,6 +59,9 @@ class InterposedStore:
     `changes` has verb and key of each change, refused ones too.
     """
 
+    # None of its calls may be missed.
+    ready = None
+
     def __init__(self, store: ObjectStore, around: Around = undisturbed) -> None:
         self.store = store
         self.around = around

@@ -17,6 +17,7 @@ from shared import bootstrap
 from shared.bootstrap import Service
 from shared.garbage import uncollected
 from shared.http import access_log, documentation, openapi, problems
+from shared.http.async_shares import AsyncShares
 from shared.http.endpoint import Endpoints, RoutingTable
 from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
@@ -51,6 +52,7 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
         app.add_route(path, documentation.docs, include_in_schema=False)
     app.state.service = service
     app.state.threads = threads or ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+    app.state.files = AsyncShares(service, app.state.threads)
     app.state.seal = lambda _file_id: None
     app.state.healthy_until = -math.inf
     app.state.table = RoutingTable(endpoint for router in routers for endpoint in router.endpoints)

@@ -110,3 +110,9 @@ def parse_http_date(text: str) -> datetime | None:
 def repr_digest(sha256_hex: str) -> str:
     """The `Repr-Digest` of a representation with this SHA-256 (RFC 9530 §3)."""
     return f"sha-256=:{b64encode(bytes.fromhex(sha256_hex)).decode()}:"
+
+
+def is_prefetch(headers: Headers) -> bool:
+    """Whether a browser asks before anybody has asked it to (Fetch, "Sec-Purpose"; older ones say `Purpose`)."""
+    announced = (headers.get("sec-purpose", ""), headers.get("purpose", ""))
+    return any(value.partition(";")[0].strip().lower() == "prefetch" for value in announced)

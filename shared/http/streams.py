@@ -161,6 +161,25 @@ class Outgoing:
         self._threads = threads
         self._ahead: Future[bytes] | None = None
 
+    @classmethod
+    async def begin(cls, open_source: Callable[[], Source], threads: Executor) -> Outgoing:
+        """Open what is downloaded, and read its first chunk. Raises what these raise."""
+
+        def work() -> Outgoing:
+            source = open_source()
+            try:
+                return cls(source, source.read(CHUNK_SIZE), threads)
+            except BaseException:
+                source.close()
+                raise
+
+        opening = threads.submit(work)
+        try:
+            return await _result(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
+
     async def chunks(self) -> AsyncGenerator[bytes | memoryview, None]:
         chunk: bytes | memoryview
         chunk, self._first = self._first, b""
@@ -185,6 +204,12 @@ class Outgoing:
         if self._ahead is not None:
             wait([self._ahead])
         self._source.close()
+
+
+def _close_opened(opening: Future[Outgoing]) -> None:
+    """Close what was opened for a client that has gone."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()._finish()
 
 
 class OutgoingResponse(StreamingResponse):

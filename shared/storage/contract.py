@@ -70,6 +70,10 @@ class Unfinished(ObjectError):
     """A `compose` ran out of time; calling it again continues it."""
 
 
+class WouldWait(Exception):
+    """A `ready` store cannot answer without waiting."""
+
+
 class Existence(Enum):
     """Conditions that do not depend on an etag."""
 
@@ -171,6 +175,14 @@ class ObjectStore(Protocol):
     @property
     def links(self) -> Links | None:
         """Links by which clients reach storage itself; None where everything passes through us."""
+        ...
+
+    @property
+    def ready(self) -> ObjectStore | None:
+        """The same objects for an event loop, where `read`, `read_many` and `open` raise `WouldWait` rather than wait.
+
+        Nothing else may be called of it. None where reading always waits, or nobody can tell.
+        """
         ...
 
     def read(self, key: str) -> tuple[bytes, str]:

@@ -23,8 +23,8 @@ UPLOADING: Final = "uploading"
 READY: Final = "ready"
 DELETED: Final = "deleted"
 
-# How many counter cells a record may speak of; CLOSED once they take no more, and the record counts what they hold.
-CELLS = (0, 16, 64)
+# The counter cells of a file that has widened; CLOSED once they take no more, and the record counts what they hold.
+CELLS = 64
 CLOSED = -1
 
 Time = Annotated[datetime, Meta(tz=True)]
@@ -62,7 +62,7 @@ class Record:
     download_count: Annotated[int, Meta(ge=0)] = 0
     used_up_at: Time | None = None
     password_hash: str | None = None
-    cells: Annotated[int, Meta(ge=CLOSED, le=CELLS[-1])] = 0
+    cells: Annotated[int, Meta(ge=CLOSED, le=CELLS)] = 0
     first_cell: Annotated[int, Meta(ge=0)] = 0
     upload_id: str | None = None
     announced_size: Size | None = None

@@ -67,8 +67,9 @@ def upload(shares: Shares, **options: Any) -> Record:
 
 def download(shares: Shares, file_id: str) -> bytes:
     found = shares.find(file_id)
-    with contextlib.closing(shares.download(found, 0, found.record.file_size)) as payload:
-        return b"".join(iter(lambda: payload.read(64), b""))
+    data = shares.read(found, 0, found.record.file_size)
+    shares.count(found)
+    return data
 
 
 def begin_direct(shares: Shares) -> Record:

@@ -51,6 +51,7 @@ from tests.faults.test_kills import MEMORY
 from tests.interposed import InterposedStore, Kill, Killed, undisturbed
 from tests.properties.effort import examples
 from tests.servers import BUCKET, S3Server, SharedSession, moto_server
+from tests.sharing.shares import receive
 
 T = TypeVar("T")
 
@@ -387,8 +388,7 @@ class Files(RuleBasedStateMachine):
                 download_url(self.shares, found, counted=True, disposition="attachment", content_type="text/plain")
                 received.append(self.objects.read(raw_key(file_id)))
                 return
-            with contextlib.closing(self.shares.download(found, 0, len(file.data))) as payload:
-                received.append(b"".join(iter(lambda: payload.read(16), b"")))
+            received.append(receive(self.shares, found))
 
         before = set(file.counts)
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
+from shared.errors import UsedUp
 from shared.options import Options
-from shared.sharing import Record, Shares
+from shared.sharing import Record, Shares, Stored
 from shared.storage.contract import ObjectStore
 from shared.storage.directory.data_directory import LOCKS
 from shared.storage.directory.spares import SPARES
@@ -28,11 +28,17 @@ def upload(shares: Shares, data: bytes = b"hello", **options: Any) -> Record:
     return incoming.finish("file.bin", "application/octet-stream", Options(**options))
 
 
+def receive(shares: Shares, found: Stored) -> bytes:
+    """Download a whole file that was found, as a server does: its bytes are read, then it is counted."""
+    data = shares.read(found, 0, found.record.file_size)
+    if not shares.count(found).granted:
+        raise UsedUp(found.record.file_id)
+    return data
+
+
 def download(shares: Shares, file_id: str) -> bytes:
     """Download a whole file, which counts; its bytes."""
-    found = shares.find(file_id)
-    with contextlib.closing(shares.download(found, 0, found.record.file_size)) as payload:
-        return b"".join(iter(lambda: payload.read(3), b""))
+    return receive(shares, shares.find(file_id))
 
 
 def contents(root: Path) -> dict[str, bytes]:

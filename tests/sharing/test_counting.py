@@ -19,7 +19,7 @@ from shared.sweeping import Sweep
 from tests.clock import DAY, HOUR, Clock
 from tests.interposed import InterposedStore, dies_after, once_after, undisturbed
 from tests.interposed import Killed as ProcessEnd
-from tests.sharing.shares import contents, download, upload
+from tests.sharing.shares import contents, download, receive, upload
 
 CAP = frozenset({"max_downloads"})
 
@@ -35,7 +35,7 @@ def hot(shares: Shares, downloads: int = 5) -> str:
 
 
 def widen(shares: Shares, file_id: str) -> Record:
-    return shares.records.update(file_id, lambda old: dataclasses.replace(old, cells=CELLS[1])).record
+    return shares.records.update(file_id, lambda old: dataclasses.replace(old, cells=CELLS)).record
 
 
 def counted(shares: Shares, file_id: str) -> int:
@@ -58,7 +58,7 @@ def test_metadata_and_list_show_all_downloads(shares: Shares, root: Path) -> Non
 def test_a_change_that_sets_no_cap_leaves_the_cells(shares: Shares) -> None:
     file_id = hot(shares, downloads=5)
     changed = shares.change(file_id, Options(expires_in=60), frozenset({"expires_in"}))
-    assert (changed.download_count, changed.cells) == (5, CELLS[1])
+    assert (changed.download_count, changed.cells) == (5, CELLS)
 
 
 def test_a_cap_counts_what_was_downloaded_before(shares: Shares) -> None:
@@ -86,7 +86,7 @@ def test_a_download_that_began_before_the_cap_is_held_to_it(shares: Shares) -> N
     found = shares.find(file_id)
     shares.change(file_id, Options(max_downloads=5), CAP)
     with pytest.raises(UsedUp):
-        shares.download(found, 0, 5)
+        receive(shares, found)
     assert counted(shares, file_id) == 5
 
 
@@ -114,7 +114,7 @@ def test_without_its_cap_a_file_goes_on_being_counted(shares: Shares) -> None:
     assert counted(shares, file_id) == 6
 
 
-@pytest.mark.parametrize("steps", range(0, CELLS[1] + 3, 3))
+@pytest.mark.parametrize("steps", range(0, CELLS + 3, 3))
 def test_whoever_dies_while_setting_a_cap_loses_no_count(shares: Shares, store: InterposedStore, steps: int) -> None:
     file_id = hot(shares, downloads=5)
     store.around = dies_after(len(store.changes) + steps)
@@ -184,16 +184,16 @@ def test_a_file_that_is_no_longer_hot_is_cheap_to_read(shares: Shares, store: In
     clock.forward(HOUR + HOUR)
     assert Sweep(shares).run().failed == 0
     record = shares.records.get(file_id).record
-    assert (record.cells, record.first_cell, record.download_count) == (0, CELLS[1], 5)
+    assert (record.cells, record.first_cell, record.download_count) == (0, CELLS, 5)
     store.calls.clear()
     assert shares.describe(file_id).download_count == 5
     assert (store.count("read"), store.count("read many")) == (1, 0)
-    shares.download(late, 0, 5).close()
+    receive(shares, late)
     assert counted(shares, file_id) == 6
     widen(shares, file_id)
     for _ in range(3):
         download(shares, file_id)
-    shares.download(late, 0, 5).close()
+    receive(shares, late)
     assert counted(shares, file_id) == 10
     assert shares.change(file_id, Options(max_downloads=12), CAP).download_count == 10
 
@@ -205,14 +205,14 @@ def test_a_file_that_is_still_hot_keeps_its_cells(shares: Shares, clock: Clock) 
         clock.forward(HOUR + HOUR)
         download(shares, file_id)
         assert Sweep(shares).run().failed == 0
-        assert shares.records.get(file_id).record.cells == CELLS[1]
+        assert shares.records.get(file_id).record.cells == CELLS
     clock.forward(3 * HOUR)
     Sweep(shares).run()
     assert shares.records.get(file_id).record.cells == 0
     assert counted(shares, file_id) == 9
 
 
-@pytest.mark.parametrize("steps", range(0, CELLS[1] + 4, 3))
+@pytest.mark.parametrize("steps", range(0, CELLS + 4, 3))
 def test_whoever_dies_while_folding_loses_no_count(
     shares: Shares, store: InterposedStore, clock: Clock, steps: int
 ) -> None:

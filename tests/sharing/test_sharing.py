@@ -21,16 +21,9 @@ from shared.storage.records import DELETED
 from shared.sweeping import Sweep
 from tests.clock import HOUR, START, Clock
 from tests.interposed import InterposedStore, Killed, dies_after, once_after
-from tests.sharing.shares import contents, download, shares_over, upload
+from tests.sharing.shares import contents, download, receive, shares_over, upload
 
 # Download
-
-
-def test_a_download_is_counted_before_its_first_byte(shares: Shares) -> None:
-    file_id = upload(shares).file_id
-    payload = shares.download(shares.find(file_id), 0, 5)
-    assert shares.find(file_id).record.download_count == 1
-    payload.close()
 
 
 def test_a_missing_blob_is_damage_and_counts_nothing(shares: Shares, root: Path) -> None:
@@ -54,7 +47,7 @@ def test_a_file_deleted_before_its_blob_is_opened_is_unknown(shares: Shares) -> 
     found = shares.find(upload(shares).file_id)
     shares.delete(found.record.file_id)
     with pytest.raises(UnknownFile):
-        shares.download(found, 0, 5)
+        receive(shares, found)
 
 
 def test_a_count_does_not_bring_a_deleted_record_back(
@@ -79,7 +72,7 @@ def test_a_file_that_is_being_deleted_hands_out_nothing(shares: Shares, store: I
     with pytest.raises(Killed):
         shares_over(deleting, clock).delete(file_id)
     with pytest.raises(UnknownFile):
-        shares.download(found, 0, 5)
+        receive(shares, found)
 
 
 def test_a_file_expires_at_its_very_instant(shares: Shares, clock: Clock) -> None:
@@ -91,7 +84,7 @@ def test_a_file_expires_at_its_very_instant(shares: Shares, clock: Clock) -> Non
     with pytest.raises(Expired):
         shares.find(file_id)
     with pytest.raises(Expired):
-        shares.download(found, 0, 5)
+        receive(shares, found)
     assert shares.records.get(file_id).record.download_count == 1
     assert shares.page("", 10).files == []
 
@@ -117,7 +110,7 @@ def test_a_used_up_file_stays_visible_and_changes_no_more(shares: Shares) -> Non
     used_up = shares.find(file_id)
     for found in (used_up, stale):
         with pytest.raises(UsedUp):
-            shares.download(found, 0, 5)
+            receive(shares, found)
     assert shares.find(file_id) == used_up
 
 

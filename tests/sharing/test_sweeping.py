@@ -120,7 +120,7 @@ def test_a_used_up_file_is_removed_a_day_later_and_not_sooner(shares: Shares, cl
 
 def test_a_running_download_reads_on_while_its_file_is_swept(shares: Shares, clock: Clock) -> None:
     found = shares.find(upload(shares, bytes(range(200)), expires_in=60).file_id)
-    with contextlib.closing(shares.download(found, 0, 200)) as payload:
+    with contextlib.closing(shares.open(found, 0, 200)) as payload:
         first = payload.read(50)
         clock.forward(2 * HOUR)
         assert sweep(shares).removed == 1

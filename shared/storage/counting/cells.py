@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
@@ -37,15 +36,6 @@ class Cell:
     unknown: dict[str, Any] | UnsetType = UNSET
 
 
-class Outcome(Enum):
-    """What became of downloads that were to be counted in a cell."""
-
-    COUNTED = auto()
-    CREATED = auto()  # Counted, in a cell that was not there before.
-    CLOSED = auto()
-    CROWDED = auto()
-
-
 class Cells:
     """The cells of all files in an object store. `pick` chooses one of so many."""
 
@@ -53,31 +43,23 @@ class Cells:
         self._documents = documents
         self._pick = pick
 
-    def add(self, file_id: str, cells: range, downloads: int, conflicts: int | None, attempts: Attempts) -> Outcome:
-        """Count so many downloads in one of these cells; give up where that meets more than so many `conflicts`.
+    def add(self, file_id: str, cells: range, downloads: int, attempts: Attempts) -> Cell | None:
+        """Count so many downloads in one of these cells; the cell then, None if it is closed.
 
         Raises what `Documents.apply` raises; `UnknownFile` says that the cell, and so the file, was deleted.
         """
         key = cell_key(file_id, cells[self._pick(len(cells))])
-        outcome = Outcome.CROWDED
-        tries = 0
+
+        closed = False
 
         def count(cell: Cell) -> Cell:
-            nonlocal outcome, tries
-            tries += 1
-            if cell.closed:
-                outcome = Outcome.CLOSED
-                return cell
-            if conflicts is not None and tries > conflicts + 1:
-                outcome = Outcome.CROWDED
-                return cell
-            outcome = Outcome.COUNTED
-            return dataclasses.replace(cell, count=cell.count + downloads)
+            nonlocal closed
+            closed = cell.closed
+            return cell if closed else dataclasses.replace(cell, count=cell.count + downloads)
 
-        done = self._documents.apply(_CODEC, key, count, self._read(key, file_id), attempts)
-        if outcome is Outcome.COUNTED and done.record.revision == 1:
-            return Outcome.CREATED
-        return outcome
+        cell = self._documents.apply(_CODEC, key, count, self._read(key, file_id), attempts).record
+        # Not as the cell says by now: others may have closed it after we counted.
+        return None if closed else cell
 
     def close(self, file_id: str, cells: range) -> int:
         """Close these cells, and say what they hold together from now on. May be called again, and twice at once."""

@@ -1,10 +1,8 @@
-"""Counting downloads: exactly, and together where they meet.
+"""Counting downloads, exactly.
 
-Downloads of one file that arrive in this process while a count is being written wait for the next write and share it,
-so that a burst costs a few writes and not one each. Other processes and machines are met by conditional writes alone,
-and where those conflict the counter of a file without a cap widens: its record names 16 and then 64 cells to count in.
-The total is the record's count and what the cells hold. A reader reads the record first, so a cell that is not named
-there counted nothing before the reader began.
+Writers are met by conditional writes alone, and where those keep losing to other processes or machines, the counter of
+a file without a cap widens: its record names cells to count in. The total is the record's count and what the cells
+hold. A reader reads the record first, so a cell that is not named there counted nothing before the reader began.
 
 Reading a file with cells costs as many reads. Once it is quiet these are closed and folded into the record, which may
 name others later, with numbers of their own.
@@ -18,31 +16,26 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import threading
-import zlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared.errors import DamagedFile, ShareError, UnknownFile
-from shared.storage.counting.cells import Cells, Outcome
+from shared.storage.counting.cells import Cells
 from shared.storage.documents import Attempts
 from shared.storage.records import CELLS, CLOSED, READY, Record, Records, Stored
 
-TURNS = 256
-# Conflicts that one write may meet before the counter widens, to 16 cells and then to 64. Simulated with reads of 18 ms
-# and writes of 28 ms, a burst of 1,000 within 250 ms ends with a p99 of 1.3 s; with 1 and 1 it is 1.2 s, but then two
-# clients that meet once would cost 16 reads ever after, and with 2 and 2 or 3 and 1 it is 1.4 to 1.6 s.
-WIDEN_AFTER = 2
-WIDEN_AGAIN_AFTER = 1
+# Writes that may lose before the counter widens: as many clients as meet once can never lose more often than that. With
+# reads of 18 ms and writes of 28 ms, a burst of 1,000 within 250 ms ends with a p99 of 1.5 s; with 2 it is 1.2 s.
+WIDEN_AFTER = 5
 
 
-class _Batch:
-    """Downloads that will be counted by one write, and what becomes of each, in their order of arrival."""
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many downloads were `granted`, and the file as it was then."""
 
-    def __init__(self) -> None:
-        self.members: list[Future[Stored | None]] = []
-        self.base: Stored | None = None
+    stored: Stored
+    granted: int
 
 
 class Counter:
@@ -66,31 +59,42 @@ class Counter:
         self._clock = clock
         self._before_last = before_last
         self._after_widening = after_widening
-        self._guard = threading.Lock()
-        self._forming: dict[str, _Batch] = {}
-        # A file's batches are written one after another. Files that share a lock merely wait for each other.
-        self._turns = tuple(threading.Lock() for _ in range(TURNS))
 
-    def count(self, seen: Stored, allow: Callable[[Record], None]) -> Stored | None:
-        """Count one download of the file that was read as `seen`; None if its cap leaves none for us.
+    def count(self, seen: Stored, downloads: int, allow: Callable[[Record], None]) -> Counted:
+        """Count so many downloads of the file that was read as `seen`, by one write, or as many as its cap leaves.
 
-        `allow` is asked about the latest record and raises to refuse, for all that wait together. Returns once the
-        count is durable. Raises what `Records.update` raises.
+        `allow` is asked about the latest record and raises to refuse. Returns once the count is durable. Raises what
+        `Records.update` raises.
         """
         file_id = seen.record.file_id
-        mine: Future[Stored | None] = Future()
-        with self._guard:
-            batch = self._forming.get(file_id)
-            leads = batch is None
-            if batch is None:
-                batch = self._forming[file_id] = _Batch()
-            batch.members.append(mine)
-        if leads:
-            with self._turns[zlib.crc32(file_id.encode()) % TURNS]:
-                with self._guard:
-                    del self._forming[file_id]
-                self._commit(batch, batch.base or seen, allow)
-        return mine.result()
+        attempts = self._records.attempts(file_id)
+        granted = tries = 0
+        written = False
+        use_cells = True
+
+        def add(record: Record) -> Record:
+            nonlocal granted, tries, written
+            allow(record)
+            tries += 1
+            granted = downloads if record.downloads_left is None else min(downloads, record.downloads_left)
+            written = granted > 0 and not (use_cells and record.cells > 0)
+            if not written:
+                return record
+            counted = dataclasses.replace(record, download_count=record.download_count + granted)
+            if record.max_downloads is None and record.cells == 0 and tries > WIDEN_AFTER:
+                return dataclasses.replace(counted, cells=CELLS)
+            if not counted.is_used_up:
+                return counted
+            self._before_last(counted)
+            return dataclasses.replace(counted, used_up_at=self._clock())
+
+        stored = self._records.update(file_id, add, seen, attempts)
+        if granted and not written and not self._count_in_cell(stored.record, granted, attempts):
+            use_cells = False
+            stored = self._records.update(file_id, add, attempts=attempts)
+        if written and stored.record.cells > 0:
+            self._after_widening(stored.record)
+        return Counted(stored, granted)
 
     def totals(self, records: Iterable[Record]) -> list[Record | ShareError]:
         """The same records with the downloads counted in cells added: at least all that were before each was read.
@@ -155,81 +159,16 @@ class Counter:
         """The keys of the cells that a file has."""
         return [] if record.cells == record.first_cell == 0 else self._cells.keys(record.file_id)
 
-    def _commit(self, batch: _Batch, seen: Stored, allow: Callable[[Record], None]) -> None:
-        try:
-            stored, granted, written = self._count(batch, seen, allow)
-        except BaseException as error:
-            # All that wait must be notified of it, whatever it is.
-            for member in batch.members:
-                member.set_exception(error)
-            return
-        with self._guard:
-            waiting = self._forming.get(stored.record.file_id)
-            if waiting is not None and written:
-                # What its leader read is out of date by this very write.
-                waiting.base = stored
-        for position, member in enumerate(batch.members):
-            member.set_result(stored if position < granted else None)
-
-    def _count(self, batch: _Batch, seen: Stored, allow: Callable[[Record], None]) -> tuple[Stored, int, bool]:
-        """The record then, how many of the batch are granted, and whether the record was written for them."""
-        file_id = seen.record.file_id
-        attempts = self._records.attempts(file_id)
-        granted = tries = 0
-        use_cells = True
-        written = False
-
-        def add(record: Record) -> Record:
-            nonlocal granted, tries, written
-            allow(record)
-            tries += 1
-            written = False
-            granted = len(batch.members)
-            if record.downloads_left is not None:
-                granted = min(granted, record.downloads_left)
-            if not granted or (record.cells > 0 and use_cells):
-                return record
-            written = True
-            counted = dataclasses.replace(record, download_count=record.download_count + granted)
-            if record.max_downloads is None and record.cells == 0 and tries > WIDEN_AFTER:
-                return dataclasses.replace(counted, cells=CELLS[1])
-            if not counted.is_used_up:
-                return counted
-            self._before_last(counted)
-            return dataclasses.replace(counted, used_up_at=self._clock())
-
-        stored = seen
-        while True:
-            stored = self._records.update(file_id, add, stored, attempts)
-            if written and stored.record.cells > 0:
-                self._after_widening(stored.record)
-            if written or not granted:
-                return stored, granted, written
-            match self._add_to_cell(stored.record, granted, attempts):
-                case Outcome.CLOSED:
-                    use_cells = False
-                    stored = self._records.get(file_id)
-                case Outcome.CROWDED:
-                    # Read first, since others come to the same conclusion.
-                    stored = self._records.update(file_id, _widened, attempts=attempts)
-                case Outcome.COUNTED | Outcome.CREATED:
-                    return stored, granted, written
-
-    def _add_to_cell(self, record: Record, downloads: int, attempts: Attempts) -> Outcome:
-        file_id = record.file_id
-        conflicts = None if record.cells == CELLS[-1] else WIDEN_AGAIN_AFTER
-        outcome = self._cells.add(file_id, record.cell_numbers, downloads, conflicts, attempts)
-        if outcome is Outcome.CREATED:
+    def _count_in_cell(self, record: Record, downloads: int, attempts: Attempts) -> bool:
+        """Count in one of the cells; False if it is closed. Raises `UnknownFile` if the file is gone."""
+        cell = self._cells.add(record.file_id, record.cell_numbers, downloads, attempts)
+        if cell is not None and cell.revision == 1:
             # A deletion may have looked for cells before this one was there.
             try:
-                gone = self._records.get(file_id).record.state != READY
+                gone = self._records.get(record.file_id).record.state != READY
             except UnknownFile:
                 gone = True
             if gone:
-                self._cells.remove(file_id)
-                raise UnknownFile(file_id)
-        return outcome
-
-
-def _widened(record: Record) -> Record:
-    return dataclasses.replace(record, cells=CELLS[-1]) if 0 < record.cells < CELLS[-1] else record
+                self._cells.remove(record.file_id)
+                raise UnknownFile(record.file_id)
+        return cell is not None

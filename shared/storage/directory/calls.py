@@ -73,6 +73,11 @@ def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
         file = os.open(segments[-1], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
     finally:
         os.close(folder)
+    return regular(file)
+
+
+def regular(file: int) -> tuple[int, os.stat_result]:
+    """An open file with its status, if it is a regular one; else it is closed, and counts as missing."""
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode):
         os.close(file)

@@ -29,14 +29,18 @@ from shared.storage.contract import (
     Info,
     Matches,
     NotFound,
+    ObjectStore,
     Piece,
     RangeNotSatisfiable,
     Slice,
+    WouldWait,
 )
+from shared.storage.directory.cached import can_read_cached, open_cached
 from shared.storage.directory.calls import MISSING, failure, open_file, open_folder, read_file, translated
 from shared.storage.directory.data_directory import STAGING, DataDirectory, segments_of
 from shared.storage.directory.multipart import DirectoryMultipart
-from shared.storage.directory.writer import DirectoryReader, DirectoryWriter, info_of
+from shared.storage.directory.spares import FILES, SPARES
+from shared.storage.directory.writer import CachedReader, DirectoryReader, DirectoryWriter, info_of
 
 
 class DirectoryStore:
@@ -47,6 +51,9 @@ class DirectoryStore:
     """
 
     links = None
+    ready: ObjectStore | None
+    _open_file = staticmethod(open_file)
+    _reader = DirectoryReader
 
     def __init__(self, root: Path, *, min_free_space: int = 0) -> None:
         self.root = root.absolute()
@@ -57,6 +64,8 @@ class DirectoryStore:
             raise StorageUnavailable(f"{self.root} has no space left") from error
         self.multipart = DirectoryMultipart(self._directory)
         self.check()
+        probe = (SPARES, FILES[0])
+        self.ready = CachedDirectory(self) if can_read_cached(self._directory.root, probe) else None
 
     def read(self, key: str) -> tuple[bytes, str]:
         segments = segments_of(key)
@@ -81,12 +90,12 @@ class DirectoryStore:
     def open(self, key: str, start: int = 0, stop: int | None = None) -> DirectoryReader:
         segments = segments_of(key)
         with translated(key):
-            file, status = open_file(self._directory.root, segments)
+            file, status = self._open_file(self._directory.root, segments)
         size = status.st_size
         if start >= size:
             os.close(file)
             raise RangeNotSatisfiable(key)
-        return DirectoryReader(file, size, start, size if stop is None else min(stop, size))
+        return self._reader(file, size, start, size if stop is None else min(stop, size))
 
     def writer(self, key: str, reserve: int = 0) -> DirectoryWriter:
         return DirectoryWriter(self._directory, key, reserve)
@@ -193,6 +202,27 @@ class DirectoryStore:
             raise AlreadyExists(key)
         if current != when.etag:
             raise Changed(key)
+
+
+class CachedDirectory(DirectoryStore):
+    """The `ready` store of another: the same objects, as far as they can be read without waiting for a disk."""
+
+    ready = None
+    _open_file = staticmethod(open_cached)
+    _reader = CachedReader
+
+    def __init__(self, store: DirectoryStore) -> None:
+        self.root = store.root
+        self._directory = store._directory
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        try:
+            with contextlib.closing(self.open(key)) as reader:
+                data = reader.read(reader.object_size)
+        except RangeNotSatisfiable as error:
+            # It is empty, and so damaged: the store itself is to say so.
+            raise WouldWait from error
+        return data, _etag(data)
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from shared.storage.contract import Changed, Info, RangeNotSatisfiable, Slice
+from shared.storage.contract import Changed, Info, RangeNotSatisfiable, Slice, WouldWait
 from shared.storage.directory.calls import (
     begin_writeback,
     copy_range,
@@ -48,6 +48,17 @@ class DirectoryReader:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+class CachedReader(DirectoryReader):
+    """A `Reader` that raises `WouldWait` rather than read from the disk."""
+
+    def read(self, size: int) -> bytes:
+        size = min(size, self._stop - self._position)
+        data = self.read_ready(size) if size else b""
+        if data is None or len(data) < size:
+            raise WouldWait
+        return bytes(data)
 
 
 class DirectoryWriter:

@@ -59,6 +59,8 @@ def open_s3(bucket: str, prefix: str, limit: TimeLimit | None = None) -> S3Store
 class S3Store:
     """An `ObjectStore` in one bucket. `conditional` is a client that never repeats a request by itself."""
 
+    ready = None
+
     def __init__(self, client: S3Client, conditional: S3Client, bucket: str, prefix: str = "") -> None:
         self._bucket = Bucket(client, bucket, prefix.strip("/") + "/" if prefix.strip("/") else "")
         self._conditional = conditional

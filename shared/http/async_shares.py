@@ -1,0 +1,85 @@
+"""The use cases as an event loop calls them: at once if that takes no waiting, else in a thread, together if they meet.
+
+Reading what lies in memory takes some ten microseconds, less than any way of having it done elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from shared.bootstrap import Service
+from shared.errors import UsedUp
+from shared.http.lanes import Lanes
+from shared.http.streams import in_thread
+from shared.sharing import Record, Shares, Stored
+
+# Seconds. Far less than a request to S3 takes, and more than those who come together are apart.
+PATIENCE = 0.005
+
+T = TypeVar("T")
+
+
+class AsyncShares:
+    """`Shares` for an event loop; its methods raise what those of the same name do."""
+
+    def __init__(self, service: Service, threads: Executor) -> None:
+        self._service = service
+        self.threads = threads
+        self._finds = Lanes(threads, self._find, PATIENCE)
+        self._reads = Lanes(threads, self._read, PATIENCE)
+        self._counts = Lanes(threads, self._count)
+
+    @property
+    def shares(self) -> Shares:
+        return self._service.shares
+
+    async def run(self, work: Callable[[Shares], T]) -> T:
+        """Work that may wait, or take its time."""
+        return await in_thread(self.threads, lambda: work(self.shares))
+
+    async def find(self, file_id: str) -> Stored:
+        stored = self.shares.at_once(lambda shares: shares.find(file_id))
+        return await self._finds.join(file_id, file_id) if stored is None else stored
+
+    async def describe(self, file_id: str) -> Record:
+        record = self.shares.at_once(lambda shares: shares.describe(file_id))
+        return await self.run(lambda shares: shares.describe(file_id)) if record is None else record
+
+    async def read(self, stored: Stored, start: int, stop: int) -> bytes:
+        """Not for more bytes than one answer may hold in memory."""
+        data = self.shares.at_once(lambda shares: shares.read(stored, start, stop))
+        if data is not None:
+            return data
+        return await self._reads.join((stored.record.file_id, start, stop), (stored, start, stop))
+
+    async def count(self, stored: Stored) -> None:
+        """Count one download. Raises `UsedUp` if the cap leaves none."""
+        await self._counts.join(stored.record.file_id, stored)
+
+    def _find(self, file_ids: Sequence[str], _former: object) -> Sequence[Stored]:
+        return [self.shares.find(file_ids[0])] * len(file_ids)
+
+    def _read(self, ranges: Sequence[tuple[Stored, int, int]], _former: object) -> Sequence[bytes]:
+        # As the last of them has it: by the time of an earlier one it may have been elsewhere.
+        return [self.shares.read(*ranges[-1])] * len(ranges)
+
+    def _count(self, seen: Sequence[Stored], former: Sequence[Stored | BaseException]) -> Sequence[Stored | UsedUp]:
+        # Who waited for a write begins with what it wrote, rather than find out that it did.
+        latest = max([*seen, *(one for one in former if not isinstance(one, BaseException))], key=_revision)
+        counted = self.shares.count(latest, len(seen))
+        refused = len(seen) - counted.granted
+        return [counted.stored] * counted.granted + [UsedUp(latest.record.file_id)] * refused
+
+
+def _revision(stored: Stored) -> int:
+    return stored.record.revision
+
+
+def files_of(request: Request) -> AsyncShares:
+    """The files behind the application that this request came to."""
+    files: AsyncShares = request.app.state.files
+    return files

@@ -1,0 +1,105 @@
+"""Lanes: storage work that meets is done together, and requests wait for it on the event loop instead of in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from shared.http.streams import Inline
+
+MOST = 256  # requests that one job serves
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Lanes(Generic[T, R]):
+    """Work of one kind, by file or the like: while a job is under way, requests wait, and the next job serves them all.
+
+    `work` runs in a thread. It takes what they joined with, in order of arrival, and what the job that they waited for
+    has returned. It returns what each of them gets, a result or an error; what it raises, all of them get. A job begins
+    after the last of its requests has come, so none gets what was read before it asked.
+
+    With `patience`, in seconds, the next job begins after so long at the latest: what is slow is not waited for twice.
+    """
+
+    def __init__(
+        self,
+        threads: Executor,
+        work: Callable[[Sequence[T], Sequence[R | BaseException]], Sequence[R | BaseException]],
+        patience: float | None = None,
+    ) -> None:
+        self._threads = threads
+        self._work = work
+        self._patience = patience
+        self._taken: dict[Hashable, _Lane[T, R]] = {}
+
+    async def join(self, key: Hashable, item: T) -> R:
+        """Have an item worked on in the lane of this key. Raises its error."""
+        if isinstance(self._threads, Inline):
+            [outcome] = self._work([item], ())
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        if key in self._taken:
+            self._taken[key].waiting.append((item, future))
+        else:
+            lane = self._taken[key] = _Lane([(item, future)])
+            # Those who were woken together come together.
+            loop.call_soon(self._free, key, lane)
+        return await future
+
+    def _begin(self, key: Hashable, requests: list[_Request[T, R]], former: Sequence[R | BaseException]) -> None:
+        loop = asyncio.get_running_loop()
+        requests, waiting = requests[:MOST], requests[MOST:]
+        lane = self._taken[key] = _Lane(waiting)
+        job = self._threads.submit(self._work, [item for item, _ in requests], former)
+        if self._patience is not None:
+            lane.timer = loop.call_later(self._patience, self._free, key, lane)
+        job.add_done_callback(lambda job: loop.call_soon_threadsafe(self._end, key, lane, requests, job))
+
+    def _end(
+        self,
+        key: Hashable,
+        lane: _Lane[T, R],
+        requests: list[_Request[T, R]],
+        job: Future[Sequence[R | BaseException]],
+    ) -> None:
+        if lane.timer is not None:
+            lane.timer.cancel()
+        error = job.exception()
+        outcomes = job.result() if error is None else [error] * len(requests)
+        self._free(key, lane, outcomes)
+        for (_, future), outcome in zip(requests, outcomes, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(outcome, BaseException):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    def _free(self, key: Hashable, lane: _Lane[T, R], outcomes: Sequence[R | BaseException] = ()) -> None:
+        """Let those begin who wait in this lane, if they have not begun yet."""
+        if self._taken.get(key) is not lane:
+            return
+        waiting = [request for request in lane.waiting if not request[1].cancelled()]
+        if waiting:
+            self._begin(key, waiting, outcomes)
+        else:
+            del self._taken[key]
+
+
+_Request = tuple[T, "asyncio.Future[R]"]
+
+
+@dataclass(eq=False, slots=True)
+class _Lane(Generic[T, R]):
+    """Who waits, perhaps for a job that is under way; `timer` is for their patience."""
+
+    waiting: list[_Request[T, R]]
+    timer: asyncio.TimerHandle | None = None

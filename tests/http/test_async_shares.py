@@ -1,0 +1,333 @@
+"""Requests that meet are served together, and each gets what it would have got alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.bootstrap import Service
+from shared.errors import StorageUnavailable, UnknownFile, UsedUp
+from shared.http.async_shares import AsyncShares
+from shared.http.lanes import MOST
+from shared.http.streams import Inline
+from shared.settings import Settings
+from shared.sharing import Shares, Stored
+from shared.storage.directory.store import DirectoryStore
+from shared.tokens import Tokens
+from tests.clock import Clock
+from tests.interposed import Call, InterposedStore, Proceed
+from tests.sharing.shares import shares_over, upload
+
+BURST = 20
+
+
+class Gate:
+    """Holds one call of a store, the first of this kind, until it is opened."""
+
+    def __init__(self, verb: str, key: str = "") -> None:
+        self._verb = verb
+        self._key = key
+        self._reached = threading.Event()
+        self._opened = threading.Event()
+
+    def __call__(self, call: Call, proceed: Proceed) -> Any:
+        if call.verb == self._verb and self._key in call.key and not self._reached.is_set():
+            self._reached.set()
+            assert self._opened.wait(60)
+        return proceed()
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, 60)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+def files_over(shares: Shares, threads: Executor) -> AsyncShares:
+    return AsyncShares(Service(Settings(), Tokens(()), shares), threads)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> InterposedStore:
+    return InterposedStore(DirectoryStore(tmp_path))
+
+
+@pytest.fixture
+def shares(store: InterposedStore) -> Shares:
+    return shares_over(store, Clock())
+
+
+@pytest.fixture
+def files(shares: Shares) -> Iterator[AsyncShares]:
+    with ThreadPoolExecutor(8) as threads:
+        yield files_over(shares, threads)
+
+
+@contextlib.asynccontextmanager
+async def held(store: InterposedStore, gate: Gate) -> AsyncIterator[Gate]:
+    """A gate in the store, which a test that fails leaves open."""
+    store.begin(gate)
+    try:
+        yield gate
+    finally:
+        gate.open()
+
+
+async def begun(*requests: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
+    """Requests that have come one after another, each as far as it gets."""
+    tasks = []
+    for request in requests:
+        tasks.append(asyncio.create_task(request))
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def outcomes(tasks: list[asyncio.Task[Any]]) -> list[type]:
+    return [type(outcome) for outcome in await asyncio.gather(*tasks, return_exceptions=True)]
+
+
+def counted(shares: Shares, file_id: str) -> int:
+    return shares.describe(file_id).download_count
+
+
+def test_all_that_come_during_one_write_share_the_next(
+    files: AsyncShares, shares: Shares, store: InterposedStore
+) -> None:
+    found = shares.find(upload(shares).file_id)
+
+    async def run() -> None:
+        async with held(store, Gate("put if")) as gate:
+            first = await begun(files.count(found))
+            await gate.reached()
+            waiting = await begun(*(files.count(found) for _ in range(BURST)))
+            gate.open()
+            await asyncio.gather(*first, *waiting)
+
+    asyncio.run(run())
+    assert counted(shares, found.record.file_id) == BURST + 1
+    # The second begins with what the first has written, and does not have to find out that it did.
+    assert (store.puts, store.count("read")) == (2, 1)
+
+
+@pytest.mark.parametrize("left", [0, 5, BURST])
+def test_a_cap_grants_exactly_what_is_left_to_those_who_came_first(
+    files: AsyncShares, shares: Shares, store: InterposedStore, left: int
+) -> None:
+    found = shares.find(upload(shares, max_downloads=left + 1).file_id)
+
+    async def run() -> list[type]:
+        async with held(store, Gate("put if")) as gate:
+            first = await begun(files.count(found))
+            await gate.reached()
+            waiting = await begun(*(files.count(found) for _ in range(BURST)))
+            gate.open()
+            await asyncio.gather(*first)
+            return await outcomes(waiting)
+
+    assert asyncio.run(run()) == [type(None)] * left + [UsedUp] * (BURST - left)
+    assert counted(shares, found.record.file_id) == left + 1
+
+
+def test_an_error_reaches_all_who_wait_together_and_nobody_else(
+    files: AsyncShares, shares: Shares, store: InterposedStore
+) -> None:
+    found = shares.find(upload(shares).file_id)
+    gate = Gate("put if")
+
+    def around(call: Call, proceed: Proceed) -> Any:
+        if call.put == 2:
+            raise StorageUnavailable("no")
+        return gate(call, proceed)
+
+    async def run() -> tuple[list[type], list[type], list[type]]:
+        async with held(store, gate):
+            store.around = around
+            first = await begun(files.count(found))
+            await gate.reached()
+            waiting = await begun(*(files.count(found) for _ in range(BURST)))
+            gate.open()
+            return await outcomes(first), await outcomes(waiting), await outcomes(await begun(files.count(found)))
+
+    assert asyncio.run(run()) == ([type(None)], [StorageUnavailable] * BURST, [type(None)])
+    assert counted(shares, found.record.file_id) == 2
+
+
+def test_clients_that_leave_change_nothing_for_others(
+    files: AsyncShares, shares: Shares, store: InterposedStore
+) -> None:
+    found = shares.find(upload(shares).file_id)
+
+    async def run() -> list[type]:
+        async with held(store, Gate("put if")) as gate:
+            first = await begun(files.count(found))
+            await gate.reached()
+            waiting = await begun(*(files.count(found) for _ in range(BURST)))
+            for task in (*first, *waiting[::2]):
+                task.cancel()
+            gate.open()
+            return await outcomes([*first, *waiting])
+
+    gone = asyncio.CancelledError
+    assert asyncio.run(run()) == [gone, *[gone, type(None)] * (BURST // 2)]
+    # What was being written stands, and nothing was begun for those who only waited.
+    assert counted(shares, found.record.file_id) == 1 + BURST // 2
+
+
+def test_one_job_serves_so_many_at_most(files: AsyncShares, shares: Shares, store: InterposedStore) -> None:
+    found = shares.find(upload(shares).file_id)
+
+    async def run() -> None:
+        async with held(store, Gate("put if")) as gate:
+            first = await begun(files.count(found))
+            await gate.reached()
+            waiting = await begun(*(files.count(found) for _ in range(MOST + 1)))
+            gate.open()
+            await asyncio.gather(*first, *waiting)
+
+    asyncio.run(run())
+    assert (counted(shares, found.record.file_id), store.puts) == (MOST + 2, 3)
+
+
+def test_a_file_that_hangs_holds_up_no_other(files: AsyncShares, shares: Shares, store: InterposedStore) -> None:
+    hanging, other = (shares.find(upload(shares).file_id) for _ in range(2))
+
+    async def run() -> None:
+        async with held(store, Gate("put if", hanging.record.file_id)) as gate:
+            first = await begun(files.count(hanging))
+            await gate.reached()
+            file_id = other.record.file_id
+            assert await files.read(await files.find(file_id), 0, 5) == b"hello"
+            await files.count(other)
+            assert not first[0].done()
+
+    asyncio.run(run())
+    assert counted(shares, other.record.file_id) == 1
+
+
+def test_nobody_gets_what_was_read_before_they_asked(
+    files: AsyncShares, shares: Shares, store: InterposedStore
+) -> None:
+    file_id = upload(shares).file_id
+
+    def around(call: Call, proceed: Proceed) -> Any:
+        # Read first, and held with what was read.
+        outcome = proceed()
+        return gate(call, lambda: outcome)
+
+    gate = Gate("read", file_id)
+
+    async def run() -> list[type]:
+        async with held(store, gate):
+            store.around = around
+            first = await begun(files.find(file_id))
+            await gate.reached()
+            shares.delete(file_id)
+            later = await begun(files.find(file_id), files.find(file_id))
+            gate.open()
+            return await outcomes([*first, *later])
+
+    assert asyncio.run(run()) == [
+        Stored.__origin__ if hasattr(Stored, "__origin__") else Stored,
+        UnknownFile,
+        UnknownFile,
+    ]
+
+
+def test_what_is_slow_to_be_read_is_not_waited_for_twice(
+    files: AsyncShares, shares: Shares, store: InterposedStore
+) -> None:
+    file_id = upload(shares).file_id
+
+    async def run() -> None:
+        async with held(store, Gate("read", file_id)) as gate:
+            first = await begun(files.find(file_id))
+            await gate.reached()
+            found = await files.find(file_id)
+            async with held(store, Gate("open", file_id)) as second:
+                reading = await begun(files.read(found, 0, 5))
+                await second.reached()
+                assert await files.read(found, 0, 5) == b"hello"
+                assert not first[0].done()
+                assert not reading[0].done()
+                gate.open()
+                second.open()
+                await asyncio.gather(*first, *reading)
+
+    asyncio.run(run())
+
+
+def test_those_who_meet_have_record_and_bytes_read_once(
+    files: AsyncShares, shares: Shares, store: InterposedStore
+) -> None:
+    file_id = upload(shares).file_id
+
+    async def download() -> bytes:
+        found = await files.find(file_id)
+        data = await files.read(found, 0, 5)
+        await files.count(found)
+        return data
+
+    async def run() -> list[bytes]:
+        async with held(store, Gate("read", file_id)) as gate:
+            first = await begun(files.find(file_id))
+            await gate.reached()
+            waiting = await begun(*(download() for _ in range(BURST)))
+            gate.open()
+            await asyncio.gather(*first)
+            return list(await asyncio.gather(*waiting))
+
+    assert asyncio.run(run()) == [b"hello"] * BURST
+    assert (store.count("read"), store.count("open"), store.puts) == (2, 1, 1)
+    assert counted(shares, file_id) == BURST
+
+
+def finish(request: Coroutine[Any, Any, Any]) -> Any:
+    """What a request comes to without ever giving way to the event loop."""
+
+    async def run() -> Any:
+        try:
+            request.send(None)
+        except StopIteration as end:
+            return end.value
+        raise AssertionError("it waits")
+
+    return asyncio.run(run())
+
+
+def test_on_lambda_a_lane_is_a_plain_call(shares: Shares) -> None:
+    files = files_over(shares, Inline())
+    file_id = upload(shares, max_downloads=1).file_id
+    found = finish(files.find(file_id))
+    assert finish(files.read(found, 0, 5)) == b"hello"
+    finish(files.count(found))
+    with pytest.raises(UsedUp):
+        finish(files.count(found))
+    assert finish(files.describe(file_id)).download_count == 1
+
+
+class NoThreads(Executor):
+    def submit(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("a thread is used")
+
+
+def test_what_lies_in_memory_is_read_without_a_thread(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    if store.ready is None:
+        pytest.skip("no file can be read here without waiting")
+    shares = shares_over(store, Clock())
+    file_id = upload(shares).file_id
+    files = files_over(shares, NoThreads())
+    found = finish(files.find(file_id))
+    assert found == shares.find(file_id)
+    assert finish(files.read(found, 1, 4)) == b"ell"
+    assert finish(files.describe(file_id)) == shares.describe(file_id)
+    shares.delete(file_id)
+    with pytest.raises(UnknownFile):
+        finish(files.find(file_id))

@@ -1,0 +1,80 @@
+"""What lies in memory can be read on an event loop, and reads as it does from the disk; the rest is refused there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.storage.contract import NotFound, ObjectStore, WouldWait
+from shared.storage.directory.cached import can_read_cached
+from shared.storage.directory.store import DirectoryStore
+
+KEY = "files/ab/one.pickle"
+DATA = bytes(range(256)) * 64
+
+
+@pytest.fixture
+def ready(directory: DirectoryStore) -> ObjectStore:
+    directory.put(KEY, DATA)
+    if directory.ready is None:
+        pytest.skip("no file can be read here without waiting")
+    return directory.ready
+
+
+def test_it_reads_as_the_store_itself(directory: DirectoryStore, ready: ObjectStore) -> None:
+    assert ready.read(KEY) == directory.read(KEY)
+    assert list(ready.read_many([KEY])) == [(KEY, DATA)]
+    with contextlib.closing(ready.open(KEY, 5, 300)) as reader:
+        assert (reader.object_size, reader.read(200), reader.read(200), reader.read(200)) == (
+            len(DATA),
+            DATA[5:205],
+            DATA[205:300],
+            b"",
+        )
+
+
+def test_what_is_no_file_is_not_there(directory: DirectoryStore, ready: ObjectStore) -> None:
+    folder = directory.root / "files" / "ab"
+    (folder / "link.pickle").symlink_to(folder / "one.pickle")
+    (directory.root / "files" / "cd").symlink_to(folder)
+    os.mkfifo(folder / "fifo.pickle")
+    (folder / "folder.pickle").mkdir()
+    for name in ("ab/none", "ab/link", "cd/one", "ab/fifo", "ab/folder", "ef/none"):
+        for store, errors in ((directory, NotFound), (ready, (NotFound, WouldWait))):
+            with pytest.raises(errors):
+                store.read(f"files/{name}.pickle")
+            with pytest.raises(errors):
+                store.open(f"files/{name}.pickle")
+
+
+@pytest.mark.parametrize("in_memory", [None, 10])
+def test_what_is_on_the_disk_alone_is_refused(
+    directory: DirectoryStore, ready: ObjectStore, monkeypatch: pytest.MonkeyPatch, in_memory: int | None
+) -> None:
+    def preadv(_file: int, buffers: list[bytearray], start: int, flags: int) -> int:
+        """As the kernel answers where only so many bytes are in memory (preadv2(2))."""
+        assert flags == os.RWF_NOWAIT
+        if in_memory is None:
+            raise BlockingIOError
+        buffers[0][:in_memory] = DATA[start : start + in_memory]
+        return in_memory
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    with pytest.raises(WouldWait):
+        ready.read(KEY)
+    assert directory.read(KEY)[0] == DATA
+
+
+def test_an_empty_object_is_left_to_the_store(directory: DirectoryStore, ready: ObjectStore) -> None:
+    directory.put(KEY, b"")
+    with pytest.raises(WouldWait):
+        ready.read(KEY)
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="there is no file system here that is surely not local")
+def test_only_local_file_systems_are_trusted() -> None:
+    assert not can_read_cached("/proc", ["version"])
+    assert not can_read_cached("/none", ["version"])
