@@ -36,8 +36,12 @@ class File:
     def may_be(self) -> list[bytes]:
         if len(self.contents) == 1:
             return self.contents
-        torn = (tear(data) for data in self.contents[1:] for tear in _TEARS)
-        return list(dict.fromkeys(itertools.chain(self.contents, torn)))
+        synced, torn = self.contents[0], []
+        for data in self.contents[1:]:
+            # What was synced is not lost again by what is appended.
+            size = len(synced) if data.startswith(synced) else 0
+            torn += [data[:size] + tear(data[size:]) for tear in _TEARS]
+        return list(dict.fromkeys([*self.contents, *torn]))
 
     def sync(self) -> None:
         del self.contents[:-1]

@@ -7,6 +7,7 @@ call that made it has returned.
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import tempfile
@@ -109,13 +110,16 @@ def test_a_power_cut_leaves_the_old_state_or_the_new(name: str, place: Path) -> 
     assert power_cuts(recorder, place, [steps], look, LIMIT) > steps
 
 
-def test_a_power_cut_in_a_long_history_loses_nothing_acknowledged(place: Path) -> None:
+@pytest.mark.parametrize("stays", [False, True], ids=["started anew for each call", "two that stay"])
+def test_a_power_cut_in_a_long_history_loses_nothing_acknowledged(place: Path, stays: bool) -> None:
     origin = place / "origin"
     origin.mkdir()
     with Recorder(origin) as recorder:
+        # Each remembers which folders it has made durable.
+        processes = itertools.cycle([killed.shares_in(origin), killed.shares_in(origin)])
         history, acknowledged = [shown(killed.shares_in(origin))], []
         for act in life():
-            act(killed.shares_in(origin))
+            act(next(processes) if stays else killed.shares_in(origin))
             acknowledged.append(len(recorder.steps))
             history.append(shown(killed.shares_in(origin)))
 
