@@ -49,7 +49,7 @@ def test_a_large_file_goes_straight_to_s3_and_comes_back(chromium: Browser, addr
     with page.expect_download() as started:
         page.get_by_role("link", name="Download").click()
     started.value.save_as(tmp_path / "fetched")
-    expect(page.locator("#begun")).to_contain_text("Your download begins.")
+    expect(page.locator("#news")).to_contain_text("Download started.")
     assert (tmp_path / "fetched").read_bytes() == large.read_bytes()
     page.goto("/")
     expect(page.locator("#shared > li .state")).to_have_text("12.6 MB · 1 download", timeout=WITHIN)
