@@ -15,6 +15,7 @@ MAX_LINK = 2000  # characters; a QR code holds little more
 ID = re.compile(FILE_ID)
 SHA256 = re.compile("[0-9a-f]{64}")
 ANY_TEXT = re.compile("(?s).{0,8192}")
+ENTRY_NAME = re.compile("(?s).{0,65535}")
 # Both are pasted into shells, where none of these characters is special.
 DELETE_TOKEN = re.compile("[A-Za-z0-9._~=-]{1,500}")
 LINK = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~%-]+)+")
@@ -147,3 +148,25 @@ def read_list(value: object) -> list[RemoteFile]:
         if ID.fullmatch(file_id) is None:
             raise invalid("file ID")
     return [RemoteFile.read(file_id, description) for file_id, description in files.items()]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArchiveEntry:
+    """A file or folder in an archive on the server. `size` is in bytes, unpacked."""
+
+    name: str
+    size: int
+    modified: str | None
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """Raises `Fault`."""
+        fields = Fields(value)
+        return cls(fields.text("name", ENTRY_NAME), fields.number("size"), fields.text_or_none("modified"))
+
+
+def read_entries(value: object) -> list[ArchiveEntry]:
+    """Raises `Fault`."""
+    if not isinstance(value, list):
+        raise invalid("list of entries")
+    return [ArchiveEntry.read(entry) for entry in value]

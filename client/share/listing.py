@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-from share.answers import RemoteFile
+from share.answers import ArchiveEntry, RemoteFile
 from share.screen import Screen
-from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, printable
+from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, local_time, printable
 
 SHORT = 8  # digits of an ID, or more if two files share these
 WIDE = 72  # columns; a narrower terminal shows fewer of them
@@ -81,6 +82,25 @@ def _table(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) ->
             screen.shown(human_time_left(file.expires_at)),
         )
     return table
+
+
+def show_entries(screen: Screen, entries: Sequence[ArchiveEntry]) -> None:
+    """Size, time and name of each: a table in a terminal, else lines with tabs."""
+    if screen.as_json:
+        for entry in entries:
+            screen.json(dataclasses.asdict(entry))
+    elif not screen.out.is_terminal:
+        for entry in entries:
+            print(entry.size, printable(entry.modified or ""), printable(entry.name), sep="\t")
+    else:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("size", justify="right", no_wrap=True)
+        table.add_column("modified", no_wrap=True)
+        table.add_column("name", ratio=1, overflow="fold")
+        for entry in entries:
+            size = "" if entry.name.endswith("/") else human_size(entry.size)
+            table.add_row(size, local_time(entry.modified), screen.shown(entry.name))
+        screen.out.print(table)
 
 
 def short_length(file_ids: Sequence[str]) -> int:

@@ -13,12 +13,22 @@ _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 def safe_name(name: str) -> str:
     """A name that stays in its directory, is no dotfile, option or device, and does nothing to a terminal."""
-    name = re.split(r"[/\\]", name)[-1]
-    name = "".join(character if character.isprintable() else "_" for character in name)
-    name = re.sub(r'[:*?"<>|]', "_", name).lstrip(".-~ ").rstrip(". ")
+    name = _harmless(re.split(r"[/\\]", name)[-1]).lstrip(".-~ ")
+    return safe_component(name) if name else "download"
+
+
+def safe_component(name: str) -> str:
+    """As `safe_name`, for a file in a folder of its own, where a dotfile does no harm."""
+    name = _harmless(name) or "_"
     if _DEVICE.fullmatch(name):
         name = f"_{name}"
-    return shortened(name, MAX_NAME_BYTES) or "download"
+    return shortened(name, MAX_NAME_BYTES)
+
+
+def _harmless(name: str) -> str:
+    # A zero-width joiner is part of many emoji.
+    name = "".join(character if character.isprintable() or character == "\u200d" else "_" for character in name)
+    return re.sub(r'[:*?"<>|]', "_", name).rstrip(". ")
 
 
 def shortened(name: str, limit: int) -> str:

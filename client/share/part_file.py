@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,12 @@ class PartFile(Sink):
     aftermath = "Nothing was saved."
     _file: BufferedRandom
 
-    def __init__(self, target: Path, link: str, size: int, *, force: bool) -> None:
+    def __init__(
+        self, target: Path, link: str, size: int, *, force: bool, finish: Callable[[Path], None] | None = None
+    ) -> None:
+        """`finish` takes the complete file instead of renaming it."""
         super().__init__()
+        self._finish = finish
         self._target = target
         self._link = link
         self._size = size
@@ -83,7 +87,11 @@ class PartFile(Sink):
                 if not self.position:
                     self.discard()
                 raise
-        self._rename()
+        if self._finish is None:
+            self._rename()
+        else:
+            self._finish(self._path)
+            self._path.unlink()
         self._memory.forget()
 
     def _descriptor(self) -> int:

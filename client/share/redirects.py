@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections.abc import Iterator
 
 import httpx
 
 from share.faults import Exit, Fault
-from share.server import is_safe_step, location_of, require_uncompressed
+from share.server import basic, is_safe_step, location_of, require_uncompressed
 
 MAX_REDIRECTS = 5
 
@@ -34,8 +33,7 @@ class Redirected:
             origin = origin_of(url)
             headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
             if origin == origin_of(self._url) and self._password is not None:
-                credentials = base64.b64encode(f":{self._password}".encode()).decode()
-                headers["Authorization"] = f"Basic {credentials}"
+                headers["Authorization"] = basic(self._password)
             if offset:
                 headers["Range"] = f"bytes={offset}-"
                 if origin in tags:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import random
 import threading
@@ -11,13 +12,14 @@ from typing import Any, Self
 import httpx
 
 from share import __version__
-from share.answers import RemoteFile, parse, read_list
+from share.answers import ArchiveEntry, RemoteFile, parse, read_entries, read_list
 from share.faults import Exit, Fault, Missing, Stopped
 from share.proxies import Transport, certificate_problem
 from share.text import human_size, printable
 
 ATTEMPTS = 7
 MAX_ANSWER = 4 * 1024 * 1024  # bytes; a list of 1,000 files has less than 2 MiB
+MAX_ENTRIES = 64 * 1024 * 1024  # bytes; an archive has at most 100,000 entries, and a directory of 16 MiB
 MAX_REFUSAL = 64 * 1024  # bytes
 MAX_DETAIL = 1000  # characters
 CHUNK = 64 * 1024
@@ -181,6 +183,7 @@ class Server:
         headers: dict[str, str] | None = None,
         with_password: bool = False,
         patience: Patience | None = None,
+        most: int = MAX_ANSWER,
         **arguments: Any,
     ) -> Reply:
         """One request, or with patience as many as it takes. Raises `Fault` and `httpx.TransportError`."""
@@ -197,7 +200,7 @@ class Server:
                     if repeatable and self._moved_to_https(response):
                         continue
                     check(response)
-                    return Reply(response.headers, read_bounded(response, MAX_ANSWER))
+                    return Reply(response.headers, read_bounded(response, most))
             except (Fault, httpx.TransportError) as error:
                 # A server that has never answered is rather mistyped than restarting.
                 if patience is None or not (self._reached or isinstance(error, Fault)):
@@ -214,6 +217,11 @@ class Server:
 
     def metadata(self, file_id: str) -> RemoteFile:
         return RemoteFile.read(file_id, self.request("GET", f"/file/metadata/{file_id}").json())
+
+    def entries(self, file_id: str, password: str | None) -> list[ArchiveEntry]:
+        """What is in an archive. Raises `Fault`."""
+        headers = {} if password is None else {"Authorization": basic(password)}
+        return read_entries(self.request("GET", f"/file/entries/{file_id}", headers=headers, most=MAX_ENTRIES).json())
 
     def files(self) -> Iterator[RemoteFile]:
         """All files, page by page. Raises `Fault`."""
@@ -268,6 +276,11 @@ def is_safe_step(base: httpx.URL, url: httpx.URL | str) -> bool:
     except httpx.InvalidURL:
         return False
     return scheme == "https" or (scheme == "http" and base.scheme == "http")
+
+
+def basic(password: str) -> str:
+    """Credentials of HTTP Basic, with no user name (RFC 7617)."""
+    return f"Basic {base64.b64encode(f':{password}'.encode()).decode()}"
 
 
 def header_value(name: str, value: str) -> str:

@@ -35,19 +35,26 @@ def exact_size(size: int) -> str:
     return human_size(size) if size < 1000 else f"{human_size(size)} ({size:,} bytes)"
 
 
+def local_time(moment: str | None) -> str:
+    """The server's time in the local time zone; as it is if it names no zone, or is none."""
+    try:
+        at = datetime.datetime.fromisoformat(moment or "")
+        return f"{at if at.tzinfo is None else at.astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return printable(moment or "")
+
+
 def human_time(moment: str | None) -> str:
-    """The server's time in the local time zone, and how far away it is."""
+    """As `local_time`, and how far away it is."""
     if moment is None:
         return "never"
     try:
-        at = datetime.datetime.fromisoformat(moment)
-        left = at - datetime.datetime.now(datetime.UTC)
-        local = f"{at.astimezone():%Y-%m-%d %H:%M}"
-    except (ValueError, TypeError, OverflowError, OSError):
-        # Not a time, one without a zone, or one that no clock here can show.
+        left = datetime.datetime.fromisoformat(moment) - datetime.datetime.now(datetime.UTC)
+    except (ValueError, TypeError, OverflowError):
+        # Not a time, or one without a zone.
         return printable(moment)
     distance = human_distance(abs(left.total_seconds()))
-    return f"{local} ({f'in {distance}' if left.total_seconds() > 0 else f'{distance} ago'})"
+    return f"{local_time(moment)} ({f'in {distance}' if left.total_seconds() > 0 else f'{distance} ago'})"
 
 
 def human_time_left(moment: str | None) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from share.answers import RemoteFile
+from share.archive import extracting
 from share.commands.options import JsonOption, LinksArgument, QuietOption, ServerOption
 from share.download import Download, StandardOutput, download_link
 from share.faults import Exit, Fault
@@ -20,7 +22,7 @@ from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server
 from share.settings import Settings
-from share.text import human_size
+from share.text import human_size, printable
 
 
 def down(
@@ -31,6 +33,10 @@ def down(
             "--output", "-o", help="Save as this file, in this directory, or - for standard output.", metavar="PATH"
         ),
     ] = None,
+    extract: Annotated[
+        bool,
+        typer.Option("--extract", "-x", help="Unpack a zip archive into a new folder, named after it or by --output."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
     server: ServerOption = None,
     as_json: JsonOption = False,
@@ -39,43 +45,72 @@ def down(
     """Download files and verify them. Run the same command again to resume."""
     screen = Screen(as_json=as_json, quiet=quiet)
     with reporting(screen):
+        if output == "-" and (extract or len(links) > 1):
+            raise Fault(Exit.USAGE, "Only one file, and not its content, can be written to standard output.")
         if len(links) > 1 and output is not None and not Path(output).is_dir():
             raise Fault(Exit.USAGE, "With several links, -o must be a directory.")
         settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
         transfers = Transfers(screen, len(links), None)
-        for_each(screen, links, lambda link: _download(screen, settings, transfers, link, output, force=force))
+
+        def download(link: str) -> None:
+            address, file_id = find(link, settings, screen.warn)
+            with Server(address, None, warn=screen.warn) as api:
+                file = api.metadata(file_id)
+                password = password_for(settings, address) if file.password_protected else None
+                if output == "-":
+                    _write_out(screen, api, transfers, file, password)
+                else:
+                    _save(screen, api, transfers, file, password, output, force=force, extract=extract)
+
+        for_each(screen, links, download)
 
 
-def _download(
-    screen: Screen, settings: Settings, transfers: Transfers, link: str, output: str | None, *, force: bool
+def _write_out(screen: Screen, api: Server, transfers: Transfers, file: RemoteFile, password: str | None) -> None:
+    with (
+        reporting(screen, "Downloads to standard output cannot be resumed: start again."),
+        transfers.next_file(file.name, file.size) as meter,
+    ):
+        Download(api, file, password, StandardOutput(), meter).run()
+
+
+def _save(
+    screen: Screen,
+    api: Server,
+    transfers: Transfers,
+    file: RemoteFile,
+    password: str | None,
+    output: str | None,
+    *,
+    force: bool,
+    extract: bool,
 ) -> None:
-    address, file_id = find(link, settings, screen.warn)
-    with Server(address, None, warn=screen.warn) as api:
-        file = api.metadata(file_id)
-        password = password_for(settings, address) if file.password_protected else None
-        if output == "-":
-            with (
-                reporting(screen, "Downloads to standard output cannot be resumed: start again."),
-                transfers.next_file(file.name, file.size) as meter,
-            ):
-                Download(api, file, password, StandardOutput(), meter).run()
-            return
-        target = Path(output or safe_name(file.name))
-        if target.is_dir():
-            target = target / safe_name(file.name)
-        part = PartFile(target, download_link(api, file), file.size, force=force)
-        part.prepare()
-        with (
-            reporting(screen, "Run the same command again to resume."),
-            transfers.next_file(file.name, file.size) as meter,
-            part.open(),
-        ):
-            Download(api, file, password, part, meter).run()
+    name = safe_name(file.name)
+    if extract:
+        name = name.removesuffix(".zip") or "archive"
+    target = Path(output or name)
+    if target.is_dir():
+        target = target / name
+    if extract and os.path.lexists(target):
+        raise Fault(Exit.LOCAL, f"{printable(str(target))} already exists. Use -o to extract elsewhere.")
+    part = PartFile(
+        target,
+        download_link(api, file),
+        file.size,
+        force=force,
+        finish=(lambda path: _unpack(screen, path, target)) if extract else None,
+    )
+    part.prepare()
+    with (
+        reporting(screen, "Run the same command again to resume."),
+        transfers.next_file(file.name, file.size) as meter,
+        part.open(),
+    ):
+        Download(api, file, password, part, meter).run()
     verified = file.sha256 is not None
     if screen.as_json:
         screen.json(
             {
-                "file_id": file_id,
+                "file_id": file.file_id,
                 "path": str(target.resolve()),
                 "file_size": file.size,
                 "sha256": part.digest.hexdigest(),
@@ -87,3 +122,11 @@ def _download(
         extent = "SHA-256 verified" if verified else "size verified (the server has no SHA-256 of this file)"
         screen.note(f"{human_size(file.size)}, {extent}", "dim")
         screen.path(target)
+
+
+def _unpack(screen: Screen, archive: Path, target: Path) -> None:
+    try:
+        count = extracting.extract(archive, target, screen.warn)
+    except Fault as fault:
+        raise Fault(fault.code, f"{fault} The archive is in {printable(str(archive))}.") from fault
+    screen.note(f"{count} file{'' if count == 1 else 's'} extracted", "dim")

@@ -21,9 +21,9 @@ from share.commands.options import (
 )
 from share.faults import Exit, Fault
 from share.links import find
-from share.listing import show_file, show_list
+from share.listing import show_entries, show_file, show_list
 from share.memory import DeleteTokens
-from share.passwords import new_password
+from share.passwords import new_password, password_for
 from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server, header_value
@@ -39,11 +39,27 @@ def info(link: LinkArgument, server: ServerOption = None, as_json: JsonOption = 
             show_file(screen, api.metadata(file_id))
 
 
-def list_files(server: ServerOption = None, token: TokenOption = None, as_json: JsonOption = False) -> None:
-    """List all files on the server, the newest first. An asterisk marks those you uploaded from here."""
+def list_files(
+    link: Annotated[
+        str | None, typer.Argument(metavar="[LINK]", help="A zip archive: list the files in it.", show_default=False)
+    ] = None,
+    server: ServerOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List all files on the server, the newest first, or the files in an archive.
+
+    An asterisk marks files that you uploaded from here. Listing an archive does not count as a download.
+    """
     screen = Screen(as_json=as_json)
     with reporting(screen):
         settings = Settings.load(server, token, screen.warn)
+        if link is not None:
+            address, file_id = find(link, settings, screen.warn)
+            with Server(address, None, warn=screen.warn) as api:
+                protected = api.metadata(file_id).password_protected
+                show_entries(screen, api.entries(file_id, password_for(settings, address) if protected else None))
+            return
         address = settings.required_server()
         with Server(address, settings.token_for(address), warn=screen.warn) as api:
             files = sorted(api.files(), key=RemoteFile.age_key, reverse=True)

@@ -1,0 +1,158 @@
+"""Unpacking a zip archive that may be hostile: whatever it holds, only a new folder is written."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import stat
+import struct
+import time
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from share.faults import Exit, Fault
+from share.names import safe_component
+from share.text import human_size, printable
+
+CHUNK = 256 * 1024
+MAX_DEPTH = 200  # folders in folders
+MAX_RATIO = 100  # unpacked to packed; what is smaller than MIN_BOMB is no harm
+MIN_BOMB = 1_000_000_000  # bytes
+_ENCRYPTED = 1
+_SEPARATOR = re.compile(r"[/\\]")
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
+
+
+def extract(archive: Path, target: Path, warn: Callable[[str], None]) -> int:
+    """Unpack into the folder `target`, which must not exist. Returns the number of files. Raises `Fault`.
+
+    Symbolic links are never made. A folder that holds all else is left out. After an error nothing is left.
+    """
+    folder = target.with_name(f".{target.name[:100]}-{secrets.token_hex(4)}")
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members = _plan(source, archive.stat().st_size, warn)
+            _require_room(target.parent, sum(info.file_size for info, _ in members))
+            folder.mkdir()
+            for info, path in members:
+                _extract_one(source, info, folder.joinpath(*path))
+        if os.path.lexists(target):
+            raise Fault(Exit.LOCAL, f"{printable(str(target))} already exists. Use -o to extract elsewhere.")
+        folder.rename(target)
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeError, NotImplementedError) as error:
+        raise Fault(Exit.REFUSED, f"This is not a valid zip archive: {printable(str(error))}.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return sum(not info.is_dir() for info, _ in members)
+
+
+def _plan(
+    archive: zipfile.ZipFile, size: int, warn: Callable[[str], None]
+) -> list[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
+    """What to extract, and where to. Refuses the archive if it is an attack."""
+    members = []
+    for info in archive.infolist():
+        name = printable(info.filename)
+        if _ABSOLUTE.match(info.filename) or ".." in _SEPARATOR.split(info.filename):
+            raise Fault(Exit.REFUSED, f"The archive is not safe to extract: it has a file named {name}.")
+        if not 0 <= info.header_offset < size:
+            raise zipfile.BadZipFile("its directory is wrong")
+        if info.flag_bits & _ENCRYPTED:
+            raise Fault(Exit.REFUSED, f"{name} is encrypted in the archive, which --extract cannot read.")
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            warn(f"Skipped: {name} is a symbolic link or special file.")
+        elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Fault(Exit.REFUSED, f"{name} is compressed in a way that --extract cannot read.")
+        else:
+            members.append(info)
+    total = sum(info.file_size for info in members)
+    if total > max(MIN_BOMB, MAX_RATIO * size):
+        raise Fault(Exit.REFUSED, f"The archive is not safe to extract: {human_size(size)} become {human_size(total)}.")
+    segments = [[part for part in _SEPARATOR.split(info.filename) if part not in ("", ".")] for info in members]
+    if max(map(len, segments), default=0) > MAX_DEPTH:
+        raise Fault(Exit.REFUSED, "The archive is not safe to extract: its folders are nested too deeply.")
+    if len({parts[0] for parts in segments if parts}) == 1 and all(
+        len(parts) > 1 or info.is_dir() for info, parts in zip(members, segments, strict=True)
+    ):
+        segments = [parts[1:] for parts in segments]
+    tree = Tree()
+    return [
+        (info, tree.place(parts, is_folder=info.is_dir()))
+        for info, parts in zip(members, segments, strict=True)
+        if parts
+    ]
+
+
+class Tree:
+    """Names that stay apart on every file system, also where case and the form of accents make no difference."""
+
+    def __init__(self) -> None:
+        self._names: set[tuple[str, ...]] = set()
+        self._folders: dict[tuple[str, ...], str] = {}
+        self._numbers: dict[tuple[str, ...], int] = {}
+
+    def place(self, parts: Sequence[str], *, is_folder: bool) -> tuple[str, ...]:
+        """A safe path for a file or folder. A name that is taken gets a number, and a folder is used again."""
+        path: list[str] = []
+        for depth, part in enumerate(parts, start=1):
+            path.append(self._name(tuple(path), safe_component(part), is_folder=is_folder or depth < len(parts)))
+        return tuple(path)
+
+    def _name(self, folder: tuple[str, ...], name: str, *, is_folder: bool) -> str:
+        wish = key = (*folder, normal(name))
+        if is_folder and wish in self._folders:
+            return self._folders[wish]
+        unique = name
+        while key in self._names:
+            number = self._numbers[wish] = self._numbers.get(wish, 1) + 1
+            stem, dot, extension = name.rpartition(".")
+            unique = f"{stem} ({number}).{extension}" if dot and stem else f"{name} ({number})"
+            key = (*folder, normal(unique))
+        self._names.add(key)
+        if is_folder:
+            self._folders[wish] = unique
+        return unique
+
+
+def normal(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _extract_one(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    if info.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(info) as source, open(path, "xb") as file:
+        # It reads no more than the size that was counted, and checks the CRC-32 at the end.
+        shutil.copyfileobj(source, file, CHUNK)
+        if file.tell() != info.file_size:
+            raise zipfile.BadZipFile("a file is shorter than it should be")
+    modified = modified_time(info)
+    if modified is not None:
+        os.utime(path, (modified, modified))
+
+
+def _require_room(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise Fault(Exit.LOCAL, f"Not enough space: {human_size(size)} are needed, and {human_size(free)} are free.")
+
+
+def modified_time(info: zipfile.ZipInfo) -> float | None:
+    """Seconds since 1970: from the extra field that has them, else from the packer's local time."""
+    extra = info.extra
+    while len(extra) >= 4:
+        tag, length = struct.unpack("<2H", extra[:4])
+        if tag == 0x5455 and length >= 5 and len(extra) >= 9 and extra[4] & 1:
+            return float(struct.unpack("<i", extra[5:9])[0])
+        extra = extra[4 + length :]
+    try:
+        return time.mktime((*info.date_time, 0, 0, -1))
+    except (ValueError, OverflowError):
+        return None
