@@ -35,6 +35,8 @@ from shared.storage.records import DELETED, READY, Record, Records, Stored, rfc3
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 __all__ = ["FILE_ID", "Page", "Payload", "Record", "Shares", "Stored", "rfc3339", "utc_now"]
 
 FILE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
@@ -44,9 +46,6 @@ MAX_BATCH = 1001
 
 # Without a download for so long, a hot file has become an ordinary one.
 QUIET_FOR = timedelta(hours=1)
-
-
-T = TypeVar("T")
 
 
 def utc_now() -> datetime:
