@@ -1,4 +1,4 @@
-"""Where settings, tokens, storage and use cases are put together."""
+"""Puts settings, tokens, storage and use cases together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ASK_EVERY = 1.0
 
 
 class Service:
-    """What the endpoints of one process share: its settings, its tokens, and the use cases over its storage."""
+    """Settings, tokens and use cases, shared by the endpoints of one process."""
 
     def __init__(
         self, settings: Settings, tokens: Tokens, shares: Shares, *, prove: Callable[[Shares], None] | None = None
@@ -35,21 +35,21 @@ class Service:
 
     @classmethod
     def open(cls, settings: Settings, limit: TimeLimit | None = None, *, reads_only: bool = False) -> Service:
-        """The service that these settings describe. Raises `InvalidSetting` where the storage cannot be used at all.
+        """Create the service for these settings. Raises `InvalidSetting` if the storage is unusable.
 
-        Unless it `reads_only`, storage has to show that it honours conditional writes.
+        Unless the service `reads_only`, storage must prove that it honours conditional writes.
         """
         secret = settings.api_token_secret
         tokens = Tokens(settings.api_tokens, None if secret is None else lambda: read_secret(secret))
-        # A directory compares under a lock of its own.
+        # A directory needs no proof: it compares under a lock.
         prove = None if reads_only or settings.bucket is None else prove_conditions
         return cls(settings, tokens, build_shares(settings, limit), prove=prove)
 
     @property
     def shares(self) -> Shares:
-        """The use cases, once storage was proven to honour conditional writes.
+        """The use cases, after storage has proven that it honours conditional writes.
 
-        Raises `InvalidSetting` where it does not, and `StorageUnavailable` where it gives no answer; then ask again.
+        Raises `InvalidSetting` if it does not, and `StorageUnavailable` if it does not answer; try again then.
         """
         if self._prove is not None:
             self._prove(self._shares)
@@ -58,7 +58,7 @@ class Service:
 
 
 def prove_conditions(shares: Shares) -> None:
-    """Raises `InvalidSetting` where storage does not honour conditional writes, else `StorageUnavailable`."""
+    """Raises `InvalidSetting` if storage ignores conditional writes, and `StorageUnavailable` if it does not answer."""
     try:
         require_conditions(shares.store)
     except StorageUnavailable as error:
@@ -68,7 +68,7 @@ def prove_conditions(shares: Shares) -> None:
 
 
 def require_tokens(tokens: Tokens) -> None:
-    """Read the tokens now, if they are in a secret. Raises `InvalidSetting`."""
+    """Read the tokens now if they are in a secret. Raises `InvalidSetting`."""
     try:
         tokens.refresh()
     except StorageUnavailable as error:
@@ -76,7 +76,7 @@ def require_tokens(tokens: Tokens) -> None:
 
 
 def wait_for_storage(service: Service, within: float = START_WITHIN, ask_every: float = ASK_EVERY) -> None:
-    """Return once storage answers and is proven, since services start in any order. Raises `InvalidSetting`."""
+    """Wait until storage answers and is proven, because services start in any order. Raises `InvalidSetting`."""
     deadline = time.monotonic() + within
     while True:
         try:
@@ -94,7 +94,7 @@ def _unusable(error: StorageUnavailable) -> InvalidSetting:
 
 
 def build_shares(settings: Settings, limit: TimeLimit | None = None) -> Shares:
-    """The use cases over the storage that the settings name."""
+    """The use cases over the storage in the settings."""
     return Shares(
         open_store(settings, limit),
         max_file_size=settings.max_file_size,
@@ -104,7 +104,7 @@ def build_shares(settings: Settings, limit: TimeLimit | None = None) -> Shares:
 
 
 def open_store(settings: Settings, limit: TimeLimit | None = None) -> ObjectStore:
-    """Directory or bucket; botocore is imported only for a bucket. Raises `InvalidSetting`."""
+    """Open the directory or bucket; botocore is imported only for a bucket. Raises `InvalidSetting`."""
     try:
         if settings.bucket is not None:
             from shared.storage.s3.store import open_s3

@@ -1,7 +1,7 @@
-"""Files of any size, whose bytes go from the sender straight to storage in parts.
+"""Files of any size, which their senders upload in parts straight to storage.
 
-An upload has a record from its start, in the state *uploading*, in which `created_at` is when it began and `expires_at`
-as much later as the file is to live. Its ID is the storage's own, and anyone who knows it can continue the upload.
+An upload has a record from the start, in the state *uploading*: `created_at` is the start, and `expires_at` is later by
+the file's lifetime. The storage chooses the upload ID, and anyone who knows it can continue the upload.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["MAX_PARTS", "PART_URL_LIFETIME", "DirectUploads", "Part", "PartUploa
 
 
 class PartUpload:
-    """One part that passes through us. It counts once it is `finish`ed; `abort` leaves nothing behind."""
+    """One part that is sent to us. It is stored by `finish`; `abort` leaves nothing behind."""
 
     def __init__(self, uploads: DirectUploads, record: Record, writer: PartWriter, room: int) -> None:
         self._uploads = uploads
@@ -53,13 +53,13 @@ class PartUpload:
         self._writer.write(data)
 
     def finish(self) -> Part:
-        """Make the part durable. Raises `FileTooLarge`, and `UnknownFile` if the upload has ended by then."""
+        """Make the part durable. Raises `FileTooLarge`, and `UnknownFile` if the upload has ended meanwhile."""
         try:
             part = self._writer.commit()
         except TooLarge as error:
             raise self._uploads.too_large(self._record) from error
         except StorageUnavailable:
-            # The end of the upload takes away the place that the part was to have.
+            # The end of the upload removes the folder of the part.
             self._uploads.require_uploading(self._record)
             raise
         self._uploads.require_uploading(self._record)
@@ -80,9 +80,9 @@ class DirectUploads:
     def start(
         self, original_name: str, content_type: str, options: Options, announced_size: int | None = None
     ) -> Record:
-        """Begin an upload. `announced_size` is what all parts will have together, in bytes, if the sender knows.
+        """Start an upload. `announced_size` is the total size of all parts in bytes, if the sender knows it.
 
-        Raises `InvalidValue` for options that are not possible here, `FileTooLarge`, `TooManyAttempts`.
+        Raises `InvalidValue` for options that this server does not allow, `FileTooLarge`, `TooManyAttempts`.
         """
         shares = self._shares
         now = shares.now()
@@ -111,17 +111,20 @@ class DirectUploads:
         try:
             return shares.records.create(record).record
         except (StorageFull, Contended):
-            # These say for certain that there is no record.
+            # After these, there is certainly no record.
             self._store.multipart.abort(raw_key(file_id), upload_id)
             raise
 
     def parts(self, file_id: str, upload_id: str) -> Sequence[Part]:
-        """The parts that are stored, by number. Raises `UnknownFile`."""
+        """The stored parts, by number. Raises `UnknownFile`."""
         self._uploading(file_id, upload_id)
         return self._stored(file_id, upload_id)
 
     def part_url(self, file_id: str, upload_id: str, number: int) -> str | None:
-        """Where storage takes a part (1 to 10,000) for an hour; None where it comes to us. Raises `UnknownFile`."""
+        """The URL in storage for a part (1 to 10,000), valid for an hour; None if parts are sent to us.
+
+        Raises `UnknownFile`.
+        """
         self._uploading(file_id, upload_id)
         links = self._store.links
         if links is None:
@@ -129,9 +132,9 @@ class DirectUploads:
         return links.upload_part(raw_key(file_id), PART_URL_LIFETIME, upload_id=upload_id, number=number)
 
     def begin_part(self, file_id: str, upload_id: str, number: int, size: int = 0) -> PartUpload:
-        """Take a part (1 to 10,000) that comes to us and has at least `size` bytes.
+        """Start to receive a part (1 to 10,000) of at least `size` bytes.
 
-        Raises `FileTooLarge` if it cannot fit, and `UnknownFile`, also where parts go to storage itself.
+        Raises `FileTooLarge` if it cannot fit, and `UnknownFile`, also if clients send parts to storage itself.
         """
         record = self._uploading(file_id, upload_id)
         others = sum(part.size for part in self._stored(file_id, upload_id) if part.number != number)
@@ -145,12 +148,12 @@ class DirectUploads:
         return PartUpload(self, record, writer, limit - others)
 
     def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> tuple[Record, bool]:
-        """Make a file of the parts with these numbers and etags; the file, and whether this call made it.
+        """Make a file of the parts with these numbers and etags. Returns it, and whether this call completed it.
 
-        If it was complete before, nothing changes, whatever parts are named.
+        If the upload is already complete, nothing changes, whatever the parts.
 
-        Raises `InvalidValue` unless those parts are stored, in order, and large enough, `FileTooLarge`, which ends the
-        upload, `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
+        Raises `InvalidValue` unless the parts are stored, in order and large enough; `FileTooLarge`, which ends the
+        upload; `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
         """
         record = self._find(file_id, upload_id)
         if record.state == READY:
@@ -163,12 +166,12 @@ class DirectUploads:
                 [Part(number, 0, etag) for number, etag in parts],
                 lambda size: self._require_size(record, size),
             )
-            # A store that makes no raw object of the parts leaves them where they are, so they are sealed at once.
+            # A store that does not join the parts to a raw object leaves them in place, so seal them at once.
             sealed = [source.key for source in sources] != [raw_key(file_id)]
             if sealed:
                 make_blob(self._store, file_id, sources)
         except (InvalidParts, NotFound, Changed, RangeNotSatisfiable) as error:
-            # Another request may have completed or ended the upload meanwhile; then these parts came too late.
+            # Another request may have completed or ended the upload meanwhile.
             with contextlib.suppress(UnknownFile):
                 self.require_uploading(record)
             record = self._find(file_id, upload_id)
@@ -176,21 +179,21 @@ class DirectUploads:
                 return self._shares.describe(file_id), False
             if isinstance(error, NotFound):
                 raise UnknownFile(file_id) from error
-            raise _unfit("must be stored, in ascending order, and all but the last of at least 5 MiB") from error
+            raise _invalid("must be stored, in ascending order, and at least 5 MiB each except the last") from error
         completion = self._publish(record, sum(source.size for source in sources), sealed)
         if sealed:
             self._store.multipart.abort(raw_key(file_id), upload_id)
         return completion
 
     def abort(self, file_id: str, upload_id: str) -> None:
-        """End an upload and forget its parts. Raises `UnknownFile`, also for one that is complete."""
+        """End an upload and remove its parts. Raises `UnknownFile`, also if the upload is complete."""
         record = self._find(file_id, upload_id)
         if record.state != UPLOADING:
             raise UnknownFile(file_id)
         self._shares.end(record)
 
     def require_uploading(self, record: Record) -> None:
-        """Raise `UnknownFile`, and forget what came too late, if an upload has ended."""
+        """If an upload has ended, remove parts that arrived too late and raise `UnknownFile`."""
         assert record.upload_id is not None
         try:
             self._uploading(record.file_id, record.upload_id)
@@ -199,12 +202,12 @@ class DirectUploads:
             raise
 
     def too_large(self, record: Record) -> FileTooLarge:
-        """What is said of a part that does not fit into its upload."""
+        """The error for a part that does not fit into its upload."""
         limit = self._limit(record)
         return FileTooLarge(limit) if limit == self.max_file_size else MoreThanAnnounced(limit)
 
     def _limit(self, record: Record) -> int:
-        """Bytes that all parts of an upload may have together."""
+        """Maximum total size of all parts, in bytes."""
         announced = record.announced_size
         return self.max_file_size if announced is None else min(announced, self.max_file_size)
 
@@ -242,7 +245,7 @@ class DirectUploads:
             self._shares.end(record)
             raise FileTooLarge(self.max_file_size)
         if record.announced_size not in (None, size):
-            raise _unfit(f"have {size} bytes together, and {record.announced_size} were announced")
+            raise _invalid(f"have {size} bytes in total, but {record.announced_size} were announced")
 
     def _publish(self, started: Record, file_size: int, sealed: bool) -> tuple[Record, bool]:
         shares = self._shares
@@ -267,7 +270,7 @@ class DirectUploads:
                 raw_until=None if sealed else now + KEEP_RAW_FOR,
             )
 
-        # The sweep soon finds what is left: parts after a crash, and a file to be sealed if no event of it arrives.
+        # The sweep soon removes parts that a crash left, and seals the file if no event did.
         look = next_look(dataclasses.replace(started, created_at=now, expires_at=expires_at), now)
         try:
             with shares.expiries.covering(started.file_id, look, now):
@@ -277,5 +280,5 @@ class DirectUploads:
             raise
 
 
-def _unfit(reason: str) -> InvalidValue:
+def _invalid(reason: str) -> InvalidValue:
     return InvalidValue("parts", reason)

@@ -1,4 +1,4 @@
-"""How often Python looks for garbage that refers to itself."""
+"""How often Python collects cyclic garbage."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-# Objects that are made before the youngest are looked through, and rounds before the older ones are. Python's own 700
-# (2,000 from 3.13 on) are met several times in one request, which leaves hardly anything that refers to itself.
+# New objects before a collection of the youngest, and such collections before one of the older generations. With
+# Python's own 700 (2,000 since 3.13), each request causes several collections, yet leaves hardly any cycles.
 THRESHOLDS = (10_000, 20, 20)
 
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Put together here what lives as long as the process: nothing that exists at the end is ever looked through again.
+    """Create objects that live as long as the process within this: the collector ignores them afterwards (gc.freeze).
 
-    With all modules loaded, that takes 40 ms each time, in the middle of a start or of a request (gc.freeze). What
-    raises is not kept.
+    With all modules loaded, a full collection takes 40 ms, in the middle of a start or a request. After an exception,
+    nothing changes.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,7 +1,7 @@
-"""Counting what happens, wherever it happens.
+"""Counts events anywhere in the code.
 
-A count is a line of the log, so that nothing has to be passed down to where it is made, and costs next to nothing
-unless somebody listens. On Lambda `telemetry` makes CloudWatch metrics of these lines.
+A count is a log line: nothing has to be passed down to the code that counts, and without a handler it costs next to
+nothing. On Lambda, `telemetry` turns these lines into CloudWatch metrics.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ log = logging.getLogger(__name__)
 
 
 def add(name: str, value: float = 1) -> None:
-    """Add to the metric of this name, which is in bytes if it ends in `Bytes`."""
+    """Add to the metric with this name; the unit is bytes if the name ends in `Bytes`."""
     log.debug(name, extra={"value": value})

@@ -1,4 +1,4 @@
-"""The rule for file names: what a share may be called, whatever the caller sent."""
+"""The rules for file names."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ MAX_NAME_BYTES = 255
 
 _NEUTRAL_NAME = "file"
 
-# Control characters end strings in C and act in terminals, bidi controls make "exe.txt" out of "txt.exe", and a lone
-# surrogate has no UTF-8. U+2028 and U+2029 stay: they are text, and JSON and RFC 8187 carry them.
+# Control characters end strings in C and control terminals, bidi controls make "txt.exe" look like "exe.txt", and lone
+# surrogates have no UTF-8. U+2028 and U+2029 stay: they are text, and JSON and RFC 8187 can transport them.
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SEPARATOR = re.compile(r"[/\\]")
 
 
 def clean_name(raw: str) -> str:
-    """The last path segment of `raw` without control, bidi and surrogate characters, and otherwise unchanged.
+    """The last path segment of `raw` without control, bidi and surrogate characters, otherwise unchanged.
 
-    `.` and `..` become a neutral name, so the result is never a path. Raises `InvalidValue` when nothing is left, or
-    more than `MAX_NAME_BYTES` of UTF-8.
+    `.` and `..` become a neutral name, so the result is never a path. Raises `InvalidValue` if the result is empty or
+    longer than `MAX_NAME_BYTES` of UTF-8.
     """
     name = _UNWANTED.sub("", _SEPARATOR.split(raw)[-1])
     if not name:
@@ -32,10 +32,10 @@ def clean_name(raw: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """A form of a file's name that no gateway, client or file system alters: for the last segment of a link.
+    """A file name that no gateway, client or file system alters, for the last segment of a link.
 
-    Letters and marks of any script, digits, `.`, `_` and `-` stay; each other character, and a name of dots alone,
-    becomes `_`.
+    Letters and marks of any script, digits, `.`, `_` and `-` stay. Every other character becomes `_`, and so does a
+    name that consists of dots.
     """
     if not name.strip("."):
         return "_"

@@ -1,4 +1,4 @@
-"""Passwords of files: kept as slow hashes, and checked by a bounded number of threads at once."""
+"""Passwords of files: stored as slow hashes, and checked by a limited number of threads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from shared.errors import TooManyAttempts
 from shared.options import MAX_PASSWORD_LENGTH
 
-# scrypt (RFC 7914) with OWASP's smallest recommended cost: 2**14 * 128 * 8 bytes is 16 MiB, five passes of it.
+# scrypt (RFC 7914) with OWASP's lowest recommended cost: 2**14 * 128 * 8 bytes is 16 MiB, in five passes.
 _LOG_N, _R, _P = 14, 8, 5
 _MEMORY = 64 * 1024 * 1024
 AT_ONCE = 2
 WAITING = 8
-# Requests that check or wait, for all files together: half of the threads that requests have.
+# Requests that check or wait, for all files together: half of the threads for requests.
 IN_LINE = 64
 
 _COST = r"ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9]{1,2})"
@@ -30,10 +30,10 @@ _PHC = re.compile(rf"\$scrypt\${_COST}\${_BASE64}\${_BASE64}", re.ASCII)
 
 
 class Passwords:
-    """Makes and checks hashes, a few at a time, while at most `WAITING` others wait for each file.
+    """Makes and checks hashes, a few at a time; at most `WAITING` others wait for each file.
 
-    The bounds keep a guesser from taking the memory and the threads that downloads need. Each file has its own, so that
-    guessing at one locks nobody out of another; so has setting a password.
+    The limits keep guessers from using up the memory and threads that downloads need. Each file has its own limit, so
+    that guessing one password does not lock people out of other files. Setting passwords has another.
     """
 
     def __init__(self) -> None:
@@ -43,30 +43,30 @@ class Passwords:
     def hash(self, password: str) -> str:
         """A salted hash with its parameters, in PHC string form. Raises `TooManyAttempts`."""
         salt = secrets.token_bytes(16)
-        with self._making.passed("new passwords"):
+        with self._making.slot("new passwords"):
             derived = _derive(password, salt, _LOG_N, _R, _P)
         return f"$scrypt$ln={_LOG_N},r={_R},p={_P}${_text(salt)}${_text(derived)}"
 
     def matches(self, password: str, password_hash: str) -> bool:
-        """Whether this is the password, in time that does not tell how nearly. Longer ones than can be set are wrong.
+        """Whether this is the password, compared in constant time. Longer ones than can be set are wrong.
 
-        Raises `TooManyAttempts`, and `ValueError` for what `hash` cannot have made.
+        Raises `TooManyAttempts`, and `ValueError` for a hash that `hash` cannot have made.
         """
-        # First, since bringing it into its normal form takes time that is quadratic in its combining marks (UAX #15).
+        # First, because normalizing a password takes time quadratic in its combining marks (UAX #15).
         if len(password) > MAX_PASSWORD_LENGTH:
             return False
-        parsed = _PHC.fullmatch(password_hash)
-        if parsed is None:
+        match = _PHC.fullmatch(password_hash)
+        if match is None:
             raise ValueError("not a password hash")
-        log_n, r, p, salt, expected = parsed.groups()
-        # Its salt makes the hash a name of the file.
-        with self._checking.passed(password_hash):
+        log_n, r, p, salt, expected = match.groups()
+        # The salt makes the hash unique to the file.
+        with self._checking.slot(password_hash):
             derived = _derive(password, _bytes(salt), int(log_n), int(r), int(p))
         return hmac.compare_digest(_bytes(expected), derived)
 
 
 class _Gate:
-    """Lets a few pass at once and, of each kind, some wait; refuses the rest."""
+    """Lets a few threads work at once and some of each kind wait; refuses the rest."""
 
     def __init__(self, at_once: int) -> None:
         self._slots = threading.Semaphore(at_once)
@@ -75,7 +75,7 @@ class _Gate:
         self._guard = threading.Lock()
 
     @contextlib.contextmanager
-    def passed(self, kind: str) -> Iterator[None]:
+    def slot(self, kind: str) -> Iterator[None]:
         with self._guard:
             if self._inside[kind] >= self._most or self._inside.total() >= IN_LINE:
                 raise TooManyAttempts
@@ -91,7 +91,7 @@ class _Gate:
 
 
 def _derive(password: str, salt: bytes, log_n: int, r: int, p: int) -> bytes:
-    # One password typed on two keyboards may differ in its normal form (RFC 8265 §4.2).
+    # Two keyboards can produce different forms of the same password (RFC 8265 §4.2).
     data = unicodedata.normalize("NFC", password).encode()
     return hashlib.scrypt(data, salt=salt, n=1 << log_n, r=r, p=p, maxmem=_MEMORY, dklen=32)
 

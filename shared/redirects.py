@@ -1,8 +1,8 @@
 """Downloads that storage serves itself: the raw copy of a file, and signed links to it.
 
-A raw copy is the bytes of a file without the frame of its blob. It is where a direct upload lands; for any other file
-it is made by the first redirect. An entry of an archive has a copy of its own, since a browser cannot be sent to a
-range. The record promises all copies until `raw_until`, and the sweep removes them afterwards.
+A raw copy is the bytes of a file without the frame of its blob. Direct uploads create it; for other files, the first
+redirect does. Entries of archives have their own copies, because browsers cannot be redirected to a range. The record
+promises all copies until `raw_until`; then the sweep removes them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from shared.storage.keys import raw_entry_key, raw_key
 from shared.storage.records import READY, Record, Stored
 
 KEEP_RAW_FOR = timedelta(days=1)
-# Longer than any signed link is good for, and a copy is made.
+# Longer than it takes to make a copy and for any signed link to expire.
 KEEP_RAW_MARGIN = timedelta(minutes=10)
-# Seconds. Well within `TimeLimit.last_try`, so that an invocation ends with the answer to come back later.
+# Seconds. Well below `TimeLimit.last_try`, so that there is time left to answer "try again".
 EXTRACT_WITHIN = 15.0
-# Longer than the calls that remove a raw copy can take together. Until then no download may count on the copy.
+# Longer than all calls that remove a raw copy can take. Until then, no download can rely on the copy.
 REMOVE_RAW_WITHIN = timedelta(minutes=10)
 LINK_LIFETIME = 300  # seconds
 # Anyone who has the link can use it again, uncounted.
@@ -40,10 +40,10 @@ def download_url(
     content_type: str,
     range: str | None = None,
 ) -> str:
-    """Where storage itself serves a file for some minutes, or the `entry` at these bytes of it.
+    """A URL by which storage itself serves a file, or the `entry` at these bytes of it, for some minutes.
 
-    It is one download if `counted`. The headers of its answer are `disposition` and `content_type`; with `range`, the
-    URL is good for exactly that `Range` header. Only where the store has links. Raises what `Shares.open` and `count`
+    This is one download if `counted`. The answer has the headers `disposition` and `content_type`; with `range`, the
+    URL works only with exactly that `Range` header. Requires a store with links. Raises what `Shares.open` and `count`
     raise, `UsedUp` and `Preparing`.
     """
     links = shares.store.links
@@ -64,7 +64,7 @@ def download_url(
 
 
 def storage_origin(shares: Shares) -> str | None:
-    """Scheme and host of signed URLs; None where bytes pass only through us. Raises `StorageUnavailable`."""
+    """Scheme and host of signed URLs; None if the store has no links. Raises `StorageUnavailable`."""
     links = shares.store.links
     if links is None:
         return None
@@ -73,25 +73,25 @@ def storage_origin(shares: Shares) -> str | None:
 
 
 def remove_raw(shares: Shares, file_id: str) -> bool:
-    """Remove the raw copies of a file unless a link to one may be in use; False if another process is doing that.
+    """Remove the raw copies of a file unless a link to one may be in use; False if another process is removing them.
 
-    From when the record says so, no download counts on a copy for ten minutes, or until the record says that they are
-    gone.
+    The record announces the removal. For ten minutes, or until the record says that the copies are gone, no download
+    relies on them.
     """
-    began, mine, others = shares.now(), False, False
+    start, mine, others = shares.now(), False, False
 
     def claim(record: Record) -> Record:
         nonlocal mine, others
-        others = _is_being_removed(record, began)
+        others = _is_being_removed(record, start)
         until = record.raw_until if record.state == READY and record.sealed else None
-        mine = not others and until is not None and until <= began
-        return dataclasses.replace(record, raw_removed_since=began) if mine else record
+        mine = not others and until is not None and until <= start
+        return dataclasses.replace(record, raw_removed_since=start) if mine else record
 
     record = shares.records.update(file_id, claim).record
     if not mine:
         return not others
     shares.forget_parts(record)
-    if shares.now() >= began + REMOVE_RAW_WITHIN / 2:
+    if shares.now() >= start + REMOVE_RAW_WITHIN / 2:
         return False
     shares.store.delete(*shares.raw_keys(record))
 
@@ -105,7 +105,10 @@ def remove_raw(shares: Shares, file_id: str) -> bool:
 
 
 def _require_copy(shares: Shares, stored: Stored, key: str, entry: range | None) -> None:
-    """Have the raw copy `key` of a file, or of this entry in it. Raises `Preparing` and what `Shares.open` raises."""
+    """Make sure that the raw copy `key` of a file, or of this entry, exists.
+
+    Raises `Preparing` and what `Shares.open` raises.
+    """
     record = stored.record
     span = range(record.file_size) if entry is None else entry
     try:
@@ -133,13 +136,13 @@ def _require_copy(shares: Shares, stored: Stored, key: str, entry: range | None)
     try:
         shares.find(record.file_id)
     except UnknownFile:
-        # The file was deleted before the copy was there.
+        # The file was deleted while the copy was made.
         shares.store.delete(key)
         raise
 
 
 def _promise_copies(shares: Shares, stored: Stored) -> Stored:
-    """Have the record say that raw copies stay for longer than a link is good for."""
+    """Make sure that the record promises raw copies for longer than a link is valid."""
     file_id, now = stored.record.file_id, shares.now()
     if stored.record.raw_until is not None and stored.record.raw_until - now > KEEP_RAW_MARGIN:
         return stored

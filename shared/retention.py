@@ -1,4 +1,4 @@
-"""How long what is stored is kept, and when the sweep is to look at it."""
+"""How long files, records and leftovers are kept, and when the sweep checks them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from shared.storage.records import READY, UPLOADING, Record
 
 KEEP_USED_UP_FOR = timedelta(days=1)
 KEEP_TOMBSTONE_FOR = timedelta(hours=1)
-# What an upload leaves is removed so long after its last bytes came. While they come, its entry is filed again.
+# Leftovers of an upload are removed this long after its last bytes. While bytes arrive, its entry is renewed.
 KEEP_UNFINISHED_FOR = timedelta(days=2)
 REFILE_EVERY = timedelta(hours=1)
-# A direct upload is to be complete by then.
+# Time limit for completing a direct upload.
 UPLOAD_WITHIN = timedelta(days=7)
-# A file that expires later is looked at in between, so that its entry does not outlive it by years.
+# Files that expire later are checked in between, so that an entry never outlives its file by years.
 LOOK_EVERY = timedelta(days=30)
 
 
 def next_look(record: Record, now: datetime) -> datetime | None:
-    """When the sweep is to look at a file because it expires."""
+    """When the sweep next checks a file that expires; None if it never does."""
     if record.expires_at is None:
         return None
     looks = (now - record.created_at) // LOOK_EVERY + 1
@@ -28,7 +28,7 @@ def next_look(record: Record, now: datetime) -> datetime | None:
 
 
 def has_ended(record: Record, now: datetime) -> bool:
-    """Whether a file or an upload is to be deleted."""
+    """Whether the sweep should delete a file or an upload."""
     if record.state == UPLOADING:
         return record.created_at + UPLOAD_WITHIN <= now
     if record.state != READY:
@@ -39,7 +39,7 @@ def has_ended(record: Record, now: datetime) -> bool:
 
 
 def entries(record: Record, now: datetime) -> Sequence[str]:
-    """The keys of the expiry entries that a file may still have, none of which is needed once the file is gone."""
+    """The keys of all expiry entries that a file may have; none is needed once the file is deleted."""
     unfinished = record.created_at + KEEP_UNFINISHED_FOR
     moments: Sequence[datetime | None] = (
         record.expires_at,
@@ -49,7 +49,7 @@ def entries(record: Record, now: datetime) -> Sequence[str]:
         record.deleted_at and record.deleted_at + KEEP_TOMBSTONE_FOR,
         record.created_at + UPLOAD_WITHIN,
         unfinished,
-        # The last time that it was filed, the upload went on for up to an hour.
+        # The entry was last renewed up to an hour before the upload ended.
         unfinished - REFILE_EVERY,
     )
     return sorted({entry_key(record.file_id, moment) for moment in moments if moment is not None})

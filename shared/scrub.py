@@ -1,4 +1,4 @@
-"""Checks every blob against its record, and changes nothing: `python -m shared.scrub`."""
+"""Checks every blob against its record without changing anything: `python -m shared.scrub`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.storage.records import READY, Record
 
 
 def scrub(shares: Shares, report: Callable[[str], None]) -> bool:
-    """Verify every file, reporting each that is damaged and a summary; whether all are whole."""
-    whole = damaged = 0
+    """Verify all files, and report the damaged ones and a summary. Returns whether all are intact."""
+    intact = damaged = 0
     for file_id in shares.records.ids():
         try:
             record = shares.records.get(file_id).record
             if record.state == READY:
                 verify(shares, record)
-                whole += 1
+                intact += 1
         except UnknownFile:
             # Deleted since it was listed.
             continue
@@ -31,14 +31,14 @@ def scrub(shares: Shares, report: Callable[[str], None]) -> bool:
         except ShareError as error:
             damaged += 1
             report(str(error))
-    report(f"{whole} whole, {damaged} damaged")
+    report(f"{intact} intact, {damaged} damaged")
     return damaged == 0
 
 
 def verify(shares: Shares, record: Record) -> None:
-    """Read the whole blob of a file. Raises `UnknownFile`, and `DamagedFile` unless it is what the record says.
+    """Read the whole blob of a file. Raises `UnknownFile`, and `DamagedFile` unless it matches the record.
 
-    Of one that is not sealed yet, only the size is known.
+    Before a file is sealed, only its size can be checked.
     """
     try:
         if not record.sealed:
@@ -51,11 +51,11 @@ def verify(shares: Shares, record: Record) -> None:
             raise UnknownFile(record.file_id) from error
         raise DamagedFile(record.file_id, "the blob is missing") from error
     if record.sha256 not in (None, sha256):
-        raise DamagedFile(record.file_id, "the SHA-256 of the blob is not that of its record")
+        raise DamagedFile(record.file_id, "the SHA-256 of the blob differs from the record")
 
 
 def main() -> int:
-    """The exit status: 0 if every file is whole, 1 if not, 2 if nothing could be checked."""
+    """Returns the exit status: 0 if all files are intact, 1 if not, 2 if they could not be checked."""
     try:
         return 0 if scrub(build_shares(Settings.from_environment()), print) else 1
     except (InvalidSetting, StorageUnavailable) as error:

@@ -1,7 +1,7 @@
-"""Making the blob of a file whose sender uploaded its bytes straight to storage.
+"""Makes the blobs of files that were uploaded straight to storage.
 
-An event of the bucket starts it on AWS, and `Sealing` on a server over S3. Whatever fails, or is not sealed when the
-process ends, is left to the sweep.
+On AWS, an event of the bucket starts it; on a server with S3, `Sealing` does. The sweep seals files for which this
+failed or the process ended first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.storage.records import READY, UPLOADING, Record
 
 log = logging.getLogger(__name__)
 
-# Storage copies the bytes itself, in many requests at once for a large file.
+# Storage copies the bytes, in many parallel requests for a large file.
 AT_ONCE = 2
 
 
@@ -29,9 +29,9 @@ class StillUploading(Exception):
 
 
 def seal(shares: Shares, file_id: str) -> bool:
-    """Make the blob of a completed upload, unless that is done; whether this call did it.
+    """Make the blob of a completed upload if it has none. Returns whether this call did it.
 
-    May be called at any time, also twice at once. Does nothing for a file that is gone. Raises `StillUploading`, and
+    Can be called at any time, even twice at once. Does nothing for deleted files. Raises `StillUploading`, and
     `DamagedFile` if the bytes are missing.
     """
     record = _unsealed(shares, file_id)
@@ -54,14 +54,14 @@ def seal(shares: Shares, file_id: str) -> bool:
     try:
         shares.records.update(file_id, note)
     except UnknownFile:
-        # The file was deleted before the blob was there.
+        # The file was deleted while the blob was made.
         shares.store.delete(blob_key(file_id))
         return False
     return True
 
 
 def _unsealed(shares: Shares, file_id: str) -> Record | None:
-    """The record of a file or an upload that is not sealed; None if it is, or is gone."""
+    """The record of a file or upload that is not sealed; None if it is sealed or deleted."""
     try:
         record = shares.records.get(file_id).record
     except UnknownFile:
@@ -70,7 +70,7 @@ def _unsealed(shares: Shares, file_id: str) -> Record | None:
 
 
 class Sealing:
-    """Seals a few completed uploads at a time; the others wait. Its methods are called from one thread."""
+    """Seals completed uploads, a few at a time. Call its methods from one thread only."""
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
@@ -78,16 +78,16 @@ class Sealing:
         self._threads: list[threading.Thread] = []
 
     def add(self, file_id: str) -> None:
-        """Have a file sealed soon. Returns at once."""
+        """Seal a file soon, without waiting for it."""
         self._waiting.put(file_id)
         if len(self._threads) < AT_ONCE:
-            # A daemon, since sealing can be interrupted anywhere and a process that ends must not wait for it.
+            # A daemon, because sealing can be interrupted anywhere and must not delay the end of the process.
             thread = threading.Thread(target=self._run, name="seal", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop once the waiting files are sealed."""
         for _ in self._threads:
             self._waiting.put(None)
 
@@ -96,4 +96,4 @@ class Sealing:
             try:
                 seal(self._shares, file_id)
             except Exception:
-                log.exception("file %s could not be sealed and is left to the sweep", file_id)
+                log.exception("sealing file %s failed; the sweep will try again", file_id)

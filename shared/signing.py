@@ -1,4 +1,4 @@
-"""What the service signs: a file's delete token, tickets that resume a counted download, and password passes."""
+"""Signed values: delete tokens of files, tickets that resume a counted download, and password passes."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _TRIES = 5
 
 
 class Signing:
-    """Signatures under one secret, which is found when first needed. `clock` gives aware UTC times."""
+    """Signatures with one secret, which is read when first needed. `clock` returns aware UTC times."""
 
     def __init__(self, secret: Callable[[], str], clock: Callable[[], datetime]) -> None:
         self._secret = secret
         self._clock = clock
-        self._found: str | None = None
+        self._cached_key: str | None = None
         self._guard = threading.Lock()
 
     def delete_token(self, file_id: str) -> str:
-        """The token that allows its holder to change and delete this file; always the same for one ID."""
+        """The token with which anyone can change and delete this file; always the same for one ID."""
         return self._delete_signer().get_signature(file_id).decode()
 
     def is_delete_token(self, file_id: str, token: str) -> bool:
         return self._delete_signer().verify_signature(file_id, token.encode(errors="replace"))
 
     def ticket(self, file_id: str) -> str:
-        """A ticket, beginning with the ID and made of ETag characters, that resumes a counted download of this file."""
+        """A ticket to resume a counted download of this file. It begins with the ID and is valid in an ETag."""
         return self._clocked_signer("ticket").sign(file_id).decode()
 
     def is_ticket(self, file_id: str, ticket: str) -> bool:
@@ -47,7 +47,7 @@ class Signing:
         return self._is_signed("ticket", file_id, ticket, TICKET_LIFETIME)
 
     def password_pass(self, file_id: str, password_hash: str) -> str:
-        """What stands for the password of this file for a minute, as long as the password stays the same."""
+        """A value that replaces the password of this file for a minute, unless the password changes."""
         return self._clocked_signer(_pass_salt(password_hash)).sign(file_id).decode()
 
     def is_password_pass(self, file_id: str, password_hash: str, value: str) -> bool:
@@ -58,7 +58,7 @@ class Signing:
             signed, made_at = self._clocked_signer(salt).unsign(value.encode(errors="replace"), return_timestamp=True)
         except BadSignature:
             return False
-        # By our own count, since to itsdangerous a value of a machine whose clock is ahead has a bad age.
+        # Not by itsdangerous, which rejects values from a machine whose clock is ahead.
         age = int(self._clock().timestamp()) - int(made_at.timestamp())
         return signed == file_id.encode() and age <= lifetime
 
@@ -70,9 +70,9 @@ class Signing:
 
     def _key(self) -> str:
         with self._guard:
-            if self._found is None:
-                self._found = self._secret()
-            return self._found
+            if self._cached_key is None:
+                self._cached_key = self._secret()
+            return self._cached_key
 
 
 class _ClockedSigner(TimestampSigner):
@@ -87,22 +87,22 @@ class _ClockedSigner(TimestampSigner):
 
 
 def _pass_salt(password_hash: str) -> str:
-    # Part of the key and not of the text, so that nothing about the hash can be read off.
+    # Part of the key, not of the text, so that the value reveals nothing about the hash.
     return f"pass:{password_hash}"
 
 
 def stored_secret(store: ObjectStore) -> str:
-    """The signing key kept in storage, made by the first process that needs it. Raises `StorageUnavailable`."""
+    """The signing key in storage, created by the first process that needs it. Raises `StorageUnavailable`."""
     for _ in range(_TRIES):
         try:
             secret = store.read(SECRET_KEY)[0]
         except NotFound:
-            # Whatever becomes of this write, the next read shows the one that won.
+            # Whether or not this write wins, the next read returns the winner.
             with contextlib.suppress(AlreadyExists, Changed, Ambiguous, NotSent):
                 store.put(SECRET_KEY, secrets.token_urlsafe(32).encode(), ABSENT)
             continue
         if len(secret) < MIN_SECRET_LENGTH or not secret.isascii():
-            # With a key that was cut short, anybody could sign.
+            # Anyone could sign with a truncated key.
             raise StorageUnavailable("the stored signing key is damaged")
         return secret.decode()
-    raise StorageUnavailable("the signing key can be neither read nor made")
+    raise StorageUnavailable("the signing key can be neither read nor created")

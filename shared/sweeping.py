@@ -1,7 +1,7 @@
-"""Housekeeping: removing files that have ended, and what a crash left behind.
+"""Housekeeping: removes expired and used-up files, and what crashes left behind.
 
-An entry in the index of what falls due names one file, and the file's record alone decides what becomes of it. The
-entry goes last, so a sweep can be killed anywhere: the next one resumes. Sweeps can also run at the same time.
+Each entry in the index of due files names one file, and the file's record alone decides what to do. Entries are removed
+last, so a sweep can be killed at any point: the next one resumes. Several sweeps can run at the same time.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ log = logging.getLogger(__name__)
 
 PARALLEL = 16
 SWEEP_EVERY = 3600.0  # seconds
-# Keys that are gathered before they are removed together: as many as one request to S3 takes.
+# Keys to collect before removing them together: the maximum for one request to S3.
 GATHERED = 1000
-# A probe takes some seconds.
+# A probe takes only seconds.
 PROBES_END_WITHIN = timedelta(days=1)
 
 
 @dataclass(slots=True)
 class Swept:
-    """What one run did.
+    """The counts of one run.
 
-    `removed` counts files that had ended, `sealed` those whose blob was not made in time, `leftovers` IDs without a
-    record and what writers left unfinished, `failed` files that could not be handled and are tried again.
+    `removed`: files that had ended. `sealed`: files whose blob was missing. `leftovers`: IDs without a record, and
+    unfinished writes. `failed`: files that the next run tries again.
     """
 
     removed: int = 0
@@ -59,7 +59,7 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """What became of one file: keys to be removed now, entries to be removed afterwards, and what it `counts` as."""
+    """The outcome for one file: keys to remove now, entries to remove after them, and what it `counts` as."""
 
     keys: Sequence[str] = ()
     entries: Sequence[str] = ()
@@ -75,16 +75,16 @@ class Sweep:
         self._gathered: list[_Settled] = []
 
     def run(self) -> Swept:
-        """Look at every file that is due, 16 at a time.
+        """Handle every due file, 16 at a time.
 
-        A file that cannot be handled is left for the next run, with a line in the log. Raises `StorageUnavailable` if
-        the entries cannot be listed.
+        If a file fails, log it and leave it for the next run. Raises `StorageUnavailable` if the entries cannot be
+        listed.
         """
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="sweep") as pool:
             running: dict[Future[_Settled], str] = {}
             for entry in self._shares.expiries.due():
-                # No more than can run are waiting, so that a process that ends has little to wait for; and entries of
-                # one file come one after the other, or its blob would be made twice at once.
+                # Submit only as many as can run, so that a process that ends has little to wait for. Handle entries of
+                # one file one after the other, or two threads would make its blob.
                 while len(running) == PARALLEL or entry.file_id in running.values():
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     self._gather(done)
@@ -99,7 +99,7 @@ class Sweep:
         try:
             return self._settle(entry)
         except Exception:
-            # Whatever it is, the other files are not to wait for it.
+            # Handle the other files nevertheless.
             log.exception("left for the next sweep", extra={"file_id": entry.file_id})
             return _Settled(counts="failed")
 
@@ -113,7 +113,7 @@ class Sweep:
             stored = shares.records.get(file_id)
         except UnknownFile:
             if not self._exists(entry.key):
-                # Another sweep has done it all.
+                # Another sweep has finished this file.
                 return _Settled()
             record, counts = self._mark_unknown(file_id), "leftovers"
         else:
@@ -130,12 +130,12 @@ class Sweep:
         return True
 
     def _mark_unknown(self, file_id: str) -> Record:
-        """The record of an ID that had none: one that says *deleted*.
+        """Create a record for an ID without one, which says *deleted*.
 
-        A late uploader cannot make another then, so nothing that is acknowledged is removed.
+        A late uploader then cannot create another, so no acknowledged file is removed.
         """
         shares, now = self._shares, self._shares.now()
-        # Nobody knows what is stored, so anything may be.
+        # Assume that every kind of object is stored.
         unknown = Record(
             file_id, UPLOADING, "", "application/octet-stream", 0, None, now, cells=CLOSED, sealed=False, raw_until=now
         )
@@ -151,19 +151,19 @@ class Sweep:
         return tombstone(record, now) if has_ended(record, now) else record
 
     def _remove(self, record: Record, entry: Entry, counts: str | None) -> _Settled:
-        """Remove what is stored of a deleted file: the bytes at once, the record and all its entries an hour later."""
+        """Remove a deleted file: its bytes at once, its record and entries an hour later."""
         shares, now = self._shares, self._shares.now()
         if not record.sealed:
             shares.store.multipart.abort(blob_key(record.file_id))
         shares.forget_parts(record)
         keys = shares.remains(record)
-        # Records that were deleted before there were tombstones do not say when.
+        # Old releases had no tombstones, so their deleted records have no time.
         if record.deleted_at is not None and record.deleted_at + KEEP_TOMBSTONE_FOR > now:
             return _Settled(keys, counts=counts)
         return _Settled([*keys, record_key(record.file_id)], [entry.key, *entries(record, now)], counts)
 
     def _keep(self, record: Record, entry: Entry) -> _Settled:
-        """Do what is due for a file that is not over, and have it looked at again when it will be."""
+        """Do what is due for a file that is to stay, and schedule its next check."""
         shares, file_id = self._shares, record.file_id
         if record.state == UPLOADING:
             shares.expiries.add(file_id, record.created_at + UPLOAD_WITHIN)
@@ -172,7 +172,7 @@ class Sweep:
             shares.fold_if_quiet(file_id)
         counts = "sealed" if not record.sealed and seal(shares, file_id) else None
         if record.raw_until is None:
-            # In a directory, parts of a direct upload that was killed once it was complete.
+            # A directory may still have parts if the process was killed just after it completed a direct upload.
             shares.forget_parts(record)
         elif record.raw_until > shares.now():
             shares.expiries.add(file_id, record.raw_until)
@@ -199,7 +199,7 @@ class Sweep:
         try:
             self._remove_keys(gathered)
         except Exception:
-            # One that cannot be removed must not keep the entries of all.
+            # One failure must not keep the entries of all files.
             for settled in gathered:
                 self._remove_alone(settled)
 
@@ -217,7 +217,7 @@ class Sweep:
                 self._shares.store.delete(*together)
 
     def _discard_unfinished(self) -> None:
-        """What has no entry: staged files, probes, and what was left before every upload had one."""
+        """Remove leftovers without an entry: staged files, probes, and unfinished uploads of old releases."""
         store, now = self._shares.store, self._shares.now()
         for discard, before in (
             (store.discard_unfinished, now - KEEP_UNFINISHED_FOR),
@@ -231,12 +231,12 @@ class Sweep:
 
 
 def sweep_hourly(sweep: Callable[[], object], wait: Callable[[float], bool]) -> None:
-    """What a schedule does on AWS: sweep, an hour after the last sweep ended, until `wait(seconds)` is true."""
-    # Several workers may do it at once, so they at least begin apart.
+    """Sweep an hour after the end of the previous sweep, until `wait(seconds)` is true. A schedule does this on AWS."""
+    # Several workers may sweep, so let them start at different times.
     pause = random.uniform(0, 60)
     while not wait(pause):
         pause = SWEEP_EVERY
         try:
             sweep()
         except Exception:
-            log.exception("the sweep failed and will be tried again in an hour")
+            log.exception("the sweep failed; the next one is in an hour")

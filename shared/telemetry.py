@@ -23,14 +23,13 @@ Handler = Callable[[dict[str, Any], Any], Any]
 
 
 class LambdaHandler:
-    """What Lambda calls with each event. A subclass says how to `handle` one.
+    """The callable that Lambda invokes with each event. Subclasses implement `handle`.
 
-    It is put together at once where its `module` is the one that Lambda runs, so that the first event finds everything
-    ready: Lambda starts a function with more processor time than it serves events with. Anywhere else it is put
-    together with its first event, so that importing the module costs nothing.
+    If Lambda runs this `module`, the handler is set up on import: Lambda gives functions more processor time for their
+    start than for events. Anywhere else it is set up by its first event, so that importing the module costs nothing.
 
-    `correlation_id_path` (JMESPath) says where events carry their ID, and `cold_starts` whether to count those, which
-    costs money where almost every start is one.
+    `correlation_id_path` (JMESPath) locates the ID in an event. `cold_starts` counts cold starts as a metric, which
+    costs money, so leave it off for functions that almost always start cold.
     """
 
     def __init__(self, module: str, correlation_id_path: str, *, cold_starts: bool = True) -> None:
@@ -43,7 +42,7 @@ class LambdaHandler:
                 try:
                     self.connect()
                 except StorageUnavailable as error:
-                    # Left to the first event, which has an answer for it.
+                    # The first event tries again, and has an answer to report this in.
                     log.warning("not ready for the first event: %s", error.reason)
 
     def __call__(self, event: dict[str, Any], context: Any) -> Any:
@@ -53,17 +52,17 @@ class LambdaHandler:
         return self._call(event, context)
 
     def prepare(self) -> None:
-        """Make what all events need, without asking anybody."""
+        """Create what all events need, without any network request."""
 
     def connect(self) -> None:
-        """Do what the first event would wait for. Raises `StorageUnavailable`, after which events go on regardless."""
+        """Do in advance what the first event would wait for. `StorageUnavailable` is logged; events still run."""
 
     def handle(self, event: dict[str, Any], context: Any) -> Any:
         """The result for one event."""
         raise NotImplementedError
 
     def log_keys(self, event: dict[str, Any]) -> dict[str, str]:
-        """What else of an event every line of its log has."""
+        """Keys from an event to add to each of its log lines."""
         return {}
 
     def _put_together(self) -> Handler:
@@ -72,7 +71,7 @@ class LambdaHandler:
 
         logger = Logger(service=NAME)
         metrics = Metrics(namespace=NAMESPACE, service=NAME)
-        # An event that counts nothing is no mistake.
+        # Many events count nothing.
         warnings.filterwarnings("ignore", "No application metrics to publish")
         logging.getLogger("shared").setLevel(logging.INFO)
         _publish(metrics)
@@ -82,22 +81,22 @@ class LambdaHandler:
             logger.append_keys(**self.log_keys(event))
             return self.handle(event, context)
 
-        # Modules log through the standard library; here their lines become Powertools' JSON with its correlation ID.
-        # Only loggers that exist by now are taken over.
+        # Modules use standard logging; this turns their lines into Powertools' JSON with its correlation ID. It affects
+        # only loggers that already exist.
         others = [logging.getLogger("mangum"), logging.getLogger("botocore")]
         copy_config_to_registered_loggers(logger, include={"shared", *(other.name for other in others)})
-        # Mangum's line for each request has the path in it, and a PUT's path a file name. Lambda's JSON format lets
-        # botocore say at each start where it found its credentials.
+        # Mangum logs the path of each request, and a PUT's path contains a file name. botocore logs at each start where
+        # it found its credentials.
         for other in others:
             other.setLevel(logging.WARNING)
-        # Its keys are of one event only.
+        # Keys must not stay for the next event.
         logged = logger.inject_lambda_context(correlation_id_path=self._correlation_id_path, clear_state=True)(call)
         measured: Handler = metrics.log_metrics(capture_cold_start_metric=self._cold_starts)(logged)
         return measured
 
 
 class _MetricsHandler(logging.Handler):
-    """Makes metrics of the lines of `shared.metrics`."""
+    """Turns log lines of `shared.metrics` into metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A bound on the calls to AWS of one invocation, which has to end with an answer."""
+"""A time limit for the AWS calls of one invocation, so that it always ends with an answer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from shared.errors import StorageUnavailable
 
 
 class TimeLimit:
-    """Has calls fail that begin too late after the invocation did; until one has begun, there is no limit.
+    """Makes calls fail that start too late in an invocation. There is no limit before the first invocation.
 
-    All in seconds: the last try of a call begins after `last_try` at most, and takes at most `connect` and `read`. That
-    is 26 together, and Lambda ends an invocation after 28.
+    In seconds: the last try of a call starts within `last_try`, and takes at most `connect` plus `read`. Together that
+    is 26, and Lambda ends an invocation after 28.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class TimeLimit:
         self._until = math.inf
 
     def begin(self) -> None:
-        """Note that an invocation begins."""
+        """Start the clock of an invocation."""
         self._until = self._monotonic() + self.last_try
 
     def require(self) -> None:
         """Raise `StorageUnavailable` if it is too late for another try."""
         if self._monotonic() >= self._until:
-            raise StorageUnavailable("no answer from S3 in the time that an invocation has")
+            raise StorageUnavailable("S3 did not answer within the time limit of an invocation")

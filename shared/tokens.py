@@ -1,4 +1,4 @@
-"""The API tokens, which senders need where any is configured."""
+"""The API tokens. If any is configured, senders need one."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from shared.errors import StorageUnavailable
 log = logging.getLogger(__name__)
 
 READ_EVERY = 300.0  # seconds
-# While the secret cannot be read.
+# If the secret cannot be read.
 KEEP_FOR = 3600.0
 READ_AGAIN_AFTER = 5.0
 
 
 class Tokens:
-    """The tokens that count now: given ones, or those in a secret, which `read` returns separated by commas.
+    """The valid tokens: those configured, or those in a secret, which `read` returns separated by commas.
 
-    The secret is read again every five minutes, so that it can be rotated. Where that fails, what was read last counts
-    for an hour after it was read; where it was never read, or too long ago, nobody can be told from a stranger.
-    `clock` gives seconds, and keeps running while a Lambda function is frozen.
+    The secret is read again every five minutes, so that you can rotate it. If that fails, the last tokens stay valid
+    for an hour; after that, or if the secret was never read, no request can be authorised. `clock` returns seconds, and
+    must keep running while a Lambda function is frozen.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Tokens:
         self._clock = clock
         self._lock = threading.Lock()
         self._secret: tuple[str, ...] = ()
-        self._read_at = self._asked_at = self._ask_at = -math.inf
+        self._read_at = self._last_try = self._next_try = -math.inf
         self._reason = ""
 
     @property
@@ -48,12 +48,12 @@ class Tokens:
 
     @property
     def stale(self) -> bool:
-        """Whether `refresh` would have to wait for an answer."""
-        # A clock that was set back must not keep old tokens alive.
-        return self._read is not None and not self._asked_at <= self._clock() < self._ask_at
+        """Whether `refresh` would read the secret."""
+        # Setting the clock back must not keep old tokens valid.
+        return self._read is not None and not self._last_try <= self._clock() < self._next_try
 
     def accept(self, presented: str) -> bool:
-        """Whether it is one of the tokens, in time that does not tell how nearly. Raises `StorageUnavailable`."""
+        """Whether this is one of the tokens, compared in constant time. Raises `StorageUnavailable`."""
         self.refresh()
         accepted = False
         for token in (*self._configured, *self._secret):
@@ -61,30 +61,30 @@ class Tokens:
         return accepted
 
     def refresh(self) -> None:
-        """Read the secret, if there is one and it is time to. Raises `StorageUnavailable`."""
+        """Read the secret, if there is one and it is stale. Raises `StorageUnavailable`."""
         if self._read is None:
             return
         with self._lock:
             if self.stale:
-                self._ask(self._read)
+                self._try(self._read)
             if not self._read_at <= self._clock() < self._read_at + KEEP_FOR:
                 raise StorageUnavailable(self._reason)
 
-    def _ask(self, read: Callable[[], str]) -> None:
-        self._asked_at = self._clock()
+    def _try(self, read: Callable[[], str]) -> None:
+        self._last_try = self._clock()
         try:
             text = read()
         except StorageUnavailable as error:
             self._reason = error.reason
-            self._ask_at = self._asked_at + READ_AGAIN_AFTER
+            self._next_try = self._last_try + READ_AGAIN_AFTER
             log.warning("%s", error.reason)
             return
         self._secret = tuple(token.strip() for token in text.split(",") if token.strip())
-        self._read_at, self._ask_at = self._asked_at, self._asked_at + READ_EVERY
+        self._read_at, self._next_try = self._last_try, self._last_try + READ_EVERY
 
 
 def read_secret(name: str) -> str:
-    """The text of a secret in AWS Secrets Manager. Raises `StorageUnavailable`."""
+    """Read the text of a secret from AWS Secrets Manager. Raises `StorageUnavailable`."""
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.session import Session
@@ -94,7 +94,7 @@ def read_secret(name: str) -> str:
         client: Any = Session().create_client("secretsmanager", config=config)
         text = client.get_secret_value(SecretId=name).get("SecretString")
     except (BotoCoreError, ClientError, ValueError) as error:
-        raise StorageUnavailable(f"the secret of the API tokens cannot be read: {error}") from error
+        raise StorageUnavailable(f"the secret with the API tokens cannot be read: {error}") from error
     if not isinstance(text, str):
-        raise StorageUnavailable("the secret of the API tokens holds no text")
+        raise StorageUnavailable("the secret with the API tokens contains no text")
     return text

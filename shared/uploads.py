@@ -1,4 +1,4 @@
-"""A file on its way in: its bytes into a blob as they arrive, then its record, which makes it visible."""
+"""Uploads: the bytes of a file go into a blob as they arrive; then its record makes it visible."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ INTERRUPTED = "the upload was interrupted for too long"
 
 
 class Upload:
-    """One upload. Nothing of it is visible before `finish`; `abort` leaves nothing behind.
+    """One upload. It is invisible before `finish`; `abort` leaves nothing behind.
 
-    Beginning one raises `StorageFull` and `StorageUnavailable`.
+    Raises `StorageFull` and `StorageUnavailable` at the start.
     """
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
         self.file_id = str(uuid.uuid4())
         self._committed = False
-        # First, since it refuses an upload that there is no room for: the entry would take a spare file.
+        # Before the entry: this fails if storage is full, and the entry would use up a spare file.
         self._blob = BlobWriter(shares.store, self.file_id)
         try:
-            # By this entry the sweep finds what a crash leaves. No bytes are in storage yet.
+            # This entry leads the sweep to the leftovers of a crash. No bytes are in storage yet.
             self._entry = self._file_entry()
         except BaseException:
             self._blob.abort()
@@ -53,8 +53,8 @@ class Upload:
     def finish(self, original_name: str, content_type: str, options: Options, sha256: str | None = None) -> Record:
         """Make the file durable, then visible.
 
-        Raises `InvalidValue` for options that are not possible here, `DigestMismatch` if `sha256` (hex) is not that of
-        the bytes, and `TooManyAttempts`.
+        Raises `InvalidValue` for options that this server does not allow, `DigestMismatch` if the bytes do not match
+        `sha256` (hex), and `TooManyAttempts`.
         """
         shares = self._shares
         now = shares.now()
@@ -80,15 +80,15 @@ class Upload:
                 self._require_time()
                 record = shares.records.create(record).record
         except AlreadyExists as error:
-            # The sweep found the blob without a record and took it for a leftover.
+            # The sweep took the blob for a leftover, because it had no record yet.
             shares.store.delete(blob_key(self.file_id))
             raise StorageUnavailable(INTERRUPTED) from error
         except (StorageFull, Contended):
-            # These say for certain that there is no record; after any other fault there may be, so the blob stays.
+            # After these, there is certainly no record. After any other error there may be one, so the blob stays.
             shares.store.delete(blob_key(self.file_id), self._entry)
             raise
         if self._is_late():
-            # The process was suspended just before the record, and the sweep may have removed the blob.
+            # The process was suspended just before it wrote the record, and the sweep may have removed the blob.
             shares.end(record)
             raise StorageUnavailable(INTERRUPTED)
         return record
@@ -96,20 +96,20 @@ class Upload:
     def abort(self) -> None:
         self._blob.abort()
         if self._committed:
-            # Perhaps there is a blob.
+            # There may be a blob, and the sweep needs the entry to find it.
             return
         try:
             self._shares.store.delete(self._entry)
         except StorageUnavailable as error:
-            # The caller is reporting its own fault, and the sweep drops the entry.
-            log.warning("the entry of an upload that failed could not be removed: %s", error)
+            # The caller reports its own error, and the sweep removes the entry.
+            log.warning("the entry of a failed upload could not be removed: %s", error)
 
     def _file_entry(self) -> str:
         self._filed_at = self._shares.now()
         return self._shares.expiries.add(self.file_id, self._filed_at + KEEP_UNFINISHED_FOR)
 
     def _require_time(self) -> None:
-        """Raise `StorageUnavailable` if the sweep may have removed what was written."""
+        """Raise `StorageUnavailable` if the sweep may have removed the blob."""
         if self._is_late():
             raise StorageUnavailable(INTERRUPTED)
 

@@ -148,7 +148,7 @@ def test_a_secret_is_read_from_secrets_manager(account: Mapping[str, str]) -> No
 
 @pytest.mark.parametrize("name", ["missing", "bytes"])
 def test_a_secret_without_text_is_unavailable(account: Mapping[str, str], name: str) -> None:
-    with pytest.raises(StorageUnavailable, match="the secret of the API tokens"):
+    with pytest.raises(StorageUnavailable, match="the secret with the API tokens"):
         read_secret(name)
 
 

@@ -1,4 +1,4 @@
-"""uvicorn's access log: kept free of secrets and control characters however uvicorn was started, and cheap."""
+"""uvicorn's access log: free of secrets and control characters, however uvicorn is started, and fast."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from http import HTTPStatus
 
 UVICORN_ARGUMENTS = 5  # client address, method, target, HTTP version, status
 
-# Anyone who knows it can continue the upload.
+# Anyone who knows this ID can continue the upload.
 _UPLOAD_ID = re.compile(r"(?<=/file/s3/multipart/)[^/]+")
 _PLAIN = re.compile(r"[!#-~]*")
 _PHRASES: dict[object, str] = {status.value: status.phrase for status in HTTPStatus}
 
 
 class AccessLogFilter(logging.Filter):
-    """Drops query strings, which may hold a delete token, and IDs of uploads; escapes an address from a proxy header.
+    """Drops query strings, which can contain a delete token, and upload IDs; escapes addresses from a proxy header.
 
     The path needs no escaping: uvicorn percent-encodes it.
     """
@@ -29,7 +29,7 @@ class AccessLogFilter(logging.Filter):
 
 
 class AccessFormatter(logging.Formatter):
-    """Makes the line that uvicorn's formatter makes without colours, without copying the record: 1 µs instead of 6."""
+    """Formats lines like uvicorn's formatter without colours, but does not copy the record: 1 µs instead of 6."""
 
     def format(self, record: logging.LogRecord) -> str:
         assert isinstance(record.args, tuple)

@@ -1,4 +1,4 @@
-"""Passwords as clients send them, and the cookie that stands for one."""
+"""Reads passwords from requests, and the cookie that replaces a password."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PASS_COOKIE = "pass"
 
 
 def basic_password(headers: Headers) -> str | None:
-    """The password of HTTP Basic authentication (RFC 7617), whatever the user name; None if there is none to read."""
+    """The password of HTTP Basic authentication (RFC 7617), with any user name; None if missing or malformed."""
     values = headers.getlist("authorization")
     if len(values) != 1:
         return None
@@ -23,14 +23,14 @@ def basic_password(headers: Headers) -> str | None:
         return None
     try:
         _, separator, password = base64.b64decode(credentials.strip(" "), validate=True).decode().partition(":")
-    # Of both decoders, and of text that is not ASCII.
+    # Raised by both decoders, and for text that is not ASCII.
     except ValueError:
         return None
     return password if separator else None
 
 
 def has_pass(request: Request, signing: Signing, record: Record) -> bool:
-    """Whether the landing page has let this browser pass, a minute ago at most and with the current password."""
+    """Whether this browser has entered the current password on the landing page within the last minute."""
     if record.password_hash is None:
         return False
     value = _cookie(request.headers, PASS_COOKIE)
@@ -38,9 +38,9 @@ def has_pass(request: Request, signing: Signing, record: Record) -> bool:
 
 
 def _cookie(headers: Headers, name: str) -> str | None:
-    """A cookie's value as it was sent, which for ours is without quotes; the first, whose path is the longest.
+    """A cookie's value as sent (ours have no quotes); if repeated, the first, which has the longest path.
 
-    By hand, since Python's parser takes quadratic time for backslashes in quotes (CVE-2024-7592) and unquotes them all.
+    Not by Python's parser, which takes quadratic time for backslashes in quotes (CVE-2024-7592) and removes all quotes.
     RFC 6265 §5.4.
     """
     for line in headers.getlist("cookie"):
@@ -52,7 +52,7 @@ def _cookie(headers: Headers, name: str) -> str | None:
 
 
 def authorise(request: Request, shares: Shares, file: Stored) -> None:
-    """Require the password of the file, if it has one, or the cookie of its landing page.
+    """Require the file's password, if it has one, or the cookie from its landing page.
 
     Raises what `Shares.authorise` raises.
     """

@@ -1,4 +1,4 @@
-"""The page at /docs: the OpenAPI document for people, made here, so that it needs no script and nothing from afar."""
+"""The page at /docs: renders the OpenAPI document on the server, without scripts or other sites."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from starlette.responses import Response
 from shared.http.models import EXAMPLE_ID, base_url
 
 FOLDER = Path(__file__).parent
-# What stands in an example for a path parameter that has no example of its own.
+# Examples for path parameters that declare none.
 PATH_EXAMPLES = {"file_id": EXAMPLE_ID, "filename": "report.pdf", "name": "report.pdf", "part_number": "1"}
 
 Json = Mapping[str, Any]
 
 
 async def docs(request: Request) -> Response:
-    """Every operation, with its parameters, body and answers, and a command that asks for it."""
-    # Only here, since what serves files starts faster without it.
+    """Every operation with its parameters, body, answers and a curl command."""
+    # Imported here so that handlers which serve files start faster.
     import jinja2
 
     document: Json = request.app.openapi()
@@ -51,7 +51,7 @@ async def docs(request: Request) -> Response:
 
 
 def _groups(document: Json, base: str) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The operations by their tag, in the order of the document."""
+    """The operations by tag, in the order of the document."""
     operations = [
         _operation(document, base, method, path, operation)
         for path, methods in document["paths"].items()
@@ -90,10 +90,10 @@ def _schemes(operation: Json) -> list[str]:
 
 
 def _need(document: Json, scheme: str) -> str:
-    declared = document["components"]["securitySchemes"][scheme]
-    where = f"`{declared.get('name') or 'Authorization: ' + declared['scheme'].title()}`"
-    place = {"query": " in the query", "header": ""}[declared.get("in", "header")]
-    return f"{where}{place}. {declared.get('description', '')}"
+    security = document["components"]["securitySchemes"][scheme]
+    where = f"`{security.get('name') or 'Authorization: ' + security['scheme'].title()}`"
+    place = {"query": " in the query", "header": ""}[security.get("in", "header")]
+    return f"{where}{place}. {security.get('description', '')}"
 
 
 def _answer(document: Json, status: str, answer: Json) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _answer(document: Json, status: str, answer: Json) -> dict[str, Any]:
         field for body in answer.get("content", {}).values() for field in _fields(document, body.get("schema", {}))
     ]
     failed = int(status) >= HTTPStatus.BAD_REQUEST
-    # Errors all have the fields of a problem document, which the page names once.
+    # All errors have the fields of a problem document, which the page lists once.
     return {
         "status": status,
         "text": answer["description"],
@@ -111,26 +111,26 @@ def _answer(document: Json, status: str, answer: Json) -> dict[str, Any]:
 
 
 def _fields(document: Json, schema: Json) -> Iterator[dict[str, Any]]:
-    """The fields of an object, of the items of a list, or of an object's values."""
+    """The fields of an object, of a list's items, or of an object's values."""
     schema = _resolved(document, schema)
     inner = schema.get("items") or schema.get("additionalProperties")
     if isinstance(inner, Mapping):
         yield from _fields(document, inner)
-    for name, described in schema.get("properties", {}).items():
-        yield {**_field(document, name, described), "required": name in schema.get("required", ())}
+    for name, field in schema.get("properties", {}).items():
+        yield {**_field(document, name, field), "required": name in schema.get("required", ())}
 
 
 def _field(document: Json, name: str, schema: Json) -> dict[str, Any]:
     schema = _resolved(document, schema)
     kinds = [_resolved(document, kind) for kind in schema.get("anyOf", [schema])]
-    described = [str(kind.get("format") or kind.get("type", "any")) for kind in kinds]
+    types = [str(kind.get("format") or kind.get("type", "any")) for kind in kinds]
     limits = [
         f"{word} {kind[key]:.0f}"
         for kind in kinds
         for key, word in (("minimum", "from"), ("maximum", "to"), ("maxLength", "at most"))
         if key in kind
     ]
-    return {"name": name, "type": " or ".join(described), "text": schema.get("description", ""), "limits": limits}
+    return {"name": name, "type": " or ".join(types), "text": schema.get("description", ""), "limits": limits}
 
 
 def _resolved(document: Json, schema: Json) -> Json:
@@ -139,7 +139,7 @@ def _resolved(document: Json, schema: Json) -> Json:
 
 
 def _command(base: str, method: str, path: str, operation: Json, document: Json) -> str:
-    """A curl command that asks for this operation."""
+    """A curl command for this operation."""
     query = []
     for parameter in operation.get("parameters", []):
         name, example = (

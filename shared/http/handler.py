@@ -1,4 +1,4 @@
-"""Endpoints as a Lambda function behind an API Gateway HTTP API (payload format 2.0)."""
+"""Runs endpoints as a Lambda function behind an API Gateway HTTP API (payload format 2.0)."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from shared.time_limit import TimeLimit
 log = logging.getLogger(__name__)
 
 CORRELATION_ID = "requestContext.requestId"
-# One for all, since a process serves one invocation at a time.
+# One for all handlers, because a process runs one invocation at a time.
 LIMIT = TimeLimit()
 
 _HOST_FOR_MANGUM = re.compile(r"[^:]*(?::[0-9]{1,5})?", re.ASCII)
 
 
 class UnexpectedEvent(Exception):
-    """A Lambda function was given an event that no HTTP API sends. The message has the names in it, never a value."""
+    """The event is not from an HTTP API. The message contains the event's keys, never a value."""
 
     def __init__(self, event: dict[str, Any]) -> None:
         super().__init__(
-            "expected an event of an API Gateway HTTP API in payload format 2.0, with version, rawPath, headers and "
-            "requestContext.http, and got one with "
-            f"{', '.join(sorted(map(str, event))) or 'nothing in it'}. Examples are in events/."
+            "expected an event from an API Gateway HTTP API in payload format 2.0, with version, rawPath, headers and "
+            f"requestContext.http, but it has {', '.join(sorted(map(str, event))) or 'no keys'}. "
+            "Examples are in events/."
         )
 
 
 class HttpHandler(LambdaHandler):
-    """Serves these routers and nothing else, with `reads_only` where none of them counts or changes files."""
+    """Serves these routers only. Pass `reads_only` if none of them counts downloads or changes files."""
 
     def __init__(self, module: str, *routers: Endpoints, reads_only: bool = False) -> None:
         self._routers = routers
@@ -56,14 +56,14 @@ class HttpHandler(LambdaHandler):
 
         self.service = self.open()
         app = build_app(*self._routers, service=self.service, threads=Inline())
-        # Innermost, so that the guard comes first and every answer has its headers.
+        # Innermost, so that the guard runs first and every answer gets its headers.
         app.user_middleware.append(Middleware(ExactText))
-        # Text as text: else a problem document would travel in base64.
+        # As text, or Mangum would send problem documents in base64.
         text_types = [*DEFAULT_TEXT_MIME_TYPES, PROBLEM_TYPE]
         self._adapter = Mangum(app, lifespan="off", text_mime_types=text_types)
 
     def open(self) -> Service:
-        """The service that the environment describes. Raises `InvalidSetting`."""
+        """Create the service from the environment. Raises `InvalidSetting`."""
         return Service.open(Settings.from_environment(), LIMIT, reads_only=self._reads_only)
 
     def connect(self) -> None:
@@ -78,26 +78,26 @@ class HttpHandler(LambdaHandler):
         return answer
 
     def log_keys(self, event: dict[str, Any]) -> dict[str, str]:
-        return _file_id(_named(event))
+        return _file_id(_requested_file(event))
 
 
-def _named(event: dict[str, Any]) -> str:
-    """What stands where a request names its file: in its path, or at the end of its key in direct uploads."""
+def _requested_file(event: dict[str, Any]) -> str:
+    """The text that a request has for a file ID: in its path, or at the end of the key of a direct upload."""
     parameters = {**(event.get("queryStringParameters") or {}), **(event.get("pathParameters") or {})}
     return parameters.get("file_id") or (parameters.get("key") or "").rpartition("/")[2]
 
 
 def _file_id(text: str) -> dict[str, str]:
-    """What a log line says of the file: its ID, and never what a client has put in the place of one."""
+    """The key for log lines: a valid file ID, never other text from a client."""
     return {"file_id": text} if FILE_ID.fullmatch(text) else {}
 
 
 def _complete(event: dict[str, Any]) -> dict[str, Any]:
-    """An event as Mangum takes it: nothing null, and the path, which the gateway has decoded, encoded again.
+    """An event that Mangum accepts: without nulls, and with the path, which the gateway decoded, encoded again.
 
-    Mangum decodes it, and decoded twice `100%2541` would become another name. It also splits Host at its colon, and
-    fails at a second one or at a port that is no number: such a Host, which no gateway has, becomes an empty one, and
-    is refused like every wrong Host. Raises `UnexpectedEvent`.
+    Mangum decodes it, and decoding `100%2541` twice would change the name. Mangum also splits Host at the colon, and
+    fails if there are two or if the port is not a number. No gateway sends such a Host, so it becomes an empty one and
+    is refused like every invalid Host. Raises `UnexpectedEvent`.
     """
     http = (event.get("requestContext") or {}).get("http") or {}
     if event.get("version") != "2.0" or not {"method", "path", "sourceIp"} <= http.keys():

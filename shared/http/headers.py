@@ -1,4 +1,4 @@
-"""Header values that are written or checked in one place, so that no caller's text reaches a response unescaped."""
+"""Writes and checks header values in one place, so that no client's text gets into a response unescaped."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _LONGEST_HTTP_DATE = len("Wednesday, 09-Nov-1994 08:49:37 GMT")
 # `quote` itself keeps letters, digits and "_.-~"; these are the rest of attr-char (RFC 8187 §3.2.1).
 _ATTR_CHARS = "!#$&+^`|"
 
-# "%" is left out because some browsers percent-decode a plain `filename` (RFC 6266, appendix D).
+# "%" is not plain, because some browsers percent-decode a plain `filename` (RFC 6266, appendix D).
 _NOT_PLAIN = re.compile(r'[^ -~]|["\\%]')
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
 
-# Possessive, since a run of spaces has many readings, and backtracking would try them all. Not so the groups, of which
-# each has one reading only: Python before 3.11.5 takes half of a possessive group for a match (python/cpython#106052).
+# Possessive repeats, because backtracking would try all ways to split a run of spaces. The groups are unambiguous, and
+# not possessive: Python before 3.11.5 matches half of a possessive group (python/cpython#106052).
 _MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*+;[ \t]*+(?:{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))?)*")
 
 
 def joined(headers: Headers) -> dict[str, str]:
-    """Each header once, by its lower-case name; repeated ones become one list (RFC 9110 §5.3)."""
+    """Headers by lower-case name; repeated ones are joined to a list (RFC 9110 §5.3)."""
     values: dict[str, list[str]] = {}
     for name, value in headers.items():
         values.setdefault(name, []).append(value)
@@ -64,11 +64,11 @@ def media_type(value: str | None) -> str:
 
 
 def raw_media_type(value: str | None, name: str) -> str:
-    """The type of a file that came as a whole body: as sent, unless it is a type that tools write for any body.
+    """The type of a file that was sent as the whole body: as sent, unless it is a type that tools send for any body.
 
-    `curl -X PUT --data-binary` and `wget --body-file` call every body a form, and HTTPie calls it JSON: there the
-    sender has said nothing of the file, and its name says more. JSON stays JSON where the name does not say otherwise,
-    since programs also mean it; a form that somebody keeps as a file does not occur.
+    `curl -X PUT --data-binary` and `wget --body-file` call every body a form, and HTTPie calls it JSON, so the file's
+    name is more reliable. If the name has no known type, JSON stays JSON, because programs also send it on purpose;
+    nobody uploads a form as a file.
     """
     kind = media_type(value)
     if kind.lower() not in _TYPES_OF_ANY_BODY:
@@ -79,29 +79,29 @@ def raw_media_type(value: str | None, name: str) -> str:
 
 @functools.cache
 def _types_by_suffix() -> dict[str, str]:
-    # Python's own table and not also the machine's, so that the same name has the same type everywhere.
+    # Python's own table without the machine's, so that a name has the same type everywhere.
     return mimetypes.MimeTypes().types_map[True]
 
 
 def content_length(headers: Headers) -> int:
-    """Bytes that a request announces; 0 if it announces none, or what is no length (RFC 9110 §8.6)."""
+    """Bytes that a request announces; 0 if it announces none or an invalid length (RFC 9110 §8.6)."""
     text = headers.get("content-length", "")
-    # Python refuses to read thousands of digits, and as many as these are beyond every limit.
+    # Python refuses to parse thousands of digits, and numbers with this many exceed every limit.
     return int(text[:_MAX_DIGITS]) if text.isascii() and text.isdigit() else 0
 
 
 def http_date(moment: datetime) -> str:
-    """An aware `moment` as IMF-fixdate, cut to whole seconds (RFC 9110 §5.6.7)."""
+    """An aware `moment` as IMF-fixdate, truncated to seconds (RFC 9110 §5.6.7)."""
     return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
 def parse_http_date(text: str) -> datetime | None:
-    """The instant that an HTTP date in any of its three forms names, in UTC; None for everything else. Never raises."""
+    """Parse an HTTP date in any of its three forms, as UTC; None for everything else. Never raises."""
     if not text.isascii() or len(text) > _LONGEST_HTTP_DATE:
         return None
     try:
         moment = parsedate_to_datetime(text)
-        # The obsolete asctime form names no zone; it is in UTC all the same (RFC 9110 §5.6.7).
+        # The obsolete asctime form has no zone, but is in UTC as well (RFC 9110 §5.6.7).
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

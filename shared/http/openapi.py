@@ -1,4 +1,4 @@
-"""The OpenAPI document, which FastAPI makes of what the endpoints declare."""
+"""The OpenAPI document, which FastAPI generates from the declarations of the endpoints."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fastapi.openapi.utils import get_openapi
 
 from shared.http.endpoint import schemas
 
-# What FastAPI presumes of every endpoint with parameters. It checks none here.
-_PRESUMED = ("HTTPValidationError", "ValidationError")
+# FastAPI adds these errors to endpoints with parameters, but it validates none here.
+_UNUSED = ("HTTPValidationError", "ValidationError")
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -18,9 +18,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     api = get_openapi(title=app.title, version=app.version, routes=app.state.table.endpoints)
     for operations in api["paths"].values():
         for operation in operations.values():
-            if _PRESUMED[0] in str(operation["responses"].get("422")):
+            if _UNUSED[0] in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
     components = api["components"]
-    models = {name: schema for name, schema in components["schemas"].items() if name not in _PRESUMED}
+    models = {name: schema for name, schema in components["schemas"].items() if name not in _UNUSED}
     components["schemas"] = {**models, **schemas(app.state.table.endpoints)}
     return api

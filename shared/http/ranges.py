@@ -1,4 +1,4 @@
-"""What a conditional or ranged request is to be answered with (RFC 9110 §13 and §14), decided without any I/O."""
+"""Decides the answer to conditional and range requests (RFC 9110 §13 and §14), without any I/O."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class NotModified:
 
 @dataclass(frozen=True, slots=True)
 class PreconditionFailed:
-    """The client asked for another representation than the current one: 412."""
+    """The client requires another representation than the current one: 412."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unsatisfiable:
-    """The range holds no byte of the file: 416."""
+    """The range contains no byte of the file: 416."""
 
 
 Outcome = Whole | Part | NotModified | PreconditionFailed | Unsatisfiable
@@ -43,42 +43,42 @@ Outcome = Whole | Part | NotModified | PreconditionFailed | Unsatisfiable
 _OPAQUE_TAG = r'"[!#-~\x80-\xff]*+"'
 _STRONG_TAG = re.compile(_OPAQUE_TAG)
 
-# An element ends where a comma or the value ends, not at the first comma: a tag may hold commas (RFC 9110 §8.8.3).
+# An element does not end at the first comma, because tags can contain commas (RFC 9110 §8.8.3).
 _LISTED_TAG = re.compile(rf"(?:^|,)[ \t]*+(W/)?({_OPAQUE_TAG})[ \t]*+(?=,|$)")
 
-# `[0-9]`, because `\d` and `int()` take digits of every script; int() takes signs and underscores, too.
+# `[0-9]`, because `\d` and `int()` accept digits of every script, and `int()` also signs and underscores.
 _ONE_RANGE = re.compile(r"(?i:bytes)=[ \t]*+(?:([0-9]++)-([0-9]*+)|-([0-9]++))[ \t]*+")
 
-# More digits than any file size has, and few enough for int(), which refuses thousands of them.
+# More digits than any file size has, and few enough for int(), which refuses thousands.
 _MAX_DIGITS = 20
 
 
 def strong_tags(text: str) -> list[str]:
-    """The strong entity tags, with their quotes, that a list names; elements that are not entity tags are ignored."""
+    """The strong entity tags in a list, with their quotes; elements that are not entity tags are ignored."""
     return [tag for prefix, tag in (match.groups() for match in _LISTED_TAG.finditer(text)) if prefix is None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Current:
-    """The selected representation, as far as conditions can ask about it."""
+    """The current representation, for conditions to compare with."""
 
     is_current: Callable[[str], bool]
     last_modified: datetime
 
     def listed(self, tags: str, *, weak: bool) -> bool:
-        """Whether the list names it, or is `*`; elements that are not entity tags name nothing."""
+        """Whether the list contains its tag, or is `*`; elements that are not entity tags are ignored."""
         if tags.strip(" \t") == "*":
             return True
         pairs = (match.groups() for match in _LISTED_TAG.finditer(tags))
         return any(self.is_current(tag) for prefix, tag in pairs if weak or prefix is None)
 
     def changed_since(self, date: str) -> bool | None:
-        """Whether it is newer than the date; None if that is not a date, which makes the condition void."""
+        """Whether it is newer than the date; None for an invalid date, which makes the condition void."""
         moment = parse_http_date(date)
         return None if moment is None else self.last_modified > moment
 
     def validates(self, if_range: str) -> bool:
-        """Whether a strong tag or the exact date is its own (RFC 9110 §13.1.5)."""
+        """Whether this is its strong tag or exact date (RFC 9110 §13.1.5)."""
         value = if_range.strip(" \t")
         if _STRONG_TAG.fullmatch(value):
             return self.is_current(value)
@@ -94,30 +94,29 @@ def decide(
     size: int,
     is_current: Callable[[str], bool] | None = None,
 ) -> Outcome:
-    """The answer to `method` for a file of `size` bytes, its conditions taken in the order of RFC 9110 §13.2.2.
+    """The answer to `method` for a file of `size` bytes; conditions are checked in the order of RFC 9110 §13.2.2.
 
-    `headers` is looked up by lower-case names, `last_modified` is aware. `etag` is the strong tag with its quotes;
-    `is_current` may recognise other tags than that one. A condition or range that is malformed or not supported
-    (several ranges, other units) is ignored, as RFC 9110 §14.2 allows, except that a malformed `If-Match` matches
-    nothing. Never raises for any header text.
+    `headers` has lower-case names, and `last_modified` is aware. `etag` is the strong tag with its quotes; `is_current`
+    can accept further tags. Malformed or unsupported conditions and ranges (several ranges, other units) are ignored,
+    as RFC 9110 §14.2 allows, except that a malformed `If-Match` matches nothing. Never raises, whatever the headers.
     """
     current = _Current(is_current or etag.__eq__, last_modified.replace(microsecond=0))
     refusal = _refusal(method, headers, current)
     if refusal is not None:
         return refusal
-    requested = headers.get("range")
-    if method != "GET" or requested is None:
+    range_header = headers.get("range")
+    if method != "GET" or range_header is None:
         return Whole()
     if_range = headers.get("if-range")
     if if_range is not None and not current.validates(if_range):
         return Whole()
-    return _select(requested, size)
+    return _select(range_header, size)
 
 
 def _refusal(method: str, headers: Mapping[str, str], current: _Current) -> NotModified | PreconditionFailed | None:
     if not _is_expected(headers, current):
         return PreconditionFailed()
-    if not _is_known(method, headers, current):
+    if not _is_cached(method, headers, current):
         return None
     return NotModified() if method in ("GET", "HEAD") else PreconditionFailed()
 
@@ -129,15 +128,15 @@ def _is_expected(headers: Mapping[str, str], current: _Current) -> bool:
     return not current.changed_since(headers.get("if-unmodified-since", ""))
 
 
-def _is_known(method: str, headers: Mapping[str, str], current: _Current) -> bool:
+def _is_cached(method: str, headers: Mapping[str, str], current: _Current) -> bool:
     if_none_match = headers.get("if-none-match")
     if if_none_match is not None:
         return current.listed(if_none_match, weak=True)
     return method in ("GET", "HEAD") and current.changed_since(headers.get("if-modified-since", "")) is False
 
 
-def _select(requested: str, size: int) -> Whole | Part | Unsatisfiable:
-    match = _ONE_RANGE.fullmatch(requested)
+def _select(range_header: str, size: int) -> Whole | Part | Unsatisfiable:
+    match = _ONE_RANGE.fullmatch(range_header)
     if match is None:
         return Whole()
     first, last, suffix = match.groups()

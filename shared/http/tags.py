@@ -1,4 +1,4 @@
-"""The entity tags of a download: the plain one, and for capped files those that carry a resume ticket."""
+"""The entity tags of a download: the plain one, and for files with a download limit, tags with a resume ticket."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from shared.signing import Signing
 
 
 class Tags:
-    """Strong entity tags, with their quotes, of one file, or of one `entry` of an archive.
+    """Strong entity tags, with their quotes, of one file or one `entry` of an archive.
 
-    The bytes of an ID never change, so the ID is the validator, and the same on every machine; so are the ID and the
-    name of an entry.
+    The bytes of an ID never change, so the ID is the validator, the same on every machine. For an entry, it is the ID
+    with the entry's name.
     """
 
     def __init__(self, signing: Signing, record: Record, entry: str | None = None) -> None:
@@ -22,7 +22,7 @@ class Tags:
         self.plain = f'"{self._subject}"'
 
     def with_ticket(self) -> str:
-        """A tag for a counted answer, which lets its receiver fetch the rest."""
+        """A tag for a counted answer, with which the client can download the rest."""
         return f'"{self._signing.ticket(self._subject)}"'
 
     def is_ticket(self, tag: str) -> bool:

@@ -1,6 +1,6 @@
-"""Files as pickles: the frame around the bytes, and nothing that ever runs it.
+"""Files as pickles, which are written and read without the pickle module.
 
-A blob is the pickle of one `bytes` object, written by hand so that its offsets never depend on its size:
+A blob is the pickle of one `bytes` object, in a form whose offsets never depend on the size:
 
     80 04           PROTO 4
     8e              BINBYTES8
@@ -8,9 +8,9 @@ A blob is the pickle of one `bytes` object, written by hand so that its offsets 
     length bytes    the file
     2e              STOP
 
-`pickle.load` gives the file back to anyone, but nothing here unpickles. The three opening bytes, and a length that
-fills the object to the last byte but one, leave no room for another opcode; a blob that claims less than it holds could
-hide some after the payload, so the size is checked every time.
+Anyone can get the file with `pickle.load`, but nothing here unpickles. The first three bytes, and a length that fills
+the object up to the last byte, leave no room for another opcode. A blob that claims to be shorter could hide some after
+the payload, so the size is checked every time.
 
 Beside its blob a file may have a raw object, its bytes alone: where it landed if its sender uploaded it straight to
 storage, and what redirects lead to. Storage makes the one out of the other itself.
@@ -31,17 +31,17 @@ STOP = b"."
 HEAD_SIZE = 11
 FRAME_SIZE = HEAD_SIZE + len(STOP)
 CHUNK_SIZE = 1024 * 1024
-# What is read together with its head.
+# Ranges up to here are read together with the head.
 READ_AT_ONCE = 64 * 1024
 
 
 def head(file_size: int) -> bytes:
-    """The 11 bytes in front of a file of this size."""
+    """The 11 bytes before a file of this size."""
     return PROLOGUE + file_size.to_bytes(8, "little")
 
 
 class BlobWriter:
-    """A file on its way into a blob, hashed in the same pass."""
+    """Writes a file into a blob, and hashes it in the same pass."""
 
     def __init__(self, store: ObjectStore, file_id: str) -> None:
         self._writer = store.writer(blob_key(file_id), HEAD_SIZE)
@@ -55,7 +55,7 @@ class BlobWriter:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 in hex of what was written so far."""
+        """SHA-256 in hex of the bytes written so far."""
         return self._hash.hexdigest()
 
     def commit(self) -> None:
@@ -68,7 +68,7 @@ class BlobWriter:
 
 
 class Payload:
-    """Bytes `[start, stop)` of a file, being read, the `first` of them already. Close it when done."""
+    """Reads bytes `[start, stop)` of a file, of which the `first` are already read. Close it when done."""
 
     def __init__(self, file_id: str, reader: Reader | None, length: int, first: bytes = b"") -> None:
         self._file_id = file_id
@@ -77,7 +77,7 @@ class Payload:
         self._first = first
 
     def read(self, size: int) -> bytes:
-        """At most `size` next bytes; empty at the end and only there. Raises `DamagedFile`, `StorageUnavailable`."""
+        """The next bytes, at most `size`; empty only at the end. Raises `DamagedFile`, `StorageUnavailable`."""
         if self._first:
             data, self._first = self._first[:size], self._first[size:]
             return data
@@ -90,9 +90,9 @@ class Payload:
         return data
 
     def read_ready(self, size: int) -> memoryview | None:
-        """At most `size` next bytes that can be had without waiting, perhaps fewer than there are; else None.
+        """The next bytes that are available without waiting, at most `size`, perhaps fewer than there are; else None.
 
-        That is also at the end, and where it cannot be told or goes wrong: only `read` tells these apart.
+        None can also mean the end or an error: only `read` tells these apart.
         """
         if self._first or self._left == 0 or self._reader is None:
             return None
@@ -106,7 +106,7 @@ class Payload:
 
 
 def open_payload(store: ObjectStore, file_id: str, file_size: int, start: int, stop: int) -> Payload:
-    """Open the bytes `[start, stop)` of a file, having checked the frame as far as the read covers it.
+    """Open the bytes `[start, stop)` of a file, after checking as much of the frame as the read covers.
 
     Raises `NotFound` and `DamagedFile`.
     """
@@ -120,7 +120,7 @@ def open_payload(store: ObjectStore, file_id: str, file_size: int, start: int, s
             raise DamagedFile(file_id, f"the blob has {reader.object_size} bytes instead of {file_size + FRAME_SIZE}")
         begin = _exactly(reader, HEAD_SIZE + (stop if stop <= READ_AT_ONCE else 0)) if from_head else b""
         if from_head and not begin.startswith(head(file_size)):
-            raise DamagedFile(file_id, "the blob does not begin as a pickle of its length")
+            raise DamagedFile(file_id, "the blob does not begin like a pickle of its length")
     except BaseException:
         reader.close()
         raise
@@ -128,9 +128,9 @@ def open_payload(store: ObjectStore, file_id: str, file_size: int, start: int, s
 
 
 def open_raw(store: ObjectStore, file_id: str, file_size: int, start: int, stop: int) -> Payload:
-    """As `open_payload`, of the raw object of a file."""
+    """Like `open_payload`, but from the raw object of a file."""
     if start == stop:
-        # An empty object has no range that could be read.
+        # An empty object has no range to read.
         require_raw(store, file_id, file_size)
         return Payload(file_id, None, 0)
     try:
@@ -177,7 +177,7 @@ def hash_blob(store: ObjectStore, file_id: str, file_size: int) -> str:
             digest.update(data)
     with contextlib.closing(store.open(blob_key(file_id), HEAD_SIZE + file_size)) as tail:
         if tail.read(len(STOP)) != STOP:
-            raise DamagedFile(file_id, "the blob does not end as a pickle")
+            raise DamagedFile(file_id, "the blob does not end like a pickle")
     return digest.hexdigest()
 
 

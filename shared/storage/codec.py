@@ -1,4 +1,4 @@
-"""The JSON of stored documents, read strictly: one that was damaged is reported as such and never half believed."""
+"""The JSON of stored documents, parsed strictly: a damaged document is always reported and never partly used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from shared.errors import DamagedFile
 
-# Documents that were read last are kept by their bytes, since those of a hot file are read again and again.
+# Recent documents are cached by their bytes, because those of a busy file are read again and again.
 DECODED = 64
 
 # The ID of each write and when it was made, in seconds since 1970.
@@ -23,9 +23,9 @@ Writes = tuple[tuple[str, float], ...]
 
 
 class Document(Protocol):
-    """A frozen data class, whose annotated types say what its JSON can hold.
+    """A frozen data class, whose types validate its JSON.
 
-    `revision` grows by one with each write. `unknown` keeps the fields that a newer release stored.
+    `revision` grows by one with each write. `unknown` keeps fields that a newer release stored.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -63,7 +63,7 @@ class Codec(Generic[D]):
         return msgspec.json.encode({**document.unknown, **fields})
 
     def _decode(self, file_id: str, data: bytes) -> D:
-        """Raises `DamagedFile` for anything that no release can have written for this file."""
+        """Raises `DamagedFile` for JSON that no release can have written for this file."""
         try:
             document = self._decoder.decode(data)
             if self.encode(document) != data:
@@ -76,13 +76,13 @@ class Codec(Generic[D]):
         return document
 
     def _with_unknown(self, document: D, data: bytes) -> D:
-        """What another release or a person wrote, with the checks that msgspec leaves out."""
+        """Parse JSON from another release or a person, with checks that msgspec omits."""
         fields = json.loads(data, object_pairs_hook=_without_duplicates, parse_float=_finite)
         if missing := self._required - fields.keys():
             raise ValueError(f"{min(missing)} is missing")
         unknown = {name: value for name, value in fields.items() if name not in self._fields}
         document = dataclasses.replace(document, unknown=unknown or UNSET)
-        # A lone surrogate is text to Python, but none that can be written again.
+        # Python accepts a lone surrogate as text, but cannot write it again.
         self.encode(document)
         return document
 

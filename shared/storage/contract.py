@@ -1,15 +1,14 @@
-"""The contract of an object store: the only thing that everything above storage relies on.
+"""The contract of an object store, on which all other code relies.
 
-It is written twice, for a directory and for S3, and is smaller than a file system on purpose: an object is written
-whole or not at all, and the only coordination is a conditional `put`, which S3 offers and a directory can offer with a
-lock.
+There are two implementations, for a directory and for S3. The contract is deliberately smaller than a file system: an
+object is written completely or not at all, and a conditional `put` is the only coordination. S3 offers that, and a
+directory does it with a lock.
 
-Reading is split in two. `read` serves the small documents that are changed by comparing etags, `open` the large ones
-that are streamed by byte range and never change: only the first needs an etag, and only the second must not fill
-memory. Writing is pushed (`writer`) and not pulled from an iterator, so that a slow uploader holds no thread.
+There are two ways to read. `read` is for small documents that are changed by comparing etags, `open` for large objects
+that are streamed by byte range and never change: only the former need an etag, only the latter must not fill memory.
+Writing is pushed (`writer`), not pulled from an iterator, so that a slow upload occupies no thread.
 
-What clients send in parts is a protocol of its own (`multipart`), and so are the links by which they reach objects
-without us (`links`).
+Uploads in parts have a separate protocol (`multipart`), and so have links with which clients access objects (`links`).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ObjectError(Exception):
-    """Root of what an object store reports about one key."""
+    """Base class of errors about one key of an object store."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -39,15 +38,15 @@ class NotFound(ObjectError):
 
 
 class AlreadyExists(ObjectError):
-    """A `put` on condition that the key is absent met an object there."""
+    """A `put` required the key to be absent, but there is an object."""
 
 
 class Changed(ObjectError):
-    """A conditional `put` lost to another writer, or a source is not the version that a `compose` requires."""
+    """A conditional `put` lost to another writer, or a source of a `compose` is not the required version."""
 
 
 class TooSoon(Changed):
-    """A `put` came too soon after another one of its key; nothing was written."""
+    """A `put` came too soon after another one to the same key; nothing was written."""
 
 
 class RangeNotSatisfiable(ObjectError):
@@ -55,11 +54,11 @@ class RangeNotSatisfiable(ObjectError):
 
 
 class Ambiguous(ObjectError):
-    """A `put` was sent, and no answer says whether it took effect."""
+    """A `put` was sent, but no answer says whether it took effect."""
 
 
 class NotSent(ObjectError):
-    """A `put` never left, since there was no connection to send it on; `reason` is for the log only."""
+    """A `put` was never sent, because there was no connection; `reason` is for the log only."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(key)
@@ -67,7 +66,7 @@ class NotSent(ObjectError):
 
 
 class Unfinished(ObjectError):
-    """A `compose` ran out of time; calling it again continues it."""
+    """A `compose` ran out of time; call it again to continue."""
 
 
 class WouldWait(Exception):
@@ -87,7 +86,7 @@ ABSENT: Final[Literal[Existence.ABSENT]] = Existence.ABSENT
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The condition that the object still is the one that was read with this etag."""
+    """The condition that the object still has this etag."""
 
     etag: str
 
@@ -97,7 +96,7 @@ Condition = Existence | Matches
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What `stat` says. The etag changes whenever the bytes do; compare it with those of `stat` and in `Slice` only."""
+    """The result of `stat`. The etag changes whenever the bytes do; use it only with `stat` and `Slice`."""
 
     size: int
     etag: str
@@ -105,7 +104,7 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The bytes `[start, stop)` of an object; with an etag, of exactly that version of it."""
+    """The bytes `[start, stop)` of an object; with an etag, of exactly that version."""
 
     key: str
     start: int
@@ -121,24 +120,24 @@ Piece = bytes | Slice
 
 
 class Reader(Protocol):
-    """One object, or a range of it, being read. Close it when done."""
+    """Reads one object or a range of it. Close it when done."""
 
     @property
     def object_size(self) -> int:
-        """Bytes of the whole object, whatever range is read."""
+        """Size of the whole object in bytes, whatever the range."""
         ...
 
     def read(self, size: int) -> bytes:
-        """At most `size` next bytes of the range; empty at its end.
+        """The next bytes of the range, at most `size`; empty at its end.
 
-        Raises `StorageUnavailable` if storage stops answering in the middle.
+        Raises `StorageUnavailable` if storage stops answering.
         """
         ...
 
     def read_ready(self, size: int) -> memoryview | None:
-        """At most `size` next bytes that can be had without waiting, perhaps fewer than there are; else None.
+        """The next bytes that are available without waiting, at most `size`, perhaps fewer than there are; else None.
 
-        That is also at the end, and where it cannot be told or goes wrong: only `read` tells these apart.
+        None can also mean the end or an error: only `read` tells these apart.
         """
         ...
 
@@ -146,25 +145,25 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """One object being written. It is invisible before `commit`; `abort` leaves nothing behind."""
+    """Writes one object. It is invisible before `commit`; `abort` leaves nothing behind."""
 
     def write(self, data: bytes) -> None:
-        """Append. Raises `StorageFull` or `StorageUnavailable`, after which only `abort` may follow."""
+        """Append. Raises `StorageFull` or `StorageUnavailable`; call only `abort` after that."""
         ...
 
     def commit(self, head: bytes = b"") -> None:
-        """Put `head` into the bytes reserved in front, and make the whole object visible and durable."""
+        """Write `head` into the bytes reserved at the start, and make the object visible and durable."""
         ...
 
     def abort(self) -> None:
-        """Forget everything written. May be called at any time, also twice or after a failed `commit`."""
+        """Discard everything. Can be called at any time, even twice or after a failed `commit`."""
         ...
 
 
 class ObjectStore(Protocol):
-    """Objects by key. Keys are ASCII segments joined by `/`, of our own making and never a user's text.
+    """Objects by key. Keys are ASCII segments joined by `/`, generated by us and never a user's text.
 
-    Every method may raise `StorageUnavailable`. All are safe to call from many threads and processes at once.
+    Every method can raise `StorageUnavailable`, and can be called from many threads and processes at once.
     """
 
     @property
@@ -174,7 +173,7 @@ class ObjectStore(Protocol):
 
     @property
     def links(self) -> Links | None:
-        """Links by which clients reach storage itself; None where everything passes through us."""
+        """Links with which clients access storage directly; None if there are none."""
         ...
 
     @property
@@ -190,39 +189,39 @@ class ObjectStore(Protocol):
         ...
 
     def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Small objects in the order of `keys`, without those that are not there; as parallel as the store likes."""
+        """Small objects in the order of `keys`, without missing ones; the store can read them in parallel."""
         ...
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
-        """Write a small object if the condition holds, durably, and return its new etag.
+        """Write a small object durably if the condition holds, and return its new etag.
 
-        Atomic against every other `put` and `delete` of the key. Raises `AlreadyExists` (the condition was ABSENT),
-        `Changed` (it was `Matches`, or another write was under way or is too recent), `NotFound` (it was `Matches`
-        and the key is gone; some S3 servers say `Changed` here, so read again), `Ambiguous` (repeat the same bytes on
-        the same condition, or read to find out), `NotSent` (only with a condition; repeat it) and `StorageFull`.
+        Atomic with every other `put` and `delete` of the key. Raises `AlreadyExists` (the condition was ABSENT),
+        `Changed` (it was `Matches`, or another write was in progress or is too recent), `NotFound` (it was `Matches`
+        and the key is gone; some S3 servers report `Changed` instead, so read again), `Ambiguous` (repeat the same
+        bytes on the same condition, or read to find out), `NotSent` (only with a condition; repeat it), `StorageFull`.
         """
         ...
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:
-        """Stream the bytes `[start, stop)`, clipped at the object's end.
+        """Stream the bytes `[start, stop)`, or up to the object's end.
 
         Raises `NotFound`, and `RangeNotSatisfiable` if `start` is at or past the end.
         """
         ...
 
     def writer(self, key: str, reserve: int = 0) -> Writer:
-        """Begin an object of unknown length whose first `reserve` bytes are passed last, to `commit`."""
+        """Start to write an object of unknown length; `commit` passes its first `reserve` bytes."""
         ...
 
     def delete(self, *keys: str) -> None:
-        """Remove objects, in any order and in as few requests as the store can. One that is not there is no error.
+        """Remove objects, in any order and in as few requests as possible. Missing objects are no error.
 
-        One that cannot be removed does not keep the others, and then raises `StorageUnavailable`.
+        If one cannot be removed, the others are; then this raises `StorageUnavailable`.
         """
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
-        """Keys that start with `prefix` and sort after `after`, in byte order. Unfinished writes are not among them.
+        """Keys that start with `prefix` and sort after `after`, in byte order, without unfinished writes.
 
         `prefix` ends in `/`.
         """
@@ -233,23 +232,23 @@ class ObjectStore(Protocol):
         ...
 
     def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
-        """Make an object out of literal bytes and ranges of other objects, moving no bytes where the store can help it.
+        """Make an object from literal bytes and ranges of other objects, which the store copies itself if it can.
 
-        Whole or not at all, durable, in place of what is there. May be called again, or twice at once, with the same
-        pieces: it continues what an earlier call began. Raises `NotFound`, `RangeNotSatisfiable` (a source is gone, or
-        shorter), `Changed` (a source is not the version that its etag names), `StorageFull`, and `Unfinished` where
-        `within` seconds were not enough; a directory, which could not continue, takes the time it needs.
+        Atomic and durable; replaces an existing object. Can be called again, or twice at once, with the same pieces: it
+        continues what an earlier call started. Raises `NotFound`, `RangeNotSatisfiable` (a source is gone or shorter),
+        `Changed` (a source does not have its etag), `StorageFull`, and `Unfinished` if `within` seconds were not
+        enough; a directory cannot continue, so it ignores the limit.
         """
         ...
 
     def discard_unfinished(self, before: datetime) -> int:
-        """Remove what writers left that were neither committed nor aborted, and say how many there were.
+        """Remove the leftovers of writers that were neither committed nor aborted, and return how many there were.
 
-        Only where nothing was written since that time: a directory goes by the last write, S3 by the newest part. The
-        multipart uploads of clients are not among them.
+        Spares those that were written to since that time: a directory checks the last write, S3 the newest part. Does
+        not touch the multipart uploads of clients.
         """
         ...
 
     def check(self) -> None:
-        """Raise `StorageUnavailable` unless the store answers now."""
+        """Raise `StorageUnavailable` unless the store answers."""
         ...

@@ -1,7 +1,7 @@
-"""Documents that many processes change at once, and the one loop that writes them.
+"""Documents that many processes change at the same time, and the loop that writes them.
 
-Conditional writes are the only coordination. Every write gets an ID that the document remembers for a while, so that a
-write whose answer was lost can be found again.
+Conditional writes are the only coordination. Every write has an ID, which the document keeps for a while: it shows
+whether a write without an answer was applied.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ REMEMBER_WRITES = 256
 
 @dataclass(frozen=True)
 class Versioned(Generic[D]):
-    """A document as it was read or written, with the etag that stands for exactly that; an empty one for no object."""
+    """A document with its etag, which is empty if there is no object yet."""
 
     record: D
     etag: str
 
 
 class Documents:
-    """Documents in an object store. `clock` gives aware UTC times; `sleep`, `monotonic` and `jitter` time the waits."""
+    """Documents in an object store. `clock` returns aware UTC times; `sleep`, `monotonic` and `jitter` time retries."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Documents:
         self._jitter = jitter
 
     def attempts(self, file_id: str) -> Attempts:
-        """A bound for several writes together."""
+        """A common time limit for several writes."""
         return Attempts(self, file_id)
 
     def read(self, codec: Codec[D], key: str, file_id: str) -> Versioned[D]:
@@ -68,9 +68,9 @@ class Documents:
         return Versioned(codec.decode(file_id, data), etag)
 
     def insert(self, codec: Codec[D], key: str, document: D) -> Versioned[D]:
-        """Write a document under a key that nobody else can know. Raises `OutcomeUnknown` and `Contended`.
+        """Write a document under a key that nobody else knows. Raises `OutcomeUnknown` and `Contended`.
 
-        After `StorageFull` and `Contended` there is certainly no document. Raises `AlreadyExists` if there was one.
+        After `StorageFull` and `Contended`, there is certainly no document. Raises `AlreadyExists` if there was one.
         """
         new, write_id = self._stamped(document)
         data = codec.encode(new)
@@ -100,8 +100,8 @@ class Documents:
     ) -> Versioned[D]:
         """Apply a pure change to the latest document, exactly once, however many others write at the same time.
 
-        `base` is what was read, maybe a while ago. `change` may raise to refuse; returning its argument changes
-        nothing. Raises `UnknownFile`, `DamagedFile`, `Contended` and `OutcomeUnknown`; `StorageFull` and
+        `base` is an earlier version, which can be outdated. `change` can raise to refuse; if it returns its argument,
+        nothing changes. Raises `UnknownFile`, `DamagedFile`, `Contended` and `OutcomeUnknown`; `StorageFull` and
         `StorageUnavailable` only if nothing was written.
         """
         current = base
@@ -111,14 +111,14 @@ class Documents:
                 return current
             new, write_id = self._stamped(new)
             with attempts.reporting():
-                is_in, current = self._write(codec, key, attempts, current, new, write_id)
-            if is_in:
+                applied, current = self._write(codec, key, attempts, current, new, write_id)
+            if applied:
                 return current
 
     def _write(
         self, codec: Codec[D], key: str, attempts: Attempts, base: Versioned[D], new: D, write_id: str
     ) -> tuple[bool, Versioned[D]]:
-        """Repeat one write until it is certain that it is in (True) or has lost (False, with what won)."""
+        """Repeat one write until it was certainly applied (True) or has lost (False, with the winner)."""
         data, condition = codec.encode(new), Matches(base.etag) if base.etag else ABSENT
         while True:
             try:
@@ -131,7 +131,7 @@ class Documents:
                 attempts.wait(error)
                 continue
             except (AlreadyExists, Changed):
-                # Read after the pause, so that what is written next builds on what is not long out of date.
+                # Read after the pause, so that the next write builds on a recent version.
                 certain = not attempts.uncertain
                 if certain:
                     attempts.wait()
@@ -159,22 +159,22 @@ class Documents:
             raise UnknownFile(base.record.file_id) from error
 
     def _require_memory(self, base: Document, current: Document) -> None:
-        """Raise `OutcomeUnknown` unless every write since `base` is still listed, so that a missing ID is proof."""
+        """Raise `OutcomeUnknown` unless the document lists all writes since `base`, so that a missing ID is proof."""
         if current.revision - base.revision > len(current.writes):
             raise _unknown(base.file_id)
 
     def _stamped(self, document: D) -> tuple[D, str]:
-        """The document as its next revision, and the ID of the write that will store it."""
+        """The next revision of a document, and the ID of the write that will store it."""
         now = self._clock().timestamp()
         write_id = secrets.token_urlsafe(9)
-        # Only ever cut at the front, whatever the clocks of others said: without gaps, a missing ID proves something.
+        # Only remove from the front, whatever the clocks of others said: a missing ID is proof only without gaps.
         recent = itertools.dropwhile(lambda write: write[1] <= now - REMEMBER_WRITES_FOR, document.writes)
         writes = (*list(recent)[-(REMEMBER_WRITES - 1) :], (write_id, round(now, 3)))
         return dataclasses.replace(document, revision=document.revision + 1, writes=writes), write_id
 
 
 class Attempts:
-    """The bound on one caller's tries, and the waits between them: exponential, capped, with full jitter."""
+    """The time limit for one caller's tries, and the pauses between them: exponential, limited, with full jitter."""
 
     def __init__(self, documents: Documents, file_id: str) -> None:
         self._documents = documents
@@ -185,7 +185,7 @@ class Attempts:
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
-        """Report a refusal as `OutcomeUnknown` where an earlier try may be in, since it does not prove the contrary."""
+        """Report failures as `OutcomeUnknown` if an earlier try may have been applied."""
         try:
             yield
         except (StorageFull, StorageUnavailable) as error:
@@ -194,7 +194,7 @@ class Attempts:
             raise
 
     def wait(self, unsent: NotSent | None = None) -> None:
-        """Pause before the next try, or report why there is none: `unsent` if there is one, else too many writers."""
+        """Pause before the next try. When time is up, report `unsent` if there is one, else `Contended`."""
         documents = self._documents
         pause = self._pause * documents._jitter()
         if documents._monotonic() + pause >= self._deadline:
@@ -209,7 +209,7 @@ class Attempts:
 
 
 def _unknown(file_id: str) -> OutcomeUnknown:
-    log.error("outcome unknown of a write for %s", file_id)
+    log.error("unknown outcome of a write for %s", file_id)
     return OutcomeUnknown(file_id)
 
 

@@ -1,7 +1,7 @@
-"""The index of what falls due, by the hour, so that the sweep reads only what is due.
+"""The index of due files, by the hour, so that the sweep reads only files that are due.
 
-An entry says "look at this file then" and no more: its record decides. An entry can be too early, or left over; a file
-without one that it needs would stay for ever, so an entry is written before what makes it needed.
+An entry only says "check this file then": the file's record decides. An entry can be too early or obsolete, but without
+an entry that it needs, a file would stay forever. So an entry is always written before the change that requires it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from datetime import datetime, timedelta
 from shared.storage.contract import ObjectStore
 from shared.storage.keys import EXPIRIES, entries_prefix, entry_key, file_id_of
 
-# Longer than the write that an entry is filed for can take, so that the sweep does not look before it.
+# Longer than the write after an entry can take, so that the sweep does not check the file before it.
 HEADSTART = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file to look at."""
+    """One file to check."""
 
     key: str
     file_id: str
 
 
 class Expiries:
-    """Entries in an object store. `clock` gives aware UTC times."""
+    """Entries in an object store. `clock` returns aware UTC times."""
 
     def __init__(self, store: ObjectStore, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
 
     def add(self, file_id: str, due: datetime) -> str:
-        """Have the file looked at once the hour of `due` has passed, and return the key of that entry.
+        """Schedule a check of the file once the hour of `due` has passed, and return the key of the entry.
 
-        At least ten minutes are left for what is to be written next.
+        This leaves at least ten minutes for the next write.
         """
         key = entry_key(file_id, max(due, self._clock() + HEADSTART))
         self._store.put(key, b"")
@@ -44,19 +44,19 @@ class Expiries:
 
     @contextlib.contextmanager
     def covering(self, file_id: str, *moments: datetime | None) -> Iterator[None]:
-        """Have the file looked at at these moments because of the write that is made within."""
-        began = self._clock()
+        """Schedule checks of the file at these moments, for the write that is made within."""
+        start = self._clock()
         due = [moment for moment in moments if moment is not None]
         for moment in due:
             self.add(file_id, moment)
         yield
-        if self._clock() - began >= HEADSTART:
-            # The process was suspended, and the sweep may have looked before the write.
+        if self._clock() - start >= HEADSTART:
+            # The process was suspended, and the sweep may have checked the file before the write.
             for moment in due:
                 self.add(file_id, moment)
 
     def due(self) -> Iterator[Entry]:
-        """Entries whose hour has passed by the time they are reached, the oldest first."""
+        """Entries whose hour has passed by the time they are read, oldest first."""
         for key in self._store.list(EXPIRIES):
             if key >= entries_prefix(self._clock()):
                 return

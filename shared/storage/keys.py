@@ -1,13 +1,13 @@
-"""The key space: every key that is stored, the same in a directory and under an S3 prefix.
+"""The key space: all keys in storage, the same in a directory and under an S3 prefix.
 
 files/xx/<file_id>.pickle           the blob; `xx` are the first two characters of the ID
 metadata/xx/<file_id>.json          the record
 counts/<file_id>/<cell>.json        a counter cell of a hot file
-expiries/<yyyy-mm-ddThh>/<file_id>  an entry: look at this file once that hour (UTC) has passed
+expiries/<yyyy-mm-ddThh>/<file_id>  an entry: check this file once that hour (UTC) has passed
 raw/<file_id>                       the plain bytes: where a direct upload lands, and what redirects lead to
 raw/entries/<file_id>/<span>        the plain bytes `<start>-<stop>` of the file: one entry of an archive, for redirects
 secret                              the signing key, unless it is configured
-probe/<yyyy-mm-ddThh>/<uuid>        a throw-away object that shows whether the store honours conditions
+probe/<yyyy-mm-ddThh>/<uuid>        a temporary object to test whether the store honours conditions
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def cell_key(file_id: str, number: int) -> str:
 
 
 def cells_prefix(file_id: str) -> str:
-    """What the keys of all cells of a file begin with."""
+    """The prefix of all cells of a file."""
     return f"{COUNTS}{file_id}/"
 
 
@@ -46,7 +46,7 @@ def entry_key(file_id: str, due: datetime) -> str:
 
 
 def entries_prefix(due: datetime) -> str:
-    """What the keys of all entries of an hour begin with. Entries of earlier hours sort before it."""
+    """The prefix of all entries of an hour. Entries of earlier hours sort before it."""
     return EXPIRIES + _hour(due)
 
 
@@ -67,9 +67,9 @@ def probe_key(name: str, now: datetime) -> str:
     return f"{probes_prefix(now)}{name}"
 
 
-def probes_prefix(began: datetime) -> str:
-    """What the keys of all probes of an hour begin with. Probes of earlier hours sort before it."""
-    return PROBES + _hour(began)
+def probes_prefix(start: datetime) -> str:
+    """The prefix of all probes of an hour. Probes of earlier hours sort before it."""
+    return PROBES + _hour(start)
 
 
 def file_id_of(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Signed links, by which clients reach storage itself and not through us."""
+"""Signed links, with which clients access storage directly."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Protocol
 
 
 class Links(Protocol):
-    """Links to objects of one store, each good for so many seconds to anyone who has it."""
+    """Links to the objects of a store. Anyone who has a link can use it until it expires, in seconds."""
 
     def download(
         self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
     ) -> str:
-        """Where a client can GET the object, with these headers of the answer.
+        """The URL to GET the object from, with these headers in the answer.
 
-        With `range`, only a request with exactly that `Range` header is good.
+        With `range`, it works only with exactly that `Range` header.
         """
         ...
 
     def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int) -> str:
-        """Where a client can PUT one part of a multipart upload."""
+        """The URL to PUT one part of a multipart upload to."""
         ...

@@ -1,4 +1,4 @@
-"""Multipart uploads: objects too large to pass through us, which clients send in parts on their own.
+"""Multipart uploads: large objects that clients upload in parts.
 
 Every store has S3's limits (Amazon S3 User Guide, "Multipart upload limits").
 """
@@ -12,16 +12,16 @@ from typing import Protocol
 
 from shared.storage.contract import ObjectError, Slice
 
-MIN_PART_SIZE = 5 * 1024 * 1024  # bytes, but for the last part of an object
+MIN_PART_SIZE = 5 * 1024 * 1024  # bytes, except for the last part of an object
 MAX_PARTS = 10_000
 
 
 class TooLarge(ObjectError):
-    """A part does not fit into what all parts of its upload may have together."""
+    """A part would exceed the limit for all parts of its upload."""
 
 
 class InvalidParts(ObjectError):
-    """The parts that an upload is to be finished with are not those stored, or not in order, or too small."""
+    """The parts to finish an upload with are not stored, not in order, or too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +34,21 @@ class Part:
 
 
 class PartWriter(Protocol):
-    """One part being written; until `commit`, an earlier part of its number stays."""
+    """Writes one part; until `commit`, an earlier part with its number stays."""
 
     def write(self, data: bytes) -> None:
-        """Append. Raises `StorageFull` or `StorageUnavailable`, after which only `abort` may follow."""
+        """Append. Raises `StorageFull` or `StorageUnavailable`; call only `abort` after that."""
         ...
 
     def commit(self) -> Part:
-        """Make the part durable, in place of an earlier one of its number.
+        """Make the part durable, in place of an earlier one with its number.
 
-        Raises `TooLarge`, however many parts arrive at once, if all would have more than the limit; only `abort` may
-        follow.
+        Raises `TooLarge` if all parts would exceed the limit, however many arrive at once; then call only `abort`.
         """
         ...
 
     def abort(self) -> None:
-        """Forget everything written. May be called at any time, also twice or after a failed `commit`."""
+        """Discard everything. Can be called at any time, even twice or after a failed `commit`."""
         ...
 
 
@@ -57,46 +56,46 @@ class Multipart(Protocol):
     """The multipart uploads of one store. Each is identified by the key of its object and an ID."""
 
     def start(self, key: str) -> str:
-        """Begin an upload of what will be the object `key`, and return its ID, which cannot be guessed."""
+        """Start an upload of the object `key`, and return its ID, which cannot be guessed."""
         ...
 
     def list(self, key: str, upload_id: str) -> Sequence[Part]:
-        """All parts stored, by number. Raises `NotFound` if there is no such upload, or it is finished.
+        """All stored parts, by number. Raises `NotFound` if the upload does not exist or is finished.
 
-        A directory does not know which uploads were begun, and has no parts of others.
+        A directory does not know which uploads exist, so it lists no parts for unknown ones.
         """
         ...
 
     def writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
-        """Begin a part that a client sends to us; all together may have `limit` bytes.
+        """Start to write a part; all parts together can have `limit` bytes.
 
-        Raises `NotFound` if the upload is finished, and where clients send parts to storage itself.
+        Raises `NotFound` if the upload is finished, and if clients send parts to storage itself.
         """
         ...
 
     def finish(
         self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
     ) -> Sequence[Slice]:
-        """Say where the bytes of the whole are from now on: those `parts`, which number and etag name, in their order.
+        """Finish an upload with these `parts`, by number and etag, and return the slices that hold its bytes, in order.
 
-        S3 makes the object `key` of them; a directory moves nothing and answers with a slice of each part. May be
-        called again, also with other parts, and then answers with those that were finished first.
+        S3 joins the parts to the object `key`; a directory moves nothing and returns a slice of each part. If the
+        upload is already finished, the result is that of the first call, whatever the parts.
 
-        `allow` is called with their total size before anything is made, and raises to refuse. Raises `InvalidParts`,
-        and `NotFound` if there is neither the upload nor what was made of it.
+        Calls `allow` with the total size first, which raises to refuse. Raises `InvalidParts`, and `NotFound` if
+        neither the upload nor its result exists.
         """
         ...
 
     def abort(self, key: str, upload_id: str | None = None) -> None:
-        """Forget the upload, or all to this key, and what a `compose` of it began. None that is left is no error.
+        """Remove the upload, or all to this key, including those of an unfinished `compose`. No upload is no error.
 
-        On a directory also the parts of a finished one.
+        A directory also removes the parts of a finished upload.
         """
         ...
 
 
 def stored_parts(key: str, parts: Sequence[Part], stored: Sequence[Part]) -> list[Part]:
-    """The stored parts with these numbers and etags. Raises `InvalidParts` if S3 would make no object of them."""
+    """The stored parts with these numbers and etags. Raises `InvalidParts` if S3 would reject them."""
     by_name = {(part.number, part.etag): part for part in stored}
     matches = [by_name[part.number, part.etag] for part in parts if (part.number, part.etag) in by_name]
     if (

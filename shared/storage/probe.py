@@ -1,7 +1,7 @@
-"""Whether a store honours the conditions of `put`, on which every count and every limit rests.
+"""Tests whether a store honours the conditions of `put`, on which all counts and limits rely.
 
-Some S3 servers ignore `If-Match` and `If-None-Match`. Two processes that count at once then overwrite each other, and
-no error shows it. A few writes under a key that nothing else uses do.
+Some S3 servers ignore `If-Match` and `If-None-Match`. Two processes that count at the same time would then overwrite
+each other without any error. A few writes to an unused key reveal this.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from shared.storage.keys import PROBES, probe_key, probes_prefix
 
 log = logging.getLogger(__name__)
 
-# Cloudflare R2 takes one write of a key each second.
+# Cloudflare R2 accepts one write per key and second.
 _TRIES = 5
 _PAUSE = 1.0  # seconds
-# An etag of the usual form, of no bytes that are written here.
+# An etag of the usual form that matches no bytes written here.
 _WRONG = Matches('"00000000000000000000000000000000"')
 
 
 def require_conditions(store: ObjectStore) -> None:
-    """Write and remove a key of our own, in five requests.
+    """Write and remove a temporary key, in five requests.
 
-    Raises `StorageUnavailable`, for good where the store does not honour conditions. A store that recreates a deleted
-    key on `If-Match` passes, since a deleted record stays in its place for a while. So does one that is full: it takes
-    no write that could be lost, and what it holds can still be read and deleted.
+    Raises `StorageUnavailable`, which is lasting if the store ignores conditions. A store that recreates a deleted key
+    on `If-Match` passes, because deleted records stay in place for a while. A full store passes, too: it accepts no
+    write that could be lost, and its files can still be downloaded and deleted.
     """
     key = probe_key(str(uuid.uuid4()), datetime.now(UTC))
     try:
@@ -53,14 +53,14 @@ def require_conditions(store: ObjectStore) -> None:
             store.delete(key)
             if _is_refused(store, key, Matches(etag)):
                 return
-            log.info("the S3 server writes a key that is gone on If-Match")
+            log.info("the S3 server recreates deleted keys on If-Match")
             store.delete(key)
     except StorageFull:
-        log.warning("storage is full, so whether it honours conditional writes could not be checked")
+        log.warning("storage is full, so conditional writes could not be tested")
 
 
 def discard_old(store: ObjectStore, before: datetime) -> int:
-    """Remove what a process left that ended in the middle of its probe, and say how many keys there were."""
+    """Remove keys of processes that ended during their probe, and return how many there were."""
     old = [key for key in store.list(PROBES) if key < probes_prefix(before)]
     store.delete(*old)
     return len(old)
@@ -70,7 +70,7 @@ def _require_refusal(store: ObjectStore, key: str, when: Condition, header: str)
     if not _is_refused(store, key, when):
         store.delete(key)
         raise StorageUnavailable(
-            f"its S3 server ignores {header} on PutObject, without which downloads cannot be counted exactly",
+            f"its S3 server ignores {header} on PutObject, which exact download counts require",
             lasting=True,
         )
 
@@ -80,18 +80,18 @@ def _is_refused(store: ObjectStore, key: str, when: Condition) -> bool:
         try:
             store.put(key, b"two", when)
         except TooSoon:
-            # Says nothing about the condition.
+            # This does not depend on the condition.
             time.sleep(_PAUSE)
         except (AlreadyExists, Changed, NotFound):
             return True
         else:
             return False
-    raise StorageUnavailable("its S3 server takes too few writes of one key")
+    raise StorageUnavailable("its S3 server accepts too few writes per key")
 
 
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """Report what proves nothing either way as storage that does not answer."""
+    """Report inconclusive errors as `StorageUnavailable`."""
     try:
         yield
     except NotSent as error:

@@ -1,4 +1,4 @@
-"""The record of each file, which is the truth about it: the file is visible if and only if its record says *ready*."""
+"""The record of each file, which is authoritative: a file is visible if and only if its record says *ready*."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ UPLOADING: Final = "uploading"
 READY: Final = "ready"
 DELETED: Final = "deleted"
 
-# The counter cells of a file that has widened; CLOSED once they take no more, and the record counts what they hold.
+# The number of counter cells of a busy file. CLOSED: the cells count no more, and the record includes their counts.
 CELLS = 64
 CLOSED = -1
 
 Time = Annotated[datetime, Meta(tz=True)]
 Size = Annotated[int, Meta(ge=0)]
-# These go into headers as they are, and a line break would begin another header.
+# Becomes a header unchanged, so a line break would start another header.
 ContentType = Annotated[str, Meta(pattern=r"\A[ -~]+\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is stored about one file. Times are aware and in UTC, sizes in bytes, `sha256` in hex.
+    """Everything stored about one file, except its bytes. Times are aware and in UTC, sizes in bytes, `sha256` in hex.
 
     A file that its sender uploads in parts has the `upload_id` of that for good, and `announced_size` is what the
     sender said it would have. Until it is `sealed` its bytes are those of the raw object, which stays afterwards until
     `raw_until`; a raw copy of any other file is made when it is needed. While that copy is being removed,
     `raw_removed_since` says since when.
 
-    `revision` grows by one with each write, and `writes` holds the IDs of recent ones with their time (seconds since
-    1970): together they tell whether a write that got no answer is in. `unknown` keeps what a newer version stored.
+    `revision` grows by one with each write, and `writes` has the IDs and times (seconds since 1970) of recent ones:
+    together they tell whether an unanswered write was applied. `unknown` keeps fields that a newer version stored.
 
-    Downloads are counted in `download_count` and in so many `cells`, whose numbers begin at `first_cell`; a file with a
-    cap has no cells, or closed ones.
+    Downloads are counted in `download_count` and in this many `cells`, whose numbers begin at `first_cell`. A file with
+    a download limit has no cells, or closed ones.
     """
 
     file_id: str
@@ -84,17 +84,17 @@ class Record:
         return self.expires_at is not None and self.expires_at <= now
 
     def is_visible(self, now: datetime) -> bool:
-        """Whether the file can be described and downloaded, unless its cap is used up."""
+        """Whether clients can see the file, and download it unless it has reached its download limit."""
         return self.state == READY and not self.is_expired(now)
 
     @property
     def downloads_left(self) -> int | None:
-        """How many downloads the cap leaves; None without one."""
+        """Downloads until the limit is reached; None without a limit."""
         return None if self.max_downloads is None else max(0, self.max_downloads - self.download_count)
 
     @property
     def is_used_up(self) -> bool:
-        """Whether the cap leaves no download."""
+        """Whether the file has reached its download limit."""
         return self.downloads_left == 0
 
     @property
@@ -104,12 +104,12 @@ class Record:
 
     @property
     def cell_numbers(self) -> range:
-        """The cells that count downloads now."""
+        """The numbers of the cells that currently count downloads."""
         return range(self.first_cell, self.first_cell + max(0, self.cells))
 
 
 TIMES = ("created_at", "expires_at", "used_up_at", "raw_until", "raw_removed_since", "deleted_at")
-# What releases without direct uploads, counter cells or tombstones did not store.
+# Fields that releases without direct uploads, counter cells or tombstones did not store.
 LATER = (
     "cells",
     "first_cell",
@@ -126,9 +126,9 @@ Stored = Versioned[Record]
 
 
 def tombstone(record: Record, now: datetime) -> Record:
-    """What stays of a deleted file for a while, so that no late write brings it back.
+    """The record of a deleted file, which stays for a while so that no late write restores the file.
 
-    It says only what is needed to remove the rest.
+    It keeps only the fields that are needed to remove the rest.
     """
     return dataclasses.replace(
         record,
@@ -142,7 +142,7 @@ def tombstone(record: Record, now: datetime) -> Record:
 
 
 def rfc3339(moment: datetime | None) -> str | None:
-    """The moment in UTC as RFC 3339 has it, to the millisecond."""
+    """Format a moment as RFC 3339 in UTC, with milliseconds."""
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -157,7 +157,7 @@ class Records(Documents):
             raise UnknownFile(file_id) from error
 
     def get_many(self, file_ids: Iterable[str]) -> Iterator[Record]:
-        """Records in the order of the IDs; those that are gone are left out, damaged ones too, with a log line."""
+        """Records in the order of the IDs, without missing ones and, with a log line, damaged ones."""
         for key, data in self.store.read_many(map(record_key, file_ids)):
             try:
                 yield CODEC.decode(file_id_of(key), data)
@@ -165,7 +165,7 @@ class Records(Documents):
                 log.error("%s", error)
 
     def ids(self, after: str = "") -> Iterator[str]:
-        """IDs that have a record, whatever its state, sorted."""
+        """Sorted IDs of all records, in any state."""
         for key in self.store.list(METADATA, record_key(after) if after else ""):
             file_id = file_id_of(key)
             if key == record_key(file_id):
@@ -182,6 +182,6 @@ class Records(Documents):
         base: Stored | None = None,
         attempts: Attempts | None = None,
     ) -> Stored:
-        """As `apply`. `base` saves a read where it still is the latest."""
+        """Like `apply`. Passing `base` saves a read if it is still the latest."""
         attempts = attempts or self.attempts(file_id)
         return self.apply(CODEC, record_key(file_id), change, base or self.get(file_id), attempts)

@@ -149,4 +149,4 @@ def test_sweep_and_scrub_are_commands(tmp_path: Path) -> None:
     )
     swept, scrubbed = run.stdout.splitlines()
     assert json.loads(swept)["failed"] == 0
-    assert scrubbed == "1 whole, 0 damaged"
+    assert scrubbed == "1 intact, 0 damaged"

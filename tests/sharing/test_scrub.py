@@ -54,11 +54,11 @@ def report_of(shares: Shares) -> tuple[bool, list[str]]:
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_a_file_of_any_size_is_whole(shares: Shares, size: int) -> None:
     upload(shares, bytes(size))
-    assert report_of(shares) == (True, ["1 whole, 0 damaged"])
+    assert report_of(shares) == (True, ["1 intact, 0 damaged"])
 
 
 def test_nothing_stored_is_nothing_damaged(shares: Shares) -> None:
-    assert report_of(shares) == (True, ["0 whole, 0 damaged"])
+    assert report_of(shares) == (True, ["0 intact, 0 damaged"])
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
@@ -68,7 +68,7 @@ def test_a_damaged_file_is_reported_among_whole_ones(shares: Shares, root: Path,
     whole, lines = report_of(shares)
     assert not whole
     assert [damaged in line for line in lines] == [True, False]
-    assert lines[-1] == "2 whole, 1 damaged"
+    assert lines[-1] == "2 intact, 1 damaged"
 
 
 def test_the_report_says_what_is_wrong(shares: Shares, root: Path) -> None:
@@ -86,10 +86,10 @@ def test_expired_and_used_up_files_are_checked_too(shares: Shares, clock: Clock,
     used_up = upload(shares, max_downloads=1).file_id
     download(shares, used_up)
     clock.forward(DAY)
-    assert report_of(shares) == (True, ["2 whole, 0 damaged"])
+    assert report_of(shares) == (True, ["2 intact, 0 damaged"])
     for file_id in (expired, used_up):
         (root / blob_key(file_id)).unlink()
-    assert report_of(shares)[1][-1] == "0 whole, 2 damaged"
+    assert report_of(shares)[1][-1] == "0 intact, 2 damaged"
 
 
 def test_a_file_that_is_being_deleted_is_no_damage(shares: Shares, store: InterposedStore, clock: Clock) -> None:
@@ -98,7 +98,7 @@ def test_a_file_that_is_being_deleted_is_no_damage(shares: Shares, store: Interp
     store.around = dies_after(len(store.changes) + 2)
     with pytest.raises(Killed):
         shares.delete(file_id)
-    assert report_of(shares_over(store.store, clock)) == (True, ["0 whole, 0 damaged"])
+    assert report_of(shares_over(store.store, clock)) == (True, ["0 intact, 0 damaged"])
 
 
 def test_scrub_changes_nothing(shares: Shares, store: InterposedStore, root: Path) -> None:
@@ -120,12 +120,12 @@ def test_the_command_says_by_its_status_whether_all_is_whole(
     configure("SHARE_STORAGE", str(root))
     file_id = upload(shares, DATA).file_id
     assert main() == 0
-    assert capsys.readouterr().out == "1 whole, 0 damaged\n"
+    assert capsys.readouterr().out == "1 intact, 0 damaged\n"
     (root / blob_key(file_id)).unlink()
     assert main() == 1
     assert capsys.readouterr().out.splitlines() == [
         f"file {file_id} is damaged: the blob is missing",
-        "0 whole, 1 damaged",
+        "0 intact, 1 damaged",
     ]
 
 

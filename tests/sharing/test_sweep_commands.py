@@ -102,7 +102,7 @@ def test_the_sweep_command_prints_what_it_did(run: Run, expired: str, kept: str,
 
 def test_the_scrub_command_reports_damage(run: Run, kept: str, root: Path) -> None:
     whole = run("shared.scrub")
-    assert (whole.returncode, whole.stdout, whole.stderr) == (0, "1 whole, 0 damaged\n", "")
+    assert (whole.returncode, whole.stdout, whole.stderr) == (0, "1 intact, 0 damaged\n", "")
     (root / blob_key(kept)).write_bytes(b"cos\nsystem\n(S'echo'\ntR.")
     damaged = run("shared.scrub")
     assert damaged.returncode == 1

@@ -1,4 +1,4 @@
-"""One bucket, with the prefix that is put in front of every key."""
+"""One bucket, and the prefix of all keys in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Address(TypedDict):
-    """Where an object is, as S3's requests say it."""
+    """The address of an object in S3's requests."""
 
     Bucket: str
     Key: str
@@ -21,7 +21,7 @@ class Address(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket, and a client that repeats what failed. `prefix` is empty or ends in `/`."""
+    """A bucket, and a client that retries failed requests. `prefix` is empty or ends in `/`."""
 
     client: S3Client
     name: str
@@ -31,11 +31,11 @@ class Bucket:
         return {"Bucket": self.name, "Key": self.prefix + key}
 
     def stat(self, key: str) -> Info:
-        """As `ObjectStore.stat`."""
+        """Like `ObjectStore.stat`."""
         with translated(key):
             answer = self.client.head_object(**self.at(key))
         return Info(answer["ContentLength"], answer["ETag"])
 
     def key(self, name: str) -> str:
-        """The key of an object that S3 knows by this name."""
+        """The key of an object with this name in the bucket."""
         return name.removeprefix(self.prefix)

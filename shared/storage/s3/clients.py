@@ -1,4 +1,4 @@
-"""The clients that speak S3, with the time that each request may take."""
+"""S3 clients, and the time limits of their requests."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 READ_TIMEOUT = 20.0
 CONDITIONAL_TIMEOUT = 3.0
 CONNECTIONS = 64
-# The first with `If-Match` for PutObject and without checksums that other servers do not know.
+# The first with `If-Match` for PutObject and an option to omit checksums, which other servers do not support.
 OLDEST_BOTOCORE = (1, 36)
 
 
 def open_clients(limit: TimeLimit | None = None) -> tuple[S3Client, S3Client]:
-    """Two clients, set up by the usual `AWS_*` settings; the second never repeats a request.
+    """Two clients, configured by the usual `AWS_*` settings; the second never retries a request.
 
-    Made by botocore, since boto3 loads a transfer manager as well: 45 of the 250 ms that a client costs each start.
-    With a `limit` no request begins too late, and none takes longer than it allows for. Raises `StorageUnavailable`.
+    They come from botocore, because boto3 also loads a transfer manager: 45 of the 250 ms that a client costs at start.
+    With a `limit`, requests that start too late fail, and all have the limit's timeouts. Raises `StorageUnavailable`.
     """
     if tuple(int(number) for number in botocore.__version__.split(".")[:2]) < OLDEST_BOTOCORE:
         raise StorageUnavailable(
-            f"botocore {botocore.__version__} is too old for conditional writes, which need 1.36 or newer",
+            f"botocore {botocore.__version__} is too old: conditional writes need 1.36 or newer",
             lasting=True,
         )
     try:
         session = Session()
         session.get_scoped_config()
     except BotoCoreError as error:
-        # A profile that does not exist, for one.
+        # For example, the profile does not exist.
         raise failure(error) from error
     connect, read = (CONDITIONAL_TIMEOUT, READ_TIMEOUT) if limit is None else (limit.connect, limit.read)
     ordinary = _client(session, 4, connect, read)
@@ -53,7 +53,7 @@ def _client(session: Session, attempts: int, connect: float, read: float) -> S3C
     retries: Any = {"mode": "standard", "total_max_attempts": attempts}
 
     def build(style: Literal["virtual", "path"]) -> S3Client:
-        # "when_required" keeps to what every S3-compatible server understands: no checksum trailers on plain puts.
+        # "when_required" sends no checksum trailers with plain puts, which not every S3 server supports.
         config = Config(
             signature_version="s3v4",
             s3={"addressing_style": style},
@@ -68,7 +68,7 @@ def _client(session: Session, attempts: int, connect: float, read: float) -> S3C
 
     try:
         client = build("virtual")
-        # Servers other than AWS seldom have a host name per bucket.
+        # Servers other than AWS rarely have a host name for each bucket.
         return client if ".amazonaws.com" in client.meta.endpoint_url else build("path")
     except (BotoCoreError, ValueError) as error:
         raise StorageUnavailable(f"no S3 client: {error}") from error

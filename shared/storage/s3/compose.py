@@ -1,6 +1,6 @@
-"""Making an object of ranges of others, which S3 copies by itself.
+"""Makes an object from ranges of others, which S3 copies itself.
 
-What was done is found again by the key, so an attempt that ended anywhere is continued by the next one.
+An attempt finds the upload of an earlier one by its key, and continues it.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ PARALLEL_PARTS = 16
 
 
 def compose(bucket: Bucket, key: str, pieces: Sequence[Piece], within: float | None) -> None:
-    """As `ObjectStore.compose`."""
+    """Like `ObjectStore.compose`."""
     multipart = S3Multipart(bucket)
     deadline = None if within is None else time.monotonic() + within
     try:
         _Composition(bucket, multipart, key).make(_pinned(bucket, pieces), deadline)
     except NoSuchUpload as error:
-        # Another call that composed the same was faster. `NotFound` would tell of a source.
+        # Another call with the same pieces was faster. (`NotFound` would mean that a source is missing.)
         if not _has(bucket, key, total_size(pieces)):
-            raise StorageUnavailable(f"the multipart upload to {key} was taken away") from error
+            raise StorageUnavailable(f"the multipart upload to {key} has disappeared") from error
     except (NotFound, Changed, RangeNotSatisfiable):
-        # What was copied from another version must not be continued with this one.
+        # Parts from another version must not be combined with this one.
         multipart.abort(key)
         raise
 
 
 class _Composition:
-    """One object on its way."""
+    """The making of one object."""
 
     def __init__(self, bucket: Bucket, multipart: S3Multipart, key: str) -> None:
         self._bucket = bucket
@@ -60,9 +60,9 @@ class _Composition:
         failure = threading.Event()
 
         def make(number: int, part: Sent | Copied) -> Part | None:
-            done = stored.get(number)
-            if done is not None and done.size == part.size:
-                return done
+            existing = stored.get(number)
+            if existing is not None and existing.size == part.size:
+                return existing
             if failure.is_set() or (deadline is not None and time.monotonic() >= deadline):
                 return None
             try:
@@ -100,9 +100,9 @@ class _Composition:
 
 
 def _pinned(bucket: Bucket, pieces: Sequence[Piece]) -> Sequence[Piece]:
-    """The same pieces, each slice of the version that is there now; what is not there, or too short, is refused.
+    """The same pieces, with each slice pinned to the current version. Refuses sources that are missing or too short.
 
-    Some servers copy what there is of a range that continues past the end.
+    Some servers would copy a range that ends past the end of its object.
     """
     sources = {key: bucket.stat(key) for key in {piece.key for piece in pieces if isinstance(piece, Slice)}}
     pinned: list[Piece] = []
@@ -138,7 +138,7 @@ def _read(bucket: Bucket, piece: Slice) -> bytes:
 
 
 def _has(bucket: Bucket, key: str, size: int) -> bool:
-    # By the list, since the function that seals may not read what is sealed.
+    # By listing, because the function that seals has no permission to read blobs.
     with translated(key):
         page = bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix + key, MaxKeys=1)
     return [(entry["Key"], entry["Size"]) for entry in page.get("Contents", [])] == [(bucket.prefix + key, size)]

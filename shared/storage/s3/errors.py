@@ -1,4 +1,4 @@
-"""What S3 and botocore say, in the words of the storage contract."""
+"""Translates errors of S3 and botocore into those of the storage contract."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from shared.storage.multipart import InvalidParts
 MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 _CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 _FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded"})
-# S3 says the first, with status 400, of a body that stopped coming; without a code, the status stands for it.
+# S3 answers the first, with status 400, if a body stops arriving. The second is for servers that send no code.
 _TOO_SLOW = frozenset({"RequestTimeout", "408"})
 _PASSING = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLICT})
 _UNFIT = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
 class NoSuchUpload(NotFound):
-    """The key has no multipart upload of this ID: never begun, finished, or aborted."""
+    """The key has no multipart upload with this ID: it never existed, or is finished or aborted."""
 
 
 @contextlib.contextmanager
 def translated(key: str) -> Iterator[None]:
-    """Turn what S3 and botocore say into the contract's errors."""
+    """Translate errors of S3 and botocore into those of the contract."""
     try:
         yield
     except ClientError as error:
@@ -65,13 +65,13 @@ def translated(key: str) -> Iterator[None]:
 
 
 def refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
-    """Say what an error answer to a conditional write means.
+    """Translate an error answer to a conditional write.
 
-    S3 answers 412 where the condition fails, 409 where another conditional write is under way, and 404 where a match
-    is required and the key is gone. Cloudflare R2 answers 429 to a write that follows another one too soon, and
-    servers that know no conditions answer 501 (RFC 9110 §15.6.2); neither has written anything.
+    S3 answers 412 if the condition fails, 409 if another conditional write is in progress, and 404 if a match is
+    required but the key is gone. Cloudflare R2 answers 429 to a write that follows another one too soon, and servers
+    without conditions answer 501 (RFC 9110 §15.6.2); neither has written anything.
 
-    Any other 5xx leaves the outcome open, 503 too: some servers answer it when not enough of their disks took a write.
+    After any other 5xx the outcome is unknown, even after 503: some servers send it if too few disks accepted a write.
     """
     error_code, http_status = code(error), status(error)
     if http_status == HTTPStatus.PRECONDITION_FAILED and when is ABSENT:
@@ -87,7 +87,7 @@ def refused_put(key: str, when: Condition, error: ClientError) -> NoReturn:
     if http_status == HTTPStatus.NOT_IMPLEMENTED:
         raise StorageUnavailable(
             "its S3 server does not implement If-Match and If-None-Match on PutObject (501), "
-            "without which downloads cannot be counted exactly",
+            "which exact download counts require",
             lasting=True,
         ) from error
     if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR or error_code in _TOO_SLOW:
@@ -100,11 +100,11 @@ def failure(error: Exception) -> StorageFull | StorageUnavailable:
         return StorageFull(str(error))
     if isinstance(error, NoCredentialsError):
         return StorageUnavailable(
-            "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
             lasting=True,
         )
-    # botocore names operation and error code, never credentials or signed URLs. A clock that is wrong
-    # (RequestTimeTooSkewed) and a missing permission (AccessDenied) are our faults too, not the client's.
+    # botocore's text has the operation and error code, never credentials or signed URLs. A wrong clock
+    # (RequestTimeTooSkewed) and a missing permission (AccessDenied) are the server's fault, not the client's.
     return StorageUnavailable(str(error), lasting=_is_lasting(error))
 
 

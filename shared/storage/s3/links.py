@@ -9,7 +9,7 @@ from shared.storage.s3.errors import translated
 
 
 class S3Links:
-    """`Links` to the objects of one bucket."""
+    """`Links` to objects in one bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -17,7 +17,7 @@ class S3Links:
     def download(
         self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
     ) -> str:
-        # Whatever becomes a header of the request is signed with it.
+        # Parameters that become request headers are signed.
         headers = {} if range is None else {"Range": range}
         return self._sign(
             "get_object",

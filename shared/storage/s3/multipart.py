@@ -1,4 +1,4 @@
-"""Multipart uploads to a bucket. Each is found again by key and upload ID, so it can be continued from anywhere."""
+"""Multipart uploads to a bucket. S3 keeps them by key and upload ID, so any process can continue them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class S3Multipart:
             allow(sum(part.size for part in selection))
             self.complete(key, upload_id, selection)
         except (NoSuchUpload, StorageUnavailable) as error:
-            # An earlier completion, or this one though its answer was lost, may have made the object.
+            # An earlier call may have made the object, or this one, if its answer was lost.
             try:
                 info = self._bucket.stat(key)
             except NotFound:
@@ -52,7 +52,7 @@ class S3Multipart:
         return [Slice(key, 0, info.size, info.etag)]
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Make the object of exactly these parts."""
+        """Join exactly these parts to the object."""
         with translated(key):
             self._bucket.client.complete_multipart_upload(
                 **self._bucket.at(key),
@@ -66,18 +66,18 @@ class S3Multipart:
                 self._bucket.client.abort_multipart_upload(**self._bucket.at(key), UploadId=each)
 
     def unfinished(self, key: str) -> Sequence[str]:
-        """IDs of the uploads to this very key, in an order that is the same for every caller."""
+        """IDs of the uploads to exactly this key, in the same order for every caller."""
         uploads = [upload for upload in self._uploads(key) if self._bucket.key(upload["Key"]) == key]
         return [upload["UploadId"] for upload in sorted(uploads, key=lambda it: (it["Initiated"], it["UploadId"]))]
 
     def discard(self, prefix: str, before: datetime) -> int:
-        """Abort the uploads to keys under a prefix that got nothing since that time, and say how many there were."""
+        """Abort uploads under a prefix that have received nothing since that time, and return how many there were."""
         count = 0
         for upload in self._uploads(prefix):
             key, upload_id = self._bucket.key(upload["Key"]), upload["UploadId"]
             if upload["Initiated"] >= before:
                 continue
-            # An upload lasts as long as its sender likes, and lives as long as parts arrive.
+            # An old upload may still be in progress, as recent parts show.
             with contextlib.suppress(NoSuchUpload):
                 if all(part["LastModified"] < before for part in self._stored(key, upload_id)):
                     self.abort(key, upload_id)

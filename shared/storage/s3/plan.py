@@ -1,9 +1,8 @@
-"""How an object is put together on S3: which bytes are sent, and which ranges S3 copies by itself.
+"""Plans how to make an object on S3: which bytes to send, and which ranges S3 copies itself.
 
-S3 takes at most 10,000 parts, each of at least 5 MiB but for the last, and of at most 5 GiB; a range is copied only
-from an object above 5 MB (Amazon S3 User Guide, "Multipart upload limits"; API Reference, "UploadPartCopy"). A range is
-therefore split evenly, so that no share of it is too small for whatever follows, and what stands in front is filled up
-to the minimum from its beginning.
+S3 accepts at most 10,000 parts, each of 5 MiB (except the last) to 5 GiB, and copies ranges only from objects above
+5 MB (Amazon S3 User Guide, "Multipart upload limits"; API Reference, "UploadPartCopy"). So a range is split evenly,
+which keeps each part large enough, and bytes in front of it are filled up to the minimum from its beginning.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from dataclasses import dataclass, replace
 from shared.storage.contract import Piece, Slice
 from shared.storage.multipart import MAX_PARTS, MIN_PART_SIZE
 
-# Small enough for many copies at once, and for each to be over long before a client would call it dead.
+# Small enough for many parallel copies, and for each to finish well before the client's timeout.
 COPY_SIZE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A part whose bytes pass through us."""
+    """A part whose bytes we send."""
 
     pieces: tuple[Piece, ...]
 
@@ -45,12 +44,12 @@ def total_size(pieces: Sequence[Piece]) -> int:
 
 
 def plan(pieces: Sequence[Piece]) -> list[Sent | Copied]:
-    """The parts of an object made of `pieces`, in order; always the same for the same pieces, and none for no bytes.
+    """The parts of an object made of `pieces`, in order: always the same for the same pieces, and none for no bytes.
 
-    What is below the minimum altogether is one part. Around every range fewer than 10 MiB are sent, and none if nothing
-    but one range of at least 5 MiB makes up the object.
+    An object below the minimum is one part. Less than 10 MiB are sent around each range, and none if the object
+    consists of one range of at least 5 MiB.
     """
-    # Of each piece, splitting may make one part more than its share, and what it fills up in front another.
+    # For each piece, rounding up can add one part, and filling up bytes in front of it another.
     limit = max(COPY_SIZE, -(-total_size(pieces) // max(1, MAX_PARTS - 2 * len(pieces) - 1)))
     parts: list[Sent | Copied] = []
     waiting: list[Piece] = []
@@ -82,7 +81,7 @@ def plan(pieces: Sequence[Piece]) -> list[Sent | Copied]:
 
 
 def _split(whole: Slice, limit: int) -> Iterator[Slice]:
-    """Cut into as few slices of at most `limit` bytes as there can be, whose sizes differ by one byte at most."""
+    """Split into as few slices of at most `limit` bytes as possible, whose sizes differ by at most one byte."""
     size = whole.size
     count = -(-size // limit)
     for number in range(count):

@@ -1,7 +1,7 @@
-"""Objects in an S3 bucket, or in any server that speaks S3, under an optional prefix.
+"""Objects in an S3 bucket, or on any S3 server, under an optional prefix.
 
-Two clients: the ordinary one repeats what failed, as botocore knows how; the conditional one never does, for only the
-caller can tell whether a conditional write that got no answer took effect.
+There are two clients. The ordinary one retries failed requests, as botocore does; the conditional one never does,
+because only the caller can tell whether an unanswered conditional write took effect.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ NOT_IMPLEMENTED = 501
 
 
 def open_s3(bucket: str, prefix: str, limit: TimeLimit | None = None) -> S3Store:
-    """The store behind `s3://bucket/prefix`. Raises `StorageUnavailable`."""
+    """The store at `s3://bucket/prefix`. Raises `StorageUnavailable`."""
     return S3Store(*open_clients(limit), bucket, prefix)
 
 
 class S3Store:
-    """An `ObjectStore` in one bucket. `conditional` is a client that never repeats a request by itself."""
+    """An `ObjectStore` in one bucket. `conditional` is a client that never retries a request."""
 
     ready = None
 
@@ -66,7 +66,7 @@ class S3Store:
         self._conditional = conditional
         self.multipart = S3Multipart(self._bucket)
         self.links = S3Links(self._bucket)
-        # Shared by all calls of `read_many`. Its threads start when they are needed.
+        # For all calls of `read_many`. Threads start when needed.
         self._readers = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="s3-read")
 
     def read(self, key: str) -> tuple[bytes, str]:
@@ -96,12 +96,12 @@ class S3Store:
         except (HTTPClientError, SSLError) as error:
             raise Ambiguous(key) from error
         except ConnectionError as error:
-            # Refused, not found or too slow to be made: a connection that was there before is closed, not missing.
+            # No connection was made: refused, host not found or too slow. (A connection that breaks raises the above.)
             raise NotSent(key, str(error)) from error
         except ClientError as error:
             refused_put(key, when, error)
         except BotoCoreError as error:
-            # No credentials and the like, which the next try would not have either.
+            # Missing credentials and the like, so retrying would not help.
             raise failure(error) from error
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> S3Reader:
@@ -125,7 +125,7 @@ class S3Store:
             return
         batches = (keys[start : start + DELETED_AT_ONCE] for start in range(0, len(keys), DELETED_AT_ONCE))
         left = [key for batch in batches for key in self._delete_batch(batch)]
-        # One by one, which also tells why.
+        # One by one, which also reports why.
         deletions = [self._readers.submit(self._delete, key) for key in left]
         wait(deletions)
         for deletion in deletions:
@@ -136,7 +136,7 @@ class S3Store:
             self._bucket.client.delete_object(**self._bucket.at(key))
 
     def _delete_batch(self, keys: Sequence[str]) -> Sequence[str]:
-        """Remove these in one request; those that could not be. Raises `StorageUnavailable` if S3 does not answer."""
+        """Remove these in one request, and return those that failed. Raises `StorageUnavailable`."""
         objects: list[ObjectIdentifierTypeDef] = [{"Key": self._bucket.prefix + key} for key in keys]
         try:
             answer = self._bucket.client.delete_objects(
@@ -145,7 +145,7 @@ class S3Store:
         except ClientError as error:
             if status(error) >= 500 and status(error) != NOT_IMPLEMENTED:
                 raise failure(error) from error
-            # Some servers do not offer this, or require a checksum that botocore does not send.
+            # Some servers do not support this, or require a checksum that botocore does not send.
             return keys
         except BotoCoreError as error:
             raise failure(error) from error
@@ -161,7 +161,7 @@ class S3Store:
         last = after
         with translated(prefix):
             for page in pages:
-                # Inside a page the order is mended; across pages a server that sorts otherwise would make us skip keys.
+                # Sort each page here. Across pages, another order would make us skip keys, so refuse it.
                 for key in sorted(self._bucket.key(entry["Key"]) for entry in page.get("Contents", [])):
                     if key <= last:
                         raise StorageUnavailable("the S3 server does not list keys in byte order")
@@ -175,7 +175,7 @@ class S3Store:
         compose(self._bucket, key, pieces, within)
 
     def discard_unfinished(self, before: datetime) -> int:
-        # Our own writers put large objects there. Other multipart uploads in the bucket are not ours.
+        # Our writers create large objects only there. Other multipart uploads in the bucket are not ours.
         return sum(self.multipart.discard(prefix, before) for prefix in (FILES, RAW_ENTRIES))
 
     def check(self) -> None:

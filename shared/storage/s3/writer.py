@@ -39,10 +39,10 @@ class S3Reader:
 
 
 class S3Writer:
-    """A `Writer`: one plain PUT for what fits into a part, a multipart upload for more.
+    """A `Writer`: one plain PUT for objects that fit into a part, a multipart upload for larger ones.
 
-    The first part waits until `commit` knows its head. Memory is bounded by two parts: that one, and a buffer which all
-    others are sent from, since fresh buffers of this size would leave the allocator holding several.
+    The first part waits until `commit` passes its head. Memory is limited to two parts: that one, and one buffer to
+    send all others from. With new buffers of this size, the allocator would keep several.
     """
 
     def __init__(self, bucket: Bucket, key: str, reserve: int) -> None:
@@ -59,7 +59,7 @@ class S3Writer:
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            # A full buffer is sent only once more follows, so that the last part is never empty.
+            # Send a full buffer only when more follows, so that the last part is never empty.
             if self._filled == PART_SIZE:
                 self._flush()
             taken = view[: PART_SIZE - self._filled]
@@ -90,7 +90,7 @@ class S3Writer:
         try:
             self._multipart.abort(self._key, upload_id)
         except (StorageFull, StorageUnavailable) as error:
-            # What cannot be removed now is left to the sweep; the caller is reporting a fault of its own.
+            # The sweep removes it later; the caller reports its own error.
             log.warning("a multipart upload could not be aborted: %s", error)
 
     def _flush(self) -> None:
@@ -117,8 +117,8 @@ class S3Writer:
         try:
             self._multipart.complete(self._key, self._upload_id, parts)
         except ObjectError as error:
-            # A repeated completion whose first answer was lost finds the upload gone, and the object there: the key is
-            # ours alone, so it can only be this one.
+            # If the answer to a completion was lost, the retry finds no upload but the object. Nobody else uses this
+            # key, so it is this one.
             if not isinstance(error, NoSuchUpload) or not self._exists():
                 raise StorageUnavailable(str(error.__cause__)) from error
         self._upload_id = None
@@ -132,5 +132,5 @@ class S3Writer:
 
 
 def _body(data: bytearray) -> bytes:
-    # botocore takes any buffer, though its types say otherwise; a real `bytes` would be one more copy of a part.
+    # botocore accepts any buffer, although its types deny it; `bytes` would copy the part once more.
     return cast("bytes", data)

@@ -221,7 +221,7 @@ def test_credentials_that_are_missing_do_not_come_by_waiting(
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(StorageUnavailable, match="no AWS credentials were found") as refusal:
+    with pytest.raises(StorageUnavailable, match="no AWS credentials: set AWS_ACCESS_KEY_ID") as refusal:
         open_s3("bucket", "").put(KEY, b"a", ABSENT)
     assert refusal.value.lasting
 
