@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from shared.errors import ShareError, UsedUp, WrongPassword
 from shared.http import accent
-from shared.http.app import shares_of
+from shared.http.app import service_of, shares_of
 from shared.http.bodies import FORM_TYPE, read_field
 from shared.http.browsers import FORM_CHALLENGE, PAGES, error_page, is_navigation
 from shared.http.credentials import PASS_COOKIE
@@ -53,11 +53,21 @@ def _html(*statuses: int) -> dict[int, dict[str, Any]]:
 @router.endpoint("GET", "/", answers=_html(200))
 async def get_upload_page(request: Request) -> Response:
     """The page to upload files on."""
+    shares = shares_of(request)
     try:
-        origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares_of(request)))
+        origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares))
     except ShareError as error:
         return _error_page(request, error)
-    return PAGES.render(request, "upload.html", origin=origin)
+    server = {
+        "max_file_size": shares.max_file_size,
+        "default_expires_in": shares.lifetimes.default,
+        "max_expires_in": shares.lifetimes.longest,
+        # Unknown to a function that checks none; then the page learns it from the first 401.
+        "token_required": service_of(request).tokens.required,
+        # Whether parts of large files go straight to storage.
+        "signs": origin is not None,
+    }
+    return PAGES.render(request, "upload.html", origin=origin, server=server)
 
 
 @router.endpoint("GET", "/download/{file_id}", answers=_html(200, 404, 410, 503))
@@ -160,17 +170,21 @@ async def get_static_file(request: Request, version: str, name: str) -> Response
     content = PAGES.assets.get(name) or accent.sheet(name)
     if content is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
-    etag = f'"{PAGES.version}"'
+    # Weak, since it stands for both encodings.
+    etag = f'W/"{PAGES.version}"'
     headers = {
         **page_headers(),
         "ETag": etag,
+        "Vary": "Accept-Encoding",
         # Under any other version than the current one the content can change.
         "Cache-Control": "public, max-age=31536000, immutable" if version == PAGES.version else "no-cache",
         "Content-Type": _TYPES[PurePath(name).suffix],
     }
-    tags = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    tags = {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}
     if tags & {etag, "*"}:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    if name in PAGES.assets and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(PAGES.compressed(name), headers={**headers, "Content-Encoding": "gzip"})
     return Response(content, headers=headers)
 
 

@@ -164,7 +164,8 @@ class WholeApp(httpx.BaseTransport):
         transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
         response = await transport.handle_async_request(request)
         # A server sends no body in answer to HEAD, whatever the application says.
-        content = b"" if request.method == "HEAD" else await response.aread()
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        content = b"" if request.method == "HEAD" else b"".join([chunk async for chunk in response.stream])
         return httpx.Response(response.status_code, headers=response.headers, content=content)
 
 

@@ -33,9 +33,9 @@ def test_the_page_uploads_though_the_port_is_missing_from_the_host(page: Page, t
     (tmp_path / "small.txt").write_text("hello")
     page.goto("/")
     with page.expect_response(lambda answer: answer.request.method in ("POST", "PUT")) as answered:
-        page.set_input_files("#files", str(tmp_path / "small.txt"))
+        page.set_input_files("#chosen", str(tmp_path / "small.txt"))
     assert answered.value.status == 201
-    expect(page.locator("#shared > li", has_text="small.txt").locator("input")).to_be_visible()
+    expect(page.get_by_label("Link to small.txt")).to_be_visible()
 
 
 def test_the_password_form_lets_recipients_in(page: Page, portless: Site, tmp_path: Path) -> None:

@@ -40,18 +40,18 @@ def test_a_large_file_goes_straight_to_s3_and_comes_back(chromium: Browser, addr
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
     page.goto("/")
-    page.set_input_files("#files", str(large))
-    shared = page.locator("#shared > li")
-    expect(shared).to_be_visible(timeout=WITHIN)
+    page.set_input_files("#chosen", str(large))
+    link = page.get_by_label("Link to large.bin")
+    expect(link).to_be_visible(timeout=WITHIN)
     assert len(sent) == 2
     assert not [url for url in sent if url.startswith(address)]
-    page.goto(shared.locator("input").input_value())
+    page.goto(link.input_value())
     with page.expect_download() as started:
         page.get_by_role("link", name="Download").click()
     started.value.save_as(tmp_path / "fetched")
     expect(page.locator("#news")).to_contain_text("Download started.")
     assert (tmp_path / "fetched").read_bytes() == large.read_bytes()
     page.goto("/")
-    expect(page.locator("#shared > li .state")).to_have_text("12.6 MB · 1 download", timeout=WITHIN)
+    expect(page.locator("#file-rows .state")).to_have_text("12.6 MB · 1 download", timeout=WITHIN)
     context.close()
     assert faults == []

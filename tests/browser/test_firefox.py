@@ -12,15 +12,15 @@ from tests.wire.server import Server, until
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-# The link of the only file in the list of shared files, once it is there.
-LINK = "return document.querySelector('#shared > li input')?.value"
+# The link, once it is ready.
+LINK = "return document.querySelector('#ready input')?.value"
 
 
 def test_a_file_goes_up_and_comes_back(firefox: Firefox, server: Server, tmp_path: Path) -> None:
     file = tmp_path / "report.bin"
     file.write_bytes(os.urandom(100_000))
     firefox.command("WebDriver:Navigate", url=f"http://127.0.0.1:{server.port}/")
-    firefox.command("WebDriver:ElementSendKeys", id=firefox.element("#files"), text=str(file))
+    firefox.command("WebDriver:ElementSendKeys", id=firefox.element("#chosen"), text=str(file))
     until(lambda: firefox.run("content", LINK) is not None)
     firefox.command("WebDriver:Navigate", url=firefox.run("content", LINK))
     firefox.command("WebDriver:ElementClick", id=firefox.element("#download"))

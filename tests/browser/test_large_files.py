@@ -13,6 +13,7 @@ from playwright.sync_api import APIResponse, BrowserContext, Page, Request, Resp
 
 from local import aws
 from local.template import Template, read
+from tests.browser.upload_page import choose, no_violations, row, setting
 from tests.servers import S3Server, moto_server, seaweedfs
 from tests.wire.server import ROOT, Server, until
 
@@ -45,8 +46,8 @@ WATCH = """
     addEventListener("DOMContentLoaded", () => {
         window.seen = [];
         new MutationObserver(() => {
-            const find = (selector) => document.querySelector(`#uploads ${selector}`);
-            if (find("progress")) seen.push([find("progress").value, find(".state").textContent]);
+            const bar = document.querySelector("#rows progress");
+            if (bar) seen.push([bar.value, document.getElementById("work-detail").textContent]);
         }).observe(document.body, { attributes: true, childList: true, subtree: true });
     });
 """
@@ -54,8 +55,8 @@ WATCH = """
 
 def begin(page: Page, file: Path, address: str = "") -> None:
     page.goto(f"{address}/")
-    page.fill("#downloads", "5")
-    page.set_input_files("#files", str(file))
+    setting(page, "limit", "5")
+    choose(page, file)
 
 
 def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, large: Path, tmp_path: Path) -> None:
@@ -80,9 +81,8 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     stored: list[Response] = []
     first.on("response", lambda response: stored.append(response) if response.request.method == "PUT" else None)
     begin(first, large)
-    # Three go at a time, so the fifth to seventh wait once four are through.
-    expect(first.locator("#uploads .state")).to_contain_text("MB of", timeout=WITHIN)
-    until(lambda: bool(first.evaluate("true")) and len(stored) == last and len(held) == 3)
+    expect(first.locator("#work-detail")).to_contain_text("MB of", timeout=WITHIN)
+    until(lambda: bool(first.evaluate("true")) and len(stored) == last and len(held) > 0)
     # A browser may let go of what is held when its page is closed. The page itself tries again only after a while.
     for route in held:
         route.abort()
@@ -93,8 +93,15 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     last = COUNT
     second = context.new_page()
     second.add_init_script(WATCH)
-    begin(second, large)
-    expect(second.locator("#shared > li")).to_be_visible(timeout=WITHIN)
+    second.goto("/")
+    expect(second.get_by_text("Interrupted: choose \u2068large.bin\u2069 again to continue (15%).")).to_be_visible()
+    no_violations(second)
+    # Another file is not the one that was interrupted.
+    field = second.locator("#interrupted-rows input")
+    field.set_input_files(str(write(tmp_path / "other.bin", 1)))
+    expect(second.get_by_text("That is a different file.")).to_be_visible()
+    field.set_input_files(str(large))
+    expect(second.locator("#ready input")).to_be_visible(timeout=WITHIN)
     assert sorted(sent) == list(range(5, COUNT + 1))
     seen = second.evaluate("seen")
     values = [value for value, _ in seen if 0 < value < 1]
@@ -102,10 +109,12 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     assert len(set(values)) > 4
     # It begins with what is there already.
     assert values[0] == pytest.approx(4 * PART / SIZE)
-    words = re.compile(r"[0-9.]+ MB of 210 MB · [0-9.]+ [kMG]B/s · [0-9]+ (s|min) left")
+    words = re.compile(r"[0-9.]+ MB of 210 MB · [0-9.]+ [kMG]B/s · [0-9]+ (second|minute)s? left")
     assert [text for _, text in seen if words.fullmatch(text)]
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
-
+    file_id = second.locator("#ready input").input_value().rpartition("/")[2]
+    # What the page shows holds, and not what it showed when the upload began.
+    assert second.request.get(f"/file/metadata/{file_id}").json()["max_downloads"] is None
     assert filecmp.cmp(large, fetched(second, tmp_path), shallow=False)
 
 
@@ -125,16 +134,15 @@ def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(context: 
     sent: list[Request] = []
     second.on("request", lambda request: sent.append(request) if request.method == "PUT" else None)
     begin(second, file)
-    expect(second.locator("#shared > li")).to_be_visible(timeout=WITHIN)
+    expect(second.locator("#ready input")).to_be_visible(timeout=WITHIN)
     assert sent == []
-    link = second.locator("#shared > li input").input_value()
-    assert link == completed[0].json()["download_page"]
+    assert second.locator("#ready input").input_value() == completed[0].json()["download_page"]
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
 
 
 def fetched(page: Page, folder: Path) -> Path:
     """The file that the page has just shared, downloaded from the page that its link leads to."""
-    page.goto(page.locator("#shared > li input").input_value())
+    page.goto(page.locator("#ready input").input_value())
     with page.expect_download(timeout=WITHIN) as started:
         page.get_by_role("link", name="Download").click()
     started.value.save_as(folder / "fetched")
@@ -147,9 +155,9 @@ def test_a_cancelled_upload_is_taken_back(context: BrowserContext, large: Path) 
     with page.expect_request(lambda request: request.method == "PUT"):
         begin(page, large)
     with page.expect_response(lambda response: response.request.method == "DELETE") as taken_back:
-        page.locator("#uploads").get_by_role("button", name="Cancel").click()
+        row(page, large.name).locator(".remove").click()
     assert taken_back.value.status == 200
-    expect(page.locator("#uploads > li")).to_have_count(0)
+    expect(page.locator("#rows > li")).to_have_count(0)
     assert page.evaluate("Object.keys(localStorage)") == []
 
 
@@ -169,7 +177,7 @@ def test_the_bytes_go_to_a_bucket_and_come_from_there(
             moved: list[Request] = []
             page.on("request", lambda request: moved.append(request) if request.url.startswith(s3.endpoint) else None)
             begin(page, file, f"http://127.0.0.1:{server.port}")
-            expect(page.locator("#shared > li")).to_be_visible(timeout=WITHIN)
+            expect(page.locator("#ready input")).to_be_visible(timeout=WITHIN)
             assert [request.method for request in moved] == ["PUT"] * 3
             assert not [request for request in moved if "authorization" in request.headers]
             moved.clear()

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tests.browser.conftest import WITHIN
+from tests.browser.upload_page import link
 from tests.servers import free_ports
 from tests.wire.server import Server
 
@@ -41,17 +42,15 @@ def test_uploads_outlive_a_server_that_is_killed(chromium: Browser, tmp_path: Pa
     throttle = slow_uploads(page)  # the large file is certainly under way when the server dies
     with Server(tmp_path / "data", "--port", str(port)) as server:
         page.goto("/")
-        page.set_input_files("#files", [str(large), *(str(tmp_path / name) for name in names)])
-        expect(page.locator("#shared > li").nth(3)).to_be_visible()
+        page.set_input_files("#chosen", [str(large), *(str(tmp_path / name) for name in names)])
+        expect(page.locator("#rows > li[data-state=done]").nth(3)).to_be_visible()
         server.process.kill()
         server.process.wait()
     throttle.detach()
-    expect(page.locator("#uploads .state", has_text="Reconnecting…").first).to_be_visible()
+    expect(page.get_by_role("heading", name="Reconnecting…")).to_be_visible()
     with Server(tmp_path / "data", "--port", str(port)) as server:
-        expect(page.locator("#uploads > li")).to_have_count(0, timeout=2 * WITHIN)
-        expect(page.locator("#shared > li")).to_have_count(SMALL + 1)
+        expect(page.get_by_role("heading", name=f"{SMALL + 1} links are ready")).to_be_visible(timeout=2 * WITHIN)
         for name in (large.name, *names):
-            shown = page.locator("#shared > li", has_text=name).locator("input").input_value()
-            file_id = shown.rpartition("/")[2]
+            file_id = link(page, name).rpartition("/")[2]
             assert server.get(f"/file/download/{file_id}") == (200, (tmp_path / name).read_bytes())
     context.close()

@@ -1,0 +1,205 @@
+// A batch on the page: its total, a row for each file, and the moment of success.
+import { $, copyOf, kindOf, passFocus, say, write } from "./dom.js";
+import { confirmCopy, linkPanel, openLink, showTick } from "./link.js";
+import { copy } from "./links.js";
+import { network } from "./network.js";
+import { fill, moment, percent, size, span, texts } from "./words.js";
+
+const words = texts.progress;
+const REDRAW_EVERY = 100; // milliseconds
+
+class Row {
+  constructor(task, batch) {
+    this.task = task;
+    [this.element, this.find] = copyOf("row-template");
+    const { path } = task.source;
+    this.find(".kind").textContent = kindOf(path);
+    this.find("bdi").textContent = path;
+    this.find("bdi").title = path;
+    this.find("progress").setAttribute("aria-label", fill(words.label, { name: path }));
+    this.find(".remove").onclick = () => {
+      say(fill(words.cancelled, { name: path }));
+      batch.remove(task);
+    };
+    this.find(".retry").onclick = () => batch.retry(task);
+    this.find(".options").onclick = () => this.#open(batch);
+    this.find(".copy").onclick = async (event) => {
+      const button = event.currentTarget;
+      if (await copy(task.answer.download_page)) showTick(button, "copy");
+      else this.#open(batch);
+    };
+  }
+
+  #open(batch) {
+    const { task } = this;
+    openLink(task.answer, task.answer, {
+      onChange: (metadata) => (task.answer = { ...task.answer, ...metadata }),
+      onDelete: () => batch.remove(task),
+    });
+  }
+
+  update() {
+    const { state, source, sent, error } = this.task;
+    if (this.element.dataset.state !== state) this.#turn(state);
+    const share = source.size === 0 ? 0 : sent / source.size;
+    if (state === "sending") {
+      this.find("progress").value = share;
+      write(this.find(".share"), percent(share));
+    }
+    const values = { size: size(source.size) };
+    const details = { waiting: fill(words.waiting, values), sending: "", done: fill(words.done, values), failed: error };
+    write(this.find(".detail"), details[state]);
+  }
+
+  #turn(state) {
+    const { path } = this.task.source;
+    const actions = { remove: state !== "done", retry: state === "failed" && !this.task.tooLarge, copy: state === "done", options: state === "done" };
+    const next = this.find(state === "done" ? ".copy" : ".remove");
+    for (const [name, offered] of Object.entries(actions)) {
+      const button = this.find(`.${name}`);
+      const focused = !offered && button === document.activeElement;
+      button.hidden = !offered;
+      if (focused) {
+        next.hidden = false;
+        next.focus();
+      }
+    }
+    const label = state === "waiting" || state === "failed" ? words.remove : texts.common.cancel;
+    for (const [name, action] of Object.entries({ remove: label, retry: words.retry, copy: texts.common.copy, options: texts.ready.options })) {
+      this.find(`.${name}`).setAttribute("aria-label", fill(texts.common.of_file, { action, name: path }));
+    }
+    this.find("progress").hidden = this.find(".share").hidden = state !== "sending";
+    this.find(".tick").toggleAttribute("hidden", state !== "done");
+    this.find(".detail").classList.toggle("error", state === "failed");
+    this.element.dataset.state = state;
+  }
+}
+
+/** Shows `batch`; `onEmpty` is called when nothing is left of it. */
+export class BatchView {
+  #rows = new Map();
+  #stale = new Set();
+  #timer = null;
+  #title = document.title;
+  #ready = null;
+
+  constructor(batch, onEmpty) {
+    this.batch = batch;
+    this.onEmpty = onEmpty;
+    batch.addEventListener("change", ({ detail }) => this.#redraw(detail));
+    network.addEventListener("change", () => this.#redraw());
+    $("cancel-all").onclick = () => {
+      batch.cancelAll();
+      say(words.all_cancelled);
+    };
+    $("retry-all").onclick = () => batch.retryAll();
+    $("copy-all").onclick = async (event) => {
+      const button = event.currentTarget;
+      const all = $("all-links");
+      all.value = this.#links().join("\n");
+      all.hidden = await copy(all.value);
+      if (all.hidden) confirmCopy(button, texts.ready.copy_all);
+      else all.select();
+    };
+  }
+
+  #links() {
+    return [...this.batch.tasks].filter((task) => task.answer).map((task) => task.answer.download_page);
+  }
+
+  /** Soon, and all that changed by then at once: a thousand files are many changes. */
+  #redraw(task) {
+    if (task) this.#stale.add(task);
+    this.#timer ??= setTimeout(() => this.#draw(), this.#rows.size === 0 ? 0 : REDRAW_EVERY);
+  }
+
+  #draw() {
+    this.#timer = null;
+    const added = document.createDocumentFragment();
+    for (const task of this.#stale) {
+      if (!this.batch.tasks.has(task)) this.#drop(task);
+      else {
+        if (!this.#rows.has(task)) {
+          this.#rows.set(task, new Row(task, this.batch));
+          added.append(this.#rows.get(task).element);
+        }
+        this.#rows.get(task).update();
+      }
+    }
+    this.#stale.clear();
+    $("rows").append(added);
+    this.#drawTotal();
+  }
+
+  #drop(task) {
+    const row = this.#rows.get(task);
+    if (!row) return;
+    passFocus(row.element, row.element.nextElementSibling?.querySelector("button:not([hidden])") ?? $("add"));
+    row.element.remove();
+    this.#rows.delete(task);
+  }
+
+  #drawTotal() {
+    const { batch } = this;
+    const { counts, tasks } = batch;
+    const ended = tasks.size > 0 && !batch.active;
+    const whole = ended && counts.failed === 0;
+    const single = whole && tasks.size === 1;
+    $("work").hidden = tasks.size === 0 || single;
+    $("work").dataset.state = whole ? "done" : ended ? "failed" : "sending";
+    $("cancel-all").hidden = ended;
+    $("retry-all").hidden = ![...tasks].some((task) => task.state === "failed" && !task.tooLarge) || counts.failed < 2;
+    $("copy-all").hidden = !whole;
+    $("total").value = batch.total === 0 ? Number(ended) : batch.sent / batch.total;
+    write($("work-title"), this.#heading(ended, whole));
+    write($("work-detail"), this.#detail(ended));
+    this.#drawReady(single ? [...tasks][0] : null);
+    document.title = this.#tabTitle(ended, whole);
+    if (tasks.size === 0) this.onEmpty();
+  }
+
+  #heading(ended, whole) {
+    const { counts, tasks } = this.batch;
+    if (whole) return fill(texts.ready.many, { count: counts.done });
+    if (ended) return fill(words.failed, { count: counts.failed });
+    return network.lost ? words.reconnecting : fill(words.uploading, { count: tasks.size });
+  }
+
+  #detail(ended) {
+    const { batch } = this;
+    if (ended) return batch.counts.done > 0 ? `${fill(words.uploaded, { count: batch.counts.done })} · ${size(batch.sent)}` : "";
+    if (network.lost) return words.saved;
+    const parts = [fill(words.detail, { sent: size(batch.sent), total: size(batch.total) })];
+    if (batch.sent >= batch.total) parts.push(words.finishing);
+    else if (batch.speed > 0) {
+      const left = span((batch.total - batch.sent) / batch.speed);
+      parts.push(fill(words.speed, { speed: size(batch.speed) }), fill(words.left, { time: left }));
+    }
+    return parts.join(" · ");
+  }
+
+  #tabTitle(ended, whole) {
+    const { batch } = this;
+    if (batch.tasks.size === 0) return this.#title;
+    if (ended) return fill(whole ? words.title_done : words.title_failed, { title: this.#title });
+    return fill(words.title, { percent: percent(batch.total === 0 ? 0 : batch.sent / batch.total), title: this.#title });
+  }
+
+  #drawReady(task) {
+    const place = $("ready");
+    if (task !== this.#ready) {
+      this.#ready = task;
+      place.hidden = task === null;
+      $("ready-link").replaceChildren(...(task ? [linkPanel(task.answer)] : []));
+      if (task) $("ready-title").focus();
+    }
+    if (task) write($("ready-detail"), describe(task.answer));
+  }
+}
+
+/** Name, size and, where there is one, the end of a link. */
+function describe({ original_name, file_size, expires_at }) {
+  const parts = [`\u2068${original_name}\u2069`, size(file_size)];
+  if (expires_at) parts.push(fill(texts.files.expires, { date: moment(expires_at) }));
+  return parts.join(" · ");
+}

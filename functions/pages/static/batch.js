@@ -1,0 +1,227 @@
+// The files that are shared together: what became of each, and of all. Knows nothing of how they are shown.
+import { change } from "./links.js";
+import { claim, forget, remember } from "./memory.js";
+import { Cancelled } from "./network.js";
+import { server } from "./requests.js";
+import { takeBack, upload } from "./transfer.js";
+import { fill, size, texts } from "./words.js";
+
+const FILES_AT_ONCE = 3;
+const CHANGES_AT_ONCE = 3;
+const SPEED_OVER = 5000; // milliseconds
+
+/** One source and what became of it: "waiting", "sending", "done" or "failed". */
+export class Task {
+  state = "waiting";
+  sent = 0;
+  error = null;
+  answer = null;
+  begun = null;
+  // The options that the server has for it.
+  options = null;
+
+  constructor(source) {
+    this.source = source;
+  }
+
+  get tooLarge() {
+    return this.source.size > server.max_file_size;
+  }
+}
+
+export class Batch extends EventTarget {
+  tasks = new Set();
+  counts = { waiting: 0, sending: 0, done: 0, failed: 0 };
+  total = 0;
+  sent = 0;
+  // How many links are being changed, and why some could not be.
+  saving = 0;
+  unsaved = new Map();
+  #queue = [];
+  #samples = [];
+
+  /** `settings` are the options of all, also of those that are uploaded already. */
+  constructor(settings) {
+    super();
+    this.settings = settings;
+    settings.addEventListener("change", () => this.#applySettings());
+  }
+
+  get active() {
+    return this.counts.waiting + this.counts.sending > 0;
+  }
+
+  /** Bytes per second over the last seconds; 0 if there is no telling. */
+  get speed() {
+    const [first] = this.#samples;
+    const last = this.#samples.at(-1);
+    return !first || last[0] - first[0] < 300 ? 0 : ((last[1] - first[1]) / (last[0] - first[0])) * 1000;
+  }
+
+  add(sources) {
+    for (const source of sources) {
+      const task = new Task(source);
+      this.tasks.add(task);
+      this.counts.waiting++;
+      this.total += source.size;
+      if (task.tooLarge) this.#fail(task, fill(texts.progress.too_large, { size: size(server.max_file_size) }));
+      else this.#queue.push(task);
+      this.#changed(task);
+    }
+    this.#startMore();
+  }
+
+  /** Once more, with the settings as they are now. */
+  retry(task) {
+    task.error = null;
+    this.#turn(task, "waiting");
+    this.#queue.push(task);
+    this.#startMore();
+  }
+
+  retryAll() {
+    for (const task of this.tasks) if (task.state === "failed" && !task.tooLarge) this.retry(task);
+  }
+
+  /** Take a task off the list; what is sent of it is taken back. */
+  remove(task) {
+    this.#progress(task, 0);
+    if (!this.tasks.delete(task)) return;
+    task.controller?.abort();
+    if (task.begun) {
+      takeBack(task.begun);
+      this.#forget(task);
+    }
+    this.counts[task.state]--;
+    this.total -= task.source.size;
+    this.#changed(task);
+  }
+
+  cancelAll() {
+    for (const task of this.tasks) if (task.state !== "done") this.remove(task);
+  }
+
+  /** Begin anew. What is uploaded stays. */
+  clear() {
+    this.cancelAll();
+    for (const task of this.tasks) this.remove(task);
+    this.#samples = [];
+  }
+
+  #startMore() {
+    while (this.counts.sending < FILES_AT_ONCE && this.#queue.length > 0) {
+      const task = this.#queue.shift();
+      if (this.tasks.has(task)) this.#run(task);
+    }
+  }
+
+  async #run(task) {
+    const { source } = task;
+    const controller = (task.controller = new AbortController());
+    if (this.counts.sending === 0) this.#samples = [];
+    this.#turn(task, "sending");
+    if (!task.begun) {
+      const entry = claim(source);
+      task.begun = entry?.begun ?? null;
+      // Of the password of an interrupted upload nothing is known but that it stays.
+      task.options = entry ? { ...entry.options, password: null } : { ...this.settings.values };
+    }
+    try {
+      task.answer = await upload(source, task.options, {
+        begun: task.begun,
+        signal: controller.signal,
+        onProgress: (sent, there) => this.#progress(task, sent, there),
+        remember: (begun) => {
+          task.begun = begun;
+          remember(source, begun, task.options);
+        },
+      });
+      this.#forget(task);
+      this.#progress(task, source.size);
+      this.dispatchEvent(new CustomEvent("uploaded", { detail: task }));
+      await this.#applyTo(task);
+      this.#turn(task, "done");
+    } catch (error) {
+      // The other parts of a file stop with the first that fails.
+      controller.abort();
+      if (!(error instanceof Cancelled)) this.#fail(task, error.message);
+    }
+    this.#startMore();
+  }
+
+  /** Change what is uploaded already. */
+  async #applySettings() {
+    const waiting = [...this.tasks].filter((task) => task.state === "done");
+    const worker = async () => {
+      for (let task = waiting.shift(); task; task = waiting.shift()) await this.#applyTo(task);
+    };
+    await Promise.all(Array.from({ length: CHANGES_AT_ONCE }, worker));
+  }
+
+  /** Until an upload has the options that are set now, which may change meanwhile. */
+  async #applyTo(task) {
+    for (let options = this.#missing(task); options !== null; options = this.#missing(task)) {
+      this.#noteSaving(1);
+      try {
+        task.answer = { ...task.answer, ...(await change(task.answer, options)) };
+        Object.assign(task.options, options, options.password === null ? { password: "" } : {});
+        this.unsaved.delete(task);
+      } catch (error) {
+        this.unsaved.set(task, error.message);
+        return;
+      } finally {
+        this.#noteSaving(-1);
+      }
+    }
+  }
+
+  /** The options to change, null if there are none. */
+  #missing(task) {
+    const { values } = this.settings;
+    const names = Object.keys(values).filter((name) => {
+      if (name === "password" && task.options.password === null) return values.password !== "";
+      return values[name] !== task.options[name];
+    });
+    return names.length === 0 ? null : Object.fromEntries(names.map((name) => [name, values[name] || null]));
+  }
+
+  #noteSaving(change) {
+    this.saving += change;
+    this.dispatchEvent(new Event("saving"));
+  }
+
+  #fail(task, reason) {
+    task.error = reason;
+    this.#progress(task, 0);
+    this.#turn(task, "failed");
+  }
+
+  #forget(task) {
+    if (task.begun) forget(task.source);
+    task.begun = null;
+  }
+
+  #turn(task, state) {
+    if (!this.tasks.has(task)) return;
+    this.counts[task.state]--;
+    task.state = state;
+    this.counts[state]++;
+    this.#changed(task);
+  }
+
+  #progress(task, sent, there = false) {
+    if (!this.tasks.has(task)) return;
+    this.sent += sent - task.sent;
+    task.sent = sent;
+    const now = performance.now();
+    // What is on the server already says nothing of the speed.
+    if (there) this.#samples = [];
+    this.#samples.push([now, this.sent]);
+    while (this.#samples.length > 2 && now - this.#samples[0][0] > SPEED_OVER) this.#samples.shift();
+    this.#changed(task);
+  }
+
+  #changed(task) {
+    this.dispatchEvent(new CustomEvent("change", { detail: task }));
+  }
+}

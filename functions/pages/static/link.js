@@ -1,0 +1,105 @@
+// A link with what can be done with it: in the middle of the page once it is ready, and in a dialog later.
+import { copyOf, say, setIcon, write } from "./dom.js";
+import { change, codeOf, copy, isLocal, remove } from "./links.js";
+import { Chips, Settings } from "./settings.js";
+import { fill, texts } from "./words.js";
+
+let panels = 0;
+
+/** A link to a file, with buttons to copy and share it and to show its QR code. */
+export function linkPanel(file) {
+  const [element, find] = copyOf("link-template");
+  const name = file.original_name;
+  const field = find("input");
+  field.value = file.download_page;
+  field.setAttribute("aria-label", fill(texts.ready.link, { name }));
+  field.onfocus = () => field.select();
+  find(".copy").onclick = async (event) => {
+    const button = event.currentTarget;
+    const copied = await copy(field.value);
+    write(find(".error"), copied ? "" : texts.common.no_copy);
+    if (copied) confirmCopy(button, texts.common.copy);
+    else field.focus();
+  };
+  find(".share").hidden = !navigator.share;
+  find(".share").onclick = () => share(file);
+  find(".local").hidden = !isLocal(file.download_page);
+  const code = find("[popover]");
+  code.id = `code-${++panels}`;
+  find(".code").setAttribute("popovertarget", code.id);
+  code.addEventListener("beforetoggle", () => {
+    const image = code.querySelector("img");
+    image.alt = fill(texts.ready.code_alt, { name });
+    image.src = codeOf(file);
+  });
+  return element;
+}
+
+async function share({ original_name: title, download_page: url }) {
+  try {
+    await navigator.share({ title, url });
+  } catch (error) {
+    // To close the sheet is to change one's mind.
+    if (error.name !== "AbortError") console.warn(error.message);
+  }
+}
+
+export function confirmCopy(button, words) {
+  button.textContent = texts.common.copied;
+  say(texts.common.copied);
+  setTimeout(() => (button.textContent = words), 2000);
+}
+
+/** Confirm a copy on a button that is an icon. */
+export function showTick(button, icon) {
+  setIcon(button, "tick");
+  say(texts.common.copied);
+  setTimeout(() => setIcon(button, icon), 2000);
+}
+
+/** Show all that can be done with a file; `onChange` gets its new metadata, and `onDelete` is called once it is gone. */
+export function openLink(file, metadata, { onChange, onDelete }) {
+  const [dialog, find] = copyOf("dialog-template");
+  find("bdi").textContent = file.original_name;
+  find(".link-place").append(linkPanel(file));
+  if (metadata) find(".settings-place").append(chipsFor(file, metadata, find(".state"), onChange));
+  find(".delete").onclick = async () => {
+    if (!confirm(fill(texts.files.confirm, { name: file.original_name }))) return;
+    try {
+      await remove(file);
+    } catch (error) {
+      write(find(".failure"), fill(texts.files.not_deleted, { reason: error.message }));
+      return;
+    }
+    dialog.close();
+    onDelete();
+    say(fill(texts.files.was_deleted, { name: file.original_name }));
+  };
+  dialog.onclose = () => dialog.remove();
+  find(".close").onclick = () => dialog.close();
+  // Beside the dialog, the click is on its backdrop.
+  dialog.onclick = (event) => {
+    if (event.target === dialog) dialog.close();
+  };
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function chipsFor(file, metadata, state, onChange) {
+  const { expires_at, max_downloads, password_protected } = metadata;
+  const settings = new Settings({
+    expires_in: expires_at ? undefined : null,
+    max_downloads,
+    password: password_protected ? null : "",
+  });
+  settings.addEventListener("change", async ({ detail: name }) => {
+    write(state, texts.settings.saving);
+    try {
+      onChange(await change(file, { [name]: settings.values[name] || null }));
+      write(state, texts.settings.saved);
+    } catch (error) {
+      write(state, fill(texts.settings.not_saved, { count: 1, reason: error.message }));
+    }
+  });
+  return new Chips(settings, expires_at).element;
+}

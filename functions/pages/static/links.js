@@ -1,0 +1,55 @@
+// What can be done with a link once there is one.
+import { prefix } from "./dom.js";
+import { persistently, send } from "./requests.js";
+
+const asOwner = (file, headers = {}) => ({ ...headers, "X-Delete-Token": file.delete_token });
+
+/** Change or, by null, remove options of a file. Resolves with its metadata. */
+export async function change(file, options) {
+  const headers = asOwner(file, { "Content-Type": "application/json" });
+  const body = JSON.stringify(options);
+  const request = await persistently(() => send("PATCH", `${prefix}/file/${file.file_id}`, { headers, body }));
+  return JSON.parse(request.responseText);
+}
+
+export async function remove(file) {
+  try {
+    await send("DELETE", `${prefix}/file/${file.file_id}`, { headers: asOwner(file) });
+  } catch (error) {
+    // What expired or is gone needs no deleting.
+    if (error.status !== 404 && error.status !== 410) throw error;
+  }
+}
+
+export async function describe(file) {
+  const request = await send("GET", `${prefix}/file/metadata/${file.file_id}`);
+  return JSON.parse(request.responseText);
+}
+
+export const codeOf = (file) => `${prefix}/download/${file.file_id}/qr.svg`;
+
+/** Whether only this computer can open the link. */
+export function isLocal(link) {
+  const host = new URL(link).hostname;
+  return host === "[::1]" || /(^|\.)localhost$/.test(host) || /^127\./.test(host);
+}
+
+/** Whether the text is in the clipboard now. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Without TLS there is no clipboard to write to but this one, which takes what is selected.
+    const before = document.activeElement;
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.className = "visually-hidden";
+    (document.querySelector("dialog[open]") ?? document.body).append(field);
+    field.select();
+    const copied = document.execCommand("copy");
+    field.remove();
+    before.focus();
+    return copied;
+  }
+}

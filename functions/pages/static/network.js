@@ -1,0 +1,73 @@
+// Whether the server can be reached. Requests that got no answer wait here, and one probe asks for all of them.
+import { prefix } from "./dom.js";
+
+const LONGEST_PAUSE = 5000; // milliseconds
+const ANSWER_WITHIN = 10000; // milliseconds
+
+/** The user took back what was under way. */
+export class Cancelled extends Error {}
+
+class Network extends EventTarget {
+  #probing = null;
+
+  constructor() {
+    super();
+    window.addEventListener("offline", () => this.report());
+  }
+
+  get lost() {
+    return this.#probing !== null;
+  }
+
+  /** To call when a request got no answer. */
+  report() {
+    if (this.lost) return;
+    this.#probing = this.#probe().then(() => {
+      this.#probing = null;
+      this.dispatchEvent(new Event("change"));
+    });
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Wait until the server can be reached. */
+  async reachable(signal) {
+    while (this.lost) await unlessAborted(this.#probing, signal);
+  }
+
+  async #probe() {
+    for (let pauses = 1; ; pauses++) {
+      await pauseOrOnline(Math.min(250 * 2 ** pauses, LONGEST_PAUSE));
+      if (await answers()) return;
+    }
+  }
+}
+
+export const network = new Network();
+
+async function answers() {
+  try {
+    const options = { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(ANSWER_WITHIN) };
+    // A gate in front may refuse the question, and lets the page through all the same.
+    return (await fetch(`${prefix}/health`, options)).status < 500;
+  } catch {
+    return false;
+  }
+}
+
+export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+function pauseOrOnline(milliseconds) {
+  const online = new Promise((resolve) => window.addEventListener("online", resolve, { once: true }));
+  return Promise.race([pause(milliseconds), online]);
+}
+
+/** What a promise gives, or `Cancelled`. */
+export function unlessAborted(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(new Cancelled());
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}

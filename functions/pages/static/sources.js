@@ -1,0 +1,62 @@
+// What can be uploaded. A source has `name`, `type`, `size`, `path` (what its row shows), `stamp` (with name and size,
+// what tells it from others) and `slice(start, end)`, as a File has; `check()` throws if its bytes can no longer be had.
+import { fill, moment, texts } from "./words.js";
+
+export class FileSource {
+  constructor(file, path = file.webkitRelativePath || file.name) {
+    Object.assign(this, { file, path, name: file.name, type: file.type, size: file.size, stamp: file.lastModified });
+  }
+
+  slice(start, end) {
+    // Without a type of its own a slice is sent as octets.
+    return this.file.slice(start, end, "application/octet-stream");
+  }
+
+  /** Browsers report a file that changed or vanished as a lost connection. */
+  async check() {
+    try {
+      await this.file.slice(0, 1).arrayBuffer();
+    } catch {
+      throw new Error(fill(texts.progress.changed, { name: this.name }));
+    }
+  }
+}
+
+/** The sources in what was dropped, folders included. To call while the event is handled, later there is nothing. */
+export async function droppedSources(transfer) {
+  const items = [...transfer.items].filter((item) => item.kind === "file");
+  const entries = items.map((item) => [item.webkitGetAsEntry?.(), item.getAsFile()]);
+  const sources = [];
+  for (const [entry, file] of entries) {
+    if (entry?.isDirectory) sources.push(...(await inFolder(entry)));
+    else if (file) sources.push(new FileSource(file));
+  }
+  return sources;
+}
+
+async function inFolder(folder) {
+  const reader = folder.createReader();
+  const sources = [];
+  for (;;) {
+    // At most 100 at a time, and none at the end.
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (entries.length === 0) return sources;
+    for (const entry of entries) {
+      if (entry.isDirectory) sources.push(...(await inFolder(entry)));
+      else {
+        const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+        sources.push(new FileSource(file, entry.fullPath.slice(1)));
+      }
+    }
+  }
+}
+
+/** Browsers call every pasted image "image.png". */
+export function pastedSources(transfer) {
+  return [...transfer.files].map((file) => {
+    const { type, name, lastModified } = file;
+    if (!/^image\.\w+$/.test(name)) return new FileSource(file);
+    const title = fill(texts.upload.pasted, { date: moment(Date.now()).replaceAll(":", ".") });
+    return new FileSource(new File([file], `${title}${name.slice(5)}`, { type, lastModified }));
+  });
+}

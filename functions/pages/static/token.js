@@ -1,0 +1,47 @@
+// The access token, which is kept until the tab is closed, and the form that asks for it.
+import { $, prefix } from "./dom.js";
+import { store, stored } from "./store.js";
+import { texts } from "./words.js";
+
+let token = stored("token", null, "sessionStorage");
+let asking = null;
+
+export const currentToken = () => token;
+
+/** Wait until there is another token than `refused`. All who wait share one form. */
+export async function askForToken(refused) {
+  if (token !== refused) return;
+  asking ??= new Promise((resolve) => {
+    const form = $("token-form");
+    form.hidden = false;
+    $("token-error").textContent = refused === null ? "" : texts.token.wrong;
+    $("token").focus();
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      const entered = $("token").value.trim();
+      if (await isRefused(entered)) {
+        $("token-error").textContent = texts.token.wrong;
+        $("token").select();
+        return;
+      }
+      token = entered;
+      store("token", token, "sessionStorage");
+      $("token").value = "";
+      form.hidden = true;
+      ($("start").hidden ? $("work-title") : $("choose")).focus();
+      asking = null;
+      resolve();
+    };
+  });
+  await asking;
+}
+
+async function isRefused(entered) {
+  try {
+    const headers = { Authorization: `Bearer ${entered}` };
+    return (await fetch(`${prefix}/file/metadata/?limit=1`, { headers, cache: "no-store" })).status === 401;
+  } catch {
+    // There is no network, or the token has characters that no token has.
+    return !/^[\x21-\x7e]+$/.test(entered);
+  }
+}

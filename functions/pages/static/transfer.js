@@ -1,0 +1,180 @@
+// One source on its way to the server: whole in one request, or in parts that can be resumed.
+import { prefix } from "./dom.js";
+import { persistently, send, sendWithToken, server } from "./requests.js";
+
+// What is larger goes up in parts, straight to storage, and can be resumed.
+const WHOLE_UP_TO = 4 * 2 ** 20;
+const MIN_PART = 5 * 2 ** 20;
+const USUAL_PART = 8 * 2 ** 20;
+const MAX_PART = 64 * 2 ** 20;
+const MAX_PARTS = 10000;
+const PARTS_AT_ONCE = 3;
+// What is under way when the line breaks is lost, so no more goes at once than is sent in this time.
+const LOSE_AT_MOST = 10; // seconds
+
+// Bytes per second, of the part that was sent last.
+let lineSpeed = null;
+
+/** Upload a source. Resolves with the JSON of the answer.
+ *
+ * `begun` is an upload of it that was interrupted, if any, and `remember` is called with what will resume this one, or
+ * with null once nothing can be resumed.
+ */
+export function upload(source, options, { begun, remember, signal, onProgress }) {
+  if (source.size <= WHOLE_UP_TO && !begun) return uploadWhole(source, options, { signal, onProgress });
+  return new PartsUpload(source, { remember, signal, onProgress }).run(options, begun);
+}
+
+async function uploadWhole(source, { expires_in, max_downloads, password }, { signal, onProgress }) {
+  // In the query, which arrives as it is sent: gateways rewrite paths, and take a text body for text.
+  const query = new URLSearchParams({ filename: source.name, content_type: source.type });
+  if (expires_in) query.set("expires_in", expires_in);
+  if (max_downloads) query.set("max_downloads", max_downloads);
+  const headers = { "Content-Type": "application/octet-stream", Accept: "application/json" };
+  // A header takes bytes, each written as one character.
+  if (password) headers["X-Password"] = String.fromCharCode(...new TextEncoder().encode(password));
+  const body = source.slice(0, source.size);
+  const attempt = () =>
+    sendWithToken("PUT", `${prefix}/file/upload?${query}`, { headers, body, signal, onProgress });
+  const request = await persistently(attempt, signal, () => source.check());
+  return JSON.parse(request.responseText);
+}
+
+class PartsUpload {
+  #sent = new Map();
+  #done = new Map();
+  #waiting = [];
+  #running = new Set();
+
+  constructor(source, { remember, signal, onProgress }) {
+    Object.assign(this, { source, remember, signal, onProgress });
+  }
+
+  async run(options, begun) {
+    this.begun = begun ?? null;
+    if (begun) {
+      const listed = await this.#json("GET", "").catch(unlessUnknown);
+      if (listed) this.#done = new Map(listed.map((part) => [part.PartNumber, part]));
+      else {
+        // It may be complete, and the answer lost.
+        const answer = begun.parts ? await this.#complete().catch(unlessUnknown) : null;
+        if (answer) return answer;
+        this.begun = null;
+      }
+    }
+    if (!this.begun) await this.#start(options);
+    const { partSize } = this.begun;
+    const count = Math.ceil(this.source.size / partSize);
+    for (let number = 1; number <= count; number++) {
+      const part = this.#done.get(number);
+      if (part?.Size === this.#length(number)) this.#sent.set(number, part.Size);
+      else {
+        this.#done.delete(number);
+        this.#waiting.push(number);
+      }
+    }
+    this.#report(true);
+    await this.#sendParts();
+    const parts = [...this.#done.values()].sort((a, b) => a.PartNumber - b.PartNumber);
+    this.begun.parts = parts.map(({ PartNumber, ETag }) => ({ PartNumber, ETag }));
+    this.remember(this.begun);
+    return this.#complete();
+  }
+
+  async #start(options) {
+    const { name, type, size } = this.source;
+    const metadata = Object.fromEntries(Object.entries(options).filter(([, value]) => value));
+    const body = { filename: name, type: type || "application/octet-stream", size, metadata };
+    const { key, uploadId } = await this.#request("POST", `${prefix}/file/s3/multipart`, body);
+    const fitting = lineSpeed === null ? USUAL_PART : (lineSpeed * LOSE_AT_MOST) / PARTS_AT_ONCE;
+    const partSize = Math.max(MIN_PART, Math.min(fitting, MAX_PART), size / MAX_PARTS);
+    this.begun = { key, uploadId, partSize: Math.ceil(partSize / 2 ** 20) * 2 ** 20 };
+    this.remember(this.begun);
+  }
+
+  /** Parts go one after the other until it is clear that the line is fast enough for several at once. */
+  async #sendParts() {
+    while (this.#waiting.length > 0 || this.#running.size > 0) {
+      const fitting = lineSpeed === null ? 1 : Math.floor((lineSpeed * LOSE_AT_MOST) / this.begun.partSize);
+      const atOnce = Math.max(1, Math.min(fitting, PARTS_AT_ONCE));
+      while (this.#waiting.length > 0 && this.#running.size < atOnce) {
+        const part = this.#sendPart(this.#waiting.shift());
+        this.#running.add(part);
+        const ended = () => this.#running.delete(part);
+        part.then(ended, ended);
+      }
+      await Promise.race(this.#running);
+    }
+  }
+
+  async #sendPart(number) {
+    const start = (number - 1) * this.begun.partSize;
+    const body = this.source.slice(start, start + this.#length(number));
+    const onProgress = (bytes) => {
+      this.#sent.set(number, bytes);
+      this.#report();
+    };
+    const attempt = async () => {
+      const path = address(this.begun, `/${number}`);
+      let url = path;
+      if (server.signs) {
+        // No token goes to an address that may be another server's.
+        const signed = await sendWithToken("GET", path, { signal: this.signal });
+        url = JSON.parse(signed.responseText).url;
+      }
+      const since = performance.now();
+      const request = await send("PUT", url, { body, signal: this.signal, onProgress });
+      lineSpeed = (body.size * this.#running.size) / ((performance.now() - since) / 1000);
+      return request.getResponseHeader("ETag");
+    };
+    const ETag = await persistently(attempt, this.signal, () => this.source.check());
+    this.#sent.set(number, body.size);
+    this.#done.set(number, { PartNumber: number, ETag });
+    this.#report();
+    this.begun.share = [...this.#done.keys()].reduce((sum, part) => sum + this.#length(part), 0) / this.source.size;
+    this.remember(this.begun);
+  }
+
+  #complete() {
+    return this.#json("POST", "/complete", { parts: this.begun.parts });
+  }
+
+  #json(method, rest, body) {
+    return this.#request(method, address(this.begun, rest), body);
+  }
+
+  async #request(method, url, body) {
+    const headers = { "Content-Type": "application/json" };
+    const sent = body === undefined ? null : JSON.stringify(body);
+    const attempt = () => sendWithToken(method, url, { headers, body: sent, signal: this.signal });
+    return JSON.parse((await persistently(attempt, this.signal)).responseText);
+  }
+
+  #length(number) {
+    return Math.min(this.begun.partSize, this.source.size - (number - 1) * this.begun.partSize);
+  }
+
+  #total() {
+    return [...this.#sent.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** What is `there` already says nothing of the speed. */
+  #report(there = false) {
+    this.onProgress(this.#total(), there);
+  }
+}
+
+/** Take back an upload in parts. What cannot be removed now, the server removes by itself. */
+export function takeBack(begun) {
+  sendWithToken("DELETE", address(begun)).catch((error) => console.warn(error.message));
+}
+
+function address({ key, uploadId }, rest = "") {
+  return `${prefix}/file/s3/multipart/${encodeURIComponent(uploadId)}${rest}?key=${encodeURIComponent(key)}`;
+}
+
+/** Null where the server does not know the upload. */
+function unlessUnknown(error) {
+  if (error.status !== 404) throw error;
+  return null;
+}

@@ -1,0 +1,87 @@
+"""What a visitor does on the upload page, and where things are on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Locator, Page, Route, expect
+
+UPLOADS = "**/file/upload?**"
+
+
+def drop(page: Page, *files: tuple[str, str]) -> None:
+    """Drop files of these names and texts on the page."""
+    transfer = page.evaluate_handle(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const [name, text] of files) transfer.items.add(new File([text], name, { type: "text/plain" }));
+            return transfer;
+        }""",
+        [list(file) for file in files],
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+
+
+def choose(page: Page, *files: Path) -> None:
+    page.set_input_files("#chosen", [str(file) for file in files])
+
+
+def row(page: Page, name: str) -> Locator:
+    """A file that is being uploaded."""
+    return page.locator("#rows > li", has_text=name)
+
+
+def file(page: Page, name: str) -> Locator:
+    """A file that this browser has shared."""
+    return page.locator("#file-rows > li", has_text=name)
+
+
+def link(page: Page, name: str) -> str:
+    """The link to the newest file of this name, once all uploads are done."""
+    expect(page.locator("#more")).to_be_visible()
+    address: str = page.evaluate(
+        "(name) => JSON.parse(localStorage.files).find((file) => file.original_name.includes(name)).download_page", name
+    )
+    return address
+
+
+def share_more(page: Page) -> None:
+    """Back to where files are chosen, once all uploads are done."""
+    page.get_by_role("button", name="Share more files").click()
+
+
+def open_options(page: Page, name: str) -> None:
+    """Open the dialog of a file that this browser has shared."""
+    file(page, name).get_by_role("button", name="Options").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def delete(page: Page, name: str) -> None:
+    page.once("dialog", lambda dialog: dialog.accept())
+    open_options(page, name)
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def setting(page: Page, name: str, value: str) -> None:
+    """Open the chip of a setting ("limit", "password"), enter a value, and close it."""
+    page.locator(f"#settings .chip[data-of={name}]").click()
+    page.locator(f"#settings [name={name}]").fill(value)
+    page.keyboard.press("Enter")
+
+
+def chips(page: Page) -> list[str]:
+    return page.locator("#settings .chip").all_inner_texts()
+
+
+def hold(page: Page, address: str) -> list[Route]:
+    """Keep requests to such an address waiting, and say which."""
+    held: list[Route] = []
+    page.route(address, lambda route: held.append(route))
+    return held
+
+
+def no_violations(page: Page) -> None:
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
