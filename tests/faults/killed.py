@@ -68,7 +68,8 @@ def upload(shares: Shares, **options: Any) -> Record:
 def download(shares: Shares, file_id: str) -> bytes:
     found = shares.find(file_id)
     data = shares.read(found, 0, found.record.file_size)
-    shares.count(found)
+    if not shares.count(found).granted:
+        raise UsedUp(file_id)
     return data
 
 
