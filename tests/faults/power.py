@@ -61,7 +61,17 @@ class Folder:
 
 
 Node = File | Folder
-# A tree as it may be found: bytes for a file, the names in it for a folder.
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A file as it may be found. The same one may have two names, if neither of them was synced."""
+
+    number: int
+    data: bytes
+
+
+# A tree as it may be found: a leaf for a file, the names in it for a folder.
 Tree = dict[str, Any]
 
 
@@ -73,13 +83,17 @@ def read(path: Path) -> Folder:
     return Folder(names)
 
 
-def write(tree: Tree, path: Path) -> None:
+def write(tree: Tree, path: Path, written: dict[int, Path] | None = None) -> None:
+    written = {} if written is None else written
     path.mkdir()
     for name, node in tree.items():
         if isinstance(node, dict):
-            write(node, path / name)
+            write(node, path / name, written)
+        elif node.number in written:
+            os.link(written[node.number], path / name)
         else:
-            (path / name).write_bytes(node)
+            (path / name).write_bytes(node.data)
+            written[node.number] = path / name
 
 
 def states(root: Folder, limit: int, seed: int) -> Iterator[Tree]:
@@ -135,7 +149,7 @@ def _choices(root: Folder) -> dict[_Key, list[Any]]:
 
 def _tree(node: Node, chosen: dict[_Key, Any]) -> Any:
     if isinstance(node, File):
-        return chosen.get((id(node), ""), node.contents[-1])
+        return Leaf(id(node), chosen.get((id(node), ""), node.contents[-1]))
     below = ((name, chosen.get((id(node), name), nodes[-1])) for name, nodes in node.names.items())
     return {name: _tree(child, chosen) for name, child in below if child is not None}
 

@@ -7,7 +7,9 @@ call that made it has returned.
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import random
 import shutil
 import tempfile
@@ -90,7 +92,7 @@ def _frozen(tree: Tree) -> frozenset[Any]:
 
 
 def _outline(tree: Tree) -> Any:
-    return {name: _outline(node) if isinstance(node, dict) else len(node) for name, node in tree.items()}
+    return {name: _outline(node) if isinstance(node, dict) else len(node.data) for name, node in tree.items()}
 
 
 @pytest.mark.parametrize("name", killed.USE_CASES)
@@ -108,6 +110,35 @@ def test_a_power_cut_leaves_the_old_state_or_the_new(name: str, place: Path) -> 
         killed.settle(root)
 
     assert power_cuts(recorder, place, [steps], look, LIMIT) > steps
+
+
+@pytest.mark.parametrize("name", ["download", "last download", "delete", "sweep"])
+def test_a_power_cut_on_a_full_disk_leaves_the_old_state_or_the_new(
+    name: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares, "FILES", ("file-00", "file-01", "file-02", "file-03", "file-04"))
+    monkeypatch.setattr(spares, "_ALL", frozenset({*spares.FILES, *spares.FOLDERS}))
+    prepare, act, check = killed.USE_CASES[name]
+
+    def act_on_a_full_disk(root: Path, prepared: Any) -> None:
+        with pytest.MonkeyPatch.context() as full:
+            full.setattr(os, "open", without_room(os.open, creates=lambda flags: flags & os.O_CREAT))
+            full.setattr(os, "mkdir", without_room(os.mkdir, creates=lambda _mode: True))
+            act(root, prepared)
+
+    monkeypatch.setitem(killed.USE_CASES, name, (prepare, act_on_a_full_disk, check))
+    test_a_power_cut_leaves_the_old_state_or_the_new(name, place)
+
+
+def without_room(call: Callable[..., Any], *, creates: Callable[[int], int]) -> Callable[..., Any]:
+    """The call, where no inode is left for a file or folder that it `creates` by these flags or with this mode."""
+
+    def refused(path: str, flags: int, *rest: Any, dir_fd: int | None = None) -> Any:
+        if creates(flags) and not os.access(path, os.F_OK, dir_fd=dir_fd):
+            raise OSError(errno.ENOSPC, "no inode is left")
+        return call(path, flags, *rest, dir_fd=dir_fd)
+
+    return refused
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["started anew for each call", "two that stay"])
