@@ -53,6 +53,17 @@ def _html(*statuses: int) -> dict[int, dict[str, Any]]:
 @router.endpoint("GET", "/", answers=_html(200))
 async def get_upload_page(request: Request) -> Response:
     """The page to upload files on."""
+    return await _with_server(request, "upload.html")
+
+
+@router.endpoint("GET", "/file", answers=_html(200))
+async def get_all_files_page(request: Request) -> Response:
+    """The page that shows all files to people who may list them. It holds nothing of them itself."""
+    return await _with_server(request, "all.html")
+
+
+async def _with_server(request: Request, template: str) -> Response:
+    """A page that knows the limits of this server."""
     shares = shares_of(request)
     try:
         origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares))
@@ -67,7 +78,7 @@ async def get_upload_page(request: Request) -> Response:
         # Whether parts of large files go straight to storage.
         "signs": origin is not None,
     }
-    return PAGES.render(request, "upload.html", origin=origin, server=server)
+    return PAGES.render(request, template, origin=origin, server=server)
 
 
 @router.endpoint("GET", "/download/{file_id}", answers=_html(200, 404, 410, 503))

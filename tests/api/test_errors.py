@@ -14,7 +14,7 @@ UNKNOWN = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 
 def test_an_unknown_id_looks_like_an_unknown_path(api: Api) -> None:
     unknown_ids = [f"/file/{endpoint}/{UNKNOWN}{slash}" for endpoint in ("download", "metadata") for slash in ("", "/")]
-    unknown_paths = ["/no/such/page", "/file", "/file/download/", "/file/uploads/"]
+    unknown_paths = ["/no/such/page", "/download", "/file/download/", "/file/uploads/"]
     answers = [api.request("GET", path) for path in unknown_ids + unknown_paths]
     for answer in answers:
         problem(answer, 404)

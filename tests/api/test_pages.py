@@ -83,7 +83,7 @@ def passed(response: httpx.Response) -> dict[str, str]:
     return {"cookie": f"{morsel.key}={morsel.value}"}
 
 
-@pytest.mark.parametrize("path", ["/", "/download/{}", "/download/{}/"])
+@pytest.mark.parametrize("path", ["/", "/file", "/file/", "/download/{}", "/download/{}/"])
 def test_a_page_has_a_head(api: Api, path: str) -> None:
     path = path.format(api.upload()["file_id"])
     head = api.request("HEAD", path)
@@ -405,11 +405,19 @@ def test_the_pages_own_form_is_let_through_and_another_sites_is_not(quick_api: A
     assert problem(refused, 403)["type"].endswith("cross-site")
 
 
+def test_the_page_of_all_files_holds_nothing_of_them(api: Api) -> None:
+    uploaded = api.upload(name="private.txt")
+    text = page(api.request("GET", "/file"))
+    assert "private.txt" not in text
+    assert uploaded["file_id"] not in text
+
+
 def test_pages_need_no_token(quick_api: Api) -> None:
     api = quick_api
     file_id = share(api, password=PASSWORD)["file_id"]
     api.configure("SHARE_API_TOKEN", "a-token-of-sixteen-characters")
     page(api.request("GET", "/"))
+    page(api.request("GET", "/file"))
     landing(api, file_id)
     assert enter(api, file_id, PASSWORD).status_code == 303
 

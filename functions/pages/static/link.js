@@ -1,6 +1,6 @@
 // A link with what can be done with it: in the middle of the page once it is ready, and in a dialog later.
 import { copyOf, say, setIcon, write } from "./dom.js";
-import { change, codeOf, copy, isLocal, remove } from "./links.js";
+import { change, codeOf, copy, isLocal, isOwn, remove } from "./links.js";
 import { Chips, Settings } from "./settings.js";
 import { fill, texts } from "./words.js";
 
@@ -62,7 +62,8 @@ export function openLink(file, metadata, { onChange, onDelete }) {
   const [dialog, find] = copyOf("dialog-template");
   find("bdi").textContent = file.original_name;
   find(".link-place").append(linkPanel(file));
-  if (metadata) find(".settings-place").append(chipsFor(file, metadata, find(".state"), onChange));
+  find(".delete").hidden = !isOwn(file);
+  if (metadata && isOwn(file)) find(".settings-place").append(chipsFor(file, metadata, find(".state"), onChange));
   find(".delete").onclick = async () => {
     if (!confirm(fill(texts.files.confirm, { name: file.original_name }))) return;
     try {

@@ -1,8 +1,15 @@
 // What can be done with a link once there is one.
 import { prefix } from "./dom.js";
 import { persistently, send } from "./requests.js";
+import { currentToken } from "./token.js";
 
-const asOwner = (file, headers = {}) => ({ ...headers, "X-Delete-Token": file.delete_token });
+/** Whether this browser can change and delete a file: it has uploaded it, or knows the access token. */
+export const isOwn = (file) => Boolean(file.delete_token) || currentToken() !== null;
+
+function asOwner(file, headers = {}) {
+  const right = file.delete_token ? { "X-Delete-Token": file.delete_token } : { Authorization: `Bearer ${currentToken()}` };
+  return { ...headers, ...right };
+}
 
 /** Change or, by null, remove options of a file. Resolves with its metadata. */
 export async function change(file, options) {

@@ -28,7 +28,8 @@ export async function askForToken(refused) {
       store("token", token, "sessionStorage");
       $("token").value = "";
       form.hidden = true;
-      ($("start").hidden ? $("work-title") : $("choose")).focus();
+      // What follows the form on the upload page, while nothing or something is uploaded, and on the page of all files.
+      for (const id of ["choose", "work-title", "all-title"]) if ($(id)?.checkVisibility()) $(id).focus();
       asking = null;
       resolve();
     };
@@ -39,7 +40,7 @@ export async function askForToken(refused) {
 async function isRefused(entered) {
   try {
     const headers = { Authorization: `Bearer ${entered}` };
-    return (await fetch(`${prefix}/file/metadata/?limit=1`, { headers, cache: "no-store" })).status === 401;
+    return (await fetch(`${prefix}/file/metadata?limit=1`, { headers, cache: "no-store" })).status === 401;
   } catch {
     // There is no network, or the token has characters that no token has.
     return !/^[\x21-\x7e]+$/.test(entered);

@@ -1,0 +1,146 @@
+// Files in a list, each with what the server says of it now.
+import { $, copyOf, kindOf, passFocus, write } from "./dom.js";
+import { openLink, showTick } from "./link.js";
+import { copy, describe } from "./links.js";
+import { network } from "./network.js";
+import { fill, moment, size, texts } from "./words.js";
+
+const words = texts.files;
+// Whatever the number of files, there is at most one request in this time.
+const ASK_EVERY = 5000; // milliseconds
+const FIRST_WAIT = 5000; // milliseconds
+const LONGEST_WAIT = 600000; // milliseconds
+
+class Row {
+  metadata = null;
+  gone = false;
+  visible = false;
+  wait = FIRST_WAIT;
+  due = 0;
+
+  constructor(file, { dated, onForget }) {
+    this.file = file;
+    this.dated = dated;
+    this.onForget = () => onForget(file);
+    [this.element, this.find] = copyOf("file-template");
+    this.element.row = this;
+    this.element.dataset.id = file.file_id;
+    const { original_name: name, file_size, download_page } = file;
+    this.find(".kind").textContent = kindOf(name);
+    this.find("bdi").textContent = name;
+    this.find("bdi").title = name;
+    this.find(".state").textContent = size(file_size);
+    for (const [button, action] of [[".copy", texts.common.copy], [".options", texts.ready.options], [".forget", words.forget]]) {
+      this.find(button).setAttribute("aria-label", fill(texts.common.of_file, { action, name }));
+    }
+    this.find(".copy").onclick = async (event) => {
+      const button = event.currentTarget;
+      if (await copy(download_page)) showTick(button, "copy");
+      else this.open();
+    };
+    this.find(".options").onclick = () => this.open();
+    this.find(".forget").onclick = this.onForget;
+  }
+
+  async open() {
+    // The settings that are shown are those of now, if the server tells.
+    if (this.metadata === null) await this.ask();
+    if (this.gone) return;
+    openLink(this.file, this.metadata, { onChange: (metadata) => this.describe(metadata), onDelete: this.onForget });
+  }
+
+  describe(metadata) {
+    const { download_count: downloads, max_downloads: count, created_at, expires_at, password_protected, file_size } = metadata;
+    const parts = [size(file_size)];
+    if (this.dated) parts.push(moment(created_at, false));
+    if (count === null) parts.push(fill(words.downloads, { count: downloads }));
+    else parts.push(fill(words.downloads_of, { downloads, count }));
+    if (count !== null && downloads >= count) parts.push(words.limit_reached);
+    if (expires_at) parts.push(fill(words.expires, { date: moment(expires_at, !this.dated) }));
+    if (password_protected) parts.push(words.protected);
+    const news = this.metadata !== null && this.metadata.download_count !== downloads;
+    this.wait = news ? FIRST_WAIT : Math.min(this.wait * 1.5, LONGEST_WAIT);
+    this.due = Date.now() + this.wait;
+    this.metadata = metadata;
+    write(this.find(".state"), parts.join(" · "));
+  }
+
+  end(reason) {
+    this.gone = true;
+    this.find(".state").textContent = `${size(this.file.file_size)} · ${reason}`;
+    this.find(".forget").hidden = false;
+    passFocus(this.element, this.find(".forget"));
+    for (const selector of [".copy", ".options"]) this.find(selector).hidden = true;
+  }
+
+  async ask() {
+    this.due = Date.now() + this.wait;
+    try {
+      this.describe(await describe(this.file));
+    } catch (error) {
+      if (error.status === 404) this.end(words.deleted);
+      else if (error.status === 410) this.end(words.expired);
+      // Anything else passes, and the count shown stays what it was.
+      else this.wait = Math.min(this.wait * 2, LONGEST_WAIT);
+    }
+  }
+}
+
+const onScreen = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    target.row.visible = isIntersecting;
+    if (isIntersecting) target.row.due = 0;
+  }
+  askNext();
+});
+
+/** The rows of one list, which `show` brings up to date. `dated` shows when each file was uploaded. */
+export class FileList {
+  rows = new Map();
+
+  /** `onForget` is called with a file that was deleted, or that a visitor takes off the list. */
+  constructor(element, { onForget, passFocusTo, dated = false }) {
+    this.element = element;
+    this.passFocusTo = passFocusTo;
+    this.options = { onForget, dated };
+    lists.push(this);
+  }
+
+  show(files) {
+    const ids = new Set(files.map((file) => file.file_id));
+    for (const [id, row] of this.rows) {
+      if (ids.has(id)) continue;
+      passFocus(row.element, $(this.passFocusTo));
+      onScreen.unobserve(row.element);
+      row.element.remove();
+      this.rows.delete(id);
+    }
+    let next = this.element.firstElementChild;
+    for (const file of files) {
+      if (!this.rows.has(file.file_id)) {
+        const row = new Row(file, this.options);
+        this.rows.set(file.file_id, row);
+        onScreen.observe(row.element);
+      }
+      const { element } = this.rows.get(file.file_id);
+      if (element === next) next = next.nextElementSibling;
+      else this.element.insertBefore(element, next);
+    }
+  }
+}
+
+const lists = [];
+let askedAt = 0;
+
+/** Ask about one file that is on the screen, the one that waits longest, if any is due and none was just asked about. */
+function askNext() {
+  const now = Date.now();
+  if (document.hidden || network.lost || now - askedAt < ASK_EVERY) return;
+  const rows = lists.flatMap((list) => [...list.rows.values()]);
+  const due = rows.filter((row) => row.visible && !row.gone && row.due <= now);
+  if (due.length === 0) return;
+  askedAt = now;
+  due.sort((a, b) => a.due - b.due)[0].ask();
+}
+
+setInterval(askNext, 1000);
