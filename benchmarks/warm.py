@@ -84,12 +84,12 @@ def _calls(setup: Setup) -> Result:
 
     def microseconds(handler: Callable[[dict[str, Any], Any], dict[str, Any]], path: str, key: str) -> float:
         called = event(path)
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(count):
             answer = handler(called, _CONTEXT)
             if answer["statusCode"] != 200 or key not in json.loads(answer["body"]):
                 raise WrongAnswer(f"{answer}")
-        return (time.perf_counter() - began) / count * 1e6
+        return (time.process_time() - began) / count * 1e6
 
     names = "warm call, ours", "warm call, hello"
     result = interleave(
