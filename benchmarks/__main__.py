@@ -12,18 +12,17 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import counting, growth, peers, sealing, small, starts, sweeping, transfers, warm
+from benchmarks import compare, counting, growth, peers, sealing, small, starts, sweeping, transfers, warm
 from benchmarks.harness import Result, Setup, figures_table, goals_table, write_json
 
 RESULTS = Path(__file__).parent / "results"
 QUICK = 0.2
 
 PARTS: dict[str, Callable[[Setup], Result]] = {
-    "p1": transfers.uploads,
-    "p2": transfers.downloads,
+    "compare": compare.compare,
+    "p2": transfers.starts,
     "p3": transfers.memory,
-    "p4": small.downloads,
-    "p5": small.uploads,
+    "p5": small.with_many_stored,
     "p6": small.counts,
     "p7": counting.together,
     "p8": counting.hot_file,

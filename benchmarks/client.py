@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import re
 import selectors
 import socket
@@ -123,6 +124,18 @@ def _begin(selector: selectors.BaseSelector, connection: _Connection, remaining:
     connection.send(request)
     selector.register(connection.socket, selectors.EVENT_READ, connection)
     return True
+
+
+def ask(port: int, request: bytes, wanted: Sequence[int] = (200,)) -> tuple[str, bytes]:
+    """The head and the body of the answer to one request."""
+    with socket.create_connection((HOST, port), TIMEOUT) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = answer.read()
+    if answer.status not in wanted:
+        raise WrongAnswer(f"status {answer.status}: {body[:200]!r}")
+    return str(answer.msg), body
 
 
 def get(path: str) -> bytes:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from benchmarks import peers
 from benchmarks.client import curl, expecting, get, load
+from benchmarks.contestants import DATA
 from benchmarks.counting import BUCKET, environment
 from benchmarks.harness import Result, Setup, WrongAnswer, interleave
-from benchmarks.small import DATA, fill
+from benchmarks.machine import memory
+from benchmarks.small import fill
 from benchmarks.transfers import MIB, make_file
 from shared.options import Options
 from shared.sharing import Shares
@@ -166,7 +168,7 @@ def _with_files(
 def _memory(result: Result, server: peers.Server, what: str) -> str:
     """Measure the most that a server ever occupied; the name of that figure."""
     name = f"peak memory with {what}"
-    result.figures[name] = [server.memory("VmHWM")]
+    result.figures[name] = [memory(server.process.pid, "VmHWM")]
     result.units[name] = "MiB"
     return name
 

@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import Watch
+
+TRIES = 3
+PROCESSOR = ", processor time"  # ends the names of such figures
+PROCESSOR_UNIT = "µs per request"
+
 
 class WrongAnswer(Exception):
     """A server did not do what it was measured for."""
@@ -64,21 +70,58 @@ class Result:
         ours = self.figures[goal.ours]
         if goal.theirs is None:
             return ours
-        return [mine / other for mine, other in zip(ours, self.figures[goal.theirs], strict=True)]
+        return self.quotients(goal.ours, goal.theirs)
+
+    def quotients(self, case: str, other: str) -> list[float]:
+        """One case over another, round by round."""
+        return [mine / its for mine, its in zip(self.figures[case], self.figures[other], strict=True)]
 
 
-def interleave(cases: Mapping[str, Callable[[], float]], rounds: int, unit: str, *, warm_up: bool = True) -> Result:
+Measure = Callable[[], float | Mapping[str, float]]
+"""Gives one figure, or several by their names."""
+
+
+def interleave(
+    cases: Mapping[str, Measure],
+    rounds: int,
+    unit: str,
+    *,
+    warm_up: bool = True,
+    watch: Callable[[], Watch] = Watch,
+) -> Result:
     """Run all cases once per round, so that a machine which is busy for a while is busy for all of them.
 
-    With `warm_up` a first round fills caches and does not count.
+    With `warm_up` a first round fills caches and does not count. What other programs disturb is measured again, and if
+    that does not help, the round does not count, unless none is left without.
     """
-    figures: dict[str, list[float]] = {name: [] for name in cases}
+    quiet: list[dict[str, float]] = []
+    disturbed: list[dict[str, float]] = []
     for number in range(-1 if warm_up else 0, rounds):
+        figures: dict[str, float] = {}
+        is_quiet = True
         for name, measure in cases.items():
-            figure = measure()
-            if number >= 0:
-                figures[name].append(figure)
-    return Result(figures, dict.fromkeys(cases, unit))
+            figure, succeeded = _undisturbed(measure, watch)
+            figures |= figure if isinstance(figure, Mapping) else {name: figure}
+            is_quiet &= succeeded
+        if number >= 0:
+            (quiet if is_quiet else disturbed).append(figures)
+    used = quiet or disturbed
+    result = Result({name: [figures[name] for figures in used] for name in used[0]})
+    result.units = {name: PROCESSOR_UNIT if name.endswith(PROCESSOR) else unit for name in result.figures}
+    if disturbed:
+        fate = "do not count" if quiet else "count all the same, as there are no others"
+        result.notes = [f"{len(disturbed)} of {rounds} rounds were disturbed by other programs and {fate}."]
+    return result
+
+
+def _undisturbed(measure: Measure, watch: Callable[[], Watch]) -> tuple[float | Mapping[str, float], bool]:
+    """What is measured, and whether without disturbance."""
+    for _ in range(TRIES):
+        watching = watch()
+        figure = measure()
+        if not watching.is_disturbed():
+            return figure, True
+    return figure, False
 
 
 def figures_table(result: Result) -> str:
@@ -127,8 +170,8 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{_number(statistics.median(values))} ({_number(min(values))} to {_number(max(values))})"
+    return f"{number_text(statistics.median(values))} ({number_text(min(values))} to {number_text(max(values))})"
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -17,9 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 HOST = "127.0.0.1"
+FOLDER = "files"  # in what a server shows, and to S3 a bucket
 ROOT = Path(__file__).resolve().parent.parent
 START_WITHIN = 60.0  # seconds
-COPYPARTY = ROOT / ".venv-bench" / "bin" / "python"
+INSTALLED = ROOT / ".venv-bench" / "bin"
+TUS = Path(__file__).parent / "tus"
 
 PACKAGES = (
     "fastapi",
@@ -51,7 +54,7 @@ http {{
     client_max_body_size 0;
     server {{
         listen {host}:{port};
-        root {work}/files;
+        root {work}/shown;
         location / {{ dav_methods PUT; }}
     }}
 }}
@@ -69,13 +72,6 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
-
-    def memory(self, field: str) -> float:
-        """`VmRSS`, what the process occupies now, or `VmHWM`, the most that it ever did; in MiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
-        assert match is not None
-        return int(match[1]) / 1024
 
 
 @contextlib.contextmanager
@@ -98,8 +94,8 @@ def ours(
 @contextlib.contextmanager
 def nginx(work: Path) -> Iterator[Server]:
     """nginx that takes PUT and sends files."""
-    files = work / "files"
-    files.mkdir(parents=True)
+    files = work / "shown"
+    (files / FOLDER).mkdir(parents=True)
     port = free_port()
     user = "user root;" if os.getuid() == 0 else ""
     (work / "nginx.conf").write_text(_NGINX.format(work=work, host=HOST, port=port, user=user))
@@ -110,12 +106,53 @@ def nginx(work: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def copyparty(files: Path) -> Iterator[Server]:
-    """copyparty, from an environment of its own, without an index of what it holds."""
-    files.mkdir(parents=True)
+    """copyparty, without an index of what it holds."""
+    (files / FOLDER).mkdir(parents=True)
     port = free_port()
-    command = [str(COPYPARTY), "-m", "copyparty", "-i", HOST, "-p", str(port), "-v", f"{files}::rw", "-q"]
+    command: list[str | Path] = [
+        INSTALLED / "python",
+        "-m",
+        "copyparty",
+        "-i",
+        HOST,
+        "-p",
+        str(port),
+        "-v",
+        f"{files}::rw",
+        "-q",
+    ]
     environment = {**os.environ, "HOME": str(files.parent), "XDG_CONFIG_HOME": str(files.parent)}
     with _running(command, port, files, environment) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def caddy(files: Path) -> Iterator[Server]:
+    """Caddy's file server, which takes no uploads."""
+    (files / FOLDER).mkdir(parents=True)
+    port = free_port()
+    command: list[str | Path] = [INSTALLED / "caddy", "file-server", "--root", str(files), "--listen", f"{HOST}:{port}"]
+    # It keeps what it configures itself with under its home.
+    with _running(command, port, files, {**os.environ, "HOME": str(files.parent)}) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def rclone(protocol: str, files: Path) -> Iterator[Server]:
+    """`rclone serve` of a directory."""
+    (files / FOLDER).mkdir(parents=True)
+    port = free_port()
+    command: list[str | Path] = [INSTALLED / "rclone", "serve", protocol, str(files), "--addr", f"{HOST}:{port}"]
+    with _running(command, port, files, {**os.environ, "RCLONE_CONFIG": os.devnull}) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def tus(files: Path) -> Iterator[Server]:
+    """The tus server for Node.js."""
+    files.mkdir(parents=True)
+    port = free_port()
+    with _running(["node", TUS / "server.mjs", str(port), str(files)], port, files, os.environ) as server:
         yield server
 
 
@@ -130,17 +167,22 @@ def seed(files: Path) -> Iterator[Server]:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that takes part."""
-    found = {name: version(name) for name in PACKAGES}
-    if shutil.which("nginx"):
-        printed = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
-        found["nginx"] = printed.rpartition("/")[2].strip()
-    if COPYPARTY.exists():
-        code = "from importlib.metadata import version; print(version('copyparty'))"
-        found["copyparty"] = subprocess.run(
-            [COPYPARTY, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-    return {"python": sys.version.split()[0], **found}
+    """Of everything that takes part and is installed."""
+    programs = {
+        "nginx": ("nginx", "-v"),
+        "copyparty": (INSTALLED / "pip", "show", "copyparty"),
+        "caddy": (INSTALLED / "caddy", "version"),
+        "rclone": (INSTALLED / "rclone", "version"),
+        "node": ("node", "--version"),
+    }
+    numbers = {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}}
+    for name, command in programs.items():
+        if shutil.which(command[0]):
+            run = subprocess.run(command, capture_output=True, text=True, check=True)
+            match = re.search(r"\d+\.\d+[.\d]*", run.stdout + run.stderr)
+            numbers[name] = "?" if match is None else match[0]
+    packages = json.loads((TUS / "package.json").read_text())["dependencies"]
+    return numbers | {name: number for name, number in packages.items() if name == "@tus/server"}
 
 
 def free_port() -> int:
@@ -151,7 +193,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], port: int, files: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+def _running(command: Sequence[str | Path], port: int, files: Path, environment: Mapping[str, str]) -> Iterator[Server]:
     log = files.with_name(files.name + ".log")
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -1,19 +1,17 @@
-"""P4 to P6 and P9: many small files, one hot file, exact counts under load, and a page of a long list."""
+"""P5, P6 and P9: small files beside many, exact counts under load, and a page of a long list."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import os
 import random
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from benchmarks import peers
-from benchmarks.client import Check, curl, expecting, form_field, get, load, post_file
+from benchmarks import peers, wrk
+from benchmarks.client import curl, expecting, get, load, post_file
+from benchmarks.contestants import CONNECTIONS, DATA
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave, percentile
 from benchmarks.peers import Server
 from benchmarks.unsynced import nothing
@@ -22,16 +20,9 @@ from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryStore
 from shared.uploads import Upload
 
-CONNECTIONS = 32
-SIZE = 10 * 1024
-DATA = random.Random(0).randbytes(SIZE)
 DOWNLOADS = 3000
-UPLOADS = 2000
-SPREAD_FILES = 1000
+SECONDS = 3
 STORED = 100_000
-
-
-DATA_ONLY = expecting(200, DATA)
 
 
 def fill(directory: Path, count: int, data: bytes = DATA) -> list[str]:
@@ -47,108 +38,22 @@ def fill(directory: Path, count: int, data: bytes = DATA) -> list[str]:
     return ids
 
 
-def downloads(setup: Setup) -> Result:
-    """P4: small files down, counted and durable: one hot file, and many."""
-    count = setup.sized(DOWNLOADS, CONNECTIONS)
-    ids = fill(setup.work / "ours", setup.sized(SPREAD_FILES))
-    with contextlib.ExitStack() as stack:
-        mine = stack.enter_context(peers.ours(setup.work / "ours"))
-        copyparty = stack.enter_context(peers.copyparty(setup.work / "copyparty"))
-        seed = stack.enter_context(peers.seed(setup.work / "seed"))
-        names = [f"{number}.bin" for number in range(len(ids))]
-        for name in names:
-            (copyparty.files / name).write_bytes(DATA)
-        seeds = [json.loads(_upload_to_seed(seed))["file_id"] for _ in range(setup.sized(SPREAD_FILES))]
-
-        def rate(server: Server, paths: list[str], check: Check = DATA_ONLY) -> Callable[[], float]:
-            requests = [get(path) for path in paths]
-
-            def measure() -> float:
-                chosen = itertools.islice(itertools.cycle(requests), count)
-                return load(server.port, chosen, CONNECTIONS, check).rate
-
-            return measure
-
-        result = interleave(
-            {
-                "one small file, ours": rate(mine, [f"/file/download/{ids[0]}"]),
-                "one small file, copyparty": rate(copyparty, ["/0.bin"]),
-                "one small file, seed": rate(seed, [f"/download/{seeds[0]}"], _good_or_failed),
-                "many small files, ours": rate(mine, [f"/file/download/{file_id}" for file_id in ids]),
-                "many small files, copyparty": rate(copyparty, [f"/{name}" for name in names]),
-            },
-            setup.rounds,
-            "downloads/s",
-        )
-        counted = _counts(mine)
-    if sum(counted.values()) != 2 * count * (setup.rounds + 1):
-        raise WrongAnswer(f"{sum(counted.values())} downloads counted")
-    one, many = "one small file, ours", "many small files, ours"
-    result.goals = [
-        Goal("P4", "one hot file", one, "one small file, copyparty", least=1),
-        Goal("P4", "one hot file", one, "one small file, seed", least=2.5),
-        Goal("P4", "spread over many files", many, "many small files, copyparty", least=0.5),
-    ]
-    return result
-
-
-def uploads(setup: Setup) -> Result:
-    """P5: small files up, hashed and durable, into an empty directory and into one that holds many."""
-    count = setup.sized(UPLOADS, CONNECTIONS)
-    seed_count = setup.sized(UPLOADS // 10, CONNECTIONS)
+def with_many_stored(setup: Setup) -> Result:
+    """P5: small files up, into an empty directory and into one that holds many."""
     fill(setup.work / "full", setup.sized(STORED), b"x")
-    ours = [post_file("/file/upload", DATA)]
-    numbers = itertools.count()
-    with contextlib.ExitStack() as stack:
-        mine = stack.enter_context(peers.ours(setup.work / "ours"))
-        without = stack.enter_context(peers.ours(setup.work / "unsynced", synced=False))
-        full = stack.enter_context(peers.ours(setup.work / "full"))
-        copyparty = stack.enter_context(peers.copyparty(setup.work / "copyparty"))
-        seed = stack.enter_context(peers.seed(setup.work / "seed"))
-        for _ in range(setup.sized(1000)):
-            _upload_to_seed(seed)
-
-        def to_us(server: Server) -> Callable[[], float]:
-            def measure() -> float:
-                before = _files(server)
-                rate = load(server.port, ours * count, CONNECTIONS, expecting(201)).rate
-                if _files(server) != before + count:
-                    raise WrongAnswer("not every upload is stored")
-                return rate
-
-            return measure
-
-        def to_copyparty() -> float:
-            names = [f"{next(numbers)}.bin" for _ in range(count)]
-            field = form_field("act", "bput")
-            requests = (post_file("/", DATA, name, "f", field) for name in names)
-            rate = load(copyparty.port, requests, CONNECTIONS, expecting(201)).rate
-            if any((copyparty.files / name).stat().st_size != SIZE for name in names):
-                raise WrongAnswer("copyparty has not stored every upload")
-            return rate
-
-        def to_seed() -> float:
-            request = post_file("/upload", DATA)
-            # One at a time, since two at once break the one file of its metadata.
-            return load(seed.port, [request] * seed_count, 1, expecting(200)).rate
-
+    request = post_file("/file/upload", DATA)
+    seconds = max(1, round(SECONDS * setup.scale))
+    with peers.ours(setup.work / "empty") as empty, peers.ours(setup.work / "full") as full:
         result = interleave(
             {
-                "small uploads, ours": to_us(mine),
-                "small uploads, ours without sync": to_us(without),
-                "small uploads, ours with many stored": to_us(full),
-                "small uploads, copyparty": to_copyparty,
-                "small uploads, seed": to_seed,
+                "small uploads": lambda: wrk.run(empty, [request], seconds, CONNECTIONS).rate,
+                "small uploads with many stored": lambda: wrk.run(full, [request], seconds, CONNECTIONS).rate,
             },
             setup.rounds,
             "uploads/s",
         )
-    durable, bare = "small uploads, ours", "small uploads, ours without sync"
     result.goals = [
-        Goal("P5", "durable uploads", durable, "small uploads, copyparty", least=0.6),
-        Goal("P5", "uploads without sync", bare, "small uploads, copyparty", least=1),
-        Goal("P5", "durable uploads", durable, "small uploads, seed", least=5),
-        Goal("P5", "with 100,000 stored", "small uploads, ours with many stored", durable, least=0.9),
+        Goal("P5", "with 100,000 stored", "small uploads with many stored", "small uploads", least=0.9),
     ]
     return result
 
@@ -215,19 +120,6 @@ def pages(setup: Setup) -> Result:
         Goal("P9", "p99 of others", "p99 of others meanwhile", most=50, unit="ms"),
     ]
     return result
-
-
-def _good_or_failed(status: int, body: bytes) -> bool:
-    # The seed fails where it reads its metadata while another request writes it.
-    return status not in (0, 500) and DATA_ONLY(status, body)
-
-
-def _upload_to_seed(server: Server) -> bytes:
-    return curl(f"{server.url}/upload", "-F", "file=@-;filename=file.bin", sent=DATA)[2]
-
-
-def _files(server: Server) -> int:
-    return sum(1 for _ in (server.files / "files").rglob("*.pickle"))
 
 
 def _counts(server: Server) -> dict[str, int]:

@@ -1,0 +1,130 @@
+"""Everything that is compared: how each server is started, given files and asked for them again."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import peers
+from benchmarks.client import ask, form_field, post_file
+from benchmarks.peers import FOLDER, HOST, Server
+from benchmarks.wrk import NUMBER
+
+CONNECTIONS = 32
+SIZE = 10 * 1024
+DATA = random.Random(0).randbytes(SIZE)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One server. `upload` is a whole request that sends a small file; `large` is curl's arguments that send FILE.
+
+    `path` makes of the answer's head and body where the file is to be had; without it the server shows a directory as
+    it is. `offset` is where a file begins in what is stored of it.
+    """
+
+    name: str
+    start: Callable[[Path], AbstractContextManager[Server]]
+    durable: bool = False
+    counted: bool = False
+    upload: bytes = b""
+    path: Callable[[str, bytes], str] | None = None
+    large: Sequence[str] = ()
+    offset: int = 0
+    connections: int = CONNECTIONS
+
+    def store(self, server: Server, number: int) -> str:
+        """Store a small file; its path for downloads."""
+        if self.path is not None:
+            return self.path(*ask(server.port, self.upload, (200, 201)))
+        path = f"/{FOLDER}/{number:08}.bin"
+        (server.files / path[1:]).write_bytes(DATA)
+        return path
+
+
+def _put(path: str = f"/{FOLDER}/{NUMBER}.bin", method: str = "PUT", headers: str = "") -> bytes:
+    head = f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {SIZE}\r\n{headers}\r\n"
+    return head.encode() + DATA
+
+
+def _our_path(_head: str, body: bytes) -> str:
+    return f"/file/download/{json.loads(body)['file_id']}"
+
+
+def _seed_path(_head: str, body: bytes) -> str:
+    return f"/download/{json.loads(body)['file_id']}"
+
+
+def _tus_path(head: str, _body: bytes) -> str:
+    match = re.search(r"^location: https?://[^/]+(/\S+)", head, re.IGNORECASE | re.MULTILINE)
+    assert match is not None
+    return match[1]
+
+
+_TUS = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
+_TUS_LINES = "".join(f"{name}: {value}\r\n" for name, value in _TUS.items()) + f"Upload-Length: {SIZE}\r\n"
+_TUS_OPTIONS = [part for name, value in _TUS.items() for part in ("-H", f"{name}: {value}")]
+
+_OURS = functools.partial(
+    Contestant,
+    durable=True,
+    counted=True,
+    upload=post_file("/file/upload", DATA),
+    path=_our_path,
+    large=["-F", "file=@FILE", "/file/upload"],
+    # Of a pickle's frame (shared.storage.blobs).
+    offset=11,
+)
+OURS, TWO_WORKERS, UNSYNCED = "this project", "this project, 2 workers", "this project, not synced"
+NGINX, COPYPARTY, SEED = "nginx", "copyparty", "the naive service"
+CONTESTANTS = (
+    _OURS(OURS, peers.ours),
+    _OURS(TWO_WORKERS, functools.partial(peers.ours, workers=2), large=()),
+    _OURS(UNSYNCED, functools.partial(peers.ours, synced=False), durable=False),
+    Contestant(NGINX, peers.nginx, upload=_put(), large=["-T", "FILE", f"/{FOLDER}/large.bin"]),
+    Contestant("Caddy", peers.caddy),
+    Contestant(
+        COPYPARTY,
+        peers.copyparty,
+        upload=post_file(f"/{FOLDER}/", DATA, f"{NUMBER}.bin", "f", form_field("act", "bput")),
+        large=["-F", "act=bput", "-F", "f=@FILE;filename=large.bin", f"/{FOLDER}/"],
+    ),
+    Contestant("rclone, HTTP", functools.partial(peers.rclone, "http")),
+    Contestant(
+        "rclone, WebDAV",
+        functools.partial(peers.rclone, "webdav"),
+        upload=_put(),
+        large=["-T", "FILE", f"/{FOLDER}/large.bin"],
+    ),
+    Contestant(
+        "rclone, S3",
+        functools.partial(peers.rclone, "s3"),
+        upload=_put(),
+        large=["-T", "FILE", f"/{FOLDER}/large.bin"],
+    ),
+    Contestant(
+        "tus for Node.js",
+        peers.tus,
+        upload=_put("/files", "POST", _TUS_LINES),
+        path=_tus_path,
+        large=["-X", "POST", *_TUS_OPTIONS, "-H", "Upload-Length: SIZE", "-T", "FILE", "/files"],
+    ),
+    Contestant(
+        SEED,
+        peers.seed,
+        counted=True,
+        upload=post_file("/upload", DATA),
+        path=_seed_path,
+        large=["-F", "file=@FILE", "/upload"],
+        # Of the frame that Python's pickler makes.
+        offset=7,
+        # Two at once break the one file of its metadata.
+        connections=1,
+    ),
+)
