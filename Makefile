@@ -74,9 +74,10 @@ lint: .venv/.installed-tests ## Check style, types, layers and template
 screenshots: .venv/.installed-tests ## Redraw the pictures in docs/
 	@PYTHONPATH=client $(BIN)/python -m tests.client.picture
 
-bench: .venv/.installed-tests .venv-bench/.installed ## Compare performance with similar servers (QUICK=1 for a fifth, ARGS="p1 p4")
-	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nginx-light; } \
-	    || { echo 'nginx is needed (on Debian or Ubuntu: apt install nginx-light).' >&2; exit 1; }
+bench: .venv/.installed-tests .venv-bench/.installed benchmarks/tus/node_modules/.installed ## Compare performance with similar servers (QUICK=1 for a fifth, ARGS="compare p3")
+	@for program in nginx wrk; do command -v "$$program" >/dev/null && continue; \
+	    [ "$$(id -u)" = 0 ] || { echo 'nginx and wrk are needed (on Debian or Ubuntu: apt install nginx-light wrk).' >&2; exit 1; }; \
+	    apt-get update -qq && apt-get install -qq -y --no-install-recommends nginx-light wrk || exit; done
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 fuzz: .venv/.installed-tests ## Run the property and fault tests with more examples (EFFORT=20 times as many)
@@ -115,7 +116,7 @@ predeploy: .venv-sam/.installed
 
 clean: ## Remove environments, build and caches, but no uploaded files
 	@rm -rf .venv .venv-sam .venv-audit .venv-bench .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@rm -rf tests/uppy/node_modules
+	@rm -rf tests/uppy/node_modules benchmarks/tus/node_modules
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock .venv/.created
@@ -184,6 +185,10 @@ $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@echo 'Installing the servers that the benchmarks compare ...'
 	@$(BIN)/python -m venv --clear .venv-bench
 	@.venv-bench/bin/python -m pip install $(LOCKED) -r benchmarks/requirements.lock
+	@touch $@
+
+benchmarks/tus/node_modules/.installed: benchmarks/tus/package-lock.json
+	@cd benchmarks/tus && npm ci --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved --loglevel error
 	@touch $@
 
 .venv-sam/.installed: local/sam-requirements.lock .venv-sam/.created

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import client, counting, growth, peers, small, sweeping, transfers, warm
+from benchmarks import client, compare, counting, growth, machine, peers, small, sweeping, transfers, warm
 from benchmarks.__main__ import main as bench
-from benchmarks.harness import Goal, Result, Setup, WrongAnswer, goals_table, interleave, is_reached
+from benchmarks.contestants import CONTESTANTS, COPYPARTY, DATA, OURS, SEED
+from benchmarks.harness import PROCESSOR, Goal, Result, Setup, WrongAnswer, goals_table, interleave, is_reached
 from benchmarks.starts import ENVIRONMENT, PEERS, cases, main, measure, report
 from benchmarks.stores import WRITE_SECONDS
 from local import artifact
 from shared.sweeping import PARALLEL
+from tests.wire.server import until
 
 
 def test_the_start_of_every_function_is_measured() -> None:
@@ -69,9 +75,68 @@ def test_cases_take_turns_and_the_first_round_does_not_count() -> None:
 
         return measure
 
-    result = interleave({"a": case("a"), "b": case("b")}, 2, "s")
+    result = interleave({"a": case("a"), "b": case("b")}, 2, "s", watch=quiet)
     assert order == ["a", "b"] * 3
     assert result.figures == {"a": [2, 4], "b": [3, 5]}
+
+
+class Scripted(machine.Watch):
+    """Says of each measurement in turn whether it was disturbed."""
+
+    def __init__(self, answers: Iterator[bool]) -> None:
+        self._answers = answers
+
+    def is_disturbed(self) -> bool:
+        return next(self._answers)
+
+
+def quiet() -> machine.Watch:
+    return Scripted(itertools.repeat(False))
+
+
+def test_what_is_disturbed_is_measured_again_and_a_round_that_stays_disturbed_does_not_count() -> None:
+    answers = iter([True, True, False, True, True, True, False])
+    figures = itertools.count()
+    result = interleave({"a": lambda: next(figures)}, 3, "s", warm_up=False, watch=lambda: Scripted(answers))
+    assert result.figures == {"a": [2, 6]}
+    assert result.notes == ["1 of 3 rounds were disturbed by other programs and do not count."]
+
+
+def test_without_a_quiet_round_all_count_and_it_is_said() -> None:
+    result = interleave({"a": lambda: 1}, 2, "s", watch=lambda: Scripted(itertools.repeat(True)))
+    assert result.figures == {"a": [1, 1]}
+    assert "2 of 2 rounds were disturbed" in result.notes[0]
+
+
+def test_a_case_can_give_its_processor_time_too() -> None:
+    result = interleave({"a": lambda: {"a": 5, f"a{PROCESSOR}": 7}}, 1, "/s", watch=quiet)
+    assert result.units == {"a": "/s", f"a{PROCESSOR}": "µs per request"}
+
+
+def test_processor_time_is_that_of_a_process_and_all_that_it_started() -> None:
+    burn = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+    before = machine.processor_time(os.getpid()).total
+    process = subprocess.Popen([sys.executable, "-c", burn])
+    try:
+        until(lambda: machine.processor_time(os.getpid()).total > before + 0.3)
+        [_, child] = machine.processes(process.pid)
+        os.kill(child, signal.SIGKILL)
+    finally:
+        process.wait()
+    assert machine.processor_time(os.getpid()).total > before + 0.3
+
+
+def test_the_table_has_a_row_for_each_and_says_first_who_is_faster() -> None:
+    figures: dict[str, list[float]] = {f"memory, {contestant.name}": [50] for contestant in CONTESTANTS}
+    figures |= {f"{compare.UP}, {OURS}": [500.0, 600.0], f"{compare.UP}, {COPYPARTY}": [250.0, 300.0]}
+    figures |= {f"{compare.HOT}, {OURS}": [100.0], f"{compare.HOT}, {COPYPARTY}": [250.0]}
+    figures |= {f"{compare.HOT}, {OURS}{PROCESSOR}": [80.0]}
+    result = Result(figures)
+    assert f"- **{compare.UP}**: nobody." in compare.faster(result)
+    assert f"- **{compare.HOT}**: copyparty 2.5 times." in compare.faster(result)
+    rows = compare.table(result)
+    assert len(rows) == 2 + len(CONTESTANTS)
+    assert "| this project | yes | yes | 550 |  |  | 100 (80) |  | 50 |" in rows
 
 
 def test_a_goal_is_held_to_the_median_of_the_ratios_within_rounds() -> None:
@@ -89,10 +154,10 @@ def naive(tmp_path: Path) -> Iterator[peers.Server]:
 
 
 def test_answers_are_checked_to_the_last_byte(naive: peers.Server) -> None:
-    [file_id] = json.loads(small._upload_to_seed(naive)).values()
-    requests = [client.get(f"/download/{file_id}")] * 6
-    assert client.load(naive.port, requests, 1, client.expecting(200, small.DATA)).good == 6
-    for check in (client.expecting(200, small.DATA[:-1] + b"?"), client.expecting(201)):
+    [seed] = [contestant for contestant in CONTESTANTS if contestant.name == SEED]
+    requests = [client.get(seed.store(naive, 0))] * 6
+    assert client.load(naive.port, requests, 1, client.expecting(200, DATA)).good == 6
+    for check in (client.expecting(200, DATA[:-1] + b"?"), client.expecting(201)):
         with pytest.raises(WrongAnswer):
             client.load(naive.port, requests, 2, check)
     with pytest.raises(WrongAnswer):
@@ -101,7 +166,7 @@ def test_answers_are_checked_to_the_last_byte(naive: peers.Server) -> None:
 
 def test_a_server_ends_with_its_block(tmp_path: Path) -> None:
     with peers.seed(tmp_path / "seed") as server:
-        assert server.memory("VmRSS") > 1
+        assert machine.memory(server.process.pid, "VmRSS") > 1
     assert server.process.poll() is not None
     with pytest.raises(ConnectionRefusedError):
         client.load(server.port, [client.get("/")], 1, client.expecting(200))
