@@ -88,6 +88,8 @@ class Simulation:
 class MemoryStore:
     """The small objects of an `ObjectStore`, and nothing that streams."""
 
+    ready = None
+
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, str]] = {}
         self.conflicts = 0
