@@ -1,4 +1,4 @@
-"""What is emulated: the functions as `make build` left them, or the source tree."""
+"""Finds the functions to emulate: the output of `make build`, or the source tree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from local.template import Template, read
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / ".aws-sam" / "build"
 
-# Lambda's Python runtime provides these, so the build leaves them out.
+# Lambda's Python runtime provides these, so the build omits them.
 # https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
 PROVIDED = ("awslambdaric", "boto3")
 
@@ -33,7 +33,7 @@ print(json.dumps([importlib.machinery.EXTENSION_SUFFIXES[0], "%d.%d" % sys.versi
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python to run functions with: the ending of the compiled modules that it loads, and where it finds packages."""
+    """A Python to run functions with: the suffix of its extension modules, and its search path for packages."""
 
     command: str
     suffix: str
@@ -46,7 +46,7 @@ class Unfit(Exception):
 
 
 def load(folder: Path) -> Template:
-    """The template of a folder, all of whose functions can run here. Raises `Unfit` and `InvalidTemplate`."""
+    """Load the template of a folder whose functions can all run here. Raises `Unfit` and `InvalidTemplate`."""
     template = read(folder / "template.yaml")
     for function in template.functions.values():
         if not function.code.is_dir():
@@ -56,28 +56,28 @@ def load(folder: Path) -> Template:
 
 
 def choose() -> tuple[Path, Template, str]:
-    """The build if there is one that can run here, else the source tree, and why."""
-    why = "there is no build"
+    """The build if it can run here, else the source tree, with the reason."""
+    why = "no build"
     if BUILD.is_dir():
         try:
-            return BUILD, load(BUILD), "as built"
+            return BUILD, load(BUILD), "from the build"
         except (Unfit, InvalidTemplate) as error:
             why = str(error)
-    return ROOT, load(ROOT), f"as in the source tree: {why}"
+    return ROOT, load(ROOT), f"from the source tree ({why})"
 
 
 def is_built(folder: Path, template: Template) -> bool:
-    """Whether each function has a folder, with all that it needs."""
+    """Whether each function has its own folder with all its packages."""
     return all(function.code != folder.resolve() for function in template.functions.values())
 
 
 def interpreter_for(template: Template) -> Interpreter:
-    """The Python that loads what is compiled in the functions: this one, or else the one of `make build`.
+    """The Python that can load the functions' extension modules: this one, or else that of `make build`.
 
-    Raises `Unfit` where neither does.
+    Raises `Unfit` if neither can.
     """
     codes = {function.code for function in template.functions.values()}
-    # Of an extension module's name, what follows the first dot.
+    # The suffix of an extension module follows the first dot.
     built_for = {path.name.partition(".")[2] for code in codes for path in code.glob("*/*.cpython-*.so")}
     ours = Interpreter(
         sys.executable,
@@ -93,23 +93,23 @@ def interpreter_for(template: Template) -> Interpreter:
         ", ".join(sorted(suffix.strip(".").removesuffix(".so") for suffix in suffixes))
         for suffixes in (built_for, {candidate.suffix for candidate in candidates})
     )
-    raise Unfit(f"the build is for {versions}, and here is {here}")
+    raise Unfit(f"the build is for {versions}, but this machine has {here}")
 
 
 @functools.cache
 def builder() -> tuple[Interpreter, ...]:
-    """The Python of `make build`, if there has been one."""
+    """The Python of `make build`, if it is installed."""
     if not BUILDER.exists():
         return ()
-    described = subprocess.run([BUILDER, "-c", _DESCRIBE], capture_output=True, text=True, timeout=60, check=False)
-    if described.returncode:
+    run = subprocess.run([BUILDER, "-c", _DESCRIBE], capture_output=True, text=True, timeout=60, check=False)
+    if run.returncode:
         return ()
-    suffix, version, path = json.loads(described.stdout)
+    suffix, version, path = json.loads(run.stdout)
     return (Interpreter(str(BUILDER), suffix, version, tuple(path)),)
 
 
 def link_provided(folder: Path, interpreter: Interpreter) -> None:
-    """Fill a folder with links to the packages that Lambda provides, as the interpreter has them. Raises `Unfit`."""
+    """Link the interpreter's copies of the packages that Lambda provides into a folder. Raises `Unfit`."""
     for distribution in _with_requirements(PROVIDED, interpreter):
         tops = {file.parts[0] for file in distribution.files or () if not file.parts[0].startswith("..")}
         for top in tops - {"__pycache__"}:
@@ -127,8 +127,8 @@ def _with_requirements(names: tuple[str, ...], interpreter: Interpreter) -> Iter
             raise Unfit(f"{interpreter.command} has no {name}")
         yield distribution
         for requirement in distribution.requires or ():
-            needed = re.match(r"[\w.-]+", requirement)
-            if needed is None or "extra ==" in requirement or needed[0] in seen:
+            match = re.match(r"[\w.-]+", requirement)
+            if match is None or "extra ==" in requirement or match[0] in seen:
                 continue
-            seen.add(needed[0])
-            waiting.append(needed[0])
+            seen.add(match[0])
+            waiting.append(match[0])

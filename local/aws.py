@@ -1,7 +1,7 @@
-"""The AWS services that the emulated functions find: moto, or the ones that the environment points to.
+"""The AWS services of the emulated functions: moto, or those that the environment configures.
 
-Beside `shared.settings` the only reader of the environment, for the variables that boto3 reads; the emulated functions
-get nothing of it but these.
+Apart from `shared.settings`, only this module reads the environment, for the variables of boto3. The emulated functions
+get only these.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ class Unusable(Exception):
 
 @contextlib.contextmanager
 def services(s3: str | None = None, environment: Mapping[str, str] = os.environ) -> Iterator[dict[str, str]]:
-    """What a process has to find in its environment to use the services, which are there until the block ends.
+    """Run the services until the block ends; yields the environment variables for processes that use them.
 
-    Those at AWS_ENDPOINT_URL where it is set, else moto's; S3 may be another, at the address `s3`.
+    Uses the services at AWS_ENDPOINT_URL if it is set, else moto. `s3` is the address of another S3 server.
     """
     endpoint = environment.get(ENDPOINT)
     variables = {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # A profile of the machine's user has no place in an emulation.
+        # The emulation must not use the profile of the machine's user.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
-    # moto takes any credentials, so it is not shown real ones, which presigned links would carry in part.
+    # moto accepts any credentials, so it does not get real ones: presigned links would contain the key ID.
     real = endpoint is not None or s3 is not None
     variables |= {name: environment.get(name, "testing") if real else "testing" for name in _CREDENTIALS}
     if s3 is not None:
@@ -69,7 +69,7 @@ def services(s3: str | None = None, environment: Mapping[str, str] = os.environ)
 
 
 def provide(template: Template, token: str, variables: Mapping[str, str]) -> None:
-    """Make the buckets of the template with their CORS rules, and its secrets with the API token in them.
+    """Create the buckets of the template with their CORS rules, and its secrets with the API token.
 
     Raises `Unusable`.
     """
@@ -92,7 +92,7 @@ def provide(template: Template, token: str, variables: Mapping[str, str]) -> Non
         raise Unusable(str(error)) from error
 
 
-# CORS has two names in S3 that CloudFormation spells differently.
+# CloudFormation spells two names of S3's CORS rules differently.
 _S3_NAMES = {"ExposedHeaders": "ExposeHeaders", "MaxAge": "MaxAgeSeconds"}
 
 
@@ -101,7 +101,7 @@ def _cors_rule(rule: Mapping[str, Any]) -> CORSRuleTypeDef:
 
 
 def s3_client(variables: Mapping[str, str]) -> S3Client:
-    """A client of the S3 that a process with this environment uses."""
+    """A client for the S3 server that a process with this environment uses."""
     return _session(variables).client("s3", endpoint_url=variables.get(S3_ENDPOINT, variables[ENDPOINT]))
 
 
@@ -112,7 +112,7 @@ def _session(variables: Mapping[str, str]) -> boto3.session.Session:
 
 @contextlib.contextmanager
 def _moto() -> Iterator[str]:
-    """The address of a moto server in a separate process, which keeps everything in memory."""
+    """Run a moto server in a separate process, in memory; yields its address."""
     for _ in range(ATTEMPTS):
         port = _free_port()
         with tempfile.TemporaryFile() as log:
@@ -127,7 +127,7 @@ def _moto() -> Iterator[str]:
                 if _answers(process, port):
                     yield f"http://{HOST}:{port}"
                     return
-                # Another process may have taken the port since it was free.
+                # Another process may have taken the port meanwhile.
                 log.seek(0)
                 output = log.read().decode(errors="replace").strip()
             finally:
@@ -147,7 +147,7 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
         except (OSError, http.client.HTTPException):
             time.sleep(0.05)
         else:
-            # Had another server answered on this port, ours could not live.
+            # If another server answered on this port, ours has ended.
             return process.poll() is None
         finally:
             connection.close()

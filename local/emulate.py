@@ -1,4 +1,4 @@
-"""The deployment on this machine, without Docker and without AWS: `python -m local.emulate`."""
+"""Emulates the deployment on this machine, without Docker or AWS: `python -m local.emulate`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOST = "127.0.0.1"
 
 
 class Emulation:
-    """The gateway, and the bucket that tells of its objects, whose functions end when the server stops."""
+    """The gateway and the notifications of the bucket; ends all functions when the server stops."""
 
     def __init__(self, gateway: Gateway, notifier: Notifier, runtime: Runtime) -> None:
         self._gateway = gateway
@@ -60,40 +60,40 @@ def running(
     s3: str | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
 ) -> Iterator[tuple[Runtime, dict[str, str]]]:
-    """The functions of a template over fresh services, and the environment that these are found by.
+    """Run the functions of a template over fresh services; yields them and the environment of the services.
 
-    The links that the functions hand out begin with `url`, unless the template says otherwise: on AWS it would be the
-    gateway's own domain by HTTPS. Without a token, anyone can upload. Raises `aws.Unusable` and `artifact.Unfit`.
+    Links begin with `url` unless the template sets another address; on AWS they begin with the gateway's domain.
+    Without a token, anyone can upload. Raises `aws.Unusable` and `artifact.Unfit`.
     """
     if token is None:
         template = _open(template)
-    with aws.services(s3) as services, tempfile.TemporaryDirectory(prefix="provided-") as provided:
+    with aws.services(s3) as services, tempfile.TemporaryDirectory(prefix="provided-") as packages:
         aws.provide(template, token or "", services)
         python = artifact.interpreter_for(template)
         environment, interpreter = dict(services), [python.command]
         environment["AWS_EXECUTION_ENV"] = f"AWS_Lambda_python{python.version}"
         if artifact.is_built(folder, template):
-            # What the functions need and did not ship is to be missed here, not on AWS.
-            artifact.link_provided(Path(provided), python)
-            environment["PYTHONPATH"] = provided
+            # A package that is missing in the build must fail here, not on AWS.
+            artifact.link_provided(Path(packages), python)
+            environment["PYTHONPATH"] = packages
             interpreter.append("-S")
         functions = {name: _reachable(function, url) for name, function in template.functions.items()}
         runtime = Runtime(functions, environment, concurrency=concurrency, interpreter=interpreter)
         try:
             yield runtime, services
         finally:
-            # They have ended already where the server stopped in good order.
+            # After an orderly stop, they have already ended.
             runtime.kill()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped, and return the exit status."""
     options = _parse(arguments)
-    # What ends us is to end in order what we have started.
+    # A signal must end the processes that we started, too.
     signal.signal(signal.SIGTERM, interrupt)
     try:
         folder, template, which = select_template(options.artifact)
-        # First of all, since nothing is to be started for a port that is taken.
+        # First, so that nothing starts if the port is in use.
         listener = socket.create_server((HOST, options.port))
         url = f"http://{HOST}:{listener.getsockname()[1]}"
         token = None if options.open else options.token
@@ -106,9 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
         ):
             gateway = Gateway(template.routes, runtime.invoke, HOST, remap=options.remap_www_authenticate)
             notifier = Notifier(template.notifications, aws.s3_client(services), runtime.invoke)
-            print(f"Simple File Sharing API on {url}, as it is on AWS")
+            print(f"Emulated Simple File Sharing API on {url}")
             print(f"Functions: {len(template.functions)}, {which}")
-            print(f"API token: {'none is needed' if options.open else options.token}")
+            print(f"API token: {'none required' if options.open else options.token}")
             print(f"Bucket: {', '.join(template.buckets)} on {services.get(aws.S3_ENDPOINT, services[aws.ENDPOINT])}")
             print("Stop with Ctrl-C.", flush=True)
             return _serve(Emulation(gateway, notifier, runtime), listener)
@@ -122,10 +122,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _serve(app: Emulation, listener: socket.socket) -> int:
     config = uvicorn.Config(
         app,
-        # The functions' processes are asyncio's to watch.
+        # asyncio watches the processes of the functions.
         loop="asyncio",
         lifespan="on",
-        # What a client says of itself is passed on, not believed.
+        # Pass on the headers of proxies, but do not trust them.
         proxy_headers=False,
         ws="none",
         log_level="warning",
@@ -133,7 +133,7 @@ def _serve(app: Emulation, listener: socket.socket) -> int:
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
-    # Uvicorn has shut down in order by the time it raises this.
+    # uvicorn raises this after an orderly shutdown.
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0 if server.started else STARTUP_FAILURE
@@ -142,7 +142,7 @@ def _serve(app: Emulation, listener: socket.socket) -> int:
 def select_template(folder: Path | None) -> tuple[Path, Template, str]:
     if folder is None:
         return artifact.choose()
-    return folder, artifact.load(folder), f"as in {folder}"
+    return folder, artifact.load(folder), f"from {folder}"
 
 
 def _reachable(function: Function, url: str | None) -> Function:
@@ -152,7 +152,7 @@ def _reachable(function: Function, url: str | None) -> Function:
 
 
 def _open(template: Template) -> Template:
-    """The template without the API token, and without the secret that holds it."""
+    """The template without the API token and its secret."""
     functions = {
         name: dataclasses.replace(function, environment={**function.environment, "SHARE_API_TOKEN_SECRET": ""})
         for name, function in template.functions.items()
@@ -167,23 +167,29 @@ def interrupt(_signal: int, _frame: FrameType | None) -> None:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m local.emulate",
-        description="Run the functions of template.yaml behind an emulated HTTP API, over moto or other AWS services.",
+        description="Emulate the deployment: the functions of template.yaml behind an HTTP API, with moto or other AWS "
+        "services.",
     )
     parser.add_argument("--port", type=int, default=8081, help="(default: %(default)s)")
     parser.add_argument(
-        "--artifact", type=Path, help="folder of a template.yaml (default: .aws-sam/build if it fits, else the source)"
+        "--artifact",
+        type=Path,
+        help="folder with template.yaml (default: .aws-sam/build if it can run here, else the source tree)",
     )
-    parser.add_argument("--s3", metavar="URL", help="another S3 server, with AWS_ACCESS_KEY_ID and the like for it")
+    parser.add_argument("--s3", metavar="URL", help="another S3 server; set its AWS_ACCESS_KEY_ID and so on")
     parser.add_argument(
         "--remap-www-authenticate",
         action="store_true",
-        help="send WWW-Authenticate as x-amzn-remapped-www-authenticate, as AWS's gateway may",
+        help="rename WWW-Authenticate to x-amzn-remapped-www-authenticate, as the gateway on AWS may",
     )
     token = parser.add_mutually_exclusive_group()
     token.add_argument("--token", default=secrets.token_urlsafe(24), help="API token (default: a random one)")
-    token.add_argument("--open", action="store_true", help="let anyone upload and list without a token")
+    token.add_argument("--open", action="store_true", help="require no token to upload and list files")
     parser.add_argument(
-        "--concurrency", type=int, default=DEFAULT_CONCURRENCY, help="processes of a function (default: %(default)s)"
+        "--concurrency",
+        type=int,
+        default=DEFAULT_CONCURRENCY,
+        help="maximum processes per function (default: %(default)s)",
     )
     return parser.parse_args(arguments)
 

@@ -1,10 +1,10 @@
-"""An API Gateway HTTP API in front of functions, as an ASGI application.
+"""An API Gateway HTTP API for functions, as an ASGI application.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 
-Where this differs from the real one: it speaks plain HTTP/1.1, and leaves throttling, access logs and CORS alone (the
-template leaves CORS to the functions, too).
+Differences from the real one: plain HTTP/1.1, and no throttling, access logs or CORS (the template leaves CORS to the
+functions).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from local.worker import FunctionFailed
 log = logging.getLogger("local.gateway")
 
 BODY_LIMIT = 10 * 1024 * 1024
-# Of the request line and all headers.
+# For the request line and all headers.
 HEAD_LIMIT = 10_240
 TIMEOUT = 30.0  # seconds
 
@@ -38,18 +38,18 @@ Send = Callable[[Message], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Invocation:
-    """An event, as JSON, for a function."""
+    """A function to invoke, and its event as JSON."""
 
     function: str
     event: bytes
 
 
 class _Cut(Exception):
-    """The client went away before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 class Router:
-    """Chooses the most specific route: a full match, then a greedy one, then the default route."""
+    """Finds the most specific route: a full match, then a greedy one, then the default route."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         every = list(routes)
@@ -58,7 +58,7 @@ class Router:
         self._routes = [(route, _pattern(route.path)) for route in sorted(explicit, key=_specificity)]
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a request, and its path parameters; None where nothing is for it."""
+        """The route of a request, and its path parameters; None if no route matches."""
         for route, pattern in self._routes:
             match = pattern.fullmatch(path)
             if match is not None and route.method in (method, "ANY"):
@@ -67,7 +67,7 @@ class Router:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """`{name}` takes any one segment, `{name+}` any number of them, and neither takes nothing."""
+    """`{name}` matches one segment, `{name+}` one or more; neither matches an empty text."""
     parts = re.split(r"(\{\w+\+?\})", path)
     wild = [re.fullmatch(r"\{(\w+)(\+?)\}", part) for part in parts]
     return re.compile(
@@ -87,16 +87,16 @@ def _specificity(route: Route) -> tuple[bool, list[int], bool]:
 
 
 def admit(request: Request, router: Router, domain: str) -> Invocation | Response:
-    """What the gateway at `domain` does with a request: have a function answer it, or refuse it itself."""
+    """Decide what the gateway at `domain` does with a request: invoke a function, or answer itself."""
     if _head_size(request) > HEAD_LIMIT:
         return _message(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large")
     try:
-        matched = router.match(request.method, request.path)
+        match = router.match(request.method, request.path)
     except MalformedPath:
         return _message(HTTPStatus.BAD_REQUEST, "Bad Request")
-    if matched is None:
+    if match is None:
         return _message(HTTPStatus.NOT_FOUND, "Not Found")
-    route, parameters = matched
+    route, parameters = match
     event = json.dumps(event_of(request, route, parameters, domain), ensure_ascii=False)
     return Invocation(route.function, event.encode("utf-8", errors="replace"))
 
@@ -108,9 +108,9 @@ def _head_size(request: Request) -> int:
 
 
 class Gateway:
-    """Answers requests by `invoke`, which is given the name of a function and an event.
+    """Answers requests by calling `invoke` with the name of a function and an event.
 
-    `remap` renames WWW-Authenticate in answers, which the real gateway may or may not do.
+    `remap` renames WWW-Authenticate in answers; the real gateway may or may not do that.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Gateway:
         self._domain = domain
         self._timeout = timeout
         self._remap = remap
-        # Functions keep running when the gateway gives up, and asyncio forgets a task without a reference.
+        # Functions keep running after the gateway's timeout, and asyncio drops tasks without a reference.
         self._running: set[asyncio.Task[bytes]] = set()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -150,18 +150,18 @@ class Gateway:
             protocol=f"HTTP/{scope['http_version']}",
             scheme=scope["scheme"],
             source_ip=scope["client"][0] if scope.get("client") else "127.0.0.1",
-            # No port is known of a scheme's own one, nor of a Unix socket.
+            # The port is missing if it is the scheme's default, and for a Unix socket.
             port=(scope.get("server") or (None, None))[1] or 443,
         )
         return await self.answer(request)
 
     async def answer(self, request: Request) -> Response:
-        """What a client gets for a request whose body is not too long."""
-        admitted = admit(request, self._router, self._domain)
-        if isinstance(admitted, Response):
-            return admitted
-        function = admitted.function
-        task = asyncio.ensure_future(self._invoke(function, admitted.event))
+        """The answer to a request whose body is within the limit."""
+        invocation = admit(request, self._router, self._domain)
+        if isinstance(invocation, Response):
+            return invocation
+        function = invocation.function
+        task = asyncio.ensure_future(self._invoke(function, invocation.event))
         self._running.add(task)
         task.add_done_callback(self._finish)
         done, _ = await asyncio.wait([task], timeout=self._timeout)
@@ -175,18 +175,18 @@ class Gateway:
         except FunctionFailed as error:
             log.error("%s failed: %s", function, error)
         except MalformedResult as error:
-            log.error("%s returned what is no response: %s", function, error)
+            log.error("%s returned an invalid response: %s", function, error)
         return _message(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
 
     def _finish(self, task: asyncio.Task[bytes]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            # asyncio would report the failure of a task that the gateway no longer waits for.
+            # Retrieve the exception, or asyncio would report it for tasks that nobody waits for.
             task.exception()
 
 
 async def _body(headers: list[tuple[str, str]], receive: Receive) -> bytes | None:
-    """The whole body, or None where it is longer than the gateway takes."""
+    """The whole body, or None if it exceeds the gateway's limit."""
     length = next((value for name, value in headers if name == "content-length"), "0")
     if length.isdigit() and int(length) > BODY_LIMIT:
         return None

@@ -1,7 +1,6 @@
-"""Values of a SAM template: the short forms of YAML, and the intrinsic functions that our template needs here.
+"""Evaluates values of a SAM template: YAML's short forms, and the intrinsic functions that our template uses.
 
-Anything else stops the reading with an error that names the place: a value made up silently would emulate a deployment
-that does not exist.
+Anything else is an error that names the place: with a guessed value, the emulation would differ from the deployment.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/pseudo-parameter-reference.html
@@ -25,16 +24,16 @@ _PSEUDO_PARAMETERS = {
     "AWS::Region": REGION,
     "AWS::StackName": STACK,
 }
-# The property that names a resource; without it CloudFormation makes a name of the stack's and the logical ID.
+# The property with a resource's name; without it, CloudFormation combines the stack's name and the logical ID.
 _NAME_PROPERTIES = {"AWS::S3::Bucket": "BucketName", "AWS::SecretsManager::Secret": "Name"}
 
 
 class InvalidTemplate(Exception):
-    """The emulator cannot work out something in the template; the message says where."""
+    """The emulator cannot evaluate something in the template; the message says where."""
 
 
 class Loader(yaml.SafeLoader):
-    """Keeps `!Sub x` as `{"Fn::Sub": x}`, the long form that CloudFormation reads it as."""
+    """Loads `!Sub x` as its long form, `{"Fn::Sub": x}`."""
 
 
 def _intrinsic(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -54,22 +53,22 @@ Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: node.value
 
 
 class Values:
-    """The values of one document. `where` is always the place that an error names."""
+    """The values of one document. `where` is the place for error messages."""
 
     def __init__(self, document: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
         self._resources: dict[str, Any] = document["Resources"]
         self._conditions: dict[str, Any] = document.get("Conditions") or {}
-        self._declared: dict[str, Any] = document.get("Parameters") or {}
+        self._declarations: dict[str, Any] = document.get("Parameters") or {}
         self._parameters = parameters
-        unknown = sorted(parameters.keys() - self._declared.keys())
+        unknown = sorted(parameters.keys() - self._declarations.keys())
         if unknown:
             raise InvalidTemplate(f"no such parameter: {', '.join(unknown)}")
 
     def name(self, resource: str, where: str) -> str:
-        """The physical name of a bucket or a secret, which is what `!Ref` returns for one of these."""
+        """The physical name of a bucket or secret, which is the value of a `!Ref` to it."""
         kind = self._resources[resource].get("Type")
         if kind not in _NAME_PROPERTIES:
-            raise InvalidTemplate(f"{where}: !Ref {resource} is known only after a deployment")
+            raise InvalidTemplate(f"{where}: !Ref {resource} has a value only after a deployment")
         explicit = (self._resources[resource].get("Properties") or {}).get(_NAME_PROPERTIES[kind])
         if explicit is not None:
             return self.text(explicit, f"{resource}.{_NAME_PROPERTIES[kind]}")
@@ -77,14 +76,14 @@ class Values:
         return name.lower() if kind == "AWS::S3::Bucket" else name
 
     def text(self, value: Any, where: str) -> str:
-        """A value as CloudFormation turns scalars into text."""
+        """A scalar as text, in CloudFormation's form."""
         scalar = self.value(value, where)
         if not isinstance(scalar, str | int | float):
             raise InvalidTemplate(f"{where}: {scalar!r} is not text")
         return str(scalar).lower() if isinstance(scalar, bool) else str(scalar)
 
     def value(self, value: Any, where: str) -> Any:
-        """A value with its intrinsic functions worked out, at any depth."""
+        """A value with all its intrinsic functions evaluated, at any depth."""
         match value:
             case list():
                 return [self.value(each, where) for each in value]
@@ -99,25 +98,25 @@ class Values:
             case dict():
                 for key in value:
                     if key == "Ref" or key.startswith("Fn::"):
-                        raise InvalidTemplate(f"{where}: {key} of {value[key]!r} cannot be worked out here")
+                        raise InvalidTemplate(f"{where}: cannot evaluate {key} of {value[key]!r} here")
                 return {key: self.value(each, f"{where}.{key}") for key, each in value.items()}
         return value
 
     def _ref(self, name: str, where: str) -> Any:
         if name in _PSEUDO_PARAMETERS:
             return _PSEUDO_PARAMETERS[name]
-        if name in self._declared:
-            value = self._parameters.get(name, self._declared[name].get("Default"))
+        if name in self._declarations:
+            value = self._parameters.get(name, self._declarations[name].get("Default"))
             if value is None:
                 raise InvalidTemplate(f"{where}: the parameter {name} has no default")
-            is_list = self._declared[name].get("Type") == "CommaDelimitedList"
+            is_list = self._declarations[name].get("Type") == "CommaDelimitedList"
             return [part.strip() for part in str(value).split(",")] if is_list else value
         if name in self._resources:
             return self.name(name, where)
-        raise InvalidTemplate(f"{where}: {name} is unknown, or known only after a deployment")
+        raise InvalidTemplate(f"{where}: {name} does not exist, or has a value only after a deployment")
 
     def holds(self, condition: Any, where: str) -> bool:
-        """Whether a condition holds: its name, or one of the functions that make one."""
+        """Whether a condition holds, by name or as a condition function."""
         match condition:
             case str() if condition in self._conditions:
                 return self.holds(self._conditions[condition], where)
@@ -129,4 +128,4 @@ class Values:
                 return not self.holds(inner, where)
             case {"Fn::And": list() as inner}:
                 return all(self.holds(each, where) for each in inner)
-        raise InvalidTemplate(f"{where}: the condition {condition!r} cannot be worked out here")
+        raise InvalidTemplate(f"{where}: cannot evaluate the condition {condition!r} here")

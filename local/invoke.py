@@ -1,4 +1,4 @@
-"""One function, one event, its result: `python -m local.invoke --request "GET /health"`."""
+"""Runs one function with one event: `python -m local.invoke --request "GET /health"`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from local.template import DEFAULT_ROUTE, Template
 from local.worker import FunctionFailed
 
 DOMAIN = "files.example.com"
-# The token that the sample events carry, so that they are let in.
+# The token in the sample events, so that they are authorised.
 SAMPLE_TOKEN = "example-token"
 SAMPLE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what the function returns, or its error; the exit status says which."""
+    """Print the function's result, or its error. Returns the exit status."""
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -47,26 +47,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _invocation(options: argparse.Namespace, template: Template) -> Invocation:
-    """The function and the event of the command line. Raises `OSError` and `ValueError`."""
+    """The function and event from the command line. Raises `OSError` and `ValueError`."""
     if options.request is None and options.function not in template.functions:
-        raise ValueError(f"there is no {options.function}; there are {', '.join(template.functions)}")
+        raise ValueError(f"no function {options.function}; choose from {', '.join(template.functions)}")
     if options.event is not None:
         return Invocation(options.function, json.dumps(json.loads(options.event.read_bytes())).encode())
     request: str = options.request or _first_request(options.function, template)
     method, _, target = request.partition(" ")
     headers = [("host", DOMAIN), ("authorization", f"Bearer {options.token}")]
-    admitted = admit(Request(method.upper(), target, headers), Router(template.routes), DOMAIN)
-    if isinstance(admitted, Response):
-        raise ValueError(f"the gateway answers {request} itself: {admitted.body.decode()}")
-    return admitted
+    invocation = admit(Request(method.upper(), target, headers), Router(template.routes), DOMAIN)
+    if isinstance(invocation, Response):
+        raise ValueError(f"the gateway answers {request} itself: {invocation.body.decode()}")
+    return invocation
 
 
 def _first_request(function: str, template: Template) -> str:
-    """A request by the first route of a function, with an ID for each path parameter."""
+    """A request for the first route of a function, with an ID for each path parameter."""
     for route in template.routes:
         if route.function == function and route.path != DEFAULT_ROUTE:
             return f"{route.method} {re.sub(r'{[^}]+}', SAMPLE_ID, route.path)}"
-    raise ValueError(f"{function} has no route of a request: add EVENT=file (--event FILE)")
+    raise ValueError(f"{function} has no HTTP route: add EVENT=file (--event FILE)")
 
 
 async def _invoke(runtime: Runtime, invocation: Invocation) -> bytes:
@@ -82,17 +82,17 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--request", metavar="'GET /path'", help="run the function that answers this request")
     parser.add_argument(
-        "--function", metavar="NAME", help="run this function of template.yaml, with a request by its first route"
+        "--function", metavar="NAME", help="run this function of template.yaml, with a request for its first route"
     )
-    parser.add_argument("--event", type=Path, metavar="FILE", help="or with this event, as JSON")
-    parser.add_argument("--artifact", type=Path, help="as for local.emulate")
-    parser.add_argument("--s3", metavar="URL", help="as for local.emulate")
+    parser.add_argument("--event", type=Path, metavar="FILE", help="with --function: a JSON file with the event")
+    parser.add_argument("--artifact", type=Path, help="see local.emulate")
+    parser.add_argument("--s3", metavar="URL", help="see local.emulate")
     parser.add_argument("--token", default=SAMPLE_TOKEN, help="API token (default: %(default)s)")
     options = parser.parse_args(arguments)
     if (options.request is None) == (options.function is None):
         parser.error("either --request or --function is required")
     if options.request is not None and options.event is not None:
-        parser.error("--event needs --function")
+        parser.error("--event requires --function")
     return options
 
 

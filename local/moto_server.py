@@ -1,7 +1,7 @@
-"""moto as a server that writes one object after another: `python -m local.moto_server PORT`.
+"""moto as a server that handles one request at a time: `python -m local.moto_server PORT`.
 
-moto compares and then writes, in a thread for each connection. Two writers on one condition could both learn that
-theirs holds, which never happens on S3, and a read that meets a write could fail.
+moto compares first and then writes, in a thread for each connection. So two writers with the same condition could both
+succeed, which never happens on S3, and a read during a write could fail.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 
 
 class OneAtATime:
-    """A WSGI application that answers requests one after another, each once its body has come."""
+    """A WSGI application that handles requests one after another, each after its body has arrived."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self._app = app

@@ -1,10 +1,10 @@
-"""Events of new objects, as S3 sends them to functions, found by looking at what is in the bucket.
+"""Sends functions S3's events for new objects, which it finds by listing the bucket.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 
-Where this differs from S3: an object that comes and goes between two looks is missed, objects that were there at
-the start are announced again, and a function that fails is tried again after seconds, not minutes.
+Differences from S3: an object that exists only between two listings is missed, objects that exist at the start are
+announced again, and failed functions are retried after seconds, not minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.5  # seconds
-# Lambda retries as often by default.
+# As many retries as Lambda makes by default.
 RETRY_AFTER = (1.0, 2.0)  # seconds
 
 MULTIPART = "s3:ObjectCreated:CompleteMultipartUpload"
@@ -67,7 +67,7 @@ class Notifier:
         try:
             entries = await asyncio.to_thread(self._list, notification)
         except (BotoCoreError, ClientError) as error:
-            log.warning("the bucket cannot be listed: %s", error)
+            log.warning("cannot list the bucket: %s", error)
             return
         for entry in entries:
             self._consider(notification, entry)
@@ -97,13 +97,13 @@ class Notifier:
                 return
             except FunctionFailed as error:
                 if pause is None:
-                    log.error("%s failed for good: %s", function, error)
+                    log.error("%s failed after all retries: %s", function, error)
                     return
                 await asyncio.sleep(pause)
 
 
 def event(bucket: str, kind: str, entry: ObjectTypeDef) -> dict[str, Any]:
-    """What a function is given for one new object."""
+    """The event for one new object."""
     return {
         "Records": [
             {

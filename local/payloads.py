@@ -23,12 +23,12 @@ from local.template import Route
 
 API_ID = "a1b2c3d4e5"
 
-# They concern one connection only, so the gateway keeps them to itself, in both directions.
+# These concern one connection only, so the gateway passes them on in neither direction.
 _HOP_BY_HOP = frozenset(
     {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 _REMAPPED = {"www-authenticate": "x-amzn-remapped-www-authenticate"}
-# Bodies of these types arrive as text, and all others in base64 (https://github.com/ministackorg/ministack/pull/766,
+# Bodies of these types arrive as text, all others in base64 (https://github.com/ministackorg/ministack/pull/766,
 # https://github.com/floci-io/floci/issues/2172).
 _TEXT = re.compile(r"text/[^;]+|application/json|[^/;]+/(?:xml|javascript)", re.IGNORECASE)
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
@@ -37,7 +37,7 @@ _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class MalformedResult(Exception):
-    """The gateway cannot make a response of what a function returned."""
+    """The gateway cannot turn a function's result into a response."""
 
 
 class MalformedPath(Exception):
@@ -46,7 +46,7 @@ class MalformedPath(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came to the gateway. `target` is path and query as they were sent, still encoded."""
+    """A request to the gateway. `target` is its path and query as sent, still encoded."""
 
     method: str
     target: str
@@ -61,9 +61,9 @@ class Request:
 
     @functools.cached_property
     def path(self) -> str:
-        """The path as functions see it: decoded, cut where that made a `?`, and decoded again.
+        """The path for functions: decoded, cut at a `?` in the result, and decoded again.
 
-        So captures of an HTTP API have it (https://github.com/hotsock/voker/pull/8). Raises `MalformedPath`.
+        This is how captures of an HTTP API show it (https://github.com/hotsock/voker/pull/8). Raises `MalformedPath`.
         """
         once = _decoded(self.target.partition("?")[0])
         return _decoded(once.partition("?")[0])
@@ -87,7 +87,7 @@ def _decoded(path: str) -> str:
 
 
 def event_of(request: Request, route: Route, parameters: Mapping[str, str], domain: str) -> dict[str, Any]:
-    """The event that a function is given for a request that came by a route, to a gateway at a domain name."""
+    """The event for a function: a request that matched a route of the gateway at a domain name."""
     headers, cookies = _headers(request, domain)
     event: dict[str, Any] = {
         "version": "2.0",
@@ -126,32 +126,32 @@ def event_of(request: Request, route: Route, parameters: Mapping[str, str], doma
         text = _is_text(headers.get("content-type", ""))
         event["isBase64Encoded"] = not text
         event["body"] = (
-            # What is not UTF-8 is lost, and the length stays that of what was sent.
+            # Bytes that are not UTF-8 are lost, but Content-Length stays as sent.
             request.body.decode("utf-8", errors="replace") if text else base64.b64encode(request.body).decode()
         )
     return event
 
 
 def _is_text(content_type: str) -> bool:
-    """Whether a body of this type arrives as text. A charset, if any, has to be UTF-8."""
+    """Whether a body of this type arrives as text. A charset, if any, must be UTF-8."""
     essence = content_type.partition(";")[0].strip()
     charset = _CHARSET.search(content_type)
     return bool(_TEXT.fullmatch(essence)) and (charset is None or charset[1].lower() == "utf-8")
 
 
 def _headers(request: Request, domain: str) -> tuple[dict[str, str], list[str]]:
-    """Names in lower case and repeated ones joined; cookies have a separate list."""
+    """Headers with lower-case names, repeated ones joined, and a separate list of cookies."""
     fields = [(name.lower(), value) for name, value in request.headers]
     cookies = [
         cookie.strip() for name, value in fields if name == "cookie" for cookie in value.split(";") if cookie.strip()
     ]
     headers = _joined((name, value) for name, value in fields if name != "cookie" and name not in _HOP_BY_HOP)
-    # Earlier proxies are passed on, though functions cannot trust what clients send here.
-    forwarded = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
+    # The gateway passes on earlier proxies, although functions cannot trust what clients send here.
+    proxies = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
     headers |= {
         "content-length": str(len(request.body)),
         "x-amzn-trace-id": f"Root=1-{int(request.time):08x}-{uuid.uuid4().hex[:24]}",
-        "x-forwarded-for": ", ".join([*forwarded, request.source_ip]),
+        "x-forwarded-for": ", ".join([*proxies, request.source_ip]),
         "x-forwarded-port": str(request.port),
         "x-forwarded-proto": request.scheme,
     }
@@ -160,37 +160,37 @@ def _headers(request: Request, domain: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in pairs:
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
-    return joined
+        values[name] = f"{values[name]},{value}" if name in values else value
+    return values
 
 
 def response_to(request: Request, result: bytes, *, remap: bool = False) -> Response:
-    """The response that a function's result, as JSON, stands for. Raises `MalformedResult`.
+    """Turn a function's result, as JSON, into a response. Raises `MalformedResult`.
 
-    `remap` renames WWW-Authenticate, as AWS documents for REST APIs and function URLs. Of HTTP APIs it is only said to
-    happen: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+    `remap` renames WWW-Authenticate, as AWS documents for REST APIs and function URLs. Some report it for HTTP APIs:
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
     """
     try:
-        returned = json.loads(result)
+        document = json.loads(result)
     except ValueError as error:
         raise MalformedResult("not JSON") from error
-    if not (isinstance(returned, dict) and "statusCode" in returned):
-        # Without a status it is taken for the body of a good answer, in JSON.
-        body = returned.encode() if isinstance(returned, str) else result
+    if not (isinstance(document, dict) and "statusCode" in document):
+        # A result without a status becomes the JSON body of a 200.
+        body = document.encode() if isinstance(document, str) else result
         return _answer(request, 200, [("content-type", "application/json")], body)
-    status = returned["statusCode"]
+    status = document["statusCode"]
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise MalformedResult(f"statusCode is {status!r}")
-    headers = _returned_headers(returned.get("headers"))
+    headers = _response_headers(document.get("headers"))
     if remap:
         headers = [(_REMAPPED.get(name, name), value) for name, value in headers]
-    headers += [("set-cookie", str(cookie)) for cookie in returned.get("cookies") or ()]
-    return _answer(request, status, headers, _returned_body(returned))
+    headers += [("set-cookie", str(cookie)) for cookie in document.get("cookies") or ()]
+    return _answer(request, status, headers, _response_body(document))
 
 
-def _returned_headers(headers: Any) -> list[tuple[str, str]]:
+def _response_headers(headers: Any) -> list[tuple[str, str]]:
     if headers is None:
         return []
     if not isinstance(headers, dict):
@@ -205,27 +205,27 @@ def _returned_headers(headers: Any) -> list[tuple[str, str]]:
     return fields
 
 
-def _returned_body(returned: Mapping[str, Any]) -> bytes:
-    body = returned.get("body")
+def _response_body(document: Mapping[str, Any]) -> bytes:
+    body = document.get("body")
     if body is None:
         return b""
     if not isinstance(body, str):
         raise MalformedResult(f"body is {type(body).__name__}")
-    if not returned.get("isBase64Encoded"):
+    if not document.get("isBase64Encoded"):
         return body.encode("utf-8", errors="replace")
     try:
         return base64.b64decode(body, validate=True)
     except binascii.Error as error:
-        raise MalformedResult("body is no base64") from error
+        raise MalformedResult("body is not base64") from error
 
 
 def _answer(request: Request, status: int, headers: list[tuple[str, str]], body: bytes) -> Response:
-    """With the length of what is sent; only an answer to HEAD keeps the length of what is not."""
+    """The response with the length of its body; an answer to HEAD keeps the function's Content-Length."""
     bodiless = request.method == "HEAD" or status in (204, 304)
-    claimed = [value for name, value in headers if name == "content-length"]
+    lengths = [value for name, value in headers if name == "content-length"]
     fields = [(name, value) for name, value in headers if name != "content-length"]
     if not bodiless:
         fields.append(("content-length", str(len(body))))
-    elif claimed and request.method == "HEAD":
-        fields.append(("content-length", claimed[0]))
+    elif lengths and request.method == "HEAD":
+        fields.append(("content-length", lengths[0]))
     return Response(status, [*fields, ("apigw-requestid", request.id)], b"" if bodiless else body)

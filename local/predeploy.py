@@ -1,8 +1,7 @@
-"""What would go wrong with a deployment, said before anything is built: `python -m local.predeploy ENV ARCH`.
+"""Checks a deployment before anything is built: `python -m local.predeploy ENV ARCH`.
 
 CloudFormation replaces a bucket whose name changes: the files stay behind in the old one, and their links break. SAM
-keeps the previous value of a parameter that samconfig.toml does not name, so that removing a line changes nothing. Both
-are refused here.
+keeps the previous value of a parameter that samconfig.toml omits, so removing a line has no effect. This refuses both.
 
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/serverless-sam-cli-config.html
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html
@@ -32,12 +31,12 @@ BUCKET_OUTPUT = "Bucket"
 
 
 class Refused(Exception):
-    """This must not be deployed; the message says why, and what to do."""
+    """This must not be deployed; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One section of samconfig.toml. Region and profile are None where the AWS configuration of the user decides."""
+    """One section of samconfig.toml. If region or profile is None, the user's AWS configuration decides."""
 
     name: str
     stack: str
@@ -47,7 +46,7 @@ class Environment:
 
     @classmethod
     def read(cls, name: str, config: Path) -> Environment:
-        """The environment of this name. Raises `Refused`."""
+        """Read the environment with this name. Raises `Refused`."""
         try:
             document = tomllib.loads(config.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -74,60 +73,60 @@ class Environment:
 
 def check_parameters(environment: Environment, template: Path) -> None:
     """Raises `Refused` unless the environment has exactly the parameters of the template."""
-    declared: dict[str, Any] = parse(template)["Parameters"]
+    declarations: dict[str, Any] = parse(template)["Parameters"]
     table = f"[{environment.name}.deploy.parameters.parameter_overrides] of {CONFIG}"
-    unknown = sorted(environment.parameters.keys() - declared.keys())
+    unknown = sorted(environment.parameters.keys() - declarations.keys())
     if unknown:
         raise Refused(f"{template.name} has no parameter {', '.join(unknown)}: remove it from {table}.")
     missing = [
-        f'{name} = "{declared[name].get("Default", "")}"' for name in declared.keys() - environment.parameters.keys()
+        f'{name} = "{declarations[name].get("Default", "")}"'
+        for name in declarations.keys() - environment.parameters.keys()
     ]
     if missing:
         lines = "\n  ".join(sorted(missing))
         raise Refused(
-            f"Without a line in {table}, a parameter would keep the value that was deployed last. Add these, or other "
-            f"values:\n  {lines}"
+            f"Parameters that are missing in {table} would keep the value of the last deployment. Add these lines, or "
+            f"other values:\n  {lines}"
         )
 
 
 def check_architecture(environment: Environment, arch: str) -> None:
-    """Raises `Refused` where the functions would be built for another processor than they are to run on."""
-    configured = environment.parameters["Architecture"]
-    if arch != configured:
+    """Raises `Refused` if the functions would be built for another processor than they run on."""
+    target = environment.parameters["Architecture"]
+    if arch != target:
         raise Refused(
-            f"{CONFIG} deploys {environment.name} on {configured}, and this build is for {arch}. Run: "
-            f"make deploy ENV={environment.name} ARCH={configured}"
+            f"{CONFIG} deploys {environment.name} on {target}, but this build is for {arch}. Run: "
+            f"make deploy ENV={environment.name} ARCH={target}"
         )
 
 
 def check_bucket(environment: Environment, session: boto3.session.Session) -> None:
-    """Raises `Refused` where the deployment would leave the bucket with the files behind, or could not make its own."""
-    configured = _bucket_name(environment, session)
+    """Raises `Refused` if the deployment would leave the bucket with the files behind, or could not create its own."""
+    bucket = _bucket_name(environment, session)
     current = deployed_bucket(environment.stack, session)
-    if current == configured:
+    if current == bucket:
         return
     if current is not None:
         raise Refused(
-            f"The stack {environment.stack} keeps its files in the bucket {current}, and {CONFIG} names {configured}: "
-            "the files would stay behind, and their links would break. Set BucketPrefix back, or choose another "
+            f"The stack {environment.stack} keeps its files in the bucket {current}, but {CONFIG} names {bucket}: "
+            "the files would stay behind, and their links would break. Restore BucketPrefix, or choose another "
             "stack_name for a second deployment."
         )
-    region = _region_of(configured, session.client("s3"))
+    region = _region_of(bucket, session.client("s3"))
     if not environment.parameters["ExistingBucket"]:
         if region is not None:
             raise Refused(
-                f"The bucket {configured} exists already, perhaps from a stack that was deleted. Set ExistingBucket to "
-                "use it, or choose another BucketPrefix."
+                f"The bucket {bucket} already exists, perhaps from a deleted stack. Set ExistingBucket to use it, or "
+                "choose another BucketPrefix."
             )
+    elif region is None:
+        raise Refused(f"ExistingBucket names {bucket}, which does not exist.")
     elif region != session.region_name:
-        raise Refused(
-            f"ExistingBucket names {configured}, which is "
-            f"{f'in {region}: deploy to that region' if region else 'no bucket'}."
-        )
+        raise Refused(f"ExistingBucket names {bucket}, which is in {region}: deploy to that region.")
 
 
 def _bucket_name(environment: Environment, session: boto3.session.Session) -> str:
-    """As in the template."""
+    """The name of the bucket, as in the template."""
     existing = environment.parameters["ExistingBucket"]
     if existing:
         return existing
@@ -136,7 +135,7 @@ def _bucket_name(environment: Environment, session: boto3.session.Session) -> st
 
 
 def deployed_bucket(stack: str, session: boto3.session.Session) -> str | None:
-    """The bucket of a stack; None if there is no such stack, or it came to nothing."""
+    """The bucket of a stack; None if the stack does not exist or has no bucket."""
     try:
         (description,) = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
@@ -146,7 +145,7 @@ def deployed_bucket(stack: str, session: boto3.session.Session) -> str | None:
         raise
     if description["StackStatus"] == "ROLLBACK_COMPLETE":
         raise Refused(
-            f"The first deployment of {stack} failed, and such a stack can only be deleted. Run: "
+            f"The first deployment of {stack} failed, so the stack must be deleted first. Run: "
             f"aws cloudformation delete-stack --stack-name {stack}"
         )
     outputs = {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
@@ -154,7 +153,7 @@ def deployed_bucket(stack: str, session: boto3.session.Session) -> str | None:
 
 
 def _region_of(bucket: str, s3: S3Client) -> str | None:
-    """Where a bucket is; None if it does not exist. Raises `ClientError` where another account owns it."""
+    """The region of a bucket; None if it does not exist. Raises `ClientError` if another account owns it."""
     try:
         return s3.head_bucket(Bucket=bucket)["BucketRegion"]
     except ClientError as error:
@@ -164,7 +163,7 @@ def _region_of(bucket: str, s3: S3Client) -> str | None:
 
 
 def check(name: str, arch: str, config: Path, template: Path) -> Environment:
-    """The environment to deploy. Raises `Refused`."""
+    """Check an environment, and return it. Raises `Refused`."""
     environment = Environment.read(name, config)
     check_parameters(environment, template)
     check_architecture(environment, arch)
@@ -174,19 +173,19 @@ def check(name: str, arch: str, config: Path, template: Path) -> Environment:
             raise Refused(f"No region is configured. Set AWS_DEFAULT_REGION, or region in {CONFIG}.")
         check_bucket(environment, session)
     except (BotoCoreError, ClientError) as error:
-        raise Refused(f"AWS cannot be asked about the deployment: {error}") from error
+        raise Refused(f"AWS could not be asked about the deployment: {error}") from error
     return environment
 
 
 def main() -> int:
-    """The exit status: 0 where the deployment can go ahead."""
+    """Returns the exit status: 0 if the deployment can proceed."""
     name, arch = sys.argv[1:]
     try:
         environment = check(name, arch, ROOT / CONFIG, ROOT / "template.yaml")
     except Refused as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
-    print(f"Deploying {environment.stack} ({name} of {CONFIG}) for {arch} ...")
+    print(f"Deploying {environment.stack} ({name} in {CONFIG}) for {arch} ...")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Processes that never outlive the one that started them, however that one ends."""
+"""Processes that never outlive their parent, however that ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-# Runs the command in its own place once the kernel has promised to kill it with its parent (prctl(2), PR_SET_PDEATHSIG,
-# which stands through execve). The parent may have died before that promise, so it is looked at again.
+# Asks the kernel to kill this process with its parent (prctl(2), PR_SET_PDEATHSIG, which survives execve), and replaces
+# itself by the command. The parent may have died before that, so check it afterwards.
 _TETHER = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
@@ -19,9 +19,9 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def tethered(command: Sequence[str]) -> list[str]:
-    """The command, its first word a path, made to die with this process; to be started from the main thread.
+    """The command (its first word is a path) in a form that dies with this process. Start it from the main thread.
 
-    Only Linux can promise that. Elsewhere an orphan has to notice by itself: AWS's runtime client ends with the
+    Only Linux can guarantee that. Elsewhere, an orphan must notice by itself: AWS's runtime client ends with the
     connection on which it waits for events.
     """
     if sys.platform != "linux":
@@ -30,6 +30,6 @@ def tethered(command: Sequence[str]) -> list[str]:
 
 
 def kill_group(pid: int) -> None:
-    """Kill a process that leads a group, and all that it has started."""
+    """Kill the leader of a process group and all processes that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

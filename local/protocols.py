@@ -1,8 +1,8 @@
-"""uvicorn's HTTP protocols, with one bound on what a client can send before it amounts to a request or a piece of one.
+"""uvicorn's HTTP protocols, with a limit on the size of unfinished heads and trailers.
 
-By itself, httptools takes a head or a trailer that never ends into memory, and h11 answers 400 in plain text at a bound
-of its own. No application can prevent that, so plain `uvicorn` is bounded only with `--http h11`, behind a proxy, or
-with `--http local.protocols:BoundedHttpTools`.
+httptools itself keeps an endless head or trailer in memory, and h11 answers 400 in plain text at its own limit. An
+application cannot prevent that, so plain `uvicorn` is safe only with `--http h11`, behind a proxy, or with
+`--http local.protocols:BoundedHttpTools`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from shared.http.layers.edge import DRAIN_TIMEOUT, MAX_HEADER_BYTES
 from shared.http.problems import Problem
 
-# More than any head that the application takes, with all that stands between its headers.
+# More than any head that the application accepts, including the separators.
 MAX_UNFINISHED_BYTES = 2 * MAX_HEADER_BYTES
 
 
 class BoundedHttpTools(HttpToolsProtocol):
-    """Counts what has arrived since a head was complete, some of a body came, or a body ended.
+    """Counts the bytes since a head was complete, a piece of a body arrived, or a body ended.
 
-    A segment in which that happens is not counted, so memory is bounded by one segment more.
+    The segment in which that happens is not counted, so memory is limited to one segment more.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -41,7 +41,7 @@ class BoundedHttpTools(HttpToolsProtocol):
         super().data_received(data)
         if self._unfinished > MAX_UNFINISHED_BYTES and not self.transport.is_closing():
             self._refused = True
-            # A head that follows other requests has to wait for their answers, and so has a body.
+            # Earlier requests on this connection must be answered first.
             waits = self.pipeline or (not self._in_body and self.cycle is not None and not self.cycle.response_complete)
             _refuse(self, answer=not waits)
 
@@ -50,7 +50,7 @@ class BoundedHttpTools(HttpToolsProtocol):
         self._in_body = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # What stands in a trailer is no header of the request (RFC 9110 §6.5.1); h11 drops it, too.
+        # Trailer fields are not headers (RFC 9110 §6.5.1); h11 drops them, too.
         if not self._in_body:
             super().on_header(name, value)
 
@@ -70,7 +70,7 @@ class BoundedHttpTools(HttpToolsProtocol):
 
 
 class BoundedH11(H11Protocol):
-    """Has h11's bound where the other protocol has its own, and answers as that does."""
+    """Sets h11's own limit to the same value, and gives the same answer."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -94,7 +94,7 @@ _STATUS = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
 def _refuse(protocol: BoundedHttpTools | BoundedH11, *, answer: bool) -> None:
-    """End a connection, with an answer if the next one to be sent is for what is refused."""
+    """Close a connection, with an answer if no earlier request is still to be answered."""
     protocol.logger.warning("A request's head or trailer is too large.")
     cycle = protocol.cycle
     if cycle is not None and not cycle.response_complete:
@@ -106,7 +106,7 @@ def _refuse(protocol: BoundedHttpTools | BoundedH11, *, answer: bool) -> None:
         protocol.transport.close()
         return
     protocol.transport.write(_too_large())
-    # Closed at once, with data still arriving, the connection would be reset, and the answer lost with it.
+    # Not at once: if data still arrived, the connection would be reset and the answer lost.
     protocol.loop.call_later(DRAIN_TIMEOUT, protocol.transport.close)
 
 

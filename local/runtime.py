@@ -1,10 +1,10 @@
-"""Functions in separate processes, under AWS's runtime client and against an emulated Runtime API.
+"""Runs functions in separate processes, with AWS's runtime client and an emulated Runtime API.
 
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
 
-Where this differs from Lambda: memory is not limited, a start may take longer, and an event for which no process is
-free waits instead of being throttled.
+Differences from Lambda: memory is not limited, a start can take longer, and an event waits for a free process instead
+of being throttled.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ DEFAULT_CONCURRENCY = 4
 
 
 class EventTooLarge(Exception):
-    """Lambda accepts no event of this size."""
+    """The event is larger than Lambda accepts."""
 
 
 class Runtime:
-    """Some functions, ready to be invoked from one event loop until they are closed.
+    """Functions that can be invoked from one event loop until they are closed.
 
-    Processes find `environment` beside what the template gives their function, which wins, and what Lambda sets.
+    Processes get `environment`, overridden by the variables of their function in the template and those of Lambda.
     """
 
     def __init__(
@@ -42,24 +42,24 @@ class Runtime:
         }
 
     async def invoke(self, function: str, event: bytes) -> bytes:
-        """The result of a function for an event, both JSON. Raises `EventTooLarge` and `FunctionFailed`."""
+        """Invoke a function; event and result are JSON. Raises `EventTooLarge` and `FunctionFailed`."""
         if len(event) > PAYLOAD_LIMIT:
             raise EventTooLarge(f"{len(event)} bytes")
         return await self._pools[function].invoke(event)
 
     def kill(self) -> None:
-        """End every process at once, without the event loop."""
+        """Kill all processes, without the event loop."""
         for pool in self._pools.values():
             pool.kill()
 
     async def close(self) -> None:
-        """End every process, and wait until they have ended."""
+        """Kill all processes, and wait until they have ended."""
         self.kill()
         await asyncio.gather(*(worker.ended() for pool in self._pools.values() for worker in list(pool.workers)))
 
 
 class _Pool:
-    """The processes of one function: started on demand, kept for the next event, never more than `limit`."""
+    """The processes of one function: started on demand, reused, at most `limit`."""
 
     def __init__(
         self, function: Function, environment: Mapping[str, str], interpreter: Sequence[str], limit: int
@@ -85,7 +85,7 @@ class _Pool:
 
     async def _take(self) -> Worker:
         while self._idle:
-            # The one used last is the warmest.
+            # The most recent one is the warmest.
             worker = self._idle.pop()
             if worker.usable:
                 return worker
@@ -98,7 +98,7 @@ class _Pool:
             await self._end(worker)
             raise
         if self._closed:
-            # Closed meanwhile, when there was nothing to kill yet.
+            # Closed during the start, when there was nothing to kill yet.
             worker.kill()
         return worker
 

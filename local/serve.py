@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _logging() -> dict[str, Any]:
-    """uvicorn's logging, with a cheaper formatter where nobody sees the colours of its own."""
+    """uvicorn's logging, with a faster formatter if the output is not a terminal with colours."""
     config = copy.deepcopy(LOGGING_CONFIG)
     if not sys.stdout.isatty():
         config["formatters"]["access"] = {"()": AccessFormatter}
@@ -53,14 +53,14 @@ def _logging() -> dict[str, Any]:
 
 
 def _serve(config: uvicorn.Config) -> int:
-    """As `uvicorn.run`, which returns normally though all of several workers failed to start."""
+    """Like `uvicorn.run`, but reports failure if several workers all failed to start."""
     if config.workers > 1:
         supervisor = Multiprocess(config, sockets=[config.bind_socket()])
         supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
         return STARTUP_FAILURE if failed else 0
     server = uvicorn.Server(config)
-    # Uvicorn has shut down in order by the time it raises this.
+    # uvicorn raises this after an orderly shutdown.
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else STARTUP_FAILURE
@@ -96,9 +96,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--forwarded-allow-ips",
         metavar="ADDRESSES",
-        help="proxies whose X-Forwarded headers are believed, separated by commas (default: 127.0.0.1)",
+        help="proxies whose X-Forwarded headers are trusted, separated by commas (default: 127.0.0.1)",
     )
-    parser.add_argument("--no-access-log", dest="access_log", action="store_false", help="log no requests")
+    parser.add_argument("--no-access-log", dest="access_log", action="store_false", help="do not log requests")
     return parser.parse_args(arguments)
 
 

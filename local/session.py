@@ -1,4 +1,4 @@
-"""Requests of `local.smoke` to a deployment, the files that they stored, and differences from what is promised."""
+"""The requests of `local.smoke` to a deployment, the files that they stored, and unexpected answers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from email.message import Message
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-LIFETIME = "3600"  # seconds, of all that is stored
+LIFETIME = "3600"  # seconds, for all uploads
 TIMEOUT = 60.0  # seconds
 
 
 class Differs(Exception):
-    """The deployment did something else than is promised."""
+    """The deployment behaves differently from its documentation."""
 
     def __init__(self, what: str, meaning: str) -> None:
         super().__init__(what)
@@ -24,7 +24,7 @@ class Differs(Exception):
 
 
 class NotApplicable(Exception):
-    """This server has nothing to check here; the message says why."""
+    """The check does not apply to this server; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Answer:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise Differs(f"no JSON object: {self.body[:80]!r}", "Something else than the API answers at this address.")
+            raise Differs(f"no JSON object: {self.body[:80]!r}", "Another server answers at this address.")
         return document
 
 
 def send(method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-    """One request to any server, following no redirect. Raises `OSError` and `http.client.HTTPException`."""
+    """Send one request to any server, without following redirects. Raises `OSError`, `http.client.HTTPException`."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.netloc, timeout=TIMEOUT)
@@ -59,30 +59,30 @@ def send(method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | 
 
 @dataclass
 class Session:
-    """The deployment at `url`, and what was stored there: IDs with their delete tokens."""
+    """The deployment at `url`, and the files stored there: IDs with their delete tokens."""
 
     url: str
     token: str
     stored: dict[str, str] = field(default_factory=dict)
 
     def ask(self, method: str, path: str, body: bytes = b"", /, **headers: str) -> Answer:
-        """A request with the token; `_` in the name of a header stands for `-`."""
+        """Send a request with the token; `_` in a header name becomes `-`."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.token and "Authorization" not in fields:
             fields["Authorization"] = f"Bearer {self.token}"
         return send(method, self.url + path, body, fields)
 
     def put(self, name: str, data: bytes, content_type: str = "text/plain") -> dict[str, Any]:
-        """Upload a file as our page and client do, and return the answer."""
+        """Upload a file like our page and client, and return the answer."""
         query = urlencode({"filename": name, "content_type": content_type, "expires_in": LIFETIME})
         answer = self.ask("PUT", f"/file/upload?{query}", data, Content_Type="application/octet-stream")
         return self.keep(answer)
 
     def keep(self, answer: Answer) -> dict[str, Any]:
-        """Note a file that was stored, to delete it."""
+        """Remember an uploaded file, to delete it at the end."""
         if answer.status == 401:
-            raise Differs("401 for an upload", "TOKEN is missing or wrong. On AWS, the stack's secret has it.")
-        expect(answer.status, 201, "status of an upload", "Nothing can be stored: look into the log of the functions.")
+            raise Differs("401 for an upload", "TOKEN is missing or wrong. On AWS, it is in the stack's secret.")
+        expect(answer.status, 201, "status of an upload", "Uploads fail: see the log of the functions.")
         uploaded = answer.json()
         self.stored[uploaded["file_id"]] = uploaded.get("delete_token") or ""
         return uploaded
@@ -91,7 +91,7 @@ class Session:
         return self.ask("GET", f"/file/metadata/{file_id}").json()
 
     def delete_all(self) -> list[str]:
-        """Delete what was stored; the IDs of what could not be deleted."""
+        """Delete all stored files, and return the IDs of those that could not be deleted."""
         left = []
         for file_id, token in self.stored.items():
             headers = {"X_Delete_Token": token} if token else {}
@@ -106,7 +106,7 @@ class Session:
 
 def expect(actual: object, expected: object, what: str, meaning: str) -> None:
     if actual != expected:
-        raise Differs(f"{what}: {shown(actual)} in place of {shown(expected)}", meaning)
+        raise Differs(f"{what}: {shown(actual)} instead of {shown(expected)}", meaning)
 
 
 def shown(value: object) -> str:

@@ -1,8 +1,8 @@
-"""A short session with a deployment, which says what differs from what is promised: `python -m local.smoke URL`.
+"""Checks whether a running deployment behaves as documented: `python -m local.smoke URL`.
 
-The token comes from the environment (TOKEN), since other users of a machine can see command lines. Every file that is
-stored here expires within the hour, and is deleted at the end; other files are never touched. With BUCKET set, and AWS
-credentials, the bucket is asked whether a direct upload was sealed, which no HTTP answer tells.
+The token comes from the environment (TOKEN), because other users of a machine can see command lines. All uploaded files
+are deleted at the end, and expire within an hour; other files are never touched. With BUCKET and AWS credentials set,
+it also checks in the bucket whether a direct upload was sealed, which no HTTP answer reveals.
 """
 
 from __future__ import annotations
@@ -39,19 +39,22 @@ def core(session: Session) -> None:
         file_id, link = uploaded["file_id"], uploaded["download_link"]
         answer = send("GET", link)
         expect(
-            answer.status, 200, f"status of {link}", "The links do not lead here: set PublicUrl or SHARE_PUBLIC_URL."
+            answer.status,
+            200,
+            f"status of {link}",
+            "Links do not lead to this server: set PublicUrl or SHARE_PUBLIC_URL.",
         )
-        expect(answer.body, data, "bytes of a download", "Something on the way alters bytes, perhaps a proxy.")
+        expect(answer.body, data, "bytes of a download", "Something in transit alters files, perhaps a proxy.")
         path = f"/file/metadata/{file_id}{slash}"
         metadata = session.ask("GET", path).json()
         counted = metadata.get("original_name"), metadata.get("file_size"), metadata.get("download_count")
-        expect(counted, ("core.bin", 256, 1), f"name, size and count at {path}", "Counts are not exact here.")
+        expect(counted, ("core.bin", 256, 1), f"name, size and count at {path}", "Download counts are wrong.")
         status = session.ask("GET", f"/file/metadata{slash}").status
         expect(status, 200, "status of the list", "The route with or without a slash is missing.")
 
 
 def names(session: Session) -> None:
-    meaning = "Something between decodes names. They are sent in the query, which a gateway passes on as it is."
+    meaning = "Something in transit changes names. They are in the query, which gateways pass on unchanged."
     for name in NAMES:
         file_id = session.put(name, b"x")["file_id"]
         expect(session.metadata(file_id).get("original_name"), name, "name in the metadata", meaning)
@@ -63,27 +66,30 @@ def names(session: Session) -> None:
     query = urlencode({"filename": NAMES[0], "expires_in": LIFETIME})
     answer = session.ask("PUT", f"/file/upload?{query}", b"x", Accept="text/plain", Content_Type="text/plain")
     link = answer.body.decode("ascii", errors="replace").strip()
-    # The answer is the link alone, and the ID follows /file/download/ in it.
-    stored = re.search(r"/file/download/([0-9a-f-]{36})/", link)
-    if stored is None:
+    # The answer is just the link, with the ID after /file/download/.
+    match = re.search(r"/file/download/([0-9a-f-]{36})/", link)
+    if match is None:
         raise Differs(f"no link with a name in it: {shown(link)}", "The server is older than this check.")
-    session.stored[stored[1]] = ""
+    session.stored[match[1]] = ""
     expect(send("GET", link).body, b"x", "bytes at the link of a text answer", meaning)
 
 
 def latin_1(session: Session) -> None:
     uploaded = session.put("latin-1.txt", LATIN_1, "text/plain; charset=iso-8859-1")
     answer = session.ask("GET", f"/file/download/{uploaded['file_id']}")
-    expect(answer.body, LATIN_1, "bytes of a Latin-1 text", "Text is converted on the way: files would be damaged.")
+    expect(answer.body, LATIN_1, "bytes of a Latin-1 text", "Something in transit converts text, which damages files.")
     query = urlencode({"filename": "latin-1.txt", "expires_in": LIFETIME})
     answer = session.ask("PUT", f"/file/upload?{query}", LATIN_1, Content_Type="text/plain")
     if answer.status == 400:
-        # As promised on AWS, where the gateway has altered the bytes by now.
+        # As documented for AWS, where the gateway has already altered the bytes.
         return
     uploaded = session.keep(answer)
     answer = session.ask("GET", f"/file/download/{uploaded['file_id']}")
     expect(
-        answer.body, LATIN_1, "bytes sent as text/plain", "Altered text is stored in silence: do not use this server."
+        answer.body,
+        LATIN_1,
+        "bytes sent as text/plain",
+        "Altered text is stored without an error: do not use this server.",
     )
 
 
@@ -93,10 +99,10 @@ def protected(session: Session) -> None:
     for password, status in ((None, 401), ("wrong", 401), (PASSWORD, 200)):
         basic = "" if password is None else "Basic " + b64encode(f"x:{password}".encode()).decode()
         answer = session.ask("GET", f"/file/download/{file_id}", Authorization=basic)
-        expect(answer.status, status, "status with a wrong or right password", "Passwords do not protect files here.")
+        expect(answer.status, status, "status with a wrong or right password", "Passwords do not protect files.")
         challenge = answer.headers["WWW-Authenticate"] or answer.headers["x-amzn-remapped-www-authenticate"]
         if status == 401 and not challenge:
-            raise Differs("a 401 without a challenge", "Something on the way removes WWW-Authenticate.")
+            raise Differs("a 401 without a challenge", "Something in transit removes WWW-Authenticate.")
 
 
 def head_and_ranges(session: Session) -> None:
@@ -106,7 +112,7 @@ def head_and_ranges(session: Session) -> None:
     outcome = answer.status, answer.headers["Content-Length"], answer.body
     expect(outcome, (200, "10", b""), "status, length and body of HEAD", "HEAD does not reach the function.")
     tag = answer.headers["ETag"] or ""
-    meaning = "Something on the way drops headers of the request, perhaps a cache."
+    meaning = "Something in transit drops request headers, perhaps a cache."
     answer = session.ask("GET", path, Range="bytes=2-5")
     outcome = answer.status, answer.headers["Content-Range"], answer.body
     expect(outcome, (206, "bytes 2-5/10", b"2345"), "status, range and bytes of a range", meaning)
@@ -118,22 +124,22 @@ def head_and_ranges(session: Session) -> None:
 
 def direct_upload(session: Session) -> None:
     data = os.urandom(LARGE)
-    begun = json.dumps({"filename": "large.bin", "size": LARGE, "metadata": {"expires_in": LIFETIME}}).encode()
-    answer = session.ask("POST", "/file/s3/multipart", begun, Content_Type="application/json")
-    expect(answer.status, 200, "status of the start", "Direct upload is refused, so nothing above 4.5 MB can be sent.")
-    started = answer.json()
-    path = f"/file/s3/multipart/{quote(started['uploadId'], safe='')}"
-    key = urlencode({"key": started["key"]})
+    start = json.dumps({"filename": "large.bin", "size": LARGE, "metadata": {"expires_in": LIFETIME}}).encode()
+    answer = session.ask("POST", "/file/s3/multipart", start, Content_Type="application/json")
+    expect(answer.status, 200, "status of the start", "Direct uploads fail, and files above 4.5 MB need them on AWS.")
+    upload = answer.json()
+    path = f"/file/s3/multipart/{quote(upload['uploadId'], safe='')}"
+    key = urlencode({"key": upload["key"]})
     try:
         parts = []
-        for number, start in enumerate(range(0, LARGE, PART_SIZE), 1):
+        for number, offset in enumerate(range(0, LARGE, PART_SIZE), 1):
             url = session.ask("GET", f"{path}/{number}?{key}").json()["url"]
-            answer = send("PUT", url, data[start : start + PART_SIZE])
-            expect(answer.status, 200, "status of a part", "Storage does not take parts by signed links.")
+            answer = send("PUT", url, data[offset : offset + PART_SIZE])
+            expect(answer.status, 200, "status of a part", "Storage does not accept parts by signed links.")
             parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
         body = json.dumps({"parts": parts}).encode()
         answer = session.ask("POST", f"{path}/complete?{key}", body, Content_Type="application/json")
-        expect(answer.status, 200, "status of the completion", "The parts cannot be put together.")
+        expect(answer.status, 200, "status of the completion", "Storage cannot join the parts.")
     except BaseException:
         session.ask("DELETE", f"{path}?{key}")
         raise
@@ -149,17 +155,17 @@ def download(session: Session, file_id: str, data: bytes) -> None:
         answer = send("GET", answer.headers["Location"] or "")
         print("      The download was redirected to storage.")
     else:
-        print("      Redirect: not applicable, this server sends large downloads itself.")
-    expect(answer.status, 200, "status of a large download", "Large downloads fail, perhaps by the rights on raw/.")
-    expect(answer.body == data, True, "the bytes are the same", "Storage gave back something else.")
-    expect(session.metadata(file_id).get("download_count"), 1, "downloads counted", "Counts are not exact here.")
+        print("      Redirect: not applicable, because this server sends large downloads itself.")
+    expect(answer.status, 200, "status of a large download", "Large downloads fail. Check the permissions on raw/.")
+    expect(answer.body == data, True, "the bytes are the same", "Storage returned other bytes.")
+    expect(session.metadata(file_id).get("download_count"), 1, "downloads counted", "Download counts are wrong.")
 
 
 def sealed(file_id: str) -> None:
-    """Raises `NotApplicable` where BUCKET does not name the bucket."""
+    """Check that the blob is in the bucket. Raises `NotApplicable` unless BUCKET is set."""
     bucket = os.environ.get("BUCKET")
     if not bucket:
-        raise NotApplicable("the upload works; to see whether it is sealed, set BUCKET to the output of the stack")
+        raise NotApplicable("the upload works; to check that it is sealed, set BUCKET to the stack's output")
     import boto3.session
     from botocore.exceptions import ClientError
 
@@ -175,7 +181,7 @@ def sealed(file_id: str) -> None:
         if time.monotonic() > deadline:
             raise Differs(
                 f"not sealed within {SEALED_WITHIN:.0f} s",
-                "The bucket does not notify SealFunction. The sweep seals the file within the hour; see docs/aws.md.",
+                "The bucket does not notify SealFunction. The sweep seals the file within an hour; see docs/aws.md.",
             )
         time.sleep(1)
 
@@ -191,8 +197,8 @@ CHECKS: dict[str, Callable[[Session], None]] = {
 
 
 def run(session: Session) -> int:
-    """The number of checks that differ."""
-    differing = 0
+    """Run all checks, and return the number of those that failed."""
+    failures = 0
     for name, check in CHECKS.items():
         try:
             check(session)
@@ -200,26 +206,26 @@ def run(session: Session) -> int:
         except NotApplicable as reason:
             print(f"n/a   {name}: {reason}")
         except Differs as difference:
-            differing += 1
+            failures += 1
             print(f"DIFFERS  {name}: {difference}\n         {difference.meaning}")
         except (OSError, http.client.HTTPException, KeyError) as error:
-            differing += 1
-            print(f"DIFFERS  {name}: {error!r}\n         There was no answer, or one that is not the API's.")
+            failures += 1
+            print(f"DIFFERS  {name}: {error!r}\n         There was no answer, or not one from the API.")
     left = session.delete_all()
     if left:
-        print(f"Not deleted, gone within the hour: {', '.join(left)}")
-    return differing
+        print(f"Not deleted, but expiring within an hour: {', '.join(left)}")
+    return failures
 
 
 def main() -> int:
-    """The exit status: 0 where nothing differs, 1 where something does, 2 where there is no URL."""
+    """Returns the exit status: 0 if all checks passed, 1 if not, 2 without a URL."""
     url = sys.argv[1].rstrip("/") if len(sys.argv) == 2 else ""
     if not re.match(r"https?://[^/]", url):
-        print("error: URL must be the address of a deployment, as in: make smoke URL=https://…", file=sys.stderr)
+        print("error: URL must be the address of a deployment, for example: make smoke URL=https://…", file=sys.stderr)
         return 2
-    differing = run(Session(url, os.environ.get("TOKEN", "")))
-    print(f"{differing} of {len(CHECKS)} checks differ." if differing else "Everything is as promised.")
-    return 1 if differing else 0
+    failures = run(Session(url, os.environ.get("TOKEN", "")))
+    print(f"{failures} of {len(CHECKS)} checks failed." if failures else "All checks passed.")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the emulator needs to know of `template.yaml`: the functions, their routes, the bucket and the secret.
+"""Reads from `template.yaml` what the emulator needs: functions, routes, buckets and secrets.
 
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-httpapi.html
@@ -18,13 +18,13 @@ from local.intrinsics import InvalidTemplate, Loader, Values
 
 DEFAULT_ROUTE = "$default"
 
-# What SAM assumes where a function does not say: seconds, and MB.
+# SAM's defaults for functions, in seconds and MB.
 _DEFAULTS = {"CodeUri": ".", "Timeout": 3, "MemorySize": 128, "LoggingConfig": {}}
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function as it would be deployed. `timeout` is in seconds, `memory` in MB, `log_format` JSON or Text."""
+    """A function to deploy. `timeout` is in seconds, `memory` in MB, `log_format` JSON or Text."""
 
     name: str
     handler: str
@@ -37,7 +37,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Route:
-    """Requests that go to a function: of a method (or ANY) and path, or all others where the path is `$default`."""
+    """Routes requests with this method (or ANY) and path to a function; `$default` gets all others."""
 
     method: str
     path: str
@@ -50,7 +50,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Notification:
-    """Notifies a function of new objects in a bucket: of these event types, with keys that begin with `prefix`."""
+    """Notifies a function of new objects in a bucket, with these event types and a key that begins with `prefix`."""
 
     bucket: str
     events: tuple[str, ...]
@@ -60,7 +60,7 @@ class Notification:
 
 @dataclass(frozen=True)
 class Template:
-    """A template. `cors` has the rules of the buckets that have any, by their names, as CloudFormation spells them."""
+    """A template. `cors` has CORS rules by the name of their bucket, in CloudFormation's spelling."""
 
     functions: Mapping[str, Function]
     routes: tuple[Route, ...]
@@ -71,7 +71,7 @@ class Template:
 
 
 def parse(path: Path) -> dict[str, Any]:
-    """The template in a file as it is written. Raises `InvalidTemplate`."""
+    """Load a template without evaluating it. Raises `InvalidTemplate`."""
     try:
         document = yaml.load(path.read_bytes(), Loader)
     except (OSError, yaml.YAMLError) as error:
@@ -82,13 +82,13 @@ def parse(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, parameters: Mapping[str, str] | None = None) -> Template:
-    """The template in a file, with its defaults for the parameters that are left out. Raises `InvalidTemplate`."""
+    """Read a template, with its defaults for missing parameters. Raises `InvalidTemplate`."""
     document = parse(path)
     return _Reader(document, path.parent, Values(document, parameters or {})).template()
 
 
 class _Reader:
-    """One reading of a document."""
+    """Reads one document."""
 
     def __init__(self, document: dict[str, Any], folder: Path, values: Values) -> None:
         self._folder = folder
@@ -121,7 +121,7 @@ class _Reader:
         )
 
     def _of_type(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The properties of the resources that a deployment would create, by their logical IDs."""
+        """The properties of the resources that a deployment would create, by logical ID."""
         return {
             name: resource.get("Properties") or {}
             for name, resource in self._resources.items()
@@ -131,7 +131,7 @@ class _Reader:
 
     def _function(self, name: str, own: dict[str, Any]) -> Function:
         properties = {**_DEFAULTS, **self._globals, **own}
-        # Environments are merged variable by variable; every other property of the function replaces the global one.
+        # Environments are merged by variable; every other property of the function replaces the global one.
         variables: dict[str, Any] = {}
         for source in (self._globals, own):
             variables |= (source.get("Environment") or {}).get("Variables") or {}
@@ -159,26 +159,26 @@ class _Reader:
             raise InvalidTemplate(f"{name}: {error}") from error
 
     def _route(self, function: str, event: dict[str, Any], where: str) -> Route:
-        # SAM makes the default route of an event that names neither method nor path.
+        # SAM creates the default route for an event without method and path.
         path = self._values.text(event.get("Path", DEFAULT_ROUTE), f"{where}.Path")
         method = self._values.text(event.get("Method", "ANY"), f"{where}.Method").upper()
         if path in (DEFAULT_ROUTE, f"/{DEFAULT_ROUTE}"):
             return Route("ANY", DEFAULT_ROUTE, function)
         if path != "/" and path.endswith("/"):
             # https://github.com/aws/serverless-application-model/issues/1949
-            raise InvalidTemplate(f"{where}.Path: an HTTP API has no route that ends in a slash, so SAM drops it")
+            raise InvalidTemplate(f"{where}.Path: routes of an HTTP API cannot end in a slash, so SAM drops this one")
         return Route("ANY" if method == "*" else method, path, function)
 
     def _notification(self, function: str, event: dict[str, Any], where: str) -> Notification:
         kinds = event["Events"] if isinstance(event["Events"], list) else [event["Events"]]
         rules = ((event.get("Filter") or {}).get("S3Key") or {}).get("Rules") or []
         if any(rule["Name"] != "prefix" for rule in rules):
-            raise InvalidTemplate(f"{where}: only a prefix is emulated")
+            raise InvalidTemplate(f"{where}: the emulator supports only a prefix")
         return Notification(event["Bucket"], tuple(kinds), "".join(rule["Value"] for rule in rules), function)
 
 
 def _events(function: str, properties: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where a function's events of this type are, and their properties."""
+    """The places of a function's events of this type, and their properties."""
     for name, event in (properties.get("Events") or {}).items():
         if event.get("Type") == kind:
             yield f"{function}.Events.{name}", event.get("Properties") or {}

@@ -1,4 +1,4 @@
-"""One process of a function, under AWS's runtime client, and the Runtime API that it alone speaks to.
+"""One process of a function, with AWS's runtime client, and its own Runtime API.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
@@ -22,9 +22,9 @@ from local.processes import kill_group, tethered
 from local.template import Function
 
 HOST = "127.0.0.1"
-# Of an event and of a result, as JSON. AWS says 6 MB and means these.
+# For events and results, as JSON. AWS documents this as 6 MB.
 PAYLOAD_LIMIT = 6 * 1024 * 1024
-# Lambda gives a start 10 s; a busy laptop, importing without any cache, may need more.
+# Lambda allows 10 s for a start; a busy laptop without bytecode caches can need more.
 START_WITHIN = 60.0
 
 _API = "/2018-06-01/runtime"
@@ -32,7 +32,7 @@ _ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
 
 
 class FunctionFailed(Exception):
-    """An event was not answered. `payload` is the JSON object that Lambda returns in place of a result."""
+    """A function failed. `payload` is the JSON object that Lambda returns instead of a result."""
 
     def __init__(self, payload: bytes) -> None:
         super().__init__(payload.decode(errors="replace"))
@@ -53,13 +53,13 @@ class _Invocation:
     def fail(self, failure: FunctionFailed) -> None:
         if not self.result.done():
             self.result.set_exception(failure)
-            # asyncio would report the failure if the caller has given up.
+            # Retrieve the exception, or asyncio would report it if the caller has given up.
             self.result.exception()
         self.taken.set()
 
 
 class Worker:
-    """Takes one event at a time, while it is `usable`."""
+    """Handles one event at a time, while it is `usable`."""
 
     def __init__(self, function: Function) -> None:
         self._function = function
@@ -94,14 +94,14 @@ class Worker:
             env={**environment, **_lambda_variables(self._function), "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{port}"},
             cwd=self._function.code,
             stdin=asyncio.subprocess.DEVNULL,
-            # What functions print is their log. Standard output is for the result, which a script may parse.
+            # Functions' output is their log. Our standard output is for the result, which a script may parse.
             stdout=sys.stderr.fileno(),
-            # A terminal's Ctrl-C reaches its foreground group; these are ended by us, in order.
+            # Not in the terminal's foreground group, which gets Ctrl-C: we end these in order.
             process_group=0,
         )
 
     async def invoke(self, event: bytes) -> bytes:
-        """The result, as JSON. Raises `FunctionFailed`."""
+        """Run the function; event and result are JSON. Raises `FunctionFailed`."""
         if not self.usable:
             raise _exited(None)
         invocation = self._current = _Invocation(event)
@@ -149,7 +149,7 @@ class Worker:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
-        # The process can be killed at any moment, which `_reap` reports.
+        # The process can be killed at any time, which `_reap` reports.
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 writer.write(await self._answer(*await _request(reader)))
@@ -161,7 +161,7 @@ class Worker:
         if (method, path) == ("GET", f"{_API}/invocation/next"):
             return await self._next()
         if (method, path) == ("POST", f"{_API}/init/error"):
-            # The import failed, and the process ends by itself.
+            # The import failed, so the process ends by itself.
             self.usable = False
             if self._current is not None:
                 self._current.fail(FunctionFailed(body))
@@ -172,7 +172,7 @@ class Worker:
         if path.endswith("/error"):
             invocation.fail(FunctionFailed(body))
         elif len(body) > PAYLOAD_LIMIT:
-            # Lambda's client takes this refusal for fatal and ends.
+            # AWS's runtime client treats this as fatal and ends.
             self.usable = False
             failure = _failure(
                 "Function.ResponseSizeTooLarge",
@@ -203,8 +203,8 @@ def _exited(status: int | None) -> FunctionFailed:
 
 
 def _lambda_variables(function: Function) -> dict[str, str]:
-    """The variables of a process on Lambda, which has none of the machine's own."""
-    # Lambda's default level, without which its JSON would not be what AWS's client logs by.
+    """The environment variables of a process on Lambda, without any of this machine's."""
+    # AWS's runtime client logs as JSON only with a level; this is Lambda's default.
     log_level = {"AWS_LAMBDA_LOG_LEVEL": "INFO"} if function.log_format == "JSON" else {}
     return {
         "LANG": "en_US.UTF-8",
@@ -227,7 +227,7 @@ def _lambda_variables(function: Function) -> dict[str, str]:
 
 
 async def _request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
-    """The next request of a connection. AWS's client sends a length with every body."""
+    """Read the next request of a connection. AWS's runtime client sends a length with every body."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip().split("\r\n")
     method, path, _ = first.split(" ")

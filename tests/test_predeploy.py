@@ -162,7 +162,7 @@ def test_an_upgrade_that_would_leave_its_files_behind_is_refused(tmp_path: Path)
 
 def test_a_first_deployment_does_not_fail_on_a_bucket_of_that_name() -> None:
     boto3.session.Session().client("s3").create_bucket(Bucket=f"simple-file-sharing-{ACCOUNT}-{REGION}")
-    with pytest.raises(Refused, match=r"exists already.* ExistingBucket"):
+    with pytest.raises(Refused, match=r"already exists.* ExistingBucket"):
         check()
 
 
@@ -184,7 +184,7 @@ def test_an_upgrade_to_an_existing_bucket_would_leave_the_files_behind(tmp_path:
 
 
 def test_a_bucket_that_does_not_exist_cannot_be_adopted(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="which is no bucket"):
+    with pytest.raises(Refused, match="which does not exist"):
         check(edited(tmp_path, 'ExistingBucket = ""', 'ExistingBucket = "files-of-ours"'))
 
 

@@ -86,6 +86,7 @@ OBJECT = "files/ab/one.pickle"
 BEFORE = datetime(2030, 5, 1, 12, tzinfo=UTC)
 OLD, RECENT = BEFORE - timedelta(seconds=1), BEFORE
 LONG_AGO = BEFORE - timedelta(days=2)
+NO_UPLOADS = b"<ListMultipartUploadsResult></ListMultipartUploadsResult>"
 
 
 def unfinished(began: datetime, *parts: datetime) -> Sequence[bytes]:
@@ -123,7 +124,9 @@ def test_an_upload_lives_as_long_as_parts_arrive(
         if request.method == "DELETE":
             aborted.append(request)
             return Answer(204)
-        return Answer(body=uploads if "uploads" in request.query else listed)
+        if "uploads" not in request.query:
+            return Answer(body=listed)
+        return Answer(body=uploads if request.query["prefix"] == ["some/prefix/files/"] else NO_UPLOADS)
 
     fake.script = answer
     assert bucket.discard_unfinished(BEFORE) == removed
