@@ -75,20 +75,19 @@ class LambdaHandler:
         warnings.filterwarnings("ignore", "No application metrics to publish")
         logging.getLogger("shared").setLevel(logging.INFO)
         _publish(metrics)
-        self.prepare()
-
-        def call(event: dict[str, Any], context: Any) -> Any:
-            logger.append_keys(**self.log_keys(event))
-            return self.handle(event, context)
-
-        # Modules use standard logging; this turns their lines into Powertools' JSON with its correlation ID. It affects
-        # only loggers that already exist.
+        # Modules use standard logging; this turns their lines into Powertools' JSON with its correlation ID.
         others = [logging.getLogger("mangum"), logging.getLogger("botocore")]
         copy_config_to_registered_loggers(logger, include={"shared", *(other.name for other in others)})
         # Mangum logs the path of each request, and a PUT's path contains a file name. botocore logs at each start where
         # it found its credentials.
         for other in others:
             other.setLevel(logging.WARNING)
+        self.prepare()
+
+        def call(event: dict[str, Any], context: Any) -> Any:
+            logger.append_keys(**self.log_keys(event))
+            return self.handle(event, context)
+
         # Keys must not stay for the next event.
         logged = logger.inject_lambda_context(correlation_id_path=self._correlation_id_path, clear_state=True)(call)
         measured: Handler = metrics.log_metrics(capture_cold_start_metric=self._cold_starts)(logged)
