@@ -100,7 +100,7 @@ def test_a_function_that_fails_is_told_again_and_at_last_left_alone(
         tried.append(function)
         raise FunctionFailed(b"not yet")
 
-    told(bucket, invoke, lambda: "for good" in caplog.text)
+    told(bucket, invoke, lambda: "after all retries" in caplog.text)
     assert len(tried) == 3
 
 

@@ -115,7 +115,7 @@ def test_what_differs_is_said_with_what_it_means(altering: str, server: str) -> 
     status, output = smoke(altering)
     assert status == 1
     assert "DIFFERS  Latin-1 text: bytes sent as text/plain" in output
-    assert "Altered text is stored in silence" in output
+    assert "Altered text is stored without an error" in output
     assert output.count("DIFFERS") == 1, output
     assert httpx.get(f"{server}/file/metadata", headers=OWNER).json() == {}
 
@@ -128,7 +128,7 @@ def test_an_address_that_nothing_answers_at_is_a_difference() -> None:
 
 @pytest.mark.parametrize("url", ["", "files.example.org"])
 def test_without_an_address_nothing_is_tried(url: str) -> None:
-    assert smoke(url) == (2, "error: URL must be the address of a deployment, as in: make smoke URL=https://…\n")
+    assert smoke(url) == (2, "error: URL must be the address of a deployment, for example: make smoke URL=https://…\n")
 
 
 def test_make_puts_the_token_on_no_command_line() -> None:

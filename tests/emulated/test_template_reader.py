@@ -125,10 +125,10 @@ def test_a_parameter_can_be_given(tmp_path: Path) -> None:
 
 
 UNKNOWN = [
-    ("!Ref Nothing", "Nothing is unknown"),
+    ("!Ref Nothing", "Nothing does not exist"),
     # Of what the template does not need, which would be easy to read wrongly.
-    ("!Ref AWS::NoValue", "AWS::NoValue is unknown"),
-    ('!Sub "${!literal}"', "!literal is unknown"),
+    ("!Ref AWS::NoValue", "AWS::NoValue does not exist"),
+    ('!Sub "${!literal}"', "!literal does not exist"),
     ('!Sub ["${name}", {name: x}]', "Fn::Sub"),
     ("!FindInMap [Sizes, eu-west-1, Small]", "Fn::FindInMap"),
     ("!If [Either, a, b]", "Fn::Or"),
