@@ -15,7 +15,7 @@ from shared.errors import ShareError, UsedUp, WrongPassword
 from shared.http import accent
 from shared.http.app import service_of, shares_of
 from shared.http.bodies import FORM_TYPE, read_field
-from shared.http.browsers import FORM_CHALLENGE, PAGES, error_page, is_navigation
+from shared.http.browsers import FORM_CHALLENGE, PAGES, entry_query, error_page, is_navigation
 from shared.http.credentials import PASS_COOKIE
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
@@ -129,7 +129,8 @@ async def enter_password(request: Request, file_id: str) -> Response:
     except ShareError as error:
         return _error_page(request, error)
     path = f"{path_prefix(request)}/file/download/{file_id}"
-    response = Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": path, **page_headers()})
+    location = path + entry_query(request)
+    response = Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": location, **page_headers()})
     if cookie is not None:
         response.set_cookie(
             PASS_COOKIE,
@@ -237,6 +238,7 @@ def _landing(
         expires=moment_texts(record.expires_at),
         lifetime=record.expires_at and PAGES.span_text(record.expires_at - shares_of(request).now()),
         address=download_page(request, record.file_id),
+        entry=entry_query(request),
         wrong_password=wrong_password,
         token=token,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -88,6 +89,11 @@ def error_page(request: Request, problem: Problem) -> Response:
 
 def to_landing_page(request: Request, file_id: str) -> Response:
     """Send a browser to where it can enter the password of a file."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    location = f"{path_prefix(request)}/download/{file_id}{query}"
+    location = f"{path_prefix(request)}/download/{file_id}{entry_query(request)}"
     return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": location, **page_headers()})
+
+
+def entry_query(request: Request) -> str:
+    """The query that asks for the same entry of an archive as this request; empty if that is for the whole file."""
+    entry = request.query_params.get("entry")
+    return "" if entry is None else f"?{urlencode({'entry': entry})}"

@@ -13,6 +13,7 @@ import pytest
 from shared.errors import Contended, DamagedFile, Expired, Preparing, ShareError, StorageUnavailable, TooManyAttempts
 from tests.api.client import CHALLENGES, DIGITS, SERVERS, Api, challenge, file_part, form, problem, text_part
 from tests.api.test_pages import page
+from tests.archives import packed
 
 UNKNOWN = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 HTML_FIRST = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -178,6 +179,19 @@ def test_a_protected_download_leads_a_browser_to_its_page(api: Api) -> None:
     program = api.request("GET", path)
     assert problem(program, 401)["type"].endswith("password-required")
     assert challenge(program).startswith("Basic")
+
+
+def test_the_password_page_of_an_entry_leads_to_that_entry(api: Api) -> None:
+    sent = api.post(form(text_part("password", b"secret"), file_part(packed({"a&b.txt": b"inner"}), "a.zip")))
+    file_id = sent.json()["file_id"]
+    response = navigate(api, f"/file/download/{file_id}?entry=a%26b.txt")
+    text = page(navigate(api, response.headers["location"]))
+    (action,) = re.findall(rf'action="(/download/{file_id}[^"]*)"', text)
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    passed = api.request("POST", html.unescape(action), headers, b"password=secret")
+    assert passed.headers["location"] == f"/file/download/{file_id}?entry=a%26b.txt"
+    cookie = passed.headers["set-cookie"].partition(";")[0]
+    assert api.request("GET", passed.headers["location"], {**NAVIGATE, "cookie": cookie}).content == b"inner"
 
 
 @CHALLENGES

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Response, Route, expect
 
 from tests.browser.upload_page import no_violations
 from tests.wire.server import Server
@@ -72,6 +72,81 @@ def test_a_link_that_is_used_up_says_so(page: Page, context: BrowserContext) -> 
     assert response.status == 410
     expect(visitor.get_by_role("heading")).to_have_text("This link has reached its download limit")
     no_violations(visitor)
+
+
+@pytest.mark.parametrize(
+    ("downloads", "password", "words"),
+    [(1, None, "now reached its download limit"), (3, None, "2 downloads left"), (1, "größe", "now reached its")],
+)
+def test_what_is_left_is_shown_once_a_download_has_begun(
+    page: Page, downloads: int, password: str | None, words: str
+) -> None:
+    sent = page.request.put(f"/file/upload?filename=a.txt&max_downloads={downloads}", data="data").json()
+    if password is not None:
+        headers = {"X-Delete-Token": sent["delete_token"]}
+        assert page.request.patch(f"/file/{sent['file_id']}", headers=headers, data={"password": password}).ok
+    page.goto(sent["download_page"])
+    if password is not None:
+        page.get_by_label("Password").fill(password)
+    with page.expect_download():
+        page.get_by_text("Download", exact=True).click()
+    expect(page.get_by_text(words)).to_be_visible()
+    expect(page.get_by_text("Download", exact=True)).to_have_count(int(downloads > 1))
+    expect(page.get_by_text("This link works once.")).to_have_count(0)
+    no_violations(page)
+
+
+def test_a_protected_download_asks_on_the_page_of_the_file(page: Page) -> None:
+    sent = page.request.put("/file/upload?filename=a.txt", data="data").json()
+    headers = {"X-Delete-Token": sent["delete_token"]}
+    assert page.request.patch(f"/file/{sent['file_id']}", headers=headers, data={"password": "secret"}).ok
+    page.goto(sent["download_link"])
+    assert page.url == sent["download_page"]
+    page.get_by_label("Password").fill("secret")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download").click()
+    assert started.value.path().read_bytes() == b"data"
+
+
+def test_the_details_have_the_checksum_to_copy(page: Page, context: BrowserContext) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    sent = page.request.put("/file/upload?filename=a.txt", data="x" * 1234567).json()
+    page.goto(sent["download_page"])
+    expect(page.get_by_text("1,234,567 bytes")).to_be_hidden()
+    page.get_by_text("Details").click()
+    expect(page.get_by_text("1,234,567 bytes")).to_be_visible()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == sent["sha256"]
+    no_violations(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_landing_page_and_errors_are_accessible_and_fit(page: Page, scheme: Any, width: int) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    sent = page.request.put("/file/upload", params={"filename": "a-name-" * 34 + ".txt"}, data="data").json()
+    for address in (sent["download_page"], "/no/such/page", "/download/cut-off", "/file/upload"):
+        page.goto(address)
+        no_violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        # Three lines of a long name are shown, and no more.
+        lines = "(h1) => h1.clientHeight / parseFloat(getComputedStyle(h1).lineHeight)"
+        assert page.locator("h1").evaluate(lines) < 3.5
+
+
+@pytest.mark.parametrize("place", ["download_page", "/no/such/page"])
+def test_a_first_visit_loads_little_even_without_compression(chromium: Browser, server: Server, place: str) -> None:
+    sent = server.upload([b"data"], 4)
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{server.port}")
+    page = context.new_page()
+    responses: list[Response] = []
+    page.on("response", lambda response: responses.append(response))
+    page.goto(sent.get(place, place))
+    page.wait_for_load_state("networkidle")
+    assert 2_000 < sum(len(response.body()) for response in responses) < 60_000
+    context.close()
 
 
 def used_up(page: Page, sent: dict[str, Any]) -> APIResponse:
