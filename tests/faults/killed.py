@@ -8,6 +8,7 @@ left, sweeps, and looks again. Prints how many points each use case was killed a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -27,6 +28,7 @@ from shared.sharing import Record, Shares
 from shared.storage import multipart
 from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.records import CELLS
 from shared.sweeping import Sweep
 from shared.uploads import Upload
 
@@ -173,6 +175,12 @@ def a_file(root: Path) -> Record:
     return upload(shares_in(root), expires_in=10**6)
 
 
+def a_hot_file(root: Path) -> Record:
+    shares = shares_in(root)
+    file_id = upload(shares, expires_in=10**6).file_id
+    return shares.records.update(file_id, lambda record: dataclasses.replace(record, cells=CELLS)).record
+
+
 def a_capped_file(root: Path) -> Record:
     return upload(shares_in(root), max_downloads=1)
 
@@ -298,6 +306,7 @@ CHANGES = Options(expires_in=950_000, max_downloads=7)
 USE_CASES: dict[str, UseCase] = {
     "upload": (nothing, lambda root, _: upload(shares_in(root), expires_in=10**6), uploaded),
     "download": (a_file, lambda root, file: download(shares_in(root), file.file_id), downloaded),
+    "download of a hot file": (a_hot_file, lambda root, file: download(shares_in(root), file.file_id), downloaded),
     "last download": (a_capped_file, lambda root, file: download(shares_in(root), file.file_id), spent),
     "change": (
         a_file,
