@@ -1,4 +1,4 @@
-"""GET and HEAD /file/download/{file_id}: the bytes of a file, whole or in part, counted where it is a download."""
+"""GET and HEAD /file/download/{file_id}: sends a file or a part of it, and counts downloads."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from shared.sharing import Payload, Record, Shares, Stored
 
 router = Endpoints("Files")
 
-# Last-Modified must not be later than Date (RFC 9110 §8.8.2.1). Date is written by the server, which keeps it for a
-# second, and for longer when it is busy; and the file may have been stored by a machine whose clock is ahead.
+# Last-Modified must not be later than Date (RFC 9110 §8.8.2.1). The server caches Date for a second, or longer if it is
+# busy, and the clock of the machine that stored the file may be ahead.
 DATE_LAG = timedelta(seconds=5)
 PROBE_SIZE = 2  # bytes
-# Of Python alone, so that a type does not depend on the machine.
+# Python's own types, so that they do not depend on the machine.
 _TYPES = mimetypes.MimeTypes()
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What is downloaded: a file, or the `member` of an archive."""
+    """The content to download: a file, or the `member` of an archive."""
 
     name: str
     media_type: str
@@ -57,20 +57,20 @@ class _Content:
         return self.member is not None and self.member.deflated
 
     def stored(self, span: range) -> tuple[int, int]:
-        """Where the bytes of `span` are in the file; of what is deflated, all of it."""
+        """The position of `span` in the file; for deflated members, that of the whole member."""
         if self.member is None:
             return span.start, span.stop
         if self.member.deflated:
             return self.member.start, self.member.stop
         if not span:
-            # Nothing has no range in the middle of an object.
+            # An empty range is only possible at the start.
             return 0, 0
         return self.member.start + span.start, self.member.start + span.stop
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a download is answered with: the bytes of `span`, as one download if `counted`."""
+    """The answer to a download: the bytes of `span`, as one download if `counted`."""
 
     status: int
     headers: dict[str, str]
@@ -78,12 +78,12 @@ class _Answer:
     counted: bool
 
 
-# As uploaded; generated clients take only the first for bytes.
+# Any type, as uploaded; generated clients treat only the first as bytes.
 _ANY_TYPE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "*/*": {}}
 _ENTRY = {
     "name": "entry",
     "in": "query",
-    "description": "The name of one file in a zip archive, to download it alone.",
+    "description": "Name of one file in a zip archive, to download only that.",
     "schema": {"type": "string"},
 }
 _DECLARED: dict[str, Any] = {
@@ -91,10 +91,10 @@ _DECLARED: dict[str, Any] = {
     "parameters": [_ENTRY],
     "answers": {
         200: {"description": "The file.", "content": _ANY_TYPE},
-        206: {"description": "The part of it that `Range` asks for.", "content": _ANY_TYPE},
-        303: {"description": "To a browser, where the file has a password: its page, which asks for it."},
-        304: {"description": "The client has it already."},
-        307: {"description": "To storage, for what one answer cannot hold."},
+        206: {"description": "The requested `Range` of the file.", "content": _ANY_TYPE},
+        303: {"description": "Redirects browsers to the file's page, which asks for its password."},
+        304: {"description": "The client already has the file."},
+        307: {"description": "Redirects to storage if the file is too large for one answer."},
     },
     "errors": (404, 410, 412, 413, 415, 416, 507),
 }
@@ -104,18 +104,16 @@ _DECLARED: dict[str, Any] = {
 async def download_file(request: Request, file_id: str) -> Response:
     """Download a file.
 
-    Counted as a download: an answer of 200, or of 206 from byte 0. Not counted: HEAD, 304, errors, ranges that start
-    later, and probes for at most the first two bytes of a longer file. A GET that announces itself as a prefetch is
-    answered 503.
+    Counted as a download: answers with 200, and with 206 from byte 0. Not counted: HEAD, 304, errors, ranges that start
+    later, and probes for at most the first two bytes of a longer file. Prefetches are answered with 503.
 
-    Where the bytes are more than one answer can hold, 307 to an address in storage that is good for some minutes; it
-    counts as the answer that it stands for.
+    If the file is too large for one answer, you are redirected (307) to a URL in storage, which is valid for some
+    minutes. The redirect counts like the answer that it replaces.
 
-    Of a file with `max_downloads`, a later range is free only if `If-Range` or `If-Match` holds the `ETag` of a counted
+    For a file with `max_downloads`, later ranges are free only if `If-Range` or `If-Match` has the `ETag` of a counted
     answer.
 
-    `entry` is the name of one file in a zip archive, to be downloaded alone. It counts as a download of the archive, by
-    the same rules.
+    With `entry`, you download one file of a zip archive. This counts as a download of the archive, by the same rules.
     """
     files = files_of(request)
     stored = await files.find(file_id)
@@ -129,7 +127,7 @@ async def download_file(request: Request, file_id: str) -> Response:
             raise
     content = await _content(request, files, stored)
     decision = functools.partial(_decide, request, record, content)
-    # Tickets are signed with a key that may have to be read first.
+    # The signing key of tickets may have to be read first.
     has_tickets = record.max_downloads is not None or "if-range" in request.headers or "if-match" in request.headers
     answer = await files.run(decision) if has_tickets else decision(files.shares)
     return answer if isinstance(answer, Response) else await _send(request, files, stored, content, answer)
@@ -137,7 +135,7 @@ async def download_file(request: Request, file_id: str) -> Response:
 
 @router.endpoint("GET", "/file/download/{file_id:file_id}/{name}", **_DECLARED)
 async def download_file_as(request: Request, file_id: str, name: str) -> Response:
-    """Download a file, as without the name, which is there for tools that save a file under the last segment."""
+    """Download a file. The name is for tools that save files under the last segment of the URL."""
     return await download_file(request, file_id)
 
 
@@ -150,7 +148,7 @@ async def _content(request: Request, files: AsyncShares, stored: Stored) -> _Con
     try:
         name = clean_name(member.name)
     except InvalidValue:
-        # It is nothing but characters that no name may have, or too long for a file system.
+        # The name has only invalid characters, or is too long for a file system.
         name = "file"
     return _Content(name, _TYPES.guess_type(name)[0] or DEFAULT_MEDIA_TYPE, member.size, None, entry, member)
 
@@ -176,9 +174,9 @@ def _decide(request: Request, record: Record, content: _Content, shares: Shares)
         raise UsedUp(record.file_id)
     match outcome:
         case PreconditionFailed():
-            return Problem(412, "The file is not the one that If-Match or If-Unmodified-Since asks for.")
+            return Problem(412, "The file does not match If-Match or If-Unmodified-Since.")
         case NotModified():
-            # The type too, since the gateway makes up one for an answer that has none, and a cache would take it over.
+            # With the type: the gateway would add one if it were missing, and a cache would store that.
             names = ("Content-Type", "ETag", "Last-Modified", "Cache-Control")
             return Response(status_code=304, headers={name: headers[name] for name in names})
         case Unsatisfiable():
@@ -196,7 +194,7 @@ def _decide(request: Request, record: Record, content: _Content, shares: Shares)
     headers["Content-Length"] = str(stop - start)
     if request.method == "HEAD":
         return _Answer(status, headers, range(0), counted=False)
-    # A capped file's later ranges are free only with the ticket of a download that was counted.
+    # If a file has a download limit, later ranges are free only with the ticket of a counted download.
     resumes = later and (ticket is not None or not tags.capped)
     counted = not (resumes or _is_probe(outcome, content.size))
     if tags.capped and (counted or ticket is not None):
@@ -215,12 +213,12 @@ def _ticket(headers: Mapping[str, str], tags: Tags) -> str | None:
 
 
 def _is_probe(outcome: Outcome, size: int) -> bool:
-    """Whether this asks only what kind of file it is, as media players do before they play it."""
+    """Whether the client only looks at the file's first bytes, as media players do before they play it."""
     return isinstance(outcome, Part) and outcome.start == 0 and outcome.stop <= PROBE_SIZE < size
 
 
 async def _send(request: Request, files: AsyncShares, stored: Stored, content: _Content, answer: _Answer) -> Response:
-    """Open and check the bytes, count, and only then answer."""
+    """Open and check the bytes, then count, then answer."""
     status, headers, span = answer.status, answer.headers, answer.span
     if request.method == "HEAD":
         await files.read(stored, 0, 0)
@@ -258,7 +256,7 @@ def _open(shares: Shares, stored: Stored, content: _Content, span: range) -> Pay
 
 
 def _redirect(request: Request, shares: Shares, stored: Stored, content: _Content, answer: _Answer) -> Response:
-    """To storage itself, for exactly the range that was asked for unless this is counted as a download."""
+    """Redirect to storage; unless this counts as a download, for exactly the requested range only."""
     url = download_url(
         shares,
         stored,
@@ -272,7 +270,7 @@ def _redirect(request: Request, shares: Shares, stored: Stored, content: _Conten
         metrics.add("Downloads")
     headers = {
         "Location": url,
-        # Of the file, so that a client can come back for the rest of it.
+        # The file's own headers, so that a client can come back for the rest.
         "ETag": answer.headers["ETag"],
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",

@@ -71,7 +71,7 @@ class Member:
 
 
 def list_entries(shares: Shares, file: Stored) -> list[Entry]:
-    """The entries of an archive, in the order of its directory. Never counted.
+    """List the entries of an archive, in the order of its directory. This never counts as a download.
 
     Raises `NotAnArchive`, `ArchiveTooLarge`, `Contended` where too many archives are being read, and what opening the
     file raises.
@@ -96,7 +96,7 @@ def find_member(shares: Shares, file: Stored, name: str) -> Member:
 
 
 class Inflated:
-    """A deflated entry, unpacked while `payload`, which is what it is packed into, is read. Close it when done."""
+    """Decompresses a deflated entry while reading it from `payload`. Close it when done."""
 
     def __init__(self, payload: Payload, member: Member, file_id: str) -> None:
         self._payload = payload
@@ -121,7 +121,7 @@ class Inflated:
         return data
 
     def read_ready(self, size: int) -> memoryview | None:
-        """None: unpacking is work, which is not for the event loop."""
+        """None, because decompressing would block the event loop."""
         return None
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ def _directory(shares: Shares, file: Stored) -> Iterator[zipfile.ZipFile]:
 
 
 def _check(file_id: str, entries: Sequence[zipfile.ZipInfo], end: int) -> None:
-    """Refuse a directory whose entries overlap, reach into it, or cannot have the size that they are said to have."""
+    """Refuse a directory whose entries overlap, reach into it, or have impossible sizes."""
     in_place = sorted(entries, key=lambda info: info.header_offset)
     for info, following in itertools.pairwise([*in_place, None]):
         assert info is not None
@@ -181,7 +181,7 @@ def _locate(shares: Shares, file: Stored, info: zipfile.ZipInfo) -> Member:
     start = info.header_offset
     head = _read(shares, file, start, start + _LOCAL_HEADER.size + len(name))
     signature, name_length, extra_length = _LOCAL_HEADER.unpack_from(head)
-    # Two names for one entry would be a way to show one and hand out another.
+    # With two names for one entry, an archive could list one and deliver another.
     if signature != _LOCAL_SIGNATURE or name_length != len(name) or head[_LOCAL_HEADER.size :] != name:
         raise NotAnArchive(file_id, "an entry is not where the directory says it is")
     start += _LOCAL_HEADER.size + name_length + extra_length
@@ -193,7 +193,7 @@ def _locate(shares: Shares, file: Stored, info: zipfile.ZipInfo) -> Member:
 
 
 def _modified(info: zipfile.ZipInfo) -> str | None:
-    """The time in UTC that most packers put beside the field of the format, else what that says."""
+    """The UTC time that most packers add to an entry, else the local time of the zip format."""
     try:
         fields = info.extra
         while len(fields) >= 4:
@@ -204,12 +204,12 @@ def _modified(info: zipfile.ZipInfo) -> str | None:
             fields = fields[4 + length :]
         return datetime(*info.date_time).isoformat()
     except (ValueError, struct.error):
-        # No such day, as where a packer wrote nothing at all.
+        # An invalid date, for example because the packer wrote zeros.
         return None
 
 
 class _Ranged(io.RawIOBase):
-    """A file of ours as `zipfile` wants one: its end is read at once, anything before by one range at a time."""
+    """A stored file for `zipfile`: reads its end at once, and anything before it by ranges."""
 
     def __init__(self, shares: Shares, file: Stored) -> None:
         super().__init__()
@@ -245,7 +245,7 @@ class _Ranged(io.RawIOBase):
             data = self._tail[start - self._tail_start : stop - self._tail_start]
         else:
             data = _read(self._shares, self._file, start, stop)
-        # Each entry of a directory begins with one, so there are at most as many entries.
+        # Each entry of a directory begins with a signature, so there are at most as many entries.
         if data.count(_DIRECTORY_SIGNATURE) > MAX_ENTRIES:
             raise ArchiveTooLarge(self._file.record.file_id)
         self._position = stop
@@ -253,6 +253,6 @@ class _Ranged(io.RawIOBase):
 
 
 def _read(shares: Shares, file: Stored, start: int, stop: int) -> bytes:
-    """The bytes `[start, stop)` of a file as far as it has them."""
+    """The bytes `[start, stop)` of a file, or up to its end."""
     stop = min(stop, file.record.file_size)
     return b"" if start >= stop else shares.read(file, start, stop)

@@ -1,4 +1,4 @@
-"""Putting endpoints into an application, for uvicorn and for Lambda alike."""
+"""Builds an application from endpoints, for both uvicorn and Lambda."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ THREADS = 128
 
 
 def build_app(*routers: Endpoints, service: Service, threads: Executor | None = None) -> FastAPI:
-    """An application of these routers, whose storage calls run in `threads`."""
-    # What traces and measures here is Powertools.
+    """Build an application from these routers, with storage calls in `threads`."""
+    # Powertools does this.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(
         title=TITLE,
@@ -74,25 +74,25 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
 
 
 def _prepare(service: Service) -> None:
-    """Have tokens and storage answer. Raises `InvalidSetting`."""
+    """Wait until tokens and storage are available. Raises `InvalidSetting`."""
     with uncollected():
         bootstrap.require_tokens(service.tokens)
         bootstrap.wait_for_storage(service)
 
 
 def service_of(request: Request) -> Service:
-    """What the application that this request came to was put together from."""
+    """The service of the application that handles this request."""
     service: Service = request.app.state.service
     return service
 
 
 def shares_of(request: Request) -> Shares:
-    """The use cases behind the application that this request came to. Raises `StorageUnavailable`."""
+    """The use cases of the application that handles this request. Raises `StorageUnavailable`."""
     return service_of(request).shares
 
 
 def own_origins(settings: Settings) -> set[str]:
-    """Origins whose pages may make changes: those configured, and our own public address."""
+    """Origins whose pages can make changes: those configured, and our own public address."""
     public = set() if settings.public_url is None else {"/".join(settings.public_url.split("/")[:3])}
     return {*settings.cors_origins, *public}
 
@@ -103,7 +103,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     keep_memory()
     ending = threading.Event()
     shares = app.state.service.shares
-    # A daemon, since a sweep may be cut off anywhere and a process that is to end must not wait for it.
+    # A daemon, because a sweep can be interrupted anywhere and must not delay the end of the process.
     sweeping = functools.partial(sweep_hourly, lambda: Sweep(shares).run(), ending.wait)
     threading.Thread(target=sweeping, name="sweep", daemon=True).start()
     sealing = Sealing(shares)

@@ -1,6 +1,6 @@
-"""The use cases as an event loop calls them: at once if that takes no waiting, else in a thread, together if they meet.
+"""The use cases for an event loop: called directly if they need not wait, else in a thread, equal calls together.
 
-Reading what lies in memory takes some ten microseconds, less than any way of having it done elsewhere.
+Reading from memory takes some ten microseconds, less than handing it to a thread.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from shared.http.lanes import Lanes
 from shared.http.streams import in_thread
 from shared.sharing import Record, Shares, Stored
 
-# Seconds. Far less than a request to S3 takes, and more than those who come together are apart.
+# Seconds. Far less than a request to S3 takes, and longer than the gaps between simultaneous requests.
 PATIENCE = 0.005
 
 T = TypeVar("T")
 
 
 class AsyncShares:
-    """`Shares` for an event loop; its methods raise what those of the same name do."""
+    """`Shares` for an event loop; methods raise the same errors as those of `Shares`."""
 
     def __init__(self, service: Service, threads: Executor) -> None:
         self._service = service
@@ -38,7 +38,7 @@ class AsyncShares:
         return self._service.shares
 
     async def run(self, work: Callable[[Shares], T]) -> T:
-        """Work that may wait, or take its time."""
+        """Run work that may wait or take long."""
         return await in_thread(self.threads, lambda: work(self.shares))
 
     async def find(self, file_id: str) -> Stored:
@@ -50,25 +50,25 @@ class AsyncShares:
         return await self.run(lambda shares: shares.describe(file_id)) if record is None else record
 
     async def read(self, stored: Stored, start: int, stop: int) -> bytes:
-        """Not for more bytes than one answer may hold in memory."""
+        """Read bytes; for no more than one answer can keep in memory."""
         data = self.shares.at_once(lambda shares: shares.read(stored, start, stop))
         if data is not None:
             return data
         return await self._reads.join((stored.record.file_id, start, stop), (stored, start, stop))
 
     async def count(self, stored: Stored) -> None:
-        """Count one download. Raises `UsedUp` if the cap leaves none."""
+        """Count one download. Raises `UsedUp` if the file has reached its limit."""
         await self._counts.join(stored.record.file_id, stored)
 
     def _find(self, file_ids: Sequence[str], _former: object) -> Sequence[Stored]:
         return [self.shares.find(file_ids[0])] * len(file_ids)
 
     def _read(self, ranges: Sequence[tuple[Stored, int, int]], _former: object) -> Sequence[bytes]:
-        # As the last of them has it: by the time of an earlier one it may have been elsewhere.
+        # By the last record, because the bytes may have moved since earlier ones were read.
         return [self.shares.read(*ranges[-1])] * len(ranges)
 
     def _count(self, seen: Sequence[Stored], former: Sequence[Stored | BaseException]) -> Sequence[Stored | UsedUp]:
-        # Who waited for a write begins with what it wrote, rather than find out that it did.
+        # Start from the newest record, including those of former writes, or the conditional write would fail first.
         latest = max([*seen, *(one for one in former if not isinstance(one, BaseException))], key=_revision)
         counted = self.shares.count(latest, len(seen))
         refused = len(seen) - counted.granted
@@ -80,6 +80,6 @@ def _revision(stored: Stored) -> int:
 
 
 def files_of(request: Request) -> AsyncShares:
-    """The files behind the application that this request came to."""
+    """The files of the application that handles this request."""
     files: AsyncShares = request.app.state.files
     return files

@@ -1,4 +1,4 @@
-"""Endpoints: each is declared once, by a decorator that says what it takes, what it answers, and who may call it."""
+"""Endpoints: a decorator declares each once, with its parameters, body, answers, and who can call it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from shared.sharing import FILE_ID
 F = TypeVar("F", bound=Callable[..., Any])
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# What any request can be answered with, whatever it is for: see `layers.edge`, and storage may fail.
+# Errors of all requests: from `layers.edge`, and if storage fails.
 EVERYWHERE = (400, 414, 431, 500, 503)
-# And any request with a body.
+# Further errors of all requests with a body.
 WITH_BODY = (408, 413)
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -39,10 +39,10 @@ _OWN = "|".join(map(re.escape, OWN_SEGMENTS))
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call an endpoint, and what anybody else is answered.
+    """Who can call an endpoint, and the errors for everyone else.
 
-    `schemes` only declare in the OpenAPI document what is checked elsewhere: `guarded` endpoints by `layers.guard`, the
-    others by themselves. Credentials are `optional` where they are required only of some servers or files.
+    `schemes` are only for the OpenAPI document: `layers.guard` checks `guarded` endpoints, and others check credentials
+    themselves. Credentials are `optional` if only some servers or files require them.
     """
 
     schemes: tuple[Any, ...] = ()
@@ -64,7 +64,7 @@ PASSWORD = Access((_PASSWORD,), (401, 429))
 
 
 class _Text(Convertor[str]):
-    """A path parameter that its endpoint gets as it is."""
+    """A path parameter that is passed on unchanged."""
 
     def convert(self, value: str) -> str:
         return value
@@ -74,25 +74,25 @@ class _Text(Convertor[str]):
 
 
 class _FileId(_Text):
-    """`{file_id:file_id}`: a random UUID in lower case. Anything else is no route, hence a 404."""
+    """`{file_id:file_id}`: a random UUID in lower case. Anything else matches no route, which gives a 404."""
 
     regex = FILE_ID.pattern
 
 
 class _Rest(_Text):
-    """`{name:rest}`: whatever is left of the path, also where that has line breaks in it."""
+    """`{name:rest}`: the rest of the path, even with line breaks in it."""
 
     regex = "(?s:.*)"
 
 
 class _OwnSegment(_Text):
-    """`{name:own_segment}`: the first segment of other routes."""
+    """`{name:own_segment}`: a first segment of our other routes."""
 
     regex = f"(?:{_OWN})"
 
 
 class _RootName(_Text):
-    """`{name:root_name}`: one segment that is the first of no other route."""
+    """`{name:root_name}`: one segment that no other route begins with."""
 
     regex = rf"(?!(?:{_OWN})/?\Z)[^/]+"
 
@@ -115,19 +115,19 @@ class Endpoint(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        # Starlette ends its patterns with "$", which matches before a last line break, too.
+        # Starlette ends its patterns with "$", which also matches before a final line break.
         slash = "" if path.endswith("/") else "/?"
         self.path_regex = re.compile(rf"{self.path_regex.pattern.removesuffix('$')}{slash}\Z")
         self._call_directly()
 
     @property
     def offers(self) -> set[str]:
-        """The methods that it answers."""
+        """The methods that this endpoint answers."""
         methods = set(self.methods or ())
         return methods | {"HEAD"} if "GET" in methods else methods
 
     def _call_directly(self) -> None:
-        """Call the function without FastAPI's injection, where it takes nothing but the request and parts of the path.
+        """Call the function without FastAPI's injection if it takes only the request and path parameters.
 
         Injection would take 20 µs, where all layers together take 12 for GET /health (Python 3.11).
         """
@@ -163,7 +163,7 @@ class RoutingTable(BaseRoute):
         for endpoint in self._offering.get(scope["method"], ()):
             match = endpoint.path_regex.match(path)
             if match is not None:
-                # As they are: every convertor here leaves text alone.
+                # Unchanged, because all convertors here keep the text.
                 return endpoint, match.groupdict()
         return None
 
@@ -193,13 +193,13 @@ class RoutingTable(BaseRoute):
 
 
 def path_of(scope: Scope) -> str:
-    """The path of an HTTP request from where the application is mounted."""
+    """The path of an HTTP request, relative to where the application is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
 
 
 class Endpoints(APIRouter):
-    """Endpoints with one tag in the OpenAPI document, where each has the name of its route as its ID."""
+    """Endpoints with one tag in the OpenAPI document, where the names of their routes are their IDs."""
 
     def __init__(self, tag: str) -> None:
         super().__init__(tags=[tag], generate_unique_id_function=lambda route: route.name)
@@ -224,12 +224,11 @@ class Endpoints(APIRouter):
         exclusive: bool = False,
         documented: bool = True,
     ) -> Callable[[F], F]:
-        """Declare the function below as what answers `method` at `path`.
+        """Declare that the decorated function answers `method` at `path`.
 
-        `answer` is the model of the JSON that it answers with `status`, if it is JSON; `answers` describe others.
-        `body` is the model that `read_json` reads, or the description of another body. `errors` are the problems beside
-        those that follow from the rest: what any request can be answered with, what `access` refuses, and that a change
-        from another site is refused.
+        `answer` is the model of a JSON answer with `status`; `answers` describes other answers. `body` is the model for
+        `read_json`, or the description of another body. `errors` are statuses in addition to those of all requests,
+        those of `access`, and the refusal of changes from other sites.
         """
         refusals = {*EVERYWHERE, *access.errors, *errors}
         if body is not None:
@@ -240,7 +239,7 @@ class Endpoints(APIRouter):
         if body is not None:
             extra["requestBody"] = content("application/json", _ref(body)) if isinstance(body, type) else body
         if access.schemes and access.optional:
-            # An alternative without credentials.
+            # Also allow requests without credentials.
             extra["security"] = [{}]
 
         def register(function: F) -> F:
@@ -268,13 +267,13 @@ class Endpoints(APIRouter):
 
 def problems(*statuses: int) -> dict[int, dict[str, Any]]:
     """OpenAPI descriptions of error answers."""
-    # Without a model, which FastAPI would say to be plain JSON as well.
+    # Without a model, because FastAPI would declare that as plain JSON, too.
     document = {PROBLEM_TYPE: {"schema": _ref(ProblemDocument)}}
     return {status: {"description": HTTPStatus(status).phrase, "content": document} for status in statuses}
 
 
 def schemas(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
-    """The JSON schemas that these declarations refer to, by name."""
+    """The JSON schemas that these endpoints refer to, by name."""
     models: list[tuple[type[BaseModel], Literal["validation"]]] = [(ProblemDocument, "validation")]
     models += [(endpoint.model, "validation") for endpoint in endpoints if endpoint.model]
     schemas: dict[str, Any] = models_json_schema(models, ref_template=_REFERENCE)[1]["$defs"]
@@ -286,7 +285,7 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _merged(refusals: dict[int, dict[str, Any]], answers: Mapping[int, dict[str, Any]]) -> dict[int | str, Any]:
-    """Both, by status; what has one status can be of either type."""
+    """Both, by status; answers with the same status can have either type."""
     for status, answer in answers.items():
         types = {**refusals.get(status, {}).get("content", {}), **answer.get("content", {})}
         refusals[status] = {**answer, "content": types} if types else answer

@@ -1,4 +1,4 @@
-"""Which other sites' pages may use the API (Fetch Standard, "CORS protocol")."""
+"""Allows pages of other sites to use the API (Fetch Standard, "CORS protocol")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from shared.http.problems import Problem
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# Headers of answers that their scripts can read.
+# Response headers that their scripts can read.
 EXPOSED = (
     "Accept-Ranges",
     "Content-Disposition",
@@ -29,7 +29,7 @@ EXPOSED = (
 
 
 class Cors(CORSMiddleware):
-    """Starlette's, which refuses with a problem document. `origins` are those of the other sites."""
+    """Starlette's middleware, but it refuses with a problem document. `origins` are those of the other sites."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
         super().__init__(
@@ -43,6 +43,6 @@ class Cors(CORSMiddleware):
         headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
         return Problem(
             HTTPStatus.BAD_REQUEST,
-            "Pages of this origin may not make this request. Add the origin to SHARE_CORS_ORIGINS to allow it.",
+            "This origin cannot make this request. Add it to SHARE_CORS_ORIGINS to allow it.",
             headers=headers,
         )

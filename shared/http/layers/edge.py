@@ -1,4 +1,4 @@
-"""The outermost layer: what holds for every request, before any of it is believed and whatever becomes of it."""
+"""The outermost layer: checks the head of every request, and enforces time limits for its body."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _JSON = (b"application/json", b"application/problem+json")
 MAX_HOST_BYTES = 255
 MAX_PORT = 65535
 
-# host [":" port] (RFC 9110 §7.2, RFC 3986 §3.2.2). A name is what resolvers take: labels of at most 63 letters, digits,
-# hyphens and underscores, and perhaps a dot at the end.
+# host [":" port] (RFC 9110 §7.2, RFC 3986 §3.2.2). Names are those that resolvers accept: labels of at most 63 letters,
+# digits, hyphens and underscores, with an optional dot at the end.
 _HOST = re.compile(
     r"(?:(?P<name>(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII
 )
-# Programs take a name whose last label is a number for an IPv4 address (WHATWG URL, "ends in a number checker").
+# Programs treat a name whose last label is a number as an IPv4 address (WHATWG URL, "ends in a number checker").
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?", re.ASCII)
 
 
 class Edge:
-    """Refuses requests whose head is wrong, gives up on clients that fall silent, and ends early answers cleanly."""
+    """Refuses requests with an invalid head, disconnects silent clients, and ends early answers cleanly."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -55,19 +55,19 @@ def _refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
     lines: Sequence[tuple[bytes, bytes]] = scope["headers"]
     if len(lines) > MAX_HEADERS or sum([len(name) + len(value) for name, value in lines]) > MAX_HEADER_BYTES:
         return Problem(431, "The request's headers are too large.")
-    # RFC 9112 §6.1: what one server takes for the body, another can take for the next request on this connection.
+    # RFC 9112 §6.1: another server could treat a part of the body as the next request on this connection.
     if b"transfer-encoding" in headers and b"content-length" in headers:
         return Problem(400, "A request must not have both Content-Length and Transfer-Encoding.")
     target: bytes = (scope.get("raw_path") or b"") + scope["query_string"]
     if len(target) > MAX_TARGET_BYTES:
         return Problem(414, "The request's address is too long.")
-    # RFC 3986 §2. Servers refuse this too, and what reads a query further in takes it for granted.
+    # RFC 3986 §2. Servers refuse this too, and the code that reads queries relies on it.
     if not target.isascii():
         return Problem(400, "The request's address must be ASCII.")
     host = headers.get(b"host")
     if host is None and _needs_no_host(scope):
         return None
-    # RFC 9112 §3.2. Not every server refuses these itself, and links are made from this header.
+    # RFC 9112 §3.2. Not every server refuses these itself, and links are built from this header.
     if host is None or _is_repeated(b"host", lines, headers) or not is_host(host.decode("latin-1")):
         return Problem(400, "The request must have exactly one valid Host header.")
     return None
@@ -78,16 +78,16 @@ def _is_repeated(name: bytes, lines: Sequence[tuple[bytes, bytes]], headers: Map
 
 
 def _needs_no_host(scope: Scope) -> bool:
-    """Whether this is a health check in HTTP/1.0, which knows no Host (HAProxy asks so); its answer holds no link."""
+    """Whether this is a health check by HTTP/1.0, which has no Host (HAProxy sends it); its answer contains no link."""
     return scope.get("http_version") == "1.0" and path_of(scope).rstrip("/") == "/health"
 
 
 def is_host(text: str) -> bool:
-    """Whether a link can be made of it: a DNS name or an IP address, and perhaps a port."""
+    """Whether this can be the host of a link: a DNS name or an IP address, with an optional port."""
     return len(text) <= MAX_HOST_BYTES and _is_host(text)
 
 
-# A server is called by few names, and by each of them often.
+# A server has few names, and many requests for each.
 @functools.lru_cache(maxsize=64)
 def _is_host(text: str) -> bool:
     match = _HOST.fullmatch(text)
@@ -110,28 +110,28 @@ def _is_address(family: socket.AddressFamily, text: str) -> bool:
 
 
 def _needs_no_store(message: Message) -> bool:
-    """Whether it begins a JSON answer, which holds counts that change: a cache would choose a lifetime by itself.
+    """Whether this starts a JSON answer: its counts change, but caches could keep it (RFC 9111 §4.2.2).
 
-    RFC 9111 §4.2.2. A stored file that happens to be JSON says what caches may do.
+    Stored files that happen to be JSON have their own Cache-Control.
     """
     headers = dict(message.get("headers", ()))
     return headers.get(b"content-type", b"").startswith(_JSON) and b"cache-control" not in headers
 
 
 class _Exchange:
-    """One request and its answer, watched in both directions."""
+    """One request and its answer."""
 
     def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self._received = False
         self._complete = b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0"
-        # A client that waits for leave to send its body is not sending it.
+        # The client does not send its body before it is told to continue.
         self._holds_back = headers.get(b"expect", b"").lower() == b"100-continue"
         self._early = False
 
     async def receive(self) -> Message:
-        """The next message. Raises `HTTPException` 408 if the body is unfinished and nothing comes of it for 30 s."""
+        """The next message. Raises `HTTPException` 408 if nothing of an unfinished body arrives for 30 s."""
         if self._complete:
             return await self._receive()
         try:
@@ -147,7 +147,7 @@ class _Exchange:
         if message["type"] == "http.response.start" and _needs_no_store(message):
             message = {**message, "headers": [*message["headers"], (b"cache-control", b"no-store")]}
         if message["type"] == "http.response.start" and not self._complete:
-            # The rest of the body has no use any more, so this connection has none either.
+            # The rest of the body is useless, and so is this connection.
             self._early = True
             message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -160,7 +160,7 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _drain(self) -> None:
-        """Take some more of the body before closing: data that arrives later resets the connection, answer and all."""
+        """Read more of the body before closing: data that arrives after that would reset the connection."""
         left = DRAIN_BYTES
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):

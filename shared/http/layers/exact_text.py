@@ -1,7 +1,7 @@
 """Refuses text that the gateway has altered.
 
-An HTTP API gives functions the bodies of text types as text, and puts U+FFFD for bytes that are not UTF-8. The event
-keeps the `content-length` of what was sent. AWS documents neither; others captured both on AWS:
+An HTTP API passes bodies of text types to functions as text, and replaces bytes that are not UTF-8 by U+FFFD. The event
+keeps the `content-length` as sent. AWS documents neither; others captured both on AWS:
 https://github.com/ministackorg/ministack/pull/766, https://github.com/floci-io/floci/issues/2172.
 """
 
@@ -17,10 +17,10 @@ from shared.http import problems
 
 
 def is_altered(event: Mapping[str, Any]) -> bool:
-    """Whether the body of a payload 2.0 event cannot be the bytes that were sent.
+    """Whether the body of a payload 2.0 event differs from the bytes that were sent.
 
-    Where the length fits, U+FFFD is taken for the sender's own. Only the first three bytes of a four-byte character,
-    cut off from the fourth, would look the same.
+    If the length matches, U+FFFD is assumed to come from the sender. Only a four-byte character without its last byte
+    would look the same.
     """
     body = event.get("body") or ""
     if event.get("isBase64Encoded"):
@@ -28,12 +28,12 @@ def is_altered(event: Mapping[str, Any]) -> bool:
     length = (event.get("headers") or {}).get("content-length", "")
     if not (length.isascii() and length.isdigit()):
         return "\N{REPLACEMENT CHARACTER}" in body
-    # Not as numbers: Python refuses to read thousands of digits.
+    # Not compared as numbers, because Python refuses to parse thousands of digits.
     return str(len(body.encode(errors="surrogatepass"))) != (length.lstrip("0") or "0")
 
 
 class ExactText:
-    """ASGI middleware that answers requests with an altered body, for Mangum, which adds the event to their scope."""
+    """ASGI middleware under Mangum, which adds the event to the scope: refuses requests with an altered body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Who may ask for what, decided from the request's head alone, before any of its body is read."""
+"""Decides who can send which request, from the head alone and before any of the body is read."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Guard:
-    """Asks for a token on guarded endpoints; without tokens, refuses what another site makes a browser change.
+    """Requires a token on guarded endpoints; without tokens, refuses changes that another site makes a browser request.
 
-    A layer around the application and not a dependency of its endpoints: those run once a body was read. `origins` are
-    other sites that may make changes.
+    A layer around the application, not a dependency of its endpoints, because those run after the body was read.
+    `origins` are other sites that can make changes.
     """
 
     def __init__(
@@ -52,36 +52,36 @@ class Guard:
     async def _refusal(self, scope: Scope) -> ShareError | None:
         headers, tokens = Headers(scope=scope), self._tokens
         if tokens.required:
-            # Asked of the table itself, so that no way of writing a path means one thing here and another there.
+            # By the routing table itself, so that no path is interpreted differently here and there.
             match = self._table.find(scope)
             if match is None or not match[0].guarded:
                 return None
             try:
                 if tokens.stale:
-                    # Other requests are not to wait for a secret that is read again.
+                    # In a thread, so that other requests do not wait for the secret.
                     await in_thread(self._threads, tokens.refresh)
                 return None if has_token(headers, tokens) else NotAuthorised()
             except StorageUnavailable as error:
-                # Without the tokens, nobody can be told from a stranger.
+                # Without the tokens, nobody can be authorised.
                 return error
         if scope["method"] not in SAFE_METHODS and self._is_cross_site(headers):
             return CrossSite()
         return None
 
     def _is_cross_site(self, headers: Headers) -> bool:
-        """By what a browser says of a request's origin (Fetch Metadata, RFC 6454); other clients say nothing."""
+        """By the headers in which browsers report a request's origin (Fetch Metadata, RFC 6454)."""
         origin = headers.get("origin")
         if origin is not None and origin in self._origins:
             return False
         site = headers.get("sec-fetch-site")
         if site is not None:
-            # The browser compared the addresses that it knows; a proxy may have passed on another Host.
+            # The browser compared the real addresses; a proxy may have passed on another Host.
             return site.lower() not in ("same-origin", "none")
         return origin is not None and not _is_at(origin.lower(), headers.get("host", "").lower())
 
 
 def _is_at(origin: str, host: str) -> bool:
-    """Whether an origin has this host and port, its scheme's default port being none (RFC 6454 §4)."""
+    """Whether an origin has this host and port; the scheme's default port can be omitted (RFC 6454 §4)."""
     scheme, _, place = origin.partition("://")
     default = _DEFAULT_PORTS.get(scheme, "")
     return place.removesuffix(default) == host.removesuffix(default)
@@ -97,7 +97,7 @@ def has_token(headers: Headers, tokens: Tokens) -> bool:
 
 
 def require_owner(request: Request, file_id: str) -> None:
-    """Let only those pass who hold an API token or the delete token of this file.
+    """Require an API token or the delete token of this file.
 
     Needs nothing from storage but the signing key, so that a stranger learns nothing about the ID. Raises
     `NotAuthorised` and `WrongDeleteToken`.

@@ -1,4 +1,4 @@
-"""Getting ready before the first request, or stopping the start with one sentence."""
+"""Prepares the application before the first request, or stops the start with a one-line error."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from shared.http.streams import in_thread
 class Start:
     """ASGI middleware that runs `prepare` in a thread when the server starts, and stops the start on `InvalidSetting`.
 
-    It is the outermost layer. An exception that comes before the application reports a failed start tells the server
-    that there is nothing to start (ASGI, "Lifespan Protocol"), and by default it then serves all the same. What
-    Starlette reports is a traceback.
+    It must be the outermost layer. If the application raises before it reports a failed start, servers by default
+    conclude that it needs no start, and serve it anyway (ASGI, "Lifespan Protocol"). Starlette reports a traceback.
     """
 
     def __init__(self, app: ASGIApp, prepare: Callable[[], object], threads: Executor) -> None:
