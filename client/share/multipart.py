@@ -65,7 +65,7 @@ class MultipartUpload:
             except Missing:
                 return None
             parts = {}
-        else:
+        elif parts:
             self._meter.resume(sum(size for size, _ in parts.values()))
         try:
             tags = self._send_parts(parts, head)

@@ -82,6 +82,7 @@ def report_unexpected(error: Exception) -> None:
     what = printable(f"{type(error).__name__}: {error}"[:500])
     place = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
     print(
-        f"error: Unexpected {what} ({place}). Please report this line as a bug of the Simple File Sharing API.",
+        f"error: Unexpected {what} ({place}). "
+        "Please report this line as an issue in the repository of the Simple File Sharing API.",
         file=sys.stderr,
     )
