@@ -38,7 +38,7 @@ SECONDS = 3  # that small requests are sent for
 UP, DOWN = "1 GiB up", "1 GiB down"
 SMALL_UP, HOT, MANY = "10 KiB up", "one 10 KiB file down", "1,000 of them down"
 COLUMNS = (UP, DOWN, SMALL_UP, HOT, MANY)
-SYNCED_NGINX = "nginx, then synced"
+SYNCED_NGINX = "nginx with fsync"
 
 
 def compare(setup: Setup) -> Result:
@@ -220,7 +220,7 @@ def faster(result: Result) -> list[str]:
             for contestant in CONTESTANTS
             if contestant.name not in (OURS, TWO_WORKERS, UNSYNCED) and f"{column}, {contestant.name}" in result.figures
         }
-        those = [f"{name} {ratio:.2g} times" for name, ratio in _descending(ratios) if ratio > 1]
+        those = [f"{name} ({ratio:.2g} times)" for name, ratio in _descending(ratios) if ratio > 1]
         lines.append(f"- **{column}**: {', '.join(those) or 'nobody'}.")
     return lines
 

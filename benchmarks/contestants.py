@@ -95,15 +95,15 @@ CONTESTANTS = (
         upload=post_file(f"/{FOLDER}/", DATA, f"{NUMBER}.bin", "f", form_field("act", "bput")),
         large=["-F", "act=bput", "-F", "f=@FILE;filename=large.bin", f"/{FOLDER}/"],
     ),
-    Contestant("rclone, HTTP", functools.partial(peers.rclone, "http")),
+    Contestant("rclone HTTP", functools.partial(peers.rclone, "http")),
     Contestant(
-        "rclone, WebDAV",
+        "rclone WebDAV",
         functools.partial(peers.rclone, "webdav"),
         upload=_put(),
         large=["-T", "FILE", f"/{FOLDER}/large.bin"],
     ),
     Contestant(
-        "rclone, S3",
+        "rclone S3",
         functools.partial(peers.rclone, "s3"),
         upload=_put(),
         large=["-T", "FILE", f"/{FOLDER}/large.bin"],

@@ -133,7 +133,7 @@ def test_the_table_has_a_row_for_each_and_says_first_who_is_faster() -> None:
     figures |= {f"{compare.HOT}, {OURS}{PROCESSOR}": [80.0]}
     result = Result(figures)
     assert f"- **{compare.UP}**: nobody." in compare.faster(result)
-    assert f"- **{compare.HOT}**: copyparty 2.5 times." in compare.faster(result)
+    assert f"- **{compare.HOT}**: copyparty (2.5 times)." in compare.faster(result)
     rows = compare.table(result)
     assert len(rows) == 2 + len(CONTESTANTS)
     assert "| this project | yes | yes | 550 |  |  | 100 (80) |  | 50 |" in rows
