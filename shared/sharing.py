@@ -1,4 +1,4 @@
-"""The use cases: what can be done with a shared file, in the order that keeps the guarantees. Knows no HTTP."""
+"""The use cases of shared files, with each step in the order that keeps the guarantees. Independent of HTTP."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Files of one listing, sorted by ID; `more` says whether others follow the last."""
+    """Files of one listing, sorted by ID; `more` says whether others follow."""
 
     files: Sequence[Record]
     more: bool
@@ -86,7 +86,7 @@ class Shares:
             self._ready = Shares(store.ready, max_file_size=max_file_size, lifetimes=lifetimes, clock=clock)
 
     def at_once(self, work: Callable[[Shares], T]) -> T | None:
-        """What `work` finds, opens or describes, if that can be done without waiting for storage; else None."""
+        """The result of `work` if it need not wait for storage, else None."""
         if self._ready is None:
             return None
         try:
@@ -105,7 +105,7 @@ class Shares:
             raise Expired(record.file_id)
 
     def find(self, file_id: str) -> Stored:
-        """The visible file with this ID, by its record alone. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
+        """Find a visible file, by its record alone. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
         if not FILE_ID.fullmatch(file_id):
             raise UnknownFile(file_id)
         stored = self.records.get(file_id)
@@ -113,7 +113,7 @@ class Shares:
         return stored
 
     def describe(self, file_id: str) -> Record:
-        """As `find`, with the downloads that are counted beside the record, which takes more reads and rights."""
+        """Like `find`, but including the counts outside the record, which takes more reads and permissions."""
         return self._total(self.find(file_id).record)
 
     def authorise(self, stored: Stored, password: str | None) -> None:
@@ -128,7 +128,7 @@ class Shares:
             raise DamagedFile(stored.record.file_id, "the hash of its password cannot be read") from error
 
     def open(self, stored: Stored, start: int, stop: int) -> Payload:
-        """The bytes `[start, stop)` of a file, not counted. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
+        """Open the bytes `[start, stop)` of a file, uncounted. Raises `UnknownFile`, `Expired` and `DamagedFile`."""
         record = stored.record
         read = open_payload if record.sealed else open_raw
         try:
@@ -141,26 +141,23 @@ class Shares:
             raise DamagedFile(record.file_id, "its bytes are missing") from error
 
     def read(self, stored: Stored, start: int, stop: int) -> bytes:
-        """The bytes `[start, stop)` of a file, all at once. Raises as `open`, and `StorageUnavailable`."""
+        """Read the bytes `[start, stop)` of a file. Raises as `open`, and `StorageUnavailable`."""
         with contextlib.closing(self.open(stored, start, stop)) as payload:
             return b"".join(iter(lambda: payload.read(stop - start), b""))
 
     def count(self, stored: Stored, downloads: int = 1) -> Counted:
-        """Count so many downloads of a file by one write, or as many as its cap leaves.
+        """Count these downloads by one write, or as many as the limit allows.
 
         Raises `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
         """
         return self._counter.count(stored, downloads, self.require_visible)
 
     def page(self, after: str, limit: int) -> Page:
-        """At most `limit` visible files whose IDs sort behind `after`.
-
-        Damaged records are left out, with a line in the log.
-        """
+        """List at most `limit` visible files whose IDs sort after `after`. Damaged records are only logged."""
         now = self.now()
         files: list[Record] = []
         ids = self.records.ids(after)
-        # One more than asked for, to know whether there is more.
+        # One more than requested, to know whether there are more.
         size = limit + 1
         while True:
             batch = list(itertools.islice(ids, size))
@@ -168,11 +165,11 @@ class Shares:
             files += self._totals(visible)
             if len(files) > limit or not batch:
                 return Page(files[:limit], len(files) > limit)
-            # Many files in a row may be invisible, and each batch is a wait for storage.
+            # Many files in a row may be invisible, and each batch waits for storage.
             size = min(2 * size, MAX_BATCH)
 
     def change(self, file_id: str, options: Options, names: frozenset[str]) -> Record:
-        """Set the options of these names, where None removes one, and return the file as it then is.
+        """Set the options with these names, where None removes one, and return the changed file.
 
         Raises `UnknownFile`, `Expired`, `DamagedFile`, `InvalidValue`, `TooManyAttempts`, `Contended` and
         `OutcomeUnknown`.
@@ -200,7 +197,7 @@ class Shares:
             used_up_at = (record.used_up_at or now) if changed.is_used_up else None
             return dataclasses.replace(changed, used_up_at=used_up_at)
 
-        # A needless entry does no harm, and a missing one would.
+        # An unnecessary entry is harmless, a missing one is not.
         look = next_look(apply(stored.record), now)
         with self.expiries.covering(file_id, look, now + KEEP_USED_UP_FOR if caps else None):
             while True:
@@ -215,11 +212,10 @@ class Shares:
         self.end(stored.record, stored)
 
     def end(self, seen: Record, stored: Stored | None = None) -> None:
-        """Delete a file or an upload. Raises `UnknownFile` if it is in another state by now, else as `delete`.
+        """Delete a file or an upload. Raises `UnknownFile` if its state has changed meanwhile, else as `delete`.
 
-        Once the record says so the file is gone for everybody, and the sweep removes what a crash leaves. The record
-        itself stays for an hour: a write that is still under way, to a store that would recreate a missing record, must
-        not bring the file back.
+        As soon as the record says so, the file is deleted for everyone, and the sweep removes what a crash leaves. The
+        record stays for an hour, because a late write to a store that recreates missing records would restore the file.
         """
 
         def mark(record: Record) -> Record:
@@ -233,29 +229,29 @@ class Shares:
         self.remove(self.records.update(seen.file_id, mark, stored).record)
 
     def remove(self, record: Record) -> None:
-        """Remove the bytes and counts of a file that is deleted."""
+        """Remove the bytes and counts of a deleted file."""
         self.forget_parts(record)
         self.store.delete(*self.remains(record))
 
     def remains(self, record: Record) -> list[str]:
-        """The keys of all that may be stored of a deleted file beside its record."""
+        """The keys of everything that may be stored for a deleted file, except its record."""
         keys = [blob_key(record.file_id), *self._counter.cells(record)]
         return [*keys, *self.raw_keys(record)] if record.may_have_raw else keys
 
     def raw_keys(self, record: Record) -> list[str]:
-        """The keys of what redirects of a file lead to, which may not all be there."""
+        """The keys of the copies that redirects of a file lead to; some may not exist."""
         copies = () if record.raw_until is None else self.store.list(raw_entries_prefix(record.file_id))
         return [raw_key(record.file_id), *copies]
 
     def forget_parts(self, record: Record) -> None:
-        """Forget what the raw object of a file was to be made of."""
+        """Remove the parts of a file's raw object."""
         if record.may_have_raw:
             self.store.multipart.abort(raw_key(record.file_id))
 
     def fold_if_quiet(self, file_id: str) -> None:
-        """Have the record of a file alone count again once nobody downloads it, so that reading it is cheap.
+        """Move the counts of cells into the record once nobody downloads the file, so that reading it is cheap.
 
-        Until then the sweep looks at it again. Raises what `Records.update` raises.
+        Until then, schedule another check. Raises what `Records.update` raises.
         """
         stored = self.records.get(file_id)
         quiet_since = datetime.fromtimestamp(self._counter.last_counted(stored.record), UTC)
@@ -283,18 +279,18 @@ class Shares:
 
     def _new_expiry(self, record: Record, now: datetime, expires_in: int | None) -> datetime | None:
         if expires_in is None and self.lifetimes.longest is not None:
-            raise InvalidValue("expires_in", "cannot be removed, since files may not be kept for ever here")
+            raise InvalidValue("expires_in", "cannot be removed, because this server does not keep files forever")
         expires_at = None if expires_in is None else self.lifetimes.expiry(now, expires_in)
         if expires_at is None or self.lifetimes.longest is None:
             return expires_at
-        # Counted from the upload, or a change now and then would keep it for ever.
+        # From the upload, or repeated changes could keep a file forever.
         return min(expires_at, record.created_at + timedelta(seconds=self.lifetimes.longest))
 
     def _note_widened(self, record: Record) -> None:
         try:
             self.expiries.add(record.file_id, self.now() + QUIET_FOR)
         except (StorageFull, StorageUnavailable) as error:
-            # The download is counted. Without the entry, reading the file stays slow.
+            # The download is counted. Without the entry, only reading the file stays slow.
             log.warning("file %s will be counted in cells until it goes: %s", record.file_id, error)
 
     def _note_used_up(self, record: Record) -> None:
