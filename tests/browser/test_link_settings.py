@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.upload_page import UPLOADS, chips, drop, file, hold, link, no_violations, row, setting, share_more
+from tests.browser.upload_page import (
+    UPLOADS,
+    chips,
+    drop,
+    file,
+    hold,
+    link,
+    no_violations,
+    open_options,
+    row,
+    setting,
+    share_more,
+)
 from tests.wire.server import Server, until
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -157,20 +169,33 @@ def test_a_panel_opens_below_its_chip_and_escape_leads_back(page: Page) -> None:
 
 
 def test_the_settings_of_an_older_link_are_changed(page: Page) -> None:
+    choose_lifetime(page, "7 days")
+    setting(page, "password", "secret")
     drop(page, ("older.txt", "data"))
-    link(page, "older.txt")
+    file_id = link(page, "older.txt").rpartition("/")[2]
     share_more(page)
-    file(page, "older.txt").get_by_role("button", name="Options: older.txt").click()
+    open_options(page, "older.txt")
     dialog = page.get_by_role("dialog")
-    assert dialog.locator(".chip").all_inner_texts() == ["Never expires", "No download limit", "No password"]
+    expires, limit, password = dialog.locator(".chip").all_inner_texts()
+    assert expires.startswith("Expires ")
+    assert (limit, password) == ("No download limit", "Password set")
+    dialog.locator(".chip[data-of=password]").click()
+    dialog.get_by_role("button", name="Remove").click()
+    expect(dialog.locator(".chip[data-of=password]")).to_have_text("No password")
+    dialog.locator(".chip[data-of=expiry]").click()
+    dialog.get_by_label("1 day").check()
+    expect(dialog.locator(".chip[data-of=expiry]")).to_have_text("Expires in 1 day")
     dialog.locator(".chip[data-of=limit]").click()
     dialog.locator("[name=limit]").fill("1")
     page.keyboard.press("Enter")
     expect(dialog.locator(".state")).to_have_text("Settings saved.")
     no_violations(page)
     page.keyboard.press("Escape")
-    expect(file(page, "older.txt").locator(".state")).to_have_text("4 bytes · 0 of 1 download")
+    expect(file(page, "older.txt").locator(".state")).to_contain_text("4 bytes · 0 of 1 download · expires ")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    described = page.request.get(f"/file/metadata/{file_id}").json()
+    assert 86_000 < lifetime(described) <= 86_400
+    assert not described["password_protected"]
 
 
 def test_a_limit_holds_for_a_visitor(page: Page, chromium: Browser) -> None:

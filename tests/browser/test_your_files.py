@@ -83,7 +83,7 @@ def test_a_link_is_copied(page: Page, context: BrowserContext, *, tls: bool) -> 
 def test_all_links_are_copied(page: Page, context: BrowserContext) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     drop(page, ("one.txt", "data"), ("two.txt", "data"))
-    page.get_by_role("button", name="Copy all links").click()
+    page.get_by_role("button", name="Copy all").click()
     links = f"{link(page, 'one.txt')}\n{link(page, 'two.txt')}"
     assert page.evaluate("navigator.clipboard.readText()") == links
     row(page, "two.txt").get_by_role("button", name="Copy link: two.txt").click()

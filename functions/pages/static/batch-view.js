@@ -1,5 +1,5 @@
 // A batch on the page: its total, a row for each file, and the moment of success.
-import { $, copyOf, kindOf, passFocus, say, write } from "./dom.js";
+import { $, copyOf, markKind, passFocus, say, write } from "./dom.js";
 import { confirmCopy, linkPanel, openLink, showTick } from "./link.js";
 import { copy } from "./links.js";
 import { network } from "./network.js";
@@ -13,7 +13,7 @@ class Row {
     this.task = task;
     [this.element, this.find] = copyOf("row-template");
     const { path } = task.source;
-    this.find(".kind").textContent = kindOf(path);
+    markKind(this.find(".kind"), path);
     this.find("bdi").textContent = path;
     this.find("bdi").title = path;
     this.find("progress").setAttribute("aria-label", fill(words.label, { name: path }));

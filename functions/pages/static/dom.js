@@ -30,8 +30,8 @@ export function say(words) {
   $("news").textContent = words;
 }
 
-/** What stands in the mark beside a name: the ending of the name, if it is short. */
-export function kindOf(name) {
+/** Put the ending of a name, if it is short, into the mark beside it, in the place of an icon. */
+export function markKind(mark, name) {
   const ending = /\.([a-z0-9]{1,4})$/i.exec(name);
-  return ending ? ending[1].toUpperCase() : "";
+  if (ending) mark.textContent = ending[1].toUpperCase();
 }

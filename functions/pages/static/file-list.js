@@ -1,5 +1,5 @@
 // Files in a list, each with what the server says of it now.
-import { $, copyOf, kindOf, passFocus, write } from "./dom.js";
+import { $, copyOf, markKind, passFocus, write } from "./dom.js";
 import { openLink, showTick } from "./link.js";
 import { copy, describe } from "./links.js";
 import { network } from "./network.js";
@@ -26,7 +26,7 @@ class Row {
     this.element.row = this;
     this.element.dataset.id = file.file_id;
     const { original_name: name, file_size, download_page } = file;
-    this.find(".kind").textContent = kindOf(name);
+    markKind(this.find(".kind"), name);
     this.find("bdi").textContent = name;
     this.find("bdi").title = name;
     this.find(".state").textContent = size(file_size);

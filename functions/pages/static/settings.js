@@ -76,13 +76,17 @@ export class Chips {
 
   update() {
     const { expires_in, max_downloads, password } = this.settings.values;
-    const expires = expires_in === null ? words.expires_never : fill(words.expires_in, { time: span(expires_in) });
-    this.#show("expiry", this.expiresAt ? fill(words.expires_at, { date: moment(this.expiresAt) }) : expires);
+    this.#show("expiry", this.#expiry(expires_in));
     const limit = max_downloads === null ? words.no_limit : fill(words.limit, { count: max_downloads });
     this.#show("limit", limit);
     this.#show("password", password === "" ? words.no_password : words.password);
     this.find(".unset").hidden = password === "";
     if (this.find("[name=password]").value !== password) this.find("[name=password]").value = password ?? "";
+  }
+
+  #expiry(seconds) {
+    if (this.expiresAt) return fill(words.expires_at, { date: moment(this.expiresAt) });
+    return seconds === null ? words.expires_never : fill(words.expires_in, { time: span(seconds) });
   }
 
   /** A text whose *words* are bold. */

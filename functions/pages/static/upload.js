@@ -26,6 +26,8 @@ function take(sources) {
   $("after").hidden = false;
   passFocus($("start"), $("work-title"));
   for (const id of ["start", "files", "interrupted-place"]) $(id).hidden = true;
+  // Put in again, they appear below the list, and are not seen to jump there from below the drop zone.
+  $("settings-state").before($("settings"));
 }
 
 function showStart() {

@@ -1,0 +1,67 @@
+"""Take pictures of every state of the pages: `python -m tests.browser.screenshots [FOLDER] [STATE…]`.
+
+Without states all are drawn, and the pictures in docs/ as well.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.conftest import FLAGS
+from tests.browser.states import SETTINGS, STATES
+from tests.wire.server import ROOT, Server
+
+FOLDER = ROOT / "build" / "screenshots"
+# What a visitor has, by the name of the picture.
+VISITORS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": {"width": 900, "height": 760}},
+    "dark": {"viewport": {"width": 900, "height": 760}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True},
+    "small": {"viewport": {"width": 320, "height": 640}, "color_scheme": "dark", "has_touch": True, "is_mobile": True},
+    "forced": {"viewport": {"width": 900, "height": 760}, "forced_colors": "active"},
+}
+# The pictures in docs/: of which state, with which window.
+DOCS = {
+    "upload": ("uploading", {"viewport": {"width": 760, "height": 620}}),
+    "success": ("ready", {"viewport": {"width": 760, "height": 620}}),
+    "landing-phone": ("landing-once", {"viewport": {"width": 390, "height": 780}}),
+}
+
+
+def picture(browser: Browser, server: Server, state: str, path: Path, **visitor: Any) -> None:
+    address = f"http://127.0.0.1:{server.port}"
+    context = browser.new_context(base_url=address, device_scale_factor=1.5, **visitor)
+    context.add_init_script("navigator.share ??= async () => {}")
+    page: Page = context.new_page()
+    page.goto("/")
+    STATES[state](page)
+    page.wait_for_load_state("networkidle") if state.startswith("landing") else None
+    page.screenshot(path=path, animations="disabled", caret="hide")
+    context.close()
+
+
+def main(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as data,
+        Server(Path(data) / "data", **SETTINGS) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        for state in names or STATES:
+            for visitor, options in VISITORS.items():
+                picture(browser, server, state, folder / f"{state}-{visitor}.png", **options)
+        for name, (state, options) in DOCS.items():
+            if not names:
+                picture(browser, server, state, ROOT / "docs" / f"{name}.png", **options)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER, sys.argv[2:])

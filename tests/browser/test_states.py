@@ -1,0 +1,108 @@
+"""Every state of the pages: accessible, within the window, and quiet while it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+
+from tests.browser.conftest import WITHIN
+from tests.browser.firefox import Firefox
+from tests.browser.states import SETTINGS, STATES
+from tests.browser.upload_page import UPLOADS, drop, hold, no_violations, row
+from tests.wire.server import Server, until
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+MOST_BYTES = 60_000
+# A layout shift counts its part of the window times how far it moves, each from 0 to 1.
+WATCH_SHIFTS = """
+    window.shift = 0;
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("states") / "data", **SETTINGS) as server:
+        yield server
+
+
+# Checked together: each page is as many seconds as it has elements.
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (320, "light")])
+@pytest.mark.parametrize("name", [name for name in STATES if name not in ("fifty", "thousand")])
+def test_each_state_is_accessible_and_fits(
+    chromium: Browser, server: Server, name: str, width: int, scheme: str
+) -> None:
+    context = chromium.new_context(
+        base_url=f"http://127.0.0.1:{server.port}",
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    context.set_default_timeout(WITHIN)
+    page = context.new_page()
+    page.goto("/")
+    STATES[name](page)
+    no_violations(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
+
+
+def test_a_thousand_files_are_a_list_as_high_as_one_of_ten(page: Page) -> None:
+    STATES["thousand"](page)
+    assert page.evaluate("document.documentElement.scrollHeight") < 1200
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_role("button", name="Choose files")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_ten_files_move_nothing_on_their_way(context: BrowserContext, width: int) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 800})
+    page.add_init_script(WATCH_SHIFTS)
+    page.goto("/")
+    held = hold(page, UPLOADS)
+    drop(page, *((f"{number}.txt", "data") for number in range(10)))
+    for number in range(10):
+        until(lambda count=number: bool(page.evaluate("true")) and len(held) > count)  # type: ignore[misc]
+        held[number].continue_()
+        expect(row(page, f"{number}.txt")).to_have_attribute("data-state", "done")
+    expect(page.get_by_role("heading", name="10 links are ready")).to_be_visible()
+    assert page.evaluate("shift") < 0.05
+
+
+def test_a_first_visit_is_small(context: BrowserContext) -> None:
+    page = context.new_page()
+    requests: list[Request] = []
+    page.on("requestfinished", lambda request: requests.append(request))
+    page.goto("/", wait_until="networkidle")
+    assert {PurePath(urlsplit(request.url).path).suffix for request in requests} >= {"", ".css", ".js", ".svg"}
+    assert sum(request.sizes()["responseBodySize"] for request in requests) < MOST_BYTES
+
+
+def test_firefox_finds_nothing_either(firefox: Firefox, server: Server, tmp_path: Path) -> None:
+    import axe_playwright_python  # type: ignore[import-untyped]
+
+    axe = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+    check = f"{axe}; return (await axe.run()).violations.map((violation) => violation.help);"
+    address = f"http://127.0.0.1:{server.port}"
+    file = tmp_path / "report.bin"
+    file.write_bytes(b"data")
+    firefox.command("WebDriver:Navigate", url=f"{address}/")
+    assert firefox.run("content", check) == []
+    firefox.command("WebDriver:ElementClick", id=firefox.element("#settings .chip"))
+    assert firefox.run("content", check) == []
+    firefox.command("WebDriver:ElementSendKeys", id=firefox.element("#chosen"), text=str(file))
+    until(lambda: firefox.run("content", "return document.querySelector('#ready input') !== null"))
+    assert firefox.run("content", check) == []
+    firefox.command("WebDriver:ElementClick", id=firefox.element("#more"))
+    until(lambda: firefox.run("content", "return !document.getElementById('files').hidden"))
+    firefox.command("WebDriver:ElementClick", id=firefox.element("#file-rows .options"))
+    assert firefox.run("content", check) == []
+    firefox.command("WebDriver:Navigate", url=f"{address}/download/{server.upload([b'data'], 4)['file_id']}")
+    assert firefox.run("content", check) == []
