@@ -6,6 +6,8 @@ ARGS =
 EFFORT = 20
 SECONDS = 180
 CLIENTS = 256
+# Where pictures of the pages are put.
+FOLDER = build/screenshots
 QUICK =
 REQUEST = GET /health
 FUNCTION =
