@@ -140,6 +140,25 @@ def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(context: 
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
 
 
+def test_one_part_goes_alone_until_the_speed_of_the_line_is_known(context: BrowserContext, tmp_path: Path) -> None:
+    """A line that breaks loses what is under way: on a slow one that is to be one part and not three."""
+    held: list[Route] = []
+    context.route(
+        "**/file/s3/multipart/**",
+        lambda route: held.append(route) if route.request.method == "PUT" else route.continue_(),
+    )
+    page = context.new_page()
+    begin(page, write(tmp_path / "large.bin", 3 * PART))
+    # All that go at once are sent at once.
+    until(lambda: bool(page.evaluate("true")) and len(held) > 0)
+    page.evaluate("new Promise((resolve) => setTimeout(resolve))")
+    assert len(held) == 1
+    for count in (1, 2, 3):
+        until(lambda count=count: bool(page.evaluate("true")) and len(held) >= count)  # type: ignore[misc]
+        held[count - 1].continue_()
+    expect(page.locator("#ready input")).to_be_visible(timeout=WITHIN)
+
+
 def fetched(page: Page, folder: Path) -> Path:
     """The file that the page has just shared, downloaded from the page that its link leads to."""
     page.goto(page.locator("#ready input").input_value())
