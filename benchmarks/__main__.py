@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -80,4 +81,6 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
 
 
 if __name__ == "__main__":
+    # Like Ctrl+C, so that the servers end too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
