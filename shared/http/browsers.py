@@ -22,6 +22,7 @@ PAGES = Pages(Path(__file__).parents[2] / "functions" / "pages")
 # A 401 has to name a scheme (RFC 9110 §15.5.2).
 FORM_CHALLENGE = 'Form realm="shared file"'
 
+_METHODS = ("GET", "HEAD", "POST")
 _FRAMES = ("document", "frame", "iframe")
 _HTML, _JSON = "text/html", "application/json"
 
@@ -30,10 +31,11 @@ def is_navigation(scope: Scope) -> bool:
     """Whether a browser sends this to show the answer to its user.
 
     Browsers say so (Fetch Metadata, https://www.w3.org/TR/fetch-metadata/), but not to a server that is reached by
-    plain HTTP from elsewhere; then an `Accept` that prefers HTML has to do. Nobody navigates to a part of a file.
+    plain HTTP from elsewhere; then an `Accept` that prefers HTML has to do. Nobody navigates to a part of a file, or
+    by other methods than those of links and forms.
     """
     headers = Headers(scope=scope)
-    if "range" in headers:
+    if scope["method"] not in _METHODS or "range" in headers:
         return False
     mode = headers.get("sec-fetch-mode")
     if mode is not None:
