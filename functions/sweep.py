@@ -25,7 +25,7 @@ class SweepHandler(LambdaHandler):
     def handle(self, _event: dict[str, Any], _context: Any) -> dict[str, int]:
         swept = dataclasses.asdict(Sweep(self.service.shares).run())
         for name, count in swept.items():
-            # Metrics cost money, so zeros are left out.
+            # Metrics cost money, so leave out zeros.
             if count:
                 metrics.add(f"Sweep{name.title()}", count)
         return swept

@@ -1,7 +1,7 @@
-"""Zip archives: what is inside a file that is one, and where each entry lies in it, so that it can be had alone.
+"""Zip archives: lists their entries, and locates each one so that it can be downloaded alone.
 
-An archive is read as far as its directory, by ranges. The directory is the work of a stranger, so nothing it says is
-believed further than it was checked: entries lie within the file and do not overlap, and sizes are possible.
+Reads the directory of an archive by ranges. A stranger wrote the directory, so nothing in it is trusted unchecked:
+entries must lie within the file and must not overlap, and sizes must be possible.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from shared.sharing import Payload, Shares, Stored
 MAX_ENTRIES = 100_000
 MAX_DIRECTORY_BYTES = 16 * 1024 * 1024
 
-# The end of the archive, which says where the directory is; a comment of the greatest length would fill it. Directories
-# of several hundred entries fit in, too, and then take no request of their own.
+# The end of the archive, which says where the directory is. A comment of maximum length would fill it. Directories of
+# several hundred entries also fit, and then need no request of their own.
 _TAIL_BYTES = 64 * 1024 + 22
-# A directory of the greatest size takes some 60 MB of memory, and half a second.
+# A directory of maximum size takes about 60 MB of memory and half a second.
 _AT_ONCE = threading.BoundedSemaphore(2)
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -37,9 +37,9 @@ _UTF8_NAME = 0x800
 _TIMES_FIELD = 0x5455
 _HAS_MODIFIED = 0x1
 
-# Deflate packs 1,032 bytes into one at best (zlib, "Maximum Compression Factor").
+# Deflate packs at most 1,032 bytes into one (zlib, "Maximum Compression Factor").
 _MAX_RATIO = 1032
-# No encoder makes data twice as long; what claims to be may be endless blocks of nothing.
+# No encoder doubles the length of data. An entry that claims so may consist of endless empty blocks.
 _MAX_EXPANSION = 2
 _SLACK = 1024
 _INFLATE_BYTES = 256 * 1024
@@ -47,10 +47,10 @@ _INFLATE_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of an archive, in the words of its directory.
+    """One entry of an archive, as the directory describes it.
 
-    `name` ends in "/" for a folder, and can be anything else that a stranger thinks of. `size` is in bytes, unpacked;
-    `modified` is RFC 3339, without an offset if the archive has only the local time of its packer.
+    `name` ends in "/" for a folder. Otherwise it can be anything, because a stranger chose it. `size` is the unpacked
+    size in bytes. `modified` is RFC 3339, without an offset if the archive has only the local time of its packer.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where the bytes of one entry are: the range `[start, stop)` of the archive; `deflated`, or as they are."""
+    """Where the bytes of one entry are: the range `[start, stop)` of the archive, `deflated` or uncompressed."""
 
     name: str
     size: int
@@ -73,7 +73,7 @@ class Member:
 def list_entries(shares: Shares, file: Stored) -> list[Entry]:
     """List the entries of an archive, in the order of its directory. This never counts as a download.
 
-    Raises `NotAnArchive`, `ArchiveTooLarge`, `Contended` where too many archives are being read, and what opening the
+    Raises `NotAnArchive`, `ArchiveTooLarge`, `Contended` if too many archives are being read, and what opening the
     file raises.
     """
     with _directory(shares, file) as directory:
@@ -81,7 +81,7 @@ def list_entries(shares: Shares, file: Stored) -> list[Entry]:
 
 
 def find_member(shares: Shares, file: Stored, name: str) -> Member:
-    """The file of this name in an archive; of several, the last, as tools that unpack it leave it.
+    """The file of this name in an archive. If there are several, the last one: it remains after unpacking.
 
     Raises `UnknownEntry`, `UnsupportedEntry`, and what `list_entries` raises.
     """
@@ -107,9 +107,9 @@ class Inflated:
         self._crc = 0
 
     def read(self, size: int) -> bytes:
-        """At most `size` next bytes; empty at the end and only there.
+        """The next bytes, at most `size`; empty only at the end.
 
-        Raises `DamagedFile` rather than hand out the last bytes of what has not the size and CRC-32 announced.
+        Raises `DamagedFile` instead of returning the last bytes if the size or CRC-32 is not as announced.
         """
         if self._left == 0:
             return b""
@@ -193,7 +193,7 @@ def _locate(shares: Shares, file: Stored, info: zipfile.ZipInfo) -> Member:
 
 
 def _modified(info: zipfile.ZipInfo) -> str | None:
-    """The UTC time that most packers add to an entry, else the local time of the zip format."""
+    """The UTC time that most packers add to an entry, otherwise the local time of the zip format."""
     try:
         fields = info.extra
         while len(fields) >= 4:
@@ -209,7 +209,7 @@ def _modified(info: zipfile.ZipInfo) -> str | None:
 
 
 class _Ranged(io.RawIOBase):
-    """A stored file for `zipfile`: reads its end at once, and anything before it by ranges."""
+    """A stored file for `zipfile`: reads the end at once, and anything before it by ranges."""
 
     def __init__(self, shares: Shares, file: Stored) -> None:
         super().__init__()
@@ -245,7 +245,7 @@ class _Ranged(io.RawIOBase):
             data = self._tail[start - self._tail_start : stop - self._tail_start]
         else:
             data = _read(self._shares, self._file, start, stop)
-        # Each entry of a directory begins with a signature, so there are at most as many entries.
+        # Each entry of a directory begins with a signature, so there are no more entries than signatures.
         if data.count(_DIRECTORY_SIGNATURE) > MAX_ENTRIES:
             raise ArchiveTooLarge(self._file.record.file_id)
         self._position = stop

@@ -49,7 +49,7 @@ class Service:
     def shares(self) -> Shares:
         """The use cases, after storage has proven that it honours conditional writes.
 
-        Raises `InvalidSetting` if it does not, and `StorageUnavailable` if it does not answer; try again then.
+        Raises `InvalidSetting` if it does not, and `StorageUnavailable` if it does not answer; then try again.
         """
         if self._prove is not None:
             self._prove(self._shares)
@@ -94,7 +94,7 @@ def _unusable(error: StorageUnavailable) -> InvalidSetting:
 
 
 def build_shares(settings: Settings, limit: TimeLimit | None = None) -> Shares:
-    """The use cases over the storage in the settings."""
+    """The use cases with the storage from the settings."""
     return Shares(
         open_store(settings, limit),
         max_file_size=settings.max_file_size,

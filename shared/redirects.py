@@ -26,7 +26,7 @@ EXTRACT_WITHIN = 15.0
 # Longer than all calls that remove a raw copy can take. Until then, no download can rely on the copy.
 REMOVE_RAW_WITHIN = timedelta(minutes=10)
 LINK_LIFETIME = 300  # seconds
-# Anyone who has the link can use it again, uncounted.
+# Anyone with the link can use it again, and that is not counted.
 CAPPED_LINK_LIFETIME = 60  # seconds
 
 
@@ -40,9 +40,9 @@ def download_url(
     content_type: str,
     range: str | None = None,
 ) -> str:
-    """A URL by which storage itself serves a file, or the `entry` at these bytes of it, for some minutes.
+    """A URL from which storage itself serves a file, or its `entry` at these bytes, for a few minutes.
 
-    This is one download if `counted`. The answer has the headers `disposition` and `content_type`; with `range`, the
+    If `counted`, this is one download. The response has the headers `disposition` and `content_type`. With `range`, the
     URL works only with exactly that `Range` header. Requires a store with links. Raises what `Shares.open` and `count`
     raise, `UsedUp` and `Preparing`.
     """

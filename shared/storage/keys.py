@@ -1,10 +1,10 @@
 """The key space: all keys in storage, the same in a directory and under an S3 prefix.
 
-files/xx/<file_id>.pickle           the blob; `xx` are the first two characters of the ID
+files/xx/<file_id>.pickle           the blob; `xx` is the first two characters of the ID
 metadata/xx/<file_id>.json          the record
-counts/<file_id>/<cell>.json        a counter cell of a hot file
+counts/<file_id>/<cell>.json        a counter cell of a busy file
 expiries/<yyyy-mm-ddThh>/<file_id>  an entry: check this file once that hour (UTC) has passed
-raw/<file_id>                       the plain bytes: where a direct upload lands, and what redirects lead to
+raw/<file_id>                       the plain bytes: direct uploads arrive here, and redirects lead here
 raw/entries/<file_id>/<span>        the plain bytes `<start>-<stop>` of the file: one entry of an archive, for redirects
 secret                              the signing key, unless it is configured
 probe/<yyyy-mm-ddThh>/<uuid>        a temporary object to test whether the store honours conditions
@@ -59,7 +59,7 @@ def raw_entry_key(file_id: str, span: range) -> str:
 
 
 def raw_entries_prefix(file_id: str) -> str:
-    """What the keys of all copies of entries of a file begin with."""
+    """The prefix of all copies of entries of a file."""
     return f"{RAW_ENTRIES}{file_id}/"
 
 

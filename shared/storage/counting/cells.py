@@ -1,8 +1,8 @@
-"""Counter cells: small documents beside the record of a hot file, which share the counting of its downloads.
+"""Counter cells: small documents beside the record of a busy file, to share the counting of its downloads.
 
-One object takes about 20 conditional writes a second on S3, so a burst of downloads of one file would queue at its
-record. The record says how many cells there are, and each download is counted in one of them, taken at random; what a
-cell holds only grows. Where one history is needed again, for a cap, the cells are closed, each for good.
+S3 takes about 20 conditional writes a second to one object, so a burst of downloads of one file would queue for its
+record. The record says how many cells there are. Each download is counted in one of them, chosen at random, and the
+count of a cell only grows. When a download limit requires a single history again, the cells are closed for good.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARALLEL_CLOSES = 16
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one cell holds. Closed, it never changes again; `revision`, `writes` and `unknown` are as in a record."""
+    """The content of one cell. Once closed, it never changes. `revision`, `writes` and `unknown` are as in a record."""
 
     file_id: str
     count: Annotated[int, Meta(ge=0)] = 0
@@ -37,16 +37,16 @@ class Cell:
 
 
 class Cells:
-    """The cells of all files in an object store. `pick` chooses one of so many."""
+    """The cells of all files in an object store. `pick(n)` chooses one of n."""
 
     def __init__(self, documents: Documents, pick: Callable[[int], int]) -> None:
         self._documents = documents
         self._pick = pick
 
     def add(self, file_id: str, cells: range, downloads: int, attempts: Attempts) -> Cell | None:
-        """Count so many downloads in one of these cells; the cell then, None if it is closed.
+        """Count this many downloads in one of these cells, and return the cell; None if it is closed.
 
-        Raises what `Documents.apply` raises; `UnknownFile` says that the cell, and so the file, was deleted.
+        Raises what `Documents.apply` raises; `UnknownFile` means that the cell, and so the file, was deleted.
         """
         key = cell_key(file_id, cells[self._pick(len(cells))])
 
@@ -58,11 +58,11 @@ class Cells:
             return cell if closed else dataclasses.replace(cell, count=cell.count + downloads)
 
         cell = self._documents.apply(_CODEC, key, count, self._read(key, file_id), attempts).record
-        # Not as the cell says by now: others may have closed it after we counted.
+        # Do not use `cell.closed`: others may have closed the cell after we counted.
         return None if closed else cell
 
     def close(self, file_id: str, cells: range) -> int:
-        """Close these cells, and say what they hold together from now on. May be called again, and twice at once."""
+        """Close these cells and return their final total. Can be called again, even twice at once."""
 
         def close(number: int) -> int:
             key = cell_key(file_id, number)
@@ -72,12 +72,12 @@ class Cells:
         return sum(_in_parallel(close, cells))
 
     def last_write(self, file_id: str, cells: range) -> float:
-        """When something was counted last in one of these cells, in seconds since 1970; 0 if never."""
+        """When a download was last counted in one of these cells, in seconds since 1970; 0 if never."""
         stored = self._documents.store.read_many(cell_key(file_id, number) for number in cells)
         return max((at for _, data in stored for _, at in _CODEC.decode(file_id, data).writes), default=0.0)
 
     def totals(self, cells: Mapping[str, range]) -> dict[str, int | DamagedFile]:
-        """What the cells hold of each file, given as its ID with the numbers of its cells; read in parallel."""
+        """The total in the cells of each file. `cells` maps file IDs to cell numbers. Reads cells in parallel."""
         totals: dict[str, int | DamagedFile] = dict.fromkeys(cells, 0)
         keys = (cell_key(file_id, number) for file_id, numbers in cells.items() for number in numbers)
         for key, data in self._documents.store.read_many(keys):
@@ -92,11 +92,11 @@ class Cells:
         return totals
 
     def keys(self, file_id: str) -> list[str]:
-        """The keys of all cells that a file has."""
+        """The keys of all cells of a file."""
         return list(self._documents.store.list(cells_prefix(file_id)))
 
     def remove(self, file_id: str) -> None:
-        """Remove all cells of a file that is gone."""
+        """Remove all cells of a deleted file."""
         self._documents.store.delete(*self.keys(file_id))
 
     def _read(self, key: str, file_id: str) -> Versioned[Cell]:

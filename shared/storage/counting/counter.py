@@ -1,15 +1,15 @@
 """Counting downloads, exactly.
 
-Writers are met by conditional writes alone, and where those keep losing to other processes or machines, the counter of
-a file without a cap widens: its record names cells to count in. The total is the record's count and what the cells
-hold. A reader reads the record first, so a cell that is not named there counted nothing before the reader began.
+Conditional writes are the only coordination. If they keep losing to other processes or machines, the counter of a file
+without a download limit widens: its record names cells to count in. The total is the record's count plus the counts of
+the cells. A reader reads the record first, so a cell that it does not name counted nothing before the reader began.
 
-Reading a file with cells costs as many reads. Once it is quiet these are closed and folded into the record, which may
-name others later, with numbers of their own.
+Reading the total of a file takes one read for each cell. Once the file is quiet, its cells are closed and folded into
+the record. The record can name other cells later, with new numbers.
 
-A cap needs one history, the record's. Before it is set on a file with cells these are closed, and their sum is folded
-into the record by the one write that says so. A download that meets a closed cell is counted in the record, which can
-always count.
+A download limit requires a single history: the record's. Before a limit is set on a file with cells, the cells are
+closed. Then a single write to the record adds their sum and notes that they are closed. A download that finds its cell
+closed is counted in the record, which can always count.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from shared.storage.counting.cells import Cells
 from shared.storage.documents import Attempts
 from shared.storage.records import CELLS, CLOSED, READY, Record, Records, Stored
 
-# Writes that may lose before the counter widens: as many clients as meet once can never lose more often than that. With
-# reads of 18 ms and writes of 28 ms, a burst of 1,000 within 250 ms ends with a p99 of 1.5 s; with 2 it is 1.2 s.
+# How many writes can lose before the counter widens. If that many clients meet once, none loses more often than that.
+# With reads of 18 ms and writes of 28 ms, a burst of 1,000 within 250 ms has a p99 of 1.5 s; with 2, it is 1.2 s.
 WIDEN_AFTER = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many downloads were `granted`, and the file as it was then."""
+    """How many downloads were `granted`, and the file at that time."""
 
     stored: Stored
     granted: int
@@ -41,9 +41,9 @@ class Counted:
 class Counter:
     """Counts downloads in the records of their files.
 
-    `before_last` is called with the record before the write that spends the last download of a cap, perhaps repeatedly,
-    `after_widening` with the record that names cells, perhaps repeatedly; it must not raise.
-    `pick` chooses one of so many cells.
+    `before_last` is called with the record before the write that uses the last download of a limit. `after_widening` is
+    called with the record that names cells, and must not raise. Both may be called repeatedly.
+    `pick(n)` chooses one of n cells.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Counter:
         self._after_widening = after_widening
 
     def count(self, seen: Stored, downloads: int, allow: Callable[[Record], None]) -> Counted:
-        """Count so many downloads of the file that was read as `seen`, by one write, or as many as its cap leaves.
+        """Count this many downloads of the file that was read as `seen`, or as many as its limit leaves, in one write.
 
-        `allow` is asked about the latest record and raises to refuse. Returns once the count is durable. Raises what
+        `allow` gets the latest record and raises to refuse. Returns once the count is durable. Raises what
         `Records.update` raises.
         """
         file_id = seen.record.file_id
@@ -97,16 +97,16 @@ class Counter:
         return Counted(stored, granted)
 
     def totals(self, records: Iterable[Record]) -> list[Record | ShareError]:
-        """The same records with the downloads counted in cells added: at least all that were before each was read.
+        """The same records plus the downloads counted in cells: at least all those before each record was read.
 
-        In the place of a record is an `UnknownFile` if it was deleted meanwhile, or the `DamagedFile` of its cells.
+        Returns `UnknownFile` in place of a record deleted meanwhile, and `DamagedFile` for one with a damaged cell.
         """
         listed = list(records)
         widened = {record.file_id: record.cell_numbers for record in listed if record.cells > 0}
         if not widened:
             return list(listed)
         totals = self._cells.totals(widened)
-        # Cells are deleted once the record says so, and their sum means nothing then.
+        # Once a record says *deleted*, its cells are removed, and their sum means nothing.
         alive = {record.file_id for record in self._records.get_many(widened) if record.state == READY}
 
         def total(record: Record) -> Record | ShareError:
@@ -122,14 +122,14 @@ class Counter:
         return [total(record) for record in listed]
 
     def last_counted(self, record: Record) -> float:
-        """When a download of a file with cells was counted last, as seconds since 1970. Raises `DamagedFile`."""
+        """When a download of a file with cells was last counted, in seconds since 1970. Raises `DamagedFile`."""
         own = max((at for _, at in record.writes), default=0.0)
         return max(own, self._cells.last_write(record.file_id, record.cell_numbers))
 
     def fold(self, stored: Stored, *, may_widen: bool = False) -> Stored:
-        """Have the record alone count, for ever unless it `may_widen` again; the record then.
+        """Make the record count alone, permanently unless it `may_widen` again, and return it.
 
-        The cells stay, closed, for downloads that still come to them. Raises what `Records.update` raises.
+        The closed cells stay, for downloads that still reach them. Raises what `Records.update` raises.
         """
         while stored.record.cells > 0:
             record = stored.record
@@ -150,20 +150,20 @@ class Counter:
             try:
                 stored = self._records.update(record.file_id, fold, stored)
             except UnknownFile:
-                # Its deletion may have looked for cells before these were made to be closed.
+                # The deletion may have looked for cells before `close` created these.
                 self._cells.remove(record.file_id)
                 raise
         return stored
 
     def cells(self, record: Record) -> list[str]:
-        """The keys of the cells that a file has."""
+        """The keys of the cells of a file."""
         return [] if record.cells == record.first_cell == 0 else self._cells.keys(record.file_id)
 
     def _count_in_cell(self, record: Record, downloads: int, attempts: Attempts) -> bool:
-        """Count in one of the cells; False if it is closed. Raises `UnknownFile` if the file is gone."""
+        """Count in one of the cells; False if it is closed. Raises `UnknownFile` if the file was deleted."""
         cell = self._cells.add(record.file_id, record.cell_numbers, downloads, attempts)
         if cell is not None and cell.revision == 1:
-            # A deletion may have looked for cells before this one was there.
+            # A deletion may have looked for cells before this one existed.
             try:
                 gone = self._records.get(record.file_id).record.state != READY
             except UnknownFile:

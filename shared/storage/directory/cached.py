@@ -1,8 +1,7 @@
-"""Files opened without waiting for a disk, as an event loop has to.
+"""Opens files without waiting for a disk, as an event loop requires.
 
-openat2(2) with RESOLVE_CACHED, of Linux 5.12, opens a file if the kernel has the way to it in memory, and refuses
-otherwise. A file system that is remote or in user space may wait for others all the same, so only local ones are used
-like this.
+openat2(2) with RESOLVE_CACHED, since Linux 5.12, opens a file if the kernel has its path in memory, and refuses
+otherwise. Remote and user-space file systems may still wait for others, so this is used only with local ones.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from shared.storage.directory.calls import open_file, regular
 _OPENAT2 = 437  # The same on all architectures.
 _AT_FDCWD = -100
 _NO_SYMLINKS, _BENEATH, _CACHED = 0x04, 0x08, 0x20  # linux/openat2.h
-# linux/magic.h: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, overlay; ZFS and bcachefs by their own headers.
+# linux/magic.h: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, overlay. ZFS and bcachefs: their own headers.
 _LOCAL = frozenset(
     {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994, 0x794C7630, 0x2FC12FC1, 0xCA451A4E},
 )
-# Keeps the interpreter's lock, since these calls do not wait, and waiting to have it back takes longer than they do.
+# Keeps the interpreter's lock: these calls do not wait, and getting the lock back takes longer than they do.
 _LIBC = ctypes.PyDLL(None, use_errno=True)
 
 
@@ -37,7 +36,7 @@ _FILE = _how(os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, _CACHED
 
 
 def open_cached(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
-    """As `calls.open_file`, but raises `WouldWait` rather than wait."""
+    """Like `calls.open_file`, but raises `WouldWait` instead of waiting."""
     folder = _openat2(_AT_FDCWD, root, _ROOT)
     try:
         file = _openat2(folder, "/".join(segments), _FILE)
@@ -47,7 +46,7 @@ def open_cached(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result
 
 
 def can_read_cached(root: str, segments: Sequence[str]) -> bool:
-    """Whether files below `root` can be read without waiting, tried on one of them."""
+    """Whether files below `root` can be read without waiting. Tries it with one of them."""
     file_system = ctypes.create_string_buffer(1024)
     try:
         if sys.platform != "linux" or _LIBC.statfs(os.fsencode(root), file_system) != 0:
@@ -61,7 +60,7 @@ def can_read_cached(root: str, segments: Sequence[str]) -> bool:
         finally:
             os.close(file)
     except (BlockingIOError, WouldWait):
-        # Not in memory now, and it can be told.
+        # Not in memory now, but the system can tell.
         return True
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""Calls to the file system, in the words of the storage contract."""
+"""File system calls, in the terms of the storage contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTS
 
 @contextlib.contextmanager
 def translated(key: str | None = None) -> Iterator[None]:
-    """Turn what the operating system says into the contract's errors; a missing file only where `key` is given."""
+    """Turn system errors into the errors of the contract: a missing file becomes `NotFound` only if `key` is given."""
     try:
         yield
     except MISSING as error:
@@ -30,7 +30,7 @@ def translated(key: str | None = None) -> Iterator[None]:
         raise NotFound(key) from error
     except OSError as error:
         if key is not None and error.errno == errno.ELOOP:
-            # A link in the place of a file.
+            # A link in place of a file.
             raise NotFound(key) from error
         raise failure(error) from error
 
@@ -42,14 +42,14 @@ def failure(error: OSError) -> StorageFull | StorageUnavailable:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether there is no room: neither block nor inode, or a quota is used up."""
+    """Whether there is no room: no block or inode is left, or a quota is exhausted."""
     return error.errno in _FULL
 
 
 def open_folder(root: str, segments: Sequence[str]) -> int:
-    """Open the folder that these segments lead to, below a root whose own path may hold links. Close it when done.
+    """Open the folder at these segments below `root`, whose own path can contain links. Close it when done.
 
-    No segment is followed if it is a symbolic link, since a link could lead anywhere: `NotADirectoryError` (or ELOOP).
+    If a segment is a symbolic link, which could lead anywhere, this raises `NotADirectoryError` (or ELOOP).
     """
     if not segments:
         return os.open(root, _FOLDER & ~os.O_NOFOLLOW)
@@ -64,7 +64,7 @@ def open_folder(root: str, segments: Sequence[str]) -> int:
 
 
 def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading; anything else in its place counts as missing.
+    """Open a regular file for reading. Anything else in its place counts as missing.
 
     A link could lead anywhere, opening a FIFO would wait for a writer, and reading a device might never end.
     """
@@ -77,7 +77,7 @@ def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
 
 
 def regular(file: int) -> tuple[int, os.stat_result]:
-    """An open file with its status, if it is a regular one; else it is closed, and counts as missing."""
+    """The open file and its status. If it is not a regular file, close it and treat it as missing."""
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode):
         os.close(file)
@@ -86,19 +86,19 @@ def regular(file: int) -> tuple[int, os.stat_result]:
 
 
 def read_file(root: str, segments: Sequence[str]) -> bytes:
-    """All of a small regular file, which is never written into once it has its name."""
+    """The content of a small regular file. Nothing writes to a file once it has its name."""
     file, status = open_file(root, segments)
     try:
-        # One call and no file object: with many threads, each call to the system is a wait for the interpreter's lock.
+        # One call and no file object: with many threads, each system call waits for the interpreter's lock.
         return os.read(file, status.st_size)
     finally:
         os.close(file)
 
 
 def read_cached(file: int, size: int, start: int) -> memoryview | None:
-    """Bytes from `start` on, as many of `size` as lie in memory; None if there are none, or it cannot be told.
+    """The bytes from `start` that are in memory, at most `size`; None if there are none or the system cannot tell.
 
-    It does not wait for a disk (preadv2(2), RWF_NOWAIT), so it may be called from an event loop.
+    Does not wait for a disk (preadv2(2), RWF_NOWAIT), so an event loop can call it.
     """
     if not hasattr(os, "RWF_NOWAIT"):
         return None
@@ -106,7 +106,7 @@ def read_cached(file: int, size: int, start: int) -> memoryview | None:
     try:
         count = os.preadv(file, [buffer], start, os.RWF_NOWAIT)
     except OSError:
-        # On the disk only, a file system that does not know the call, or a fault: the read that waits will tell.
+        # On disk only, unsupported by the file system, or an error: the read that waits will tell.
         return None
     return memoryview(buffer)[:count] if count else None
 
@@ -118,22 +118,22 @@ def write_all(file: int, data: bytes) -> None:
 
 
 def begin_writeback(file: int, start: int, size: int) -> None:
-    """Have a range of a file written to disk from here on, without waiting: an fsync later has that much less to do.
+    """Start to write a range of a file to disk, without waiting, so that a later fsync has less to do.
 
-    Only a hint; what goes wrong with it, that fsync reports. Linux does this on the advice that the range is not needed
-    (mm/fadvise.c), and keeps what it is still writing in the cache; macOS has no such call.
+    Only a hint: that fsync reports any errors. Linux does this when told that the range is not needed (mm/fadvise.c),
+    and keeps in its cache what it is still writing. macOS has no such call.
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, start, size, os.POSIX_FADV_DONTNEED)
 
 
 def copy_range(source: int, target: int, start: int, stop: int) -> bool:
-    """Append the bytes `[start, stop)` of one file to another; False if they are not there."""
+    """Append the bytes `[start, stop)` of one file to another; False if the file ends before `stop`."""
     while start < stop:
         try:
             copied = os.copy_file_range(source, target, stop - start, offset_src=start)
         except (OSError, AttributeError) as error:
-            # Only Linux has it, and not between all file systems.
+            # Only Linux has this call, and not between all file systems.
             if isinstance(error, OSError) and error.errno not in _CANNOT_COPY:
                 raise
             data = os.pread(source, min(BUFFER_SIZE, stop - start), start)

@@ -1,6 +1,6 @@
-"""A data directory below its objects: staged files, locks, spares, and names that outlive a power cut.
+"""What a data directory needs besides objects: staged files, locks, spares, and names that survive a power cut.
 
-Its own folders begin with a dot and hold nothing that lasts: if they are removed, they are made again.
+The names of its own folders begin with a dot. They hold nothing permanent, and are created again if removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def segments_of(key: str) -> list[str]:
-    """The names of the folders and the file that a key stands for. Raises `ValueError` for anything else."""
+    """The names of the folders and the file in a key. Raises `ValueError` for anything that is not a key."""
     segments = key.split("/")
     if not key.isascii() or any(segment in ("", ".", "..") or segment.startswith(".") for segment in segments):
         raise ValueError("not a key of this project")
@@ -33,7 +33,7 @@ def segments_of(key: str) -> list[str]:
 
 
 class DataDirectory:
-    """The directory `root`, which is made if need be. Its methods raise `OSError`, if nothing else is said."""
+    """The directory `root`, which is created if necessary. Its methods raise `OSError` unless they say otherwise."""
 
     def __init__(self, root: str, min_free_space: int) -> None:
         self.root = root
@@ -46,14 +46,14 @@ class DataDirectory:
         self._spares.mend()
 
     def check(self) -> None:
-        """Raises `StorageUnavailable` too."""
+        """Also raises `StorageUnavailable`."""
         if not self._is_writable():
             self._make_own(STAGING)
             if not self._is_writable():
                 raise StorageUnavailable(f"{self.root} cannot be written to")
 
     def require_space(self) -> None:
-        """Raise `StorageFull` once less than the configured space is free."""
+        """Raise `StorageFull` if less than the configured space is free."""
         if self._min_free_space <= 0:
             return
         space = os.statvfs(self.root)
@@ -61,16 +61,16 @@ class DataDirectory:
             raise StorageFull
 
     def begin_file(self) -> tuple[str, int]:
-        """Begin a file of any size: its path and a descriptor. Only once all spares are there, as uploads fill disks.
+        """Begin a file of any size, and return its path and a descriptor. Also raises `StorageFull`.
 
-        Raises `StorageFull` too.
+        Uploads can fill the disk, so all spares must exist first.
         """
         self.require_space()
         self._spares.fill()
         return self._new_staged()
 
     def put(self, segments: Sequence[str], data: bytes) -> None:
-        """Make a small file durable under its name, in place of what is there, with spares if there is no room."""
+        """Make a small file durable under its name, replacing an earlier one. Uses spares if there is no room."""
         try:
             self.publish(self._stage(data, self._new_staged), segments)
         except OSError as error:
@@ -80,7 +80,7 @@ class DataDirectory:
                 self.publish(self._stage(data, self._spare_staged), segments)
 
     def publish(self, staged: str, segments: Sequence[str]) -> None:
-        """Rename a synced file into place and make the new name durable. Raises `StorageUnavailable` too."""
+        """Rename a synced file into place and make the new name durable. Also raises `StorageUnavailable`."""
         try:
             folder = self._open_target(segments[:-1])
         except BaseException:
@@ -95,24 +95,24 @@ class DataDirectory:
             try:
                 os.fsync(folder)
             except OSError as error:
-                # Whatever the reason, the object is there now, so this must not be reported as a lack of room.
+                # Whatever the reason, the object now exists, so this must not be reported as a lack of room.
                 raise StorageUnavailable(str(error)) from error
         finally:
             os.close(folder)
 
     def remove(self, segments: Sequence[str]) -> None:
-        """Remove a file, durably. Raises `FileNotFoundError` and the like if it is not there."""
+        """Remove a file durably. Raises `FileNotFoundError` and the like if it does not exist."""
         folder = open_folder(self.root, segments[:-1])
         try:
             os.unlink(segments[-1], dir_fd=folder)
             os.fsync(folder)
         finally:
             os.close(folder)
-        # Before others take what was freed.
+        # Before others take the freed space.
         self._spares.refill()
 
     def holds(self, segments: Sequence[str]) -> bool:
-        """Whether there is anything of this name."""
+        """Whether anything has this name."""
         try:
             folder = open_folder(self.root, segments[:-1])
         except MISSING:
@@ -127,7 +127,7 @@ class DataDirectory:
             os.close(folder)
 
     def remove_folder(self, segments: Sequence[str]) -> str:
-        """Move a folder out of the way, durably, and return its new path. Raises `FileNotFoundError` and the like."""
+        """Move a folder away durably, and return its new path. Raises `FileNotFoundError` and the like."""
         self._durable.discard("/".join(segments))
         path = self._new_staged_path()
         above = open_folder(self.root, segments[:-1])
@@ -139,20 +139,20 @@ class DataDirectory:
         return path
 
     def mend_spares(self) -> None:
-        """Make spares that are missing, as far as there is room."""
+        """Make missing spares, as far as there is room."""
         self._spares.mend()
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
-        """Exclude all others that lock this key, in this process and in others on this machine."""
-        # flock belongs to the open file, so a file opened per use also keeps threads of one process apart. The files
-        # are never removed: unlinking one that another process waits for would let two hold "the same" lock.
+        """Lock this key against other threads and other processes on this machine."""
+        # flock belongs to the open file, so opening the file for each use also separates threads of one process. The
+        # files are never removed: unlinking one that another process waits for would let two hold "the same" lock.
         path = f"{self.root}/{LOCKS}/{zlib.crc32(key.encode()) % LOCK_COUNT:03}"
         while True:
             file = self._open_lock(path)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # If it was removed from outside, those who come now lock another file.
+                # If something else removed the file, later callers lock another one.
                 if _is_at(file, path):
                     yield
                     return
@@ -170,7 +170,7 @@ class DataDirectory:
             os.close(root)
 
     def _in_own(self, name: str, work: Callable[[], T]) -> T:
-        """Do something that needs one of our own folders, which may have to be made anew."""
+        """Do something that needs one of our own folders, and create that again if it is missing."""
         try:
             return work()
         except FileNotFoundError:
@@ -186,7 +186,7 @@ class DataDirectory:
         except OSError as error:
             if not is_full(error):
                 raise
-            # No inode is left, so a spare file becomes the lock. Others who find none come here too, and see it.
+            # No inode is left, so a spare file becomes the lock. Others without a lock come here too, and find it.
             with self._spares.in_use():
                 if not os.path.exists(path):
                     self._spares.take(path)
@@ -198,7 +198,7 @@ class DataDirectory:
             try:
                 write_all(file, data)
                 os.ftruncate(file, len(data))
-                # An empty file, as expiry entries are, has no bytes to lose. Its name is made durable by `publish`.
+                # An empty file, such as an expiry entry, has no bytes to lose. `publish` makes its name durable.
                 if data:
                     os.fsync(file)
             finally:
@@ -222,20 +222,20 @@ class DataDirectory:
         return path, os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
     def _open_target(self, segments: Sequence[str]) -> int:
-        """Open the folder of a file that is about to be published, having made it."""
+        """Make and open the folder of a file that is about to be published."""
         try:
             self._make_folder(segments)
             return open_folder(self.root, segments)
         except FileNotFoundError:
-            # A folder that was empty was removed from outside, and we remember it as made.
+            # Something else removed an empty folder that we remember as made.
             self._durable.clear()
             self._make_folder(segments)
             return open_folder(self.root, segments)
 
     def _make_folder(self, segments: Sequence[str]) -> None:
-        """Make a folder and those above it, and make their names durable.
+        """Make a folder and its parents, and make their names durable.
 
-        Another process may have made one without having synced its parent yet, so the first use in each process syncs.
+        Another process may have made one without syncing its parent yet, so the first use in each process syncs.
         """
         path = "/".join(segments)
         if not segments or path in self._durable:
@@ -251,8 +251,8 @@ class DataDirectory:
 
 
 def remove_staged(path: str) -> None:
-    """Remove a staged file that was given up."""
-    # The folder may have been emptied from outside.
+    """Remove an abandoned staged file."""
+    # Something else may have emptied the folder.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
@@ -265,12 +265,12 @@ def _is_at(file: int, path: str) -> bool:
 
 
 def _make_root(path: str) -> None:
-    """Make the data directory and those above it, and make their names durable."""
+    """Make the data directory and its parents, and make their names durable."""
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         _make_root(parent)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
-    # Another process may have made it and not synced it yet. Where we may not read, we have made nothing.
+    # Another process may have made it without syncing it yet. Where we cannot read, we have made nothing.
     with contextlib.suppress(PermissionError):
         sync_directory(parent)

@@ -1,4 +1,4 @@
-"""Multipart uploads in a data directory: a folder of parts, and a note of which of them the object is made of."""
+"""Multipart uploads in a data directory: a folder of parts, and a list of those that make up the object."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shared.storage.directory.data_directory import DataDirectory, segments_of
 from shared.storage.directory.writer import DirectoryWriter, info_of
 from shared.storage.multipart import Part, TooLarge, stored_parts
 
-# Beside the parts of an upload: those that it was finished with.
+# The file that lists the parts with which an upload was finished, stored beside them.
 CHOICE = "chosen"
 
 
 class DirectoryMultipart:
-    """A `Multipart` whose uploads have no trace until their first part is there."""
+    """A `Multipart` whose uploads leave no trace until their first part is stored."""
 
     def __init__(self, directory: DataDirectory) -> None:
         self._directory = directory
@@ -45,7 +45,7 @@ class DirectoryMultipart:
     ) -> Sequence[Slice]:
         choice = self._choice(key)
         if choice is None:
-            # There are no parts to be listed once another call is the first.
+            # If another call was first, there are no parts to list.
             with contextlib.suppress(NotFound):
                 selection = stored_parts(key, parts, self.list(key, upload_id))
                 allow(sum(part.size for part in selection))
@@ -59,7 +59,7 @@ class DirectoryMultipart:
         folder = _folder(key)
         with translated():
             try:
-                # Out of the way first: a part may be put there while the others are removed.
+                # Move the folder away first: another part may arrive while the others are removed.
                 with self._directory.locked(folder):
                     path = self._directory.remove_folder(segments_of(folder))
             except MISSING:
@@ -67,7 +67,7 @@ class DirectoryMultipart:
             shutil.rmtree(path)
 
     def _choose(self, key: str, parts: Sequence[Part]) -> None:
-        """Note the parts, unless others were noted first: two who finish at once would make two objects."""
+        """Store the list of parts unless there is one already: two calls at once would make two objects."""
         choice = f"{_folder(key)}/{CHOICE}"
         data = json.dumps([dataclasses.astuple(part) for part in parts]).encode()
         with translated(), self._directory.locked(choice):
@@ -75,7 +75,7 @@ class DirectoryMultipart:
                 self._directory.put(segments_of(choice), data)
 
     def _choice(self, key: str) -> Sequence[Part] | None:
-        """The parts that an upload was finished with; None if it was not."""
+        """The parts with which an upload was finished; None if it is unfinished."""
         try:
             with translated(key):
                 data = read_file(self._directory.root, [*segments_of(_folder(key)), CHOICE])
@@ -85,7 +85,7 @@ class DirectoryMultipart:
 
 
 class DirectoryPartWriter:
-    """A `PartWriter` into a staged file. All parts in `folder` together may have `limit` bytes."""
+    """A `PartWriter` into a staged file. All parts in `folder` together can have `limit` bytes."""
 
     def __init__(self, directory: DataDirectory, folder: str, number: int, limit: int) -> None:
         self._directory = directory
@@ -100,7 +100,7 @@ class DirectoryPartWriter:
         info = self._writer.info()
         with translated():
             self._writer.sync()
-            # Others may arrive at the same time, and here one comes after another.
+            # Other parts may arrive at the same time, so handle one after the other.
             with self._directory.locked(self._folder):
                 others = _parts_in(self._directory, self._folder)
                 if info.size + sum(other.size for other in others if other.number != self._number) > self._limit:

@@ -1,9 +1,8 @@
-"""Spare files and folders, so that on a full disk there is room to make room.
+"""Spare files and folders, which leave enough room on a full disk to free space.
 
-To delete a file, to count a download or to sweep, something small is written first. Where that finds neither block nor
-inode left, it goes into a file that was made and filled while there was room, and that file is renamed into place. A
-record that is replaced so gives back as much as it took. Only new names use spares up, and the files that are removed
-next give back more.
+Deleting a file, counting a download and sweeping all write something small first. If no block or inode is left for it,
+it goes into a file that was made and filled while there was room, and that file is renamed into place. Replacing a
+record this way frees as much as it takes. Only new names use up spares, and the files that are removed next free more.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from shared.storage.directory.calls import is_full, open_folder, write_all
 log = logging.getLogger(__name__)
 
 SPARES = ".spares"
-# Bytes. The record of a hot file has about 10 KiB; what the others do not need is freed when they are cut to size.
+# Bytes. The record of a busy file has about 10 KiB. Other files are cut to size, which frees the rest.
 SPARE_SIZE = 16 * 1024
 FILES = tuple(f"file-{number:02}" for number in range(32))
 FOLDERS = tuple(f"folder-{number}" for number in range(4))
@@ -36,7 +35,7 @@ class Spares:
         self._lacking = False
 
     def fill(self) -> None:
-        """Make all spares that are missing. Raises `OSError`, also where there is no room for them."""
+        """Make all missing spares. Raises `OSError`, also if there is no room for them."""
         try:
             present = os.listdir(self._path)
         except FileNotFoundError:
@@ -49,7 +48,7 @@ class Spares:
                     _make(f"{self._path}/{name}")
 
     def mend(self) -> None:
-        """As `fill`, and replace what a crash left without its bytes. As far as there is room."""
+        """Like `fill`, but as far as there is room. Also replaces files that a crash left without their bytes."""
         with contextlib.suppress(FileNotFoundError), self._locked(), os.scandir(self._path) as entries:
             for entry in entries:
                 if entry.name in FILES and entry.stat(follow_symlinks=False).st_size < SPARE_SIZE:
@@ -58,7 +57,7 @@ class Spares:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """For one user at a time of all processes, so that a few spares are enough; refilled at the end."""
+        """Admit one user at a time across all processes, so that a few spares are enough. Refills them at the end."""
         try:
             with self._locked():
                 yield
@@ -66,12 +65,12 @@ class Spares:
             self._fill_as_far_as_possible()
 
     def refill(self) -> None:
-        """Make what this process could not make when it was used up, as far as there is room by now."""
+        """Make the spares that this process could not replace after using them, as far as there is room now."""
         if self._lacking:
             self._fill_as_far_as_possible()
 
     def take(self, path: str) -> None:
-        """Rename a spare file to `path`. Raises `OSError` (ENOSPC) if there is none."""
+        """Rename a spare file to `path`. Raises `OSError` (ENOSPC) if none is left."""
         for name in FILES:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(f"{self._path}/{name}", path)
@@ -79,7 +78,7 @@ class Spares:
         raise OSError(errno.ENOSPC, "no spare file is left")
 
     def make_folder(self, name: str, parent: int) -> None:
-        """Make a folder in the open folder `parent`, or rename a spare one if there is no room. May exist already."""
+        """Make a folder in the open folder `parent`, or rename a spare if there is no room. It may already exist."""
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
@@ -95,7 +94,7 @@ class Spares:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                # Another process has made it meanwhile, and put something into it.
+                # Meanwhile, another process made it and put something into it.
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
             return True
@@ -105,7 +104,7 @@ class Spares:
         try:
             self.fill()
         except OSError as error:
-            # The next upload needs them, and makes them or is refused.
+            # The next upload requires them: it makes them or is refused.
             if not self._lacking:
                 log.warning("spare files could not be made: %s", error)
             self._lacking = True
@@ -114,7 +113,7 @@ class Spares:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        # The folder itself, since there may be no inode for a lock file.
+        # Lock the folder itself, since there may be no inode for a lock file.
         folder = open_folder(self._path, ())
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -129,7 +128,7 @@ def _make(path: str) -> None:
         return
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        # Random, since a file system that compresses would store nothing else in full, and not all can preallocate.
+        # Random, since compressing file systems store nothing else in full, and not all file systems can preallocate.
         write_all(file, secrets.token_bytes(SPARE_SIZE))
     except BaseException:
         os.unlink(path)

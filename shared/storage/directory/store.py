@@ -1,11 +1,11 @@
-"""Objects as files of one directory.
+"""Objects as files in one directory.
 
 Every write is staged under `.staging/`, synced and renamed into place, so a reader sees the old or the new object and a
-crash leaves at most a staged file. Conditions hold across threads and processes of one machine, by an advisory lock on
-one of 256 files under `.locks/`; they do not hold across machines that mount the directory over a network. On a full
+crash leaves at most a staged file. An advisory lock on one of 256 files under `.locks/` makes conditions hold across
+the threads and processes of one machine, but not across machines that mount the directory over a network. On a full
 disk, small objects can still be written, into one of the files under `.spares/`.
 
-Nothing is reached through a symbolic link below the directory, which may be one itself.
+The directory itself can be a symbolic link. Links below it are never followed.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from shared.storage.directory.writer import CachedReader, DirectoryReader, Direc
 
 
 class DirectoryStore:
-    """An `ObjectStore` in the directory `root`, which is created if need be.
+    """An `ObjectStore` in the directory `root`, which is created if necessary.
 
-    A `writer` that would leave less than `min_free_space` bytes on the file system raises `StorageFull`; small objects
-    may still be written then, so that files can be counted and deleted on a full disk.
+    A `writer` that would leave less than `min_free_space` bytes on the file system raises `StorageFull`. Small objects
+    can still be written, so that downloads can be counted and files deleted on a full disk.
     """
 
     links = None
@@ -115,7 +115,7 @@ class DirectoryStore:
         with translated():
             if not self._directory.holds(segments):
                 return
-            # Keeps a conditional write, which has compared but not renamed yet, from bringing the object back.
+            # Without the lock, a conditional write that has compared but not yet renamed would restore the object.
             with self._directory.locked(key), contextlib.suppress(*MISSING):
                 self._directory.remove(segments)
 
@@ -138,7 +138,7 @@ class DirectoryStore:
         for name in names:
             key = prefix + name
             if name.endswith("/"):
-                # Everything below sorts at or before `after` unless `after` itself lies below.
+                # If the folder sorts before `after`, so does everything in it, unless `after` itself is in it.
                 if key > after or after.startswith(key):
                     yield from self.list(key, after)
             elif key > after:
@@ -146,10 +146,10 @@ class DirectoryStore:
 
     def discard_unfinished(self, before: datetime) -> int:
         removed = 0
-        # The folder may have been removed from outside.
+        # Something else may have removed the folder.
         with translated(), contextlib.suppress(FileNotFoundError), os.scandir(self.root / STAGING) as entries:
             for entry in entries:
-                # Two sweeps may meet here, and a writer may finish at any moment.
+                # Two sweeps may run at once, and a writer may finish at any time.
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat(follow_symlinks=False).st_mtime < before.timestamp():
                         if entry.is_dir(follow_symlinks=False):
@@ -205,7 +205,7 @@ class DirectoryStore:
 
 
 class CachedDirectory(DirectoryStore):
-    """The `ready` store of another: the same objects, as far as they can be read without waiting for a disk."""
+    """The `ready` store of another store: the same objects, if they can be read without waiting for a disk."""
 
     ready = None
     _open_file = staticmethod(open_cached)
@@ -220,13 +220,13 @@ class CachedDirectory(DirectoryStore):
             with contextlib.closing(self.open(key)) as reader:
                 data = reader.read(reader.object_size)
         except RangeNotSatisfiable as error:
-            # It is empty, and so damaged: the store itself is to say so.
+            # It is empty, so it is damaged: let the store itself report that.
             raise WouldWait from error
         return data, _etag(data)
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file or a folder, and neither a link nor anything else."""
+    """Whether this is a file or a folder, and not a link or anything else."""
     return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
 
 

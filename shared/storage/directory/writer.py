@@ -1,4 +1,4 @@
-"""Readers and writers of objects that are files of a data directory."""
+"""Readers and writers of objects that are files in a data directory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from shared.storage.directory.data_directory import DataDirectory, segments_of
 
 log = logging.getLogger(__name__)
 
-# What is copied between two looks at the space that is left.
+# Bytes to copy between two checks of the free space.
 COPY_SIZE = 64 * 1024 * 1024
-# What is written before the disk is given it: enough for few requests to it, and little to wait for in the end.
+# Bytes to write before the disk gets them: enough to keep requests few, and few enough for a short wait at the end.
 WRITEBACK_SIZE = 8 * 1024 * 1024
 
 
@@ -51,7 +51,7 @@ class DirectoryReader:
 
 
 class CachedReader(DirectoryReader):
-    """A `Reader` that raises `WouldWait` rather than read from the disk."""
+    """A `Reader` that raises `WouldWait` instead of reading from the disk."""
 
     def read(self, size: int) -> bytes:
         size = min(size, self._stop - self._position)
@@ -81,9 +81,9 @@ class DirectoryWriter:
             self._grown_by(len(data))
 
     def copy(self, source: Slice) -> None:
-        """Append a range of another object, without its bytes passing through us where the file system can do that.
+        """Append a range of another object. If the file system can copy it, its bytes do not pass through us.
 
-        Raises like `ObjectStore.compose`.
+        Raises what `ObjectStore.compose` raises.
         """
         with translated(source.key):
             file, status = open_file(self._directory.root, segments_of(source.key))
@@ -110,7 +110,7 @@ class DirectoryWriter:
             self._handed_over = self._size
 
     def info(self) -> Info:
-        """Size and version of what was written until now."""
+        """Size and version of what was written so far."""
         with translated():
             return info_of(os.fstat(self._file))
 
@@ -124,12 +124,12 @@ class DirectoryWriter:
                 self.publish()
 
     def sync(self) -> None:
-        """Have all that was written on the disk, and write no more. Raises `OSError`."""
+        """Sync everything to disk. Write nothing after this. Raises `OSError`."""
         os.fsync(self._file)
         self._close()
 
     def publish(self) -> None:
-        """Give the synced file its name. Raises as `DataDirectory.publish`."""
+        """Give the synced file its name. Raises what `DataDirectory.publish` raises."""
         self._directory.publish(self._staged, segments_of(self._key))
 
     def abort(self) -> None:
@@ -139,7 +139,7 @@ class DirectoryWriter:
         except FileNotFoundError:
             return
         except OSError as error:
-            # What cannot be removed now is left to the sweep; the caller is already reporting a fault of its own.
+            # The sweep will remove it; the caller is already reporting an error of its own.
             log.warning("a staged file could not be removed: %s", error)
 
     def _close(self) -> None:
@@ -150,5 +150,5 @@ class DirectoryWriter:
 
 def info_of(status: os.stat_result) -> Info:
     """Size and version of a file."""
-    # Reads no bytes. Every write makes another file, so a version that shares the number has another time.
+    # Reads no bytes. Every write makes a new file, so versions with the same inode number have different times.
     return Info(status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}")
