@@ -127,7 +127,7 @@ async def download_file(request: Request, file_id: str) -> Response:
             raise
     content = await _content(request, files, stored)
     decision = functools.partial(_decide, request, record, content)
-    # The signing key of tickets may have to be read first.
+    # The signing key of tickets may need to be read first.
     has_tickets = record.max_downloads is not None or "if-range" in request.headers or "if-match" in request.headers
     answer = await files.run(decision) if has_tickets else decision(files.shares)
     return answer if isinstance(answer, Response) else await _send(request, files, stored, content, answer)
@@ -270,7 +270,7 @@ def _redirect(request: Request, shares: Shares, stored: Stored, content: _Conten
         metrics.add("Downloads")
     headers = {
         "Location": url,
-        # The file's own headers, so that a client can come back for the rest.
+        # The file's own headers, so that a client can resume here.
         "ETag": answer.headers["ETag"],
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",

@@ -1,4 +1,4 @@
-"""The web pages: one to upload files on, and for each file one that shows it and leads to its download."""
+"""The web pages: an upload page, a list of all files, and a page for each file with its download link."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from shared.signing import PASS_LIFETIME
 
 router = Endpoints("Pages")
 
-# Of what the pages load, by the ending of its name.
+# Media types of the assets, by extension.
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -63,7 +63,7 @@ async def get_all_files_page(request: Request) -> Response:
 
 
 async def _with_server(request: Request, template: str) -> Response:
-    """A page that knows the limits of this server."""
+    """Render a page that knows the limits of this server."""
     shares = shares_of(request)
     try:
         origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares))
@@ -73,9 +73,9 @@ async def _with_server(request: Request, template: str) -> Response:
         "max_file_size": shares.max_file_size,
         "default_expires_in": shares.lifetimes.default,
         "max_expires_in": shares.lifetimes.longest,
-        # Unknown to a function that checks none; then the page learns it from the first 401.
+        # A function that checks no tokens does not know this; the page then learns it from the first 401.
         "token_required": service_of(request).tokens.required,
-        # Whether parts of large files go straight to storage.
+        # Whether the browser sends parts of large files directly to storage.
         "signs": origin is not None,
     }
     return PAGES.render(request, template, origin=origin, server=server)
@@ -158,7 +158,7 @@ async def get_qr_code(request: Request, file_id: str) -> Response:
 
 
 def _drawn(address: str) -> bytes:
-    """The QR code of an address as an SVG image; takes tens of milliseconds."""
+    """Draw the QR code of an address as an SVG image. This takes tens of milliseconds."""
     import segno
 
     image = io.BytesIO()
@@ -182,13 +182,13 @@ async def get_static_file(request: Request, version: str, name: str) -> Response
     content = PAGES.assets.get(name) or accent.sheet(name)
     if content is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
-    # Weak, since it stands for both encodings.
+    # Weak, because it is the same for both encodings.
     etag = f'W/"{PAGES.version}"'
     headers = {
         **page_headers(),
         "ETag": etag,
         "Vary": "Accept-Encoding",
-        # Under any other version than the current one the content can change.
+        # The content can change under any version except the current one.
         "Cache-Control": "public, max-age=31536000, immutable" if version == PAGES.version else "no-cache",
         "Content-Type": _TYPES[PurePath(name).suffix],
     }
@@ -201,7 +201,7 @@ async def get_static_file(request: Request, version: str, name: str) -> Response
 
 
 def _find(request: Request, file_id: str) -> tuple[Stored, str | None]:
-    """A file that can be downloaded, and `storage_origin`. Raises what `Shares.find` raises, and `UsedUp`."""
+    """A file that can be downloaded, and `storage_origin`. Raises the errors of `Shares.find`, and `UsedUp`."""
     shares = shares_of(request)
     stored = shares.find(file_id)
     if stored.record.is_used_up:
@@ -210,7 +210,7 @@ def _find(request: Request, file_id: str) -> tuple[Stored, str | None]:
 
 
 def _pass(request: Request, stored: Stored, password: str) -> str | None:
-    """The cookie's value, None for a file without a password. Raises what `Shares.authorise` raises."""
+    """The cookie's value; None if the file has no password. Raises the errors of `Shares.authorise`."""
     shares = shares_of(request)
     shares.authorise(stored, password)
     password_hash = stored.record.password_hash
@@ -222,10 +222,10 @@ def _landing(
 ) -> Response:
     headers = {}
     if wrong_password:
-        # Basic would have the browser ask in a window of its own.
+        # Basic would make the browser show its own password prompt.
         headers["WWW-Authenticate"] = FORM_CHALLENGE
     if token is not None:
-        # Or the token would be in the address that is sent along with each request of the page.
+        # Otherwise each request of the page would send the address with the token as its referrer.
         headers["Referrer-Policy"] = "strict-origin"
     return PAGES.render(
         request,

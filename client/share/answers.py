@@ -1,4 +1,4 @@
-"""Answers of the server, checked before they are used: a link can lead to anyone's server."""
+"""Checks the server's answers before they are used: a link can lead to anyone's server."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from share.faults import Exit, Fault
 
 FILE_ID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 MAX_NUMBER = 2**63 - 1
-MAX_LINK = 2000  # characters; a QR code holds little more
+MAX_LINK = 2000  # characters; a QR code can hold little more
 ID = re.compile(FILE_ID)
 SHA256 = re.compile("[0-9a-f]{64}")
 ANY_TEXT = re.compile("(?s).{0,8192}")
 ENTRY_NAME = re.compile("(?s).{0,65535}")
-# Both are pasted into shells, where none of these characters is special.
+# Users paste both into shells, where none of these characters is special.
 DELETE_TOKEN = re.compile("[A-Za-z0-9._~=-]{1,500}")
 LINK = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~%-]+)+")
 
 
 def parse(body: bytes) -> object:
-    """The JSON value. Raises `Fault`."""
+    """Parse a JSON value. Raises `Fault`."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)

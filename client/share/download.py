@@ -1,4 +1,4 @@
-"""Downloading: fetch, resume after interruptions of the network, and verify."""
+"""Downloads a file, resumes when the network was interrupted, and verifies the file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
 class Sink:
-    """Where the bytes go. `tags` are the ETags by which the servers resume, by origin."""
+    """The destination of the bytes. `tags` are the ETags with which to resume, by origin."""
 
-    aftermath = ""  # what the user should know after damage
+    aftermath = ""  # what the user should know if the file is damaged
 
     def __init__(self) -> None:
         self.position = 0
@@ -34,22 +34,22 @@ class Sink:
         self.digest.update(chunk)
 
     def flush(self) -> None:
-        """Bytes that were written are safe if the process ends."""
+        """Make sure that the bytes written so far survive the end of the process."""
 
     def restart(self) -> None:
-        """Forget all bytes. Raises `Fault` where that is impossible."""
+        """Discard all bytes. Raises `Fault` if that is impossible."""
         self.position = 0
         self.digest = hashlib.sha256()
 
     def save(self) -> None:
-        """Keep the tags for a later run."""
+        """Save the tags for a later run."""
 
     def discard(self) -> None:
-        """Remove what was damaged."""
+        """Remove the damaged file."""
 
 
 class StandardOutput(Sink):
-    """Survives interruptions of the network, but not of the process."""
+    """Standard output. It can resume after an interruption of the network, but not of the process."""
 
     aftermath = "Do not use what was written."
 
@@ -66,7 +66,7 @@ class StandardOutput(Sink):
 
 
 class Download:
-    """One download into a sink, from what the sink already has on."""
+    """One download into a sink, starting after the bytes that the sink already has."""
 
     def __init__(self, server: Server, file: RemoteFile, password: str | None, sink: Sink, meter: Meter) -> None:
         self._source = Redirected(server.http, download_link(server, file), password)
@@ -76,13 +76,13 @@ class Download:
         self._restarts = 0
 
     def run(self) -> None:
-        """Raises `Fault`, and `httpx.TransportError` once retrying has not helped."""
+        """Download the file. Raises `Fault`, and `httpx.TransportError` if retrying did not help."""
         sink, size = self._sink, self._file.size
         if sink.position:
             self._meter.resume(sink.position)
             self._meter.advance(sink.position)
         patience = Patience(self._meter.reconnect)
-        # An empty file must be requested, too.
+        # An empty file must also be requested.
         complete = sink.position == size > 0
         while not complete:
             before = sink.position
@@ -110,7 +110,7 @@ class Download:
                 require_range(response, offset, self._file.size)
             elif offset:
                 self._restart()
-            # Before the first byte: without its ETag it could not be resumed.
+            # Before the first byte, because resuming needs the ETag.
             sink.save()
             for chunk in response.iter_raw(CHUNK):
                 if sink.position + len(chunk) > self._file.size:
@@ -137,7 +137,7 @@ def download_link(server: Server, file: RemoteFile) -> str:
 
 
 def require_range(response: httpx.Response, offset: int, size: int) -> None:
-    """Raises `Fault` unless a 206 has the bytes from `offset` on, of a file of this size."""
+    """Raises `Fault` unless a 206 has the bytes from `offset` of a file of this size."""
     content_range = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
     if content_range is None or (int(content_range[1]), int(content_range[2])) != (offset, size):
         raise Fault(Exit.DAMAGED, "The server sent the wrong part of the file.")

@@ -33,7 +33,7 @@ class Missing(Fault):
 
 
 class Changed(Fault):
-    """A local file is not what it was when its upload began."""
+    """A local file has changed since its upload began."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Exit.LOCAL, message)

@@ -45,7 +45,7 @@ def _whole_id(api: Server, digits: str) -> str:
     except Fault as fault:
         if fault.code is not Exit.DENIED:
             raise
-        # Without the API token only files of ours can be found.
+        # Without the API token, only files that were uploaded from here can be found.
         candidates = sorted(DeleteTokens(api.address).file_ids())
     matches = [file_id for file_id in candidates if file_id.startswith(digits)]
     if not matches:

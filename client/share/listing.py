@@ -1,4 +1,4 @@
-"""Showing files that are on a server, one by one or as a list."""
+"""Shows files on a server, individually or as a list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from share.screen import Screen
 from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, local_time, printable
 
 SHORT = 8  # digits of an ID, or more if two files share these
-WIDE = 72  # columns; a narrower terminal shows fewer of them
+WIDE = 72  # columns; a narrower terminal shows fewer
 
 
 def show_file(screen: Screen, file: RemoteFile) -> None:
@@ -37,7 +37,7 @@ def show_file(screen: Screen, file: RemoteFile) -> None:
 
 
 def show_list(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) -> None:
-    """A table in a terminal, else lines with tabs between ID, size, downloads, expiry, and name."""
+    """Show a table in a terminal; otherwise lines with tabs between ID, size, downloads, expiry, and name."""
     if screen.as_json:
         for file in files:
             screen.json(file.json())
@@ -65,7 +65,7 @@ def _table(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) ->
     table.add_column("expires", no_wrap=True)
     digits = short_length([file.file_id for file in files])
     for file in files:
-        # The text itself must not wrap: a column that must not would get its width at the others' expense.
+        # Set this on the text: a column that must not wrap would take its width from the others.
         name = Text(no_wrap=True, overflow=screen.overflow)
         name.append("[password] " if file.password_protected else "", "dim").append(screen.shown(file.name))
         more = (
@@ -85,7 +85,7 @@ def _table(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) ->
 
 
 def show_entries(screen: Screen, entries: Sequence[ArchiveEntry]) -> None:
-    """Size, time and name of each: a table in a terminal, else lines with tabs."""
+    """Show size, time and name of each entry: as a table in a terminal, otherwise as lines with tabs."""
     if screen.as_json:
         for entry in entries:
             screen.json(dataclasses.asdict(entry))
@@ -104,6 +104,6 @@ def show_entries(screen: Screen, entries: Sequence[ArchiveEntry]) -> None:
 
 
 def short_length(file_ids: Sequence[str]) -> int:
-    """How many characters of an ID tell these files apart."""
+    """How many characters of an ID are needed to distinguish these files."""
     count = len(set(file_ids))
     return next(length for length in range(SHORT, 37) if len({file_id[:length] for file_id in file_ids}) == count)

@@ -1,4 +1,4 @@
-"""State that is kept between runs."""
+"""Keeps state between runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from share.settings import app_dir
 
 MAX_BYTES = 4 * 1024 * 1024
-# Refuse links, do not wait for the other end of a FIFO, and do not convert line ends.
+# Refuse links, do not wait for the other end of a FIFO, and do not convert line endings.
 SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
@@ -25,7 +25,7 @@ class Memory:
         self.path = path
 
     def load(self) -> dict[str, Any] | None:
-        """None if there is none, or it is not ours."""
+        """The saved object; None if there is none, or it is not ours."""
         try:
             with open(open_own(self.path, os.O_RDONLY), "rb") as file:
                 value = json.loads(file.read(MAX_BYTES))
@@ -36,7 +36,7 @@ class Memory:
     def save(self, value: dict[str, Any]) -> None:
         """Raises `OSError`."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp gives mode 0600, and the rename leaves the old or the new object, whatever happens.
+        # mkstemp sets mode 0600, and the rename leaves either the old or the new object, whatever happens.
         handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".share-")
         try:
             with open(handle, "w", encoding="utf-8") as file:
@@ -47,8 +47,8 @@ class Memory:
             raise
 
     def forget(self) -> None:
-        # The command has succeeded by then, and must not fail because its directory is not writable or not there.
-        # What stays is harmless: it belongs to a file or upload that the server no longer knows.
+        # The command has already succeeded, and must not fail because the directory is missing or not writable.
+        # A leftover is harmless: it belongs to a file or upload that the server no longer knows.
         with contextlib.suppress(OSError):
             self.path.unlink()
 
@@ -58,7 +58,7 @@ class DeleteTokens:
 
     def __init__(self, server: str) -> None:
         self._folder = app_dir() / "uploads"
-        # The server is part of the name: another one could use the same ID, and would be sent the token.
+        # The server is part of the name. Otherwise another server with the same ID would be sent the token.
         self._suffix = f"-{hashlib.sha256(server.encode()).hexdigest()[:16]}.json"
 
     def of(self, file_id: str) -> Memory:
@@ -72,7 +72,7 @@ class DeleteTokens:
 
 
 def open_own(path: Path, flags: int) -> int:
-    """A descriptor of a file of ours. Raises `OSError` for a link, another kind of file, and a file of another user.
+    """Open a file of our own. Raises `OSError` for a link, another kind of file, and a file of another user.
 
     In a directory that others can write to, someone may have planted any of these in its place.
     """

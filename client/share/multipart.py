@@ -1,4 +1,4 @@
-"""Uploading in parts."""
+"""Uploads a file in parts."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from share.settings import app_dir
 from share.source import Options, Source
 from share.text import describe, human_size, printable
 
-MIN_PART = 8 * 1024 * 1024  # S3 wants at least 5 MiB
+MIN_PART = 8 * 1024 * 1024  # S3 requires at least 5 MiB
 STREAM_PART = 16 * 1024 * 1024  # for input of unknown length
 MAX_PARTS = 10_000
 CHUNK = 256 * 1024
 PARALLEL = 4
 _OPAQUE = re.compile("[!-~]{1,4096}")  # upload IDs, keys and ETags of S3
-PARTS_IN_MEMORY = 256 * 1024 * 1024  # bytes; fewer parts at once when they are large
+PARTS_IN_MEMORY = 256 * 1024 * 1024  # bytes; fewer parts at once if they are large
 
-# A server that copies bytes needs a while to assemble a large file.
+# A server that copies bytes takes a while to assemble a large file.
 COMPLETION_WAITS = httpx.Timeout(900.0, connect=10.0)  # seconds
 
 
@@ -57,7 +57,10 @@ class MultipartUpload:
         return Memory(app_dir() / "unfinished" / f"{key.hexdigest()}.json")
 
     def run(self, head: bytes) -> UploadedFile | None:
-        """The server's answer, or None if it has no direct upload. `head` is what was read of the source."""
+        """Upload the source. Returns the server's answer, or None if it has no direct uploads.
+
+        `head` has the bytes that were already read from the source.
+        """
         parts = self._resume()
         if parts is None:
             try:
@@ -115,7 +118,7 @@ class MultipartUpload:
         try:
             self._memory.save(state)
         except OSError as error:
-            # The upload goes ahead: only a later run cannot resume it.
+            # Upload anyway; only resuming in a later run is impossible.
             self._memory = None
             self._server.warn(f"If interrupted, this upload cannot be resumed. {describe(error)}")
 
@@ -139,7 +142,7 @@ class MultipartUpload:
         return {part.number("PartNumber", 1): (part.number("Size"), part.text("ETag", _OPAQUE)) for part in parts}
 
     def _completed(self) -> dict[int, tuple[int, str]] | None:
-        """As `_resume`, if an earlier run may have completed the upload without learning of it."""
+        """Like `_resume`, if an earlier run may have completed the upload without getting the answer."""
         parts = self._state.get("parts")
         if parts is None or self._source.size is None:
             return None
@@ -201,7 +204,7 @@ class MultipartUpload:
         yield from self._source.blocks(self._part_size)
 
     def _send_part(self, number: int, block: bytes) -> str:
-        """Send until the server has it. Returns its ETag."""
+        """Send a part until the server has it. Returns its ETag."""
         patience = Patience(self._meter.reconnect, self._stop)
         while True:
             moved = 0
@@ -217,7 +220,7 @@ class MultipartUpload:
                     self._meter.advance(len(chunk))
 
             try:
-                # A new URL for each attempt, since presigned ones expire.
+                # Use a new URL for each attempt, because presigned URLs expire.
                 target = Fields(self._server.request("GET", self._path(f"/{number}")).json())
                 reply = self._server.put_part(
                     target.text("url"),
@@ -253,7 +256,7 @@ def rows(value: object) -> list[Fields]:
 
 
 def part_size(size: int) -> int:
-    """At most 10,000 parts, in whole MiB."""
+    """The size of a part in whole MiB, so that there are at most 10,000 parts."""
     mebibyte = 1024 * 1024
     return max(MIN_PART, math.ceil(math.ceil(size / MAX_PARTS) / mebibyte) * mebibyte)
 

@@ -1,4 +1,4 @@
-"""Local file names that are safe, whatever name the server gives."""
+"""Makes safe local file names, whatever name the server sends."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import re
 
 MAX_NAME_BYTES = 255
 
-# Device names that Windows opens instead of a file, whatever their extension.
+# Windows opens a device for these names, whatever their extension.
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 
 def safe_name(name: str) -> str:
-    """A name that stays in its directory, is no dotfile, option or device, and does nothing to a terminal."""
+    """A name that stays in its directory, is no dotfile, option or device, and has no effect on a terminal."""
     name = _harmless(re.split(r"[/\\]", name)[-1]).lstrip(".-~ ")
     return safe_component(name) if name else "download"
 
 
 def safe_component(name: str) -> str:
-    """As `safe_name`, for a file in a folder of its own, where a dotfile does no harm."""
+    """Like `safe_name`, for a file in its own folder, where a dotfile is harmless."""
     name = _harmless(name) or "_"
     if _DEVICE.fullmatch(name):
         name = f"_{name}"
@@ -32,7 +32,7 @@ def _harmless(name: str) -> str:
 
 
 def shortened(name: str, limit: int) -> str:
-    """At most so many bytes in the file system, no character cut in two, the extension kept."""
+    """Shorten a name to at most `limit` bytes in the file system. Keeps the extension, and cuts no character in two."""
     stem, dot, extension = name.rpartition(".")
     tail = f"{dot}{extension}" if stem and len(os.fsencode(extension)) <= 16 else ""
     stem = name.removesuffix(tail)

@@ -1,4 +1,4 @@
-"""A file that is being downloaded: `NAME.part` beside its target until it is complete and verified."""
+"""A file that is being downloaded: `NAME.part` next to its target until it is complete and verified."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from share.text import printable
 
 
 class PartFile(Sink):
-    """A sink that a later run can resume. `link` and `size` tell it from the part of another file."""
+    """A sink that a later run can resume. `link` and `size` distinguish it from a part of another file."""
 
     aftermath = "Nothing was saved."
     _file: BufferedRandom
@@ -37,7 +37,7 @@ class PartFile(Sink):
         self.resumed_at = 0
 
     def prepare(self) -> None:
-        """Look for what an earlier run left. Raises `Fault` if something else is in the way."""
+        """Look for a part from an earlier run. Raises `Fault` if something else is in the way."""
         if os.path.lexists(self._target):
             target = printable(str(self._target))
             if not self._force:
@@ -57,7 +57,7 @@ class PartFile(Sink):
                 path.unlink()
 
     def _own_size(self) -> int | None:
-        """None if what is there is not ours."""
+        """The size of the existing part; None if it is not ours."""
         try:
             with open(open_own(self._path, os.O_RDWR), "rb") as part:
                 return os.fstat(part.fileno()).st_size
@@ -74,7 +74,7 @@ class PartFile(Sink):
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Within it, bytes are taken; after it, the file has its name. After an error, what has arrived stays."""
+        """Accept bytes within the context, and give the file its name at the end. After an error, the part stays."""
         with open(self._descriptor(), "r+b") as self._file:
             self._file.truncate(self.resumed_at)
             while chunk := self._file.read(CHUNK):
@@ -136,7 +136,7 @@ class PartFile(Sink):
             self._path.unlink()
 
     def _rename_without_links(self) -> None:
-        """As `_rename`, on a file system that has no hard links: what is replaced is an empty file of ours."""
+        """Like `_rename`, for file systems without hard links: replaces only an empty file that it has just made."""
         try:
             os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         except FileExistsError as error:

@@ -38,7 +38,7 @@ def password_for(settings: Settings, address: str) -> str:
 
 def ask(question: str, hint: str = "Set SHARE_PASSWORD, or run this in a terminal.") -> str:
     try:
-        # Ask at the terminal itself: standard input may be the file.
+        # Ask in the terminal itself, because standard input may be the file.
         with open("/dev/tty") if os.name == "posix" else contextlib.nullcontext():
             return getpass.getpass(question)
     except (EOFError, OSError) as error:

@@ -1,4 +1,4 @@
-"""How far transfers are: bars in a terminal, a line for what is unusual everywhere."""
+"""Shows the progress of transfers: bars in a terminal, and a line for unusual events everywhere."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from rich.text import Text
 from share.screen import Screen
 from share.text import human_size
 
-BAR_WIDTHS = ((100, 24), (76, 12), (0, 0))  # columns that the terminal has at least, and those of its bar
+BAR_WIDTHS = ((100, 24), (76, 12), (0, 0))  # minimum columns of the terminal, and columns of the bar
 
 
 RECONNECTING = "Reconnecting…"
 
 
 class Meter(Protocol):
-    """What a transfer reports to, from any thread."""
+    """Takes the reports of a transfer, from any thread."""
 
     def advance(self, count: int) -> None:
-        """So many bytes more; negative if they have to be sent again."""
+        """Count more bytes; negative if they must be sent again."""
 
     def resume(self, position: int) -> None:
-        """The first `position` bytes were transferred by an earlier run."""
+        """Report that an earlier run transferred the first `position` bytes."""
 
     def describe(self, name: str) -> None:
-        """The bytes of this member of an archive come next."""
+        """Report that the bytes of this archive member come next."""
 
     def reconnect(self) -> None:
-        """The connection was lost, and another attempt follows."""
+        """Report that the connection was lost, and another attempt follows."""
 
 
 class Transfers:
-    """The transfers of one command. `size` is that of all files in bytes, None if it is not known."""
+    """The transfers of one command. `size` is the size of all files in bytes; None if unknown."""
 
     def __init__(self, screen: Screen, count: int, size: int | None) -> None:
         self._screen = screen
@@ -56,11 +56,11 @@ class Transfers:
 
     @contextlib.contextmanager
     def next_file(self, name: str, size: int | None) -> Iterator[Meter]:
-        """A bar for this file, and below it one for all. The bars are gone when the file is done."""
+        """Show a bar for this file, and below it one for all files. The bars disappear when the file is done."""
         self._number += 1
         console = self._screen.err
         disable = self._screen.quiet or not console.is_terminal
-        # What is printed to standard output must not take the way through the console for errors.
+        # Standard output must not be redirected through the console for errors.
         with Progress(
             *self._columns(), console=console, transient=True, expand=True, disable=disable, redirect_stdout=False
         ) as bars:
@@ -82,14 +82,14 @@ class Transfers:
 
 
 class _NameColumn(ProgressColumn):
-    """A title in as much room as the other columns leave."""
+    """A title, as wide as the other columns allow."""
 
     def __init__(self, overflow: OverflowMethod) -> None:
         super().__init__(Column(ratio=1))
         self._overflow = overflow
 
     def render(self, task: Task) -> Text:
-        # The text itself must not wrap: a column that must not would get its width at the others' expense.
+        # Set this on the text: a column that must not wrap would take its width from the others.
         return Text(task.description, no_wrap=True, overflow=self._overflow)
 
 

@@ -1,7 +1,7 @@
-"""The proxies that the environment names, as curl and others understand it.
+"""Proxies from environment variables, read in the same way as curl and others do.
 
-httpx reads the same variables, but fails with a traceback on some values of NO_PROXY and on proxies that it does not
-know, and does not match networks.
+httpx reads the same variables, but fails with a traceback on some values of NO_PROXY and on unknown kinds of proxies,
+and does not match networks.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Transport(httpx.BaseTransport):
             transport.close()
 
     def _variable(self, url: httpx.URL) -> str | None:
-        """Which kind of proxy, `http`, `https` or `all`; None for none."""
+        """The kind of proxy to use, `http`, `https` or `all`; None for no proxy."""
         if bypasses(url, self._proxies.get("no", "")):
             return None
         return next((kind for kind in (url.scheme, "all") if self._proxies.get(kind)), None)
 
     def _transport(self, variable: str | None) -> httpx.HTTPTransport:
         if variable not in self._transports:
-            # Several threads may arrive here at once; the first transport is used by all.
+            # Several threads may get here at once; all use the first transport.
             self._transports.setdefault(variable, self._make(variable))
         return self._transports[variable]
 
@@ -64,7 +64,7 @@ class Transport(httpx.BaseTransport):
                 raise ValueError(proxy.url.scheme)
             return httpx.HTTPTransport(verify=self._context, limits=limits, proxy=proxy)
         except (ValueError, httpx.InvalidURL, ImportError):
-            # Not shown, since it may contain a password.
+            # The address is not shown, because it may contain a password.
             raise Fault(
                 Exit.USAGE,
                 f"{variable.upper()}_PROXY is not a valid proxy address, such as http://proxy.example.org:3128 "
@@ -73,7 +73,7 @@ class Transport(httpx.BaseTransport):
 
 
 def tls_context() -> ssl.SSLContext:
-    """What certificates are checked by: SSL_CERT_FILE, SSL_CERT_DIR, else those that came with the client."""
+    """Certificates are checked with SSL_CERT_FILE or SSL_CERT_DIR, otherwise with those that came with the client."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:
@@ -83,8 +83,8 @@ def tls_context() -> ssl.SSLContext:
 def bypasses(url: httpx.URL, no_proxy: str) -> bool:
     """Whether NO_PROXY names the host.
 
-    Each entry is a name, which stands for all below it too, an address with or without brackets, a network, or `*`;
-    a port may follow.
+    Each entry is a name (including its subdomains), an address with or without brackets, a network, or `*`, with an
+    optional port.
     """
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
     return any(_names(entry, url.host.lower().rstrip("."), port) for entry in re.split(r"[\s,]+", no_proxy.lower()))
@@ -116,7 +116,7 @@ def _without_port(entry: str) -> tuple[str, str]:
 
 
 def certificate_problem(error: BaseException) -> str | None:
-    """Why the server's certificate is not trusted, if that is what went wrong."""
+    """Why the server's certificate is not trusted; None if the error is another one."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -126,6 +126,6 @@ def certificate_problem(error: BaseException) -> str | None:
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, without the numbers that a system has for it."""
+    """The reason for an error, without the system's error number."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return re.sub(r"^\[Errno -?[0-9]+\] |\.$", "", reason) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Following redirects."""
+"""Follows redirects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_REDIRECTS = 5
 
 
 class Redirected:
-    """GET that follows redirects itself, so that no host sees what belongs to another.
+    """A GET request that follows redirects itself, so that no host gets data meant for another.
 
     Resuming uses the ETag of the same host, since each host knows only its own.
     """
@@ -26,7 +26,7 @@ class Redirected:
 
     @contextlib.contextmanager
     def get(self, offset: int, tags: dict[str, str]) -> Iterator[httpx.Response]:
-        """The bytes from `offset` on, or an error response. `tags`, by origin, is brought up to date."""
+        """Get the bytes from `offset` on, or an error response. Updates `tags`, by origin."""
         url = self._url
         current: dict[str, str] = {}
         for _ in range(MAX_REDIRECTS):
@@ -40,7 +40,7 @@ class Redirected:
                     headers["If-Range"] = tags[origin]
             with self._http.stream("GET", url, headers=headers) as response:
                 tag = response.headers.get("etag", "")
-                # Any other ETag could not be sent back.
+                # Other ETags could not be sent back.
                 if tag.isascii() and tag.isprintable() and 0 < len(tag) < 1024:
                     current[origin] = tag
                 if not response.has_redirect_location:

@@ -1,4 +1,4 @@
-"""Errors as messages and exit statuses."""
+"""Reports errors as messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
     except (httpx.InvalidURL, UnicodeError) as error:
         _end(screen, Exit.USAGE, f"This cannot be sent: {printable(str(error))}")
     except BrokenPipeError:
-        # The reader of our output has closed it; Python would complain on exit.
+        # The reader has closed our output, and Python would complain on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(Exit.LOCAL) from None
     except OSError as error:
@@ -42,7 +42,7 @@ def reporting(screen: Screen, resumption: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         screen.note(f"Interrupted. {resumption}".rstrip(), "yellow")
         sys.stdout.flush()
-        # At once: a thread may be waiting for a silent server, and all that matters is on disk.
+        # Exit at once: a thread may be waiting for a silent server, and everything important is on disk.
         os._exit(Exit.INTERRUPTED)
 
 
@@ -64,7 +64,7 @@ def unreachable(error: httpx.TransportError) -> str:
 
 
 def for_each(screen: Screen, items: Iterable[Item], action: Callable[[Item], None]) -> None:
-    """Do it for each, also after one that failed, and then exit with the highest status."""
+    """Run the action for each item, even after one has failed, and then exit with the highest status."""
     worst = Exit.OK
     for item in items:
         try:
@@ -77,7 +77,7 @@ def for_each(screen: Screen, items: Iterable[Item], action: Callable[[Item], Non
 
 
 def report_unexpected(error: Exception) -> None:
-    """One line for an unexpected error."""
+    """Print one line about an unexpected error."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     what = printable(f"{type(error).__name__}: {error}"[:500])
     place = f"{os.path.basename(frame.filename)}, line {frame.lineno}"

@@ -1,4 +1,4 @@
-"""The terminal, or what takes its place: results, messages and a QR code."""
+"""Output to a terminal or its replacement: results, messages and a QR code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from share.text import printable
 
 
 class Screen:
-    """Results on standard output, everything for people on standard error."""
+    """Prints results to standard output, and everything for people to standard error."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
@@ -27,7 +27,7 @@ class Screen:
         self.err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     def json(self, value: dict[str, Any]) -> None:
-        """One object, one line, in ASCII: any terminal shows it, and nothing in it acts there."""
+        """Print an object on one line, in ASCII: any terminal can show it, and nothing in it affects the terminal."""
         print(json.dumps(value).replace("\x7f", "\\u007f"), flush=True)
 
     def note(self, text: str, style: str = "") -> None:
@@ -52,17 +52,17 @@ class Screen:
 
     @property
     def overflow(self) -> OverflowMethod:
-        """What happens to text that is too long for its column."""
+        """How to shorten text that is too long for its column."""
         return "ellipsis" if self.can_show("…") else "crop"
 
     def shown(self, text: str) -> str:
-        """The text as wide as it will be shown: what the terminal lacks becomes an escape."""
+        """The text as it will be shown, for its width: characters that the terminal lacks become escapes."""
         if not self.can_show("…"):
             text = text.replace("…", "...")
         return printable(text).encode(self.err.encoding, "backslashreplace").decode(self.err.encoding)
 
     def path(self, path: Path) -> None:
-        """A path for a person to read, or exactly as it is for a script."""
+        """Print a path: readable for people, or unchanged for scripts."""
         if self.out.is_terminal:
             print(printable(str(path)))
             return
@@ -72,7 +72,7 @@ class Screen:
         sys.stdout.buffer.write(f"{path}\n".encode(encoding, unusual))
 
     def copy(self, text: str) -> None:
-        """To the clipboard: of this machine, or else of the terminal, which may be on another one (OSC 52)."""
+        """Copy to the clipboard of this machine, or else of the terminal, which may be on another machine (OSC 52)."""
         try:
             pyperclip.copy(text)
         except pyperclip.PyperclipException:
@@ -88,5 +88,5 @@ class Screen:
     def facts(self, rows: dict[str, str], console: Console) -> None:
         width = max(map(len, rows))
         for name, value in rows.items():
-            # The terminal breaks long lines, so that a link in them can still be copied.
+            # Let the terminal wrap long lines, so that a link in them can still be copied.
             console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Requests to the server: bounded answers, refusals in words, and retries where they may help."""
+"""Sends requests to the server. Limits the size of answers, explains refusals, and retries if that may help."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAITS = httpx.Timeout(60.0, connect=10.0)  # seconds
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer of the API."""
+    """A complete answer from the API."""
 
     headers: httpx.Headers
     body: bytes
@@ -44,7 +44,7 @@ class Reply:
 
 
 class Busy(Fault):
-    """The server may take the request later; `retry_after` in seconds, at most a minute."""
+    """The server may accept the request later. `retry_after` is in seconds, at most a minute."""
 
     def __init__(self, message: str, retry_after: str) -> None:
         super().__init__(Exit.UNAVAILABLE, message)
@@ -53,13 +53,13 @@ class Busy(Fault):
 
 
 def require_uncompressed(response: httpx.Response) -> None:
-    """Raises `Fault` for what could grow without bounds when it is unpacked."""
+    """Raises `Fault` for a compressed body, which could grow without limit when it is unpacked."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise Fault(Exit.REFUSED, "The server compressed its answer although the client asked it not to.")
 
 
 def read_bounded(response: httpx.Response, most: int) -> bytes:
-    """The body of an answer. Raises `Fault`, for more than `most` bytes too."""
+    """The body of an answer. Raises `Fault`, also if the body has more than `most` bytes."""
     require_uncompressed(response)
     body = bytearray()
     for chunk in response.iter_raw(CHUNK):
@@ -108,14 +108,14 @@ def problem_of(response: httpx.Response) -> Fault:
 
 
 def check(response: httpx.Response) -> httpx.Response:
-    """The response if it is 2xx; else raises `Fault`."""
+    """The response if it is 2xx; otherwise raises `Fault`."""
     if response.is_success:
         return response
     raise problem_of(response)
 
 
 def is_temporary(error: Exception) -> bool:
-    """Whether the same request may well succeed a little later."""
+    """Whether the same request may succeed a little later."""
     if isinstance(error, httpx.TransportError):
         return certificate_problem(error) is None
     return isinstance(error, Fault) and error.code is Exit.UNAVAILABLE
@@ -136,7 +136,7 @@ class Patience:
         self._attempts = 0
 
     def wait_after(self, error: Exception) -> None:
-        """Raises the error again if another attempt would not help."""
+        """Wait before the next attempt. Raises the error again if another attempt would not help."""
         self._attempts += 1
         if not is_temporary(error) or self._attempts >= ATTEMPTS:
             raise error
@@ -165,7 +165,7 @@ class Server:
             timeout=WAITS,
             headers={"User-Agent": f"share/{__version__}"},
             trust_env=False,
-            # Before httpx does, which takes an invalid one for a network error.
+            # Check the location before httpx, which would report an invalid one as a network error.
             event_hooks={"response": [require_location]},
         )
 
@@ -186,7 +186,7 @@ class Server:
         most: int = MAX_ANSWER,
         **arguments: Any,
     ) -> Reply:
-        """One request, or with patience as many as it takes. Raises `Fault` and `httpx.TransportError`."""
+        """Send a request, and retry it if there is `patience`. Raises `Fault` and `httpx.TransportError`."""
         headers = {**self._headers, **(headers or {})}
         sent = {name.encode(): value.encode() for name, value in headers.items()}
         if with_password and self._password is not None:
@@ -202,7 +202,7 @@ class Server:
                     check(response)
                     return Reply(response.headers, read_bounded(response, most))
             except (Fault, httpx.TransportError) as error:
-                # A server that has never answered is rather mistyped than restarting.
+                # A server that has never answered is more likely mistyped than restarting.
                 if patience is None or not (self._reached or isinstance(error, Fault)):
                     raise
                 patience.wait_after(error)
@@ -219,7 +219,7 @@ class Server:
         return RemoteFile.read(file_id, self.request("GET", f"/file/metadata/{file_id}").json())
 
     def entries(self, file_id: str, password: str | None) -> list[ArchiveEntry]:
-        """What is in an archive. Raises `Fault`."""
+        """The entries of an archive. Raises `Fault`."""
         headers = {} if password is None else {"Authorization": basic(password)}
         return read_entries(self.request("GET", f"/file/entries/{file_id}", headers=headers, most=MAX_ENTRIES).json())
 
@@ -232,7 +232,7 @@ class Server:
             yield from page
             if not reply.has_next_page:
                 return
-            # Nothing else of the server's link to the next page is used, and a list that never advances ends.
+            # Nothing else from the server's link to the next page is used. End a list that does not advance.
             if not page or page[-1].file_id <= last:
                 raise Fault(Exit.REFUSED, "The server's list of files never ends.")
             last = page[-1].file_id
@@ -241,7 +241,7 @@ class Server:
     def _moved_to_https(self, response: httpx.Response) -> bool:
         """Whether the server only redirects http to https. If so, later requests use https.
 
-        It is the same host, so it may see the same secrets. Any other redirect is left to the user.
+        The host is the same, so it can get the same secrets. Any other redirect is left to the user.
         """
         if not response.has_redirect_location or response.url.scheme != "http":
             return False
@@ -256,7 +256,7 @@ class Server:
 
 
 def location_of(response: httpx.Response) -> httpx.URL:
-    """Where a redirect leads. Raises `Fault`."""
+    """The target of a redirect. Raises `Fault`."""
     try:
         return response.url.join(response.headers["location"])
     except (httpx.InvalidURL, ValueError):
@@ -264,13 +264,13 @@ def location_of(response: httpx.Response) -> httpx.URL:
 
 
 def require_location(response: httpx.Response) -> None:
-    """Raises `Fault` for a redirect that leads nowhere."""
+    """Raises `Fault` for a redirect to an invalid address."""
     if response.has_redirect_location:
         location_of(response)
 
 
 def is_safe_step(base: httpx.URL, url: httpx.URL | str) -> bool:
-    """Whether a server at `base` may send us to `url`: by http or https, and never from https to http."""
+    """Whether a server at `base` can redirect us to `url`: by http or https, and never from https to http."""
     try:
         scheme = httpx.URL(url).scheme
     except httpx.InvalidURL:
@@ -279,7 +279,7 @@ def is_safe_step(base: httpx.URL, url: httpx.URL | str) -> bool:
 
 
 def basic(password: str) -> str:
-    """Credentials of HTTP Basic, with no user name (RFC 7617)."""
+    """Credentials for HTTP Basic, without a user name (RFC 7617)."""
     return f"Basic {base64.b64encode(f':{password}'.encode()).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""Server and token from options, environment and file; times and numbers as users write them."""
+"""Reads server and token from options, environment and file, and times and numbers as users write them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def app_dir() -> Path:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """The server to use, and the API token with the server that it belongs to."""
+    """The server to use, and the API token with its server."""
 
     server: str | None
     token: str | None
@@ -42,7 +42,7 @@ class Settings:
         except (FileNotFoundError, NotADirectoryError):
             values = {}
         except OSError as error:
-            # Services often run with a home that they cannot read.
+            # Services often run with a home directory that they cannot read.
             warn(f"Ignoring the settings file. {describe(error)}")
             values = {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -82,7 +82,7 @@ def is_same(own: str | None, server: str) -> bool:
 
 
 def server_address(text: str) -> str:
-    """The base URL of a server, without a slash at its end."""
+    """The base URL of a server, without a trailing slash."""
     try:
         parts = urlsplit(text.strip())
         host = parts.netloc.rpartition("@")[2].lower()
@@ -107,7 +107,7 @@ def server_address(text: str) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Seconds of `90`, `30m`, `12h`, `7d` or `2w`."""
+    """The seconds in `90`, `30m`, `12h`, `7d` or `2w`."""
     duration = _DURATION.fullmatch(text.strip().lower())
     if duration is None or int(duration[1]) == 0:
         raise Fault(Exit.USAGE, f"{printable(text)} is not a valid time, such as 30m, 12h, 7d or 2w.")
@@ -115,7 +115,7 @@ def parse_duration(text: str) -> int:
 
 
 def parse_count(text: str) -> int:
-    """A number of downloads."""
+    """Parse a number of downloads."""
     if not (text.isascii() and text.isdigit() and int(text[:20]) > 0):
         raise Fault(Exit.USAGE, f"{printable(text)} is not a number of downloads.")
     return int(text[:20])

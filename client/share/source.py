@@ -31,13 +31,13 @@ class Options:
         return {name: value for name, value in options.items() if value is not None}
 
     def fingerprint(self, salt: str) -> str:
-        """Tells whether an upload was started with the same options, without revealing the password."""
+        """Shows whether an upload was started with the same options, without revealing the password."""
         options = json.dumps([self.expires_in, self.max_downloads, self.password]).encode()
         return hashlib.scrypt(options, salt=salt.encode(), n=2**14, r=8, p=1).hex()
 
 
 class Readable(Protocol):
-    """A file, a pipe, or an archive that is made while it is read."""
+    """A file, a pipe, or an archive that is made while you read it."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -45,8 +45,8 @@ class Readable(Protocol):
 class Source:
     """Bytes to upload, read once and in order. `size` is None for a stream.
 
-    `identity` changes whenever the bytes do; it is None where they cannot be read twice. `position` and `sha256`
-    describe what has been read.
+    `identity` changes whenever the bytes change; it is None if they cannot be read twice. `position` and `sha256`
+    describe the bytes read so far.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Source:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: str, name: str | None) -> Iterator[Self]:
-        """A file, or with `-` standard input. Raises `Fault`."""
+        """Open a file, or standard input for `-`. Raises `Fault`."""
         if path == "-":
             yield cls(sys.stdin.buffer, name or "stdin")
             return
@@ -89,12 +89,12 @@ class Source:
         return self._digest.hexdigest()
 
     def blocks(self, size: int) -> Iterator[bytes]:
-        """All bytes, in blocks of this size; the last one may be shorter. No bytes, no block."""
+        """All bytes, in blocks of this size; the last one may be shorter. Without bytes, there is no block."""
         while block := self.read(size):
             yield block
 
     def read(self, size: int) -> bytes:
-        # A `read` of a pipe may return less than was requested.
+        # Reading from a pipe may return fewer bytes than requested.
         block = bytearray()
         try:
             while len(block) < size and (data := self._file.read(size - len(block))):

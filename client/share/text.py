@@ -7,7 +7,7 @@ import os
 
 
 def printable(text: str) -> str:
-    """Without characters that a terminal obeys: names and messages come from the server."""
+    """Replace characters that control a terminal, because names and messages come from the server."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
@@ -23,7 +23,7 @@ def describe(error: OSError) -> str:
 
 
 def human_size(size: int) -> str:
-    """In powers of 1000, as on the pages of the server."""
+    """A size in powers of 1000, as on the server's pages."""
     # From 999,950 on, one decimal would be rounded to 1000.0.
     amount, units = size / 1000, ["kB", "MB", "GB", "TB"]
     while amount >= 999.95 and len(units) > 1:
@@ -36,7 +36,7 @@ def exact_size(size: int) -> str:
 
 
 def local_time(moment: str | None) -> str:
-    """The server's time in the local time zone; as it is if it names no zone, or is none."""
+    """The server's time in the local time zone; unchanged if it has no zone or is not a time."""
     try:
         at = datetime.datetime.fromisoformat(moment or "")
         return f"{at if at.tzinfo is None else at.astimezone():%Y-%m-%d %H:%M}"
@@ -45,20 +45,20 @@ def local_time(moment: str | None) -> str:
 
 
 def human_time(moment: str | None) -> str:
-    """As `local_time`, and how far away it is."""
+    """Like `local_time`, with the time until or since then."""
     if moment is None:
         return "never"
     try:
         left = datetime.datetime.fromisoformat(moment) - datetime.datetime.now(datetime.UTC)
     except (ValueError, TypeError, OverflowError):
-        # Not a time, or one without a zone.
+        # This is not a time, or has no zone.
         return printable(moment)
     distance = human_distance(abs(left.total_seconds()))
     return f"{local_time(moment)} ({f'in {distance}' if left.total_seconds() > 0 else f'{distance} ago'})"
 
 
 def human_time_left(moment: str | None) -> str:
-    """The distance alone, as in `human_time`."""
+    """Only the time until or since then, as in `human_time`."""
     return human_time(moment).partition("(")[2].rstrip(")") or human_time(moment)
 
 

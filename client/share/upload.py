@@ -1,4 +1,4 @@
-"""Uploading: small files in one request, larger ones in parts if the server supports it."""
+"""Uploads small files in one request, and larger ones in parts if the server supports it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Upload:
         self._meter = meter
 
     def run(self) -> UploadedFile:
-        """The server's answer. Raises `Fault`; the parts sent so far stay, so that a later run can resume."""
+        """Upload, and return the server's answer. Raises `Fault`; sent parts stay, so that a later run can resume."""
         head = b"" if self._source.size is not None and self._source.size > SMALL else self._source.read(SMALL + 1)
         if (self._source.size is None or self._source.size <= SMALL) and len(head) <= SMALL:
             return self._put_small(head)

@@ -1,29 +1,29 @@
-"""The accent colour of the pages as a style sheet, legible on light and on dark ground whatever colour was set."""
+"""The accent colour of the pages as a style sheet. Any colour is made legible on light and dark backgrounds."""
 
 from __future__ import annotations
 
 import re
 
-# Of text on its ground (WCAG 2.2, success criterion 1.4.3).
+# Between text and its background (WCAG 2.2, success criterion 1.4.3).
 LEAST_CONTRAST = 4.5
 
 _STEPS = 50
 _NAME = re.compile(r"accent-([0-9a-f]{6})\.css")
 
 Colour = tuple[int, int, int]
-# What tokens.css has for --paper and --card, and what a colour is mixed with to stand out from them.
+# --paper and --card in tokens.css, and the colours to mix in so that the accent stands out from them.
 LIGHT: tuple[str, str] = ("#f6f5f1", "#ffffff")
 DARK: tuple[str, str] = ("#121317", "#1b1d23")
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 
 def sheet_name(accent: str) -> str:
-    """Under which name the style sheet of a colour `#rrggbb` is served."""
+    """The name of the style sheet for a colour `#rrggbb`."""
     return f"accent-{accent[1:]}.css"
 
 
 def sheet(name: str) -> bytes | None:
-    """The style sheet of this name; None if it is another's."""
+    """The style sheet with this name; None if the name is not of an accent colour."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -33,13 +33,13 @@ def sheet(name: str) -> bytes | None:
 
 
 def contrast(one: Colour, other: Colour) -> float:
-    """From 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    """The contrast of two colours, from 1 to 21 (WCAG 2.2, "contrast ratio")."""
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def _rule(accent: Colour, grounds: tuple[str, str], toward: Colour, share: float) -> str:
-    """The colour for one scheme, mixed with black or white as little as it needs; and the tint of what it marks."""
+    """The accent for one scheme, mixed with as little black or white as it needs, and the tint of marked areas."""
     paper, card = (_colour(ground[1:]) for ground in grounds)
     for step in range(_STEPS + 1):
         shown = _mix(accent, toward, step / _STEPS)

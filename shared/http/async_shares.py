@@ -1,4 +1,4 @@
-"""The use cases for an event loop: called directly if they need not wait, else in a thread, equal calls together.
+"""The use cases for an event loop. Calls that need not wait run directly; others run in a thread, equal ones together.
 
 Reading from memory takes some ten microseconds, less than handing it to a thread.
 """
@@ -50,7 +50,7 @@ class AsyncShares:
         return await self.run(lambda shares: shares.describe(file_id)) if record is None else record
 
     async def read(self, stored: Stored, start: int, stop: int) -> bytes:
-        """Read bytes; for no more than one answer can keep in memory."""
+        """Read bytes, at most as many as one answer can keep in memory."""
         data = self.shares.at_once(lambda shares: shares.read(stored, start, stop))
         if data is not None:
             return data
@@ -64,7 +64,7 @@ class AsyncShares:
         return [self.shares.find(file_ids[0])] * len(file_ids)
 
     def _read(self, ranges: Sequence[tuple[Stored, int, int]], _former: object) -> Sequence[bytes]:
-        # By the last record, because the bytes may have moved since earlier ones were read.
+        # Use the last record, because the bytes may have moved since the earlier ones were read.
         return [self.shares.read(*ranges[-1])] * len(ranges)
 
     def _count(self, seen: Sequence[Stored], former: Sequence[Stored | BaseException]) -> Sequence[Stored | UsedUp]:

@@ -1,4 +1,4 @@
-"""What people get where programs get a problem document: a page that says what happened and offers a way on."""
+"""Error pages for people, where programs get a problem document. They say what happened and what to do next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.http.problems import Problem
 
 PAGES = Pages(Path(__file__).parents[2] / "functions" / "pages")
-# A 401 has to name a scheme (RFC 9110 §15.5.2).
+# A 401 must name a scheme (RFC 9110 §15.5.2).
 FORM_CHALLENGE = 'Form realm="shared file"'
 
 _METHODS = ("GET", "HEAD", "POST")
@@ -30,9 +30,9 @@ _HTML, _JSON = "text/html", "application/json"
 def is_navigation(scope: Scope) -> bool:
     """Whether a browser sends this to show the answer to its user.
 
-    Browsers say so (Fetch Metadata, https://www.w3.org/TR/fetch-metadata/), but not to a server that is reached by
-    plain HTTP from elsewhere; then an `Accept` that prefers HTML has to do. Nobody navigates to a part of a file, or
-    by other methods than those of links and forms.
+    Browsers report this (Fetch Metadata, https://www.w3.org/TR/fetch-metadata/), but not by plain HTTP to a server on
+    another machine. In that case, `Accept` must prefer HTML. Navigation never requests a part of a file, and uses only
+    the methods of links and forms.
     """
     headers = Headers(scope=scope)
     if scope["method"] not in _METHODS or "range" in headers:
@@ -52,7 +52,7 @@ def _prefers_html(accept: str) -> bool:
         weights[kind] = _weight(weight.strip())
     html = weights.get(_HTML, 0)
     named = [weights[kind] for kind in (_JSON, "application/problem+json") if kind in weights]
-    # What is named is preferred to what only a wildcard covers.
+    # A named type is preferred to one that only a wildcard covers.
     return html > max(named) if named else 0 < html >= weights.get("*/*", 0)
 
 
@@ -64,7 +64,7 @@ def _weight(text: str) -> float:
 
 
 def error_page(request: Request, problem: Problem) -> Response:
-    """The page of an error, with its status and headers, but for Basic, which would have the browser itself ask."""
+    """The page of an error, with its status and headers, except Basic: the browser would show its own prompt."""
     path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     name = problem.kind or str(problem.status_code)
     if name == "404" and path.startswith(("/file/", "/download/")):
@@ -90,12 +90,12 @@ def error_page(request: Request, problem: Problem) -> Response:
 
 
 def to_landing_page(request: Request, file_id: str) -> Response:
-    """Send a browser to where it can enter the password of a file."""
+    """Redirect a browser to the page where its user can enter the password of a file."""
     location = f"{path_prefix(request)}/download/{file_id}{entry_query(request)}"
     return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": location, **page_headers()})
 
 
 def entry_query(request: Request) -> str:
-    """The query that asks for the same entry of an archive as this request; empty if that is for the whole file."""
+    """The query that requests the same archive entry as this request; empty if this requests the whole file."""
     entry = request.query_params.get("entry")
     return "" if entry is None else f"?{urlencode({'entry': entry})}"

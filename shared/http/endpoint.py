@@ -102,11 +102,11 @@ for name, convertor in (("file_id", _FileId), ("rest", _Rest), ("own_segment", _
 
 
 class Endpoint(APIRoute):
-    """One endpoint, under its path with and without a trailing slash; HEAD along with GET (RFC 9110 §9.3.2).
+    """One endpoint. Serves its path with and without a trailing slash, and HEAD along with GET (RFC 9110 §9.3.2).
 
-    No redirect leads from one to the other: a redirected POST loses or repeats its body. `guarded` says that
-    `layers.guard` asks for a token; a path that is `exclusive` to its method does not exist for others, which get a 404
-    and not a 405; its body is JSON of this `model`, if any.
+    It does not redirect from one path to the other: a redirected POST loses or repeats its body. If it is `guarded`,
+    `layers.guard` requires a token. If it is `exclusive`, other methods at its path get a 404 instead of a 405. `model`
+    describes its JSON body, if any.
     """
 
     guarded = False
@@ -145,7 +145,7 @@ class Endpoint(APIRoute):
 
 
 class RoutingTable(BaseRoute):
-    """All endpoints of an application as one route, which looks only at those that offer the request's method.
+    """All endpoints of an application as one route. It checks only endpoints that offer the request's method.
 
     FastAPI asks each route in turn, through three methods: 22 of the 52 µs that all layers took for a static file.
     """

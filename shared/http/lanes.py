@@ -1,4 +1,4 @@
-"""Lanes: storage work that meets is done together, and requests wait for it on the event loop instead of in threads."""
+"""Lanes do simultaneous storage work together; requests wait for it on the event loop instead of in threads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ R = TypeVar("R")
 
 
 class Lanes(Generic[T, R]):
-    """Work of one kind, by file or the like: while a job is under way, requests wait, and the next job serves them all.
+    """Work of one kind, with one lane per file or other key. Requests wait during a job; the next job serves them all.
 
-    `work` runs in a thread. It takes what they joined with, in order of arrival, and what the job that they waited for
-    has returned. It returns what each of them gets, a result or an error; what it raises, all of them get. A job begins
-    after the last of its requests has come, so none gets what was read before it asked.
+    `work` runs in a thread. It gets the items of the requests, in order of arrival, and the outcomes of the job that
+    they waited for. It returns an outcome for each request, a result or an error; if it raises, they all get that
+    error. A job begins after its last request has arrived, so no request gets data that was read before it arrived.
 
-    With `patience`, in seconds, the next job begins after so long at the latest: what is slow is not waited for twice.
+    With `patience`, in seconds, the next job begins after that time at the latest, so no request waits for two slow
+    jobs.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Lanes(Generic[T, R]):
         self._taken: dict[Hashable, _Lane[T, R]] = {}
 
     async def join(self, key: Hashable, item: T) -> R:
-        """Have an item worked on in the lane of this key. Raises its error."""
+        """Add an item to the lane of this key, and return its result. Raises its error."""
         if isinstance(self._threads, Inline):
             [outcome] = self._work([item], ())
             if isinstance(outcome, BaseException):
@@ -50,7 +51,7 @@ class Lanes(Generic[T, R]):
             self._taken[key].waiting.append((item, future))
         else:
             lane = self._taken[key] = _Lane([(item, future)])
-            # Those who were woken together come together.
+            # Requests that were woken together also arrive together.
             loop.call_soon(self._free, key, lane)
         return await future
 
@@ -84,7 +85,7 @@ class Lanes(Generic[T, R]):
                 future.set_result(outcome)
 
     def _free(self, key: Hashable, lane: _Lane[T, R], outcomes: Sequence[R | BaseException] = ()) -> None:
-        """Let those begin who wait in this lane, if they have not begun yet."""
+        """Begin a job for the requests that wait in this lane, unless it has begun."""
         if self._taken.get(key) is not lane:
             return
         waiting = [request for request in lane.waiting if not request[1].cancelled()]
@@ -99,7 +100,7 @@ _Request = tuple[T, "asyncio.Future[R]"]
 
 @dataclass(eq=False, slots=True)
 class _Lane(Generic[T, R]):
-    """Who waits, perhaps for a job that is under way; `timer` is for their patience."""
+    """Waiting requests, perhaps for a running job; `timer` ends their patience."""
 
     waiting: list[_Request[T, R]]
     timer: asyncio.TimerHandle | None = None

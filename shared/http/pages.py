@@ -1,4 +1,4 @@
-"""Pages: templates filled in, and what they load, under addresses that name its content."""
+"""Pages: fills in templates, and serves their assets under addresses that change with the content."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 class Pages:
-    """The templates in one folder and, in its folder `static`, the style sheets, scripts and images that they load."""
+    """The templates in one folder, and the style sheets, scripts and images in its folder `static`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @functools.cached_property
     def assets(self) -> dict[str, bytes]:
-        """What `static` holds, by name; and the texts of the pages as a module for the scripts."""
+        """The files in `static`, by name, and the texts of the pages as a module for the scripts."""
         assets = {path.name: path.read_bytes() for path in sorted((self._folder / "static").iterdir())}
         texts = json.loads((self._folder / "texts.json").read_bytes())
         assets["texts.js"] = b"export default " + json.dumps(texts, separators=(",", ":")).encode()
@@ -49,7 +49,7 @@ class Pages:
 
     @functools.cached_property
     def version(self) -> str:
-        """Changes with any asset. In the path, so that a script finds the modules that it imports beside it."""
+        """Changes with any asset. It is part of the path, so that scripts can import modules by relative paths."""
         digest = hashlib.sha256()
         for name, content in self.assets.items():
             digest.update(f"{name} {len(content)} ".encode() + content)
@@ -57,14 +57,14 @@ class Pages:
 
     @functools.cached_property
     def texts(self) -> Any:
-        """All that the pages say: to the templates `texts`, to the scripts the module `texts.js`."""
-        # With attributes alone: to a template, `texts.copy` would be the method of a dictionary.
+        """All texts of the pages. Templates use `texts`, and scripts the module `texts.js`."""
+        # As attributes: with a dictionary, `texts.copy` in a template would be its method.
         return json.loads(
             (self._folder / "texts.json").read_bytes(), object_hook=lambda names: SimpleNamespace(**names)
         )
 
     def span_text(self, span: timedelta) -> str:
-        """A time as people say it, in whole units: "7 days", or "36 hours", which says more than "2 days"."""
+        """A time in whole units, as people say it: "7 days", or "36 hours", because "2 days" is less exact."""
         minutes = round(span.total_seconds() / 60)
         hours = round(minutes / 60)
         if minutes < 60:
@@ -74,7 +74,7 @@ class Pages:
         return fill(self.texts.spans.day, count=round(hours / 24))
 
     def modules(self, name: str) -> list[str]:
-        """The modules that a script needs, for the browser to fetch at once and not one after the other."""
+        """The modules that a script needs, so that the browser can fetch them together."""
         seen, waiting = {name}, [name]
         while waiting:
             imports = set(_IMPORT.findall(self.assets[waiting.pop()].decode())) - seen
@@ -91,7 +91,7 @@ class Pages:
         origin: str | None = None,
         **values: Any,
     ) -> Response:
-        """A page. `origin` is that of `page_headers`."""
+        """Render a page. `origin` is the same as for `page_headers`."""
         here = _here(request)
         prefix = here.path
 
@@ -108,7 +108,7 @@ class Pages:
 
     @functools.cached_property
     def _templates(self) -> jinja2.Environment:
-        # Only here, since the other functions start faster without it.
+        # Imported here, because the other functions start faster without it.
         import jinja2
 
         return jinja2.Environment(
@@ -120,7 +120,7 @@ class Pages:
 
 
 def page_headers(origin: str | None = None) -> dict[str, str]:
-    """Headers of all pages. `origin` is where large files are sent and fetched, if not here."""
+    """Headers of all pages. `origin` is where large files are uploaded and downloaded, if not on this server."""
     own = "'self'" if origin is None else f"'self' {origin}"
     policy = {
         "default-src": "'none'",
@@ -128,7 +128,7 @@ def page_headers(origin: str | None = None) -> dict[str, str]:
         "style-src": "'self'",
         "connect-src": own,
         "img-src": "'self' data:",
-        # Browsers hold the redirects that a form leads to against this, too.
+        # Browsers also apply this to redirects after a form is sent.
         "form-action": own,
         "frame-ancestors": "'none'",
         "base-uri": "'none'",
@@ -136,14 +136,15 @@ def page_headers(origin: str | None = None) -> dict[str, str]:
     return {
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
         "X-Content-Type-Options": "nosniff",
-        # With "no-referrer" the form would be sent with "Origin: null", and refused as another site's.
+        # With "no-referrer", browsers would send the form with "Origin: null", and the server would refuse it as
+        # cross-site.
         "Referrer-Policy": "same-origin",
         "Cache-Control": "no-store",
     }
 
 
 def path_prefix(request: Request) -> str:
-    """The path that everything is under from where the browser stands; usually empty."""
+    """The path that precedes all others, as the browser sees it; usually empty."""
     return _here(request).path
 
 
@@ -151,24 +152,24 @@ def _here(request: Request) -> SplitResult:
     try:
         return urlsplit(base_url(request))
     except (KeyError, ValueError):
-        # A Host that is refused by a page, which loads its style sheets like any other.
+        # The Host is invalid. The page that refuses it still needs its style sheets.
         return urlsplit(request.scope.get("root_path", ""))
 
 
 def fill(text: Any, **values: object) -> str:
-    """A text with each `{place}` filled in. Of several forms, `count` decides."""
+    """Fill in each `{place}` of a text. If it has several forms, `count` selects one."""
     form: str = text if isinstance(text, str) else text.one if values["count"] == 1 else text.other
     return form.format(**values)
 
 
 def kind_text(name: str) -> str | None:
-    """What kind of file it is, by a short ending of its name: `PDF`."""
+    """The kind of file, from the extension of its name if that is short: `PDF`."""
     match = _ENDING.search(name)
     return match and match[1].upper()
 
 
 def size_text(count: int) -> str:
-    """A number of bytes in decimal units, as browsers and file managers show it."""
+    """A size in decimal units, as browsers and file managers show it."""
     if count == 1:
         return "1 byte"
     value, unit = float(count), _UNITS[0]

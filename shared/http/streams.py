@@ -1,7 +1,7 @@
-"""Files on their way between a socket and storage.
+"""Streams files between a socket and storage.
 
-The event loop never waits for storage: a call that may wait goes to a thread and runs while the socket is served, so
-that hashing, writing and the network overlap. Memory is bounded by a few batches whatever the file's size.
+The event loop never waits for storage: a call that may wait runs in a thread while the event loop serves the socket, so
+hashing, writing and the network overlap. Memory is limited to a few batches, however large the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 BATCH_SIZE = 1024 * 1024
 CHUNK_SIZE = 512 * 1024
-# Above all batches that one upload holds.
+# More than all batches of one upload together.
 KEPT_SIZE = 8 * 1024 * 1024
 
 T = TypeVar("T")
@@ -24,16 +24,16 @@ A = TypeVar("A")
 
 
 def keep_memory() -> None:
-    """Have the C library keep what a batch leaves, instead of returning it and faulting it in again for the next.
+    """Make the C library keep the memory of each batch for the next, instead of returning it and faulting it in again.
 
-    Once a block above its thresholds was freed, glibc keeps blocks of that size, and twice as much at the end of the
-    heap (mallopt(3), M_MMAP_THRESHOLD). Its pages are never touched, so this costs nothing; elsewhere it does nothing.
+    After a block above its thresholds is freed, glibc keeps blocks of that size, and twice as much at the end of the
+    heap (mallopt(3), M_MMAP_THRESHOLD). The pages are never touched, so this costs nothing; elsewhere it does nothing.
     """
     bytes(KEPT_SIZE)
 
 
 class Inline(Executor):
-    """Runs work where it is submitted, for Lambda, where a process serves one request at a time."""
+    """Runs work in the thread that submits it: on Lambda, a process serves one request at a time."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
@@ -45,17 +45,17 @@ class Inline(Executor):
 
 
 async def in_thread(threads: Executor, work: Callable[[], T]) -> T:
-    """Run blocking work beside the event loop, where the executor has threads."""
+    """Run blocking work outside the event loop, if the executor has threads."""
     return await _result(threads.submit(work))
 
 
 async def _result(future: Future[T]) -> T:
-    # Waiting for what is done would cost two more turns of the event loop.
+    # Waiting for a finished future would take two more turns of the event loop.
     return future.result() if future.done() else await asyncio.wrap_future(future)
 
 
 class Sink(Protocol):
-    """What a body is written into: a file, or one part of a file."""
+    """The destination of a body: a file, or one part of a file."""
 
     def write(self, data: bytes) -> None: ...
 
@@ -66,7 +66,7 @@ S = TypeVar("S", bound=Sink)
 
 
 class Incoming(Generic[S]):
-    """A body on its way into what `begin` makes. Leaving the context without `finish` leaves nothing of it."""
+    """Writes a body into the sink that `begin` makes. Leaving the context without `finish` discards everything."""
 
     def __init__(self, begin: Callable[[], S], threads: Executor) -> None:
         self._begin = begin
@@ -82,16 +82,16 @@ class Incoming(Generic[S]):
 
     async def __aexit__(self, *_error: object) -> None:
         if not self._finished:
-            # Shielded, since it is most needed when the task is being cancelled.
+            # Shielded, because it matters most when the task is being cancelled.
             await asyncio.shield(in_thread(self._threads, self._abort))
 
     async def begin(self) -> None:
-        """Make the sink now and not with the first batch, so that a refusal comes before the body. Raises the same."""
+        """Make the sink now, not with the first batch, to refuse before the body. Raises what `write` raises."""
         self._pending = self._threads.submit(self._store, b"")
         await self._settle()
 
     async def write(self, data: bytes) -> None:
-        """Append. Raises what writing into the sink raises, here or at a later call."""
+        """Append data. Raises the errors of writing into the sink, in this call or a later one."""
         self._batch.append(data)
         self._size += len(data)
         if self._size >= BATCH_SIZE:
@@ -99,9 +99,9 @@ class Incoming(Generic[S]):
             self._pending = self._threads.submit(self._store, self._take())
 
     async def finish(self, finish: Callable[[S], T], answer: Callable[[T], A]) -> A:
-        """Store what is left, finish the sink with the function given, and make the answer of what that returns.
+        """Store the rest, call `finish` with the sink, and pass its result to `answer`, which makes the answer.
 
-        Raises what they raise; if that is `answer`, what was sent stays.
+        Raises the errors of all three; if `answer` fails, the stored bytes stay.
         """
         await self._settle()
         batch = self._take()
@@ -136,23 +136,23 @@ class Incoming(Generic[S]):
 
 
 class Source(Protocol):
-    """What a download is read from."""
+    """The bytes of a download."""
 
     def read(self, size: int) -> bytes:
-        """At most `size` next bytes; empty at the end and only there."""
+        """Read up to `size` bytes. Empty only at the end."""
         ...
 
     def read_ready(self, size: int) -> memoryview | None:
-        """At most `size` next bytes that can be had without waiting, perhaps fewer; else None, as at the end."""
+        """Read up to `size` bytes, perhaps fewer, without waiting. None if that is impossible, and at the end."""
         ...
 
     def close(self) -> None: ...
 
 
 class Outgoing:
-    """Bytes being downloaded: read ahead by one chunk, closed however the download ends.
+    """Bytes being downloaded. Reads one chunk ahead, and closes the source however the download ends.
 
-    What can be had at once is read on the event loop, since a thread to read it costs more than reading it.
+    Bytes that are available at once are read on the event loop, because a thread would cost more than reading them.
     """
 
     def __init__(self, source: Source, first: bytes, threads: Executor) -> None:
@@ -163,7 +163,7 @@ class Outgoing:
 
     @classmethod
     async def begin(cls, open_source: Callable[[], Source], threads: Executor) -> Outgoing:
-        """Open what is downloaded, and read its first chunk. Raises what these raise."""
+        """Open the source and read its first chunk. Raises the errors of both."""
 
         def work() -> Outgoing:
             source = open_source()
@@ -187,8 +187,8 @@ class Outgoing:
             ready = self._source.read_ready(CHUNK_SIZE)
             if ready is not None:
                 yield chunk
-                # A server does not suspend while its socket takes everything, nor once the client has gone: without
-                # this, nothing else would have its turn until the end of the file, and no cancellation would arrive.
+                # A server does not suspend while its socket accepts everything, or after the client disconnects.
+                # Without this, nothing else would run until the end of the file, and no cancellation would arrive.
                 await asyncio.sleep(0)
                 chunk = ready
             else:
@@ -207,13 +207,13 @@ class Outgoing:
 
 
 def _close_opened(opening: Future[Outgoing]) -> None:
-    """Close what was opened for a client that has gone."""
+    """Close the source of a client that has disconnected."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result()._finish()
 
 
 class OutgoingResponse(StreamingResponse):
-    """An answer that streams an `Outgoing`, and stops reading when the client goes away."""
+    """An answer that streams an `Outgoing`, and stops reading when the client disconnects."""
 
     def __init__(self, outgoing: Outgoing, status: int, headers: dict[str, str]) -> None:
         super().__init__(outgoing.chunks(), status, headers)

@@ -1,1 +1,1 @@
-"""Many files as one zip archive: its layout, packing while it is sent, and unpacking."""
+"""Several files as one zip archive: its layout, packing during the upload, and unpacking."""

@@ -16,18 +16,18 @@ from share.text import as_utf8, printable
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or folder, and its name in the archive, which ends in `/` for a folder."""
+    """A file or folder, and its name in the archive. The name of a folder ends in `/`."""
 
     path: Path
     name: str
 
 
 class Collector:
-    """Goes through files and folders in the order of their names.
+    """Collects files and folders in the order of their names.
 
-    Symbolic links are followed only if the user named them; those in folders are skipped, and so is whatever is no file
-    or folder. Of folders, only empty ones are entries. `exclude` has patterns as in a .gitignore file, relative to each
-    folder that the user named.
+    Follows symbolic links only if the user named them. Skips those in folders, and everything that is not a file or
+    folder. Only empty folders become entries. `exclude` has patterns as in a .gitignore file, relative to each folder
+    that the user named.
     """
 
     def __init__(self, exclude: Sequence[str], *, skip_missing: bool, warn: Callable[[str], None]) -> None:
@@ -40,7 +40,7 @@ class Collector:
         self._names: set[str] = set()
 
     def collect(self, paths: Sequence[str]) -> Iterator[Entry]:
-        """Raises `Fault` for what is missing or cannot be read, unless that is to be skipped."""
+        """Collect entries. Raises `Fault` if something is missing or cannot be read, unless it is to be skipped."""
         for text in paths:
             path = Path(text)
             name = as_utf8(base_name(text))
@@ -63,7 +63,7 @@ class Collector:
         self._warn(f"Skipped: {message}")
 
     def _folder(self, top: Path, prefix: str) -> Iterator[Entry]:
-        # Not recursive: folders can be nested more deeply than calls.
+        # Not recursive, because folders can be nested more deeply than function calls.
         folders = [""]
         while folders:
             folder = folders.pop()
@@ -93,7 +93,7 @@ class Collector:
                 yield Entry(top / folder, self._unique(prefix + as_utf8(folder)) if folder else prefix)
 
     def _unique(self, name: str) -> str:
-        """The name, or with a number if there is one like it: from another folder, or without what is not UTF-8."""
+        """The name, with a number if it is taken: by a file from another folder, or after non-UTF-8 bytes changed."""
         slash = "/" if name.endswith("/") else ""
         path, number, unique = PurePosixPath(name), 1, name
         while unique in self._names:
@@ -104,6 +104,6 @@ class Collector:
 
 
 def base_name(text: str) -> str:
-    """The last segment of a path, also of `.` and `..`."""
+    """The last segment of a path, even of `.` and `..`."""
     path = Path(text)
     return (path.name if path.name not in ("", "..") else path.resolve().name) or "files"

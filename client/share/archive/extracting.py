@@ -1,4 +1,4 @@
-"""Unpacking a zip archive that may be hostile: whatever it holds, only a new folder is written."""
+"""Unpacks a zip archive that may be hostile: writes only to a new folder, whatever the archive contains."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from share.names import safe_component
 from share.text import human_size, printable
 
 CHUNK = 256 * 1024
-MAX_DEPTH = 200  # folders in folders
-MAX_RATIO = 100  # unpacked to packed; what is smaller than MIN_BOMB is no harm
+MAX_DEPTH = 200  # nested folders
+MAX_RATIO = 100  # unpacked to packed; anything smaller than MIN_BOMB is harmless
 MIN_BOMB = 1_000_000_000  # bytes
 _ENCRYPTED = 1
 _SEPARATOR = re.compile(r"[/\\]")
@@ -31,7 +31,7 @@ _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 def extract(archive: Path, target: Path, warn: Callable[[str], None]) -> int:
     """Unpack into the folder `target`, which must not exist. Returns the number of files. Raises `Fault`.
 
-    Symbolic links are never made. A folder that holds all else is left out. After an error nothing is left.
+    Never creates symbolic links. Leaves out a folder that contains everything else. After an error, nothing is left.
     """
     folder = target.with_name(f".{target.name[:100]}-{secrets.token_hex(4)}")
     try:
@@ -54,7 +54,7 @@ def extract(archive: Path, target: Path, warn: Callable[[str], None]) -> int:
 def _plan(
     archive: zipfile.ZipFile, size: int, warn: Callable[[str], None]
 ) -> list[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
-    """What to extract, and where to. Refuses the archive if it is an attack."""
+    """The members to extract, and their paths. Refuses the archive if it is an attack."""
     members = []
     for info in archive.infolist():
         name = printable(info.filename)
@@ -89,7 +89,7 @@ def _plan(
 
 
 class Tree:
-    """Names that stay apart on every file system, also where case and the form of accents make no difference."""
+    """Keeps names distinct on every file system, even if it ignores case and the Unicode form of accents."""
 
     def __init__(self) -> None:
         self._names: set[tuple[str, ...]] = set()
@@ -97,7 +97,7 @@ class Tree:
         self._numbers: dict[tuple[str, ...], int] = {}
 
     def place(self, parts: Sequence[str], *, is_folder: bool) -> tuple[str, ...]:
-        """A safe path for a file or folder. A name that is taken gets a number, and a folder is used again."""
+        """A safe path for a file or folder. A name that is taken gets a number; an existing folder is reused."""
         path: list[str] = []
         for depth, part in enumerate(parts, start=1):
             path.append(self._name(tuple(path), safe_component(part), is_folder=is_folder or depth < len(parts)))
@@ -129,7 +129,7 @@ def _extract_one(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) ->
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(info) as source, open(path, "xb") as file:
-        # It reads no more than the size that was counted, and checks the CRC-32 at the end.
+        # zipfile reads no more than the size that was counted, and checks the CRC-32 at the end.
         shutil.copyfileobj(source, file, CHUNK)
         if file.tell() != info.file_size:
             raise zipfile.BadZipFile("a file is shorter than it should be")
@@ -145,7 +145,7 @@ def _require_room(folder: Path, size: int) -> None:
 
 
 def modified_time(info: zipfile.ZipInfo) -> float | None:
-    """Seconds since 1970: from the extra field that has them, else from the packer's local time."""
+    """Seconds since 1970, from the extra field if there is one, otherwise from the packer's local time."""
     extra = info.extra
     while len(extra) >= 4:
         tag, length = struct.unpack("<2H", extra[:4])

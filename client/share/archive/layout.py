@@ -1,12 +1,12 @@
-"""Where each byte of a stored zip archive is (APPNOTE.TXT 6.3), known before any file is read again.
+"""The position of each byte in a stored zip archive (APPNOTE.TXT 6.3), known before any file is read again.
 
-A pure function of names, sizes, times and CRC-32s, so that any range can be produced by itself and a later run makes
-the same archive. The page has the same in JavaScript; `tests/archive_vectors.json` holds both to it.
+It depends only on names, sizes, times and CRC-32s, so any range can be produced separately, and a later run makes the
+same archive. The page does the same in JavaScript; `tests/archive_vectors.json` checks that both agree.
 
-- All members are stored, in the order given. Sizes and CRC-32 are in the local headers; there are no data descriptors.
-- Names are UTF-8, and flag 11 says so. A name that ends in `/` is a folder, with no bytes.
+- All members are stored, in the given order. Sizes and CRC-32 are in the local headers; there are no data descriptors.
+- Names are UTF-8, marked by flag 11. A name that ends in `/` is a folder, without bytes.
 - Times are UTC: in extra field 0x5455 if they fit (1970 to 2038), and as DOS time, clamped to 1980 to 2107.
-- ZIP64 records and fields are there only for what does not fit otherwise: some readers refuse needless ones.
+- ZIP64 records and fields are used only for values that do not fit otherwise: some readers refuse unnecessary ones.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Layout:
         self.size = self._centrals[-1] + len(self._end())
 
     def pieces(self, start: int, stop: int) -> Iterator[bytes | Slice]:
-        """The bytes of the archive from `start` to before `stop`: headers as they are, files as slices."""
+        """The bytes of the archive from `start` to before `stop`: headers as bytes, files as slices."""
         if start < self._locals[-1]:
             for index in range(bisect.bisect_right(self._locals, start) - 1, len(self.members)):
                 offset = self._locals[index]
@@ -120,7 +120,7 @@ class Layout:
 
 
 def _part(data: bytes, offset: int, start: int, stop: int) -> Iterator[bytes]:
-    """What of the bytes at `offset` lies from `start` to before `stop`."""
+    """The part of the bytes at `offset` that is from `start` to before `stop`."""
     part = data[max(start - offset, 0) : max(stop - offset, 0)]
     if part:
         yield part
@@ -135,7 +135,7 @@ def _time_field(modified: int) -> bytes:
 
 
 def _dos(modified: int) -> tuple[int, int]:
-    """Time and date of MS-DOS, in steps of two seconds."""
+    """MS-DOS time and date, in steps of two seconds."""
     lowest, highest = _MIN_DOS.timestamp(), _MAX_DOS.timestamp()
     at = datetime.datetime.fromtimestamp(min(max(modified, lowest), highest), datetime.UTC)
     return at.hour << 11 | at.minute << 5 | at.second // 2, (at.year - 1980) << 9 | at.month << 5 | at.day

@@ -1,4 +1,4 @@
-"""An archive whose bytes are made while they are sent: files are read twice, for their CRC-32 and to be sent."""
+"""Makes an archive while it is sent. Reads each file twice: for its CRC-32, and to send it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNK = 256 * 1024
 
 
 class Archive:
-    """A file to read from, once and in order. `describe` is called with each name when its bytes begin."""
+    """An archive to read once, in order. Calls `describe` with each member's name when its bytes begin."""
 
     def __init__(self, entries: Sequence[Entry], layout: Layout, describe: Callable[[str], None]) -> None:
         self._entries = entries
@@ -26,14 +26,14 @@ class Archive:
         self._rest = b""
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes, none at the end. Raises `Changed` for a file that is not what it was."""
+        """Read at most `size` bytes; none at the end. Raises `Changed` if a file has changed."""
         if not self._rest:
             self._rest = next(self._blocks, b"")
         block, self._rest = self._rest[:size], self._rest[size:]
         return block
 
     def identity(self) -> str:
-        """Names, sizes, times and CRC-32s, and with them all bytes of the archive."""
+        """Identifies names, sizes, times and CRC-32s, and therefore all bytes of the archive."""
         digest = hashlib.sha256()
         for entry, member in zip(self._entries, self._layout.members, strict=True):
             digest.update(f"{entry.path.absolute()}\n{member}\n".encode(errors="surrogateescape"))
@@ -51,7 +51,7 @@ class Archive:
         crc, left = 0, member.size
         try:
             with open(entry.path, "rb") as file:
-                # One byte more than there were shows that the file has grown.
+                # Read one more byte than expected, to see whether the file has grown.
                 while block := file.read(min(CHUNK, left + 1)):
                     crc, left = zlib.crc32(block, crc), left - len(block)
                     if left < 0:
@@ -66,7 +66,7 @@ class Archive:
 def measure(
     entries: Iterable[Entry], collector: Collector, advance: Callable[[int], None]
 ) -> tuple[list[Entry], list[Member]]:
-    """Reads each file for its size and CRC-32. Raises `Fault`, or skips what is missing as the collector does."""
+    """Read each file for its size and CRC-32. Raises `Fault`, or skips missing files as the collector does."""
     readable: list[Entry] = []
     members: list[Member] = []
     for entry in entries:
@@ -95,7 +95,7 @@ def _member(entry: Entry, advance: Callable[[int], None]) -> Member:
 
 
 def archive_name(paths: Sequence[str], name: str | None) -> str:
-    """That of the user or of the only folder, with `.zip` at its end."""
+    """The name that the user gave, or that of the only folder, ending in `.zip`."""
     if name is None:
         name = base_name(paths[0]) if len(paths) == 1 else "files"
     return name if name.lower().endswith(".zip") else f"{name}.zip"

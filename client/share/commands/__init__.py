@@ -57,10 +57,10 @@ app.command("rm")(files.remove)
 
 
 def main() -> None:
-    """What the installed command runs."""
+    """The entry point of the installed command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Characters that the terminal lacks are shown as escapes.
+            # Show characters that the terminal lacks as escapes.
             stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="share")

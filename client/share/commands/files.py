@@ -144,7 +144,7 @@ def remove(
 def authorised(
     screen: Screen, settings: Settings, link: str, delete_token: str | None
 ) -> Iterator[tuple[Server, str, dict[str, str]]]:
-    """The server, the file ID, and the headers that allow to change the file. Raises `Fault`."""
+    """The server, the file ID, and the headers with which the file can be changed. Raises `Fault`."""
     address, file_id = find(link, settings, screen.warn)
     saved = DeleteTokens(address).of(file_id).load()
     if saved is None and address.startswith("http://"):

@@ -106,7 +106,7 @@ def up(
 
 
 def total_size(paths: Sequence[str]) -> int | None:
-    """Of all files in bytes; None if one has no size. A missing one is reported when its turn comes."""
+    """The size of all files in bytes; None if one has no size. A missing file is reported when its turn comes."""
     total = 0
     for path in paths:
         if path == "-" or (os.path.exists(path) and not os.path.isfile(path)):
@@ -160,7 +160,7 @@ def _show(screen: Screen, api: Server, uploaded: UploadedFile, source: Source, l
 
 
 def _save_token(screen: Screen, api: Server, uploaded: UploadedFile) -> str:
-    """The command that deletes the file; it names the token only if that could not be saved."""
+    """Save the delete token. Returns the command that deletes the file, with the token only if it was not saved."""
     file_id = uploaded.file.file_id
     try:
         DeleteTokens(api.address).of(file_id).save(

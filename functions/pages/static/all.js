@@ -1,4 +1,4 @@
-// All files of the server: read page by page from its list, then sorted and filtered here.
+// All files of the server: reads the server's list page by page, then sorts and filters it here.
 import { $, prefix, write } from "./dom.js";
 import { FileList } from "./file-list.js";
 import { Cancelled } from "./network.js";
@@ -8,7 +8,7 @@ import { fill, size, texts } from "./words.js";
 
 const t = texts.all;
 const SHOW_AT_ONCE = 50;
-// So many pages of the server's list are read before it takes a click to read more.
+// Read this many pages of the server's list; after that, the user must click to read more.
 const READ_AT_ONCE = 20;
 
 const names = new Intl.Collator(document.documentElement.lang, { numeric: true, sensitivity: "base" });
@@ -21,7 +21,7 @@ const ORDERS = {
   expires_at: (a, b) => (a.expires_at ?? LATEST).localeCompare(b.expires_at ?? LATEST),
 };
 
-// By ID. What this browser uploaded it may change without the access token.
+// By ID. This browser can change the files that it uploaded without the access token.
 const files = new Map();
 const tokens = new Map(stored("files", []).map(({ file_id, delete_token }) => [file_id, delete_token]));
 let after = "";
@@ -35,7 +35,7 @@ function forget({ file_id }) {
   draw();
 }
 
-/** Read pages of the list, and show each as it comes. */
+/** Read pages of the list, and show each one as it arrives. */
 async function read() {
   $("failure").hidden = true;
   $("load").hidden = true;
@@ -61,7 +61,7 @@ async function read() {
 }
 
 function draw() {
-  // What was learnt of single files since the list was read.
+  // Newer answers about single files, received since the list was read.
   for (const [id, { metadata }] of list.rows) if (metadata && files.has(id)) Object.assign(files.get(id), metadata);
   const filter = $("filter").value.toLowerCase();
   const all = [...files.values()];

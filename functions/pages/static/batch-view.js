@@ -1,4 +1,4 @@
-// A batch on the page: its total, a row for each file, and the moment of success.
+// A batch on the page: its total, a row for each file, and the view after success.
 import { $, copyOf, markKind, passFocus, say, write } from "./dom.js";
 import { confirmCopy, linkPanel, openLink, showTick } from "./link.js";
 import { copy } from "./links.js";
@@ -75,7 +75,7 @@ class Row {
   }
 }
 
-/** Shows `batch`; `onEmpty` is called when nothing is left of it. */
+/** Shows `batch`. Calls `onEmpty` when no files are left in it. */
 export class BatchView {
   #rows = new Map();
   #stale = new Set();
@@ -107,7 +107,7 @@ export class BatchView {
     return [...this.batch.tasks].filter((task) => task.answer).map((task) => task.answer.download_page);
   }
 
-  /** Soon, and all that changed by then at once: a thousand files are many changes. */
+  /** Redraw soon, with all changes until then at once, because a thousand files cause many changes. */
   #redraw(task) {
     if (task) this.#stale.add(task);
     this.#timer ??= setTimeout(() => this.#draw(), this.#rows.size === 0 ? 0 : REDRAW_EVERY);
@@ -197,7 +197,7 @@ export class BatchView {
   }
 }
 
-/** Name, size and, where there is one, the end of a link. */
+/** Name, size and, if there is one, the expiry of a link. */
 function describe({ original_name, file_size, expires_at }) {
   const parts = [`\u2068${original_name}\u2069`, size(file_size)];
   if (expires_at) parts.push(fill(texts.files.expires, { date: moment(expires_at) }));

@@ -1,4 +1,4 @@
-// The files that are shared together: what became of each, and of all. Knows nothing of how they are shown.
+// Files that are shared together: the state of each file and of the whole batch. Does not depend on how they are shown.
 import { change } from "./links.js";
 import { claim, forget, remember } from "./memory.js";
 import { Cancelled } from "./network.js";
@@ -10,14 +10,14 @@ const FILES_AT_ONCE = 3;
 const CHANGES_AT_ONCE = 3;
 const SPEED_OVER = 5000; // milliseconds
 
-/** One source and what became of it: "waiting", "sending", "done" or "failed". */
+/** One source and its state: "waiting", "sending", "done" or "failed". */
 export class Task {
   state = "waiting";
   sent = 0;
   error = null;
   answer = null;
   begun = null;
-  // The options that the server has for it.
+  // The options of the file on the server.
   options = null;
 
   constructor(source) {
@@ -34,13 +34,13 @@ export class Batch extends EventTarget {
   counts = { waiting: 0, sending: 0, done: 0, failed: 0 };
   total = 0;
   sent = 0;
-  // How many links are being changed, and why some could not be.
+  // How many links are being changed, and why some changes failed.
   saving = 0;
   unsaved = new Map();
   #queue = [];
   #samples = [];
 
-  /** `settings` are the options of all, also of those that are uploaded already. */
+  /** `settings` are the options of all files, including those that are already uploaded. */
   constructor(settings) {
     super();
     this.settings = settings;
@@ -51,7 +51,7 @@ export class Batch extends EventTarget {
     return this.counts.waiting + this.counts.sending > 0;
   }
 
-  /** Bytes per second over the last seconds; 0 if there is no telling. */
+  /** Bytes per second over the last seconds; 0 if unknown. */
   get speed() {
     const [first] = this.#samples;
     const last = this.#samples.at(-1);
@@ -71,7 +71,7 @@ export class Batch extends EventTarget {
     this.#startMore();
   }
 
-  /** Once more, with the settings as they are now. */
+  /** Retry with the current settings. */
   retry(task) {
     task.error = null;
     this.#turn(task, "waiting");
@@ -83,7 +83,7 @@ export class Batch extends EventTarget {
     for (const task of this.tasks) if (task.state === "failed" && !task.tooLarge) this.retry(task);
   }
 
-  /** Take a task off the list; what is sent of it is taken back. */
+  /** Remove a task from the list, and delete what was sent. */
   remove(task) {
     this.#progress(task, 0);
     if (!this.tasks.delete(task)) return;
@@ -101,7 +101,7 @@ export class Batch extends EventTarget {
     for (const task of this.tasks) if (task.state !== "done") this.remove(task);
   }
 
-  /** Begin anew. What is uploaded stays. */
+  /** Start again with an empty batch. Uploaded files stay. */
   clear() {
     this.cancelAll();
     for (const task of this.tasks) this.remove(task);
@@ -123,7 +123,7 @@ export class Batch extends EventTarget {
     if (!task.begun) {
       const entry = claim(source);
       task.begun = entry?.begun ?? null;
-      // Of the password of an interrupted upload nothing is known but that it stays.
+      // The password of an interrupted upload is unknown, and it stays.
       task.options = entry ? { ...entry.options, password: null } : { ...this.settings.values };
     }
     try {
@@ -142,14 +142,14 @@ export class Batch extends EventTarget {
       await this.#applyTo(task);
       this.#turn(task, "done");
     } catch (error) {
-      // The other parts of a file stop with the first that fails.
+      // If one part of a file fails, stop the others.
       controller.abort();
       if (!(error instanceof Cancelled)) this.#fail(task, error.message);
     }
     this.#startMore();
   }
 
-  /** Change what is uploaded already. */
+  /** Apply the settings to files that are already uploaded. */
   async #applySettings() {
     const waiting = [...this.tasks].filter((task) => task.state === "done");
     const worker = async () => {
@@ -158,7 +158,7 @@ export class Batch extends EventTarget {
     await Promise.all(Array.from({ length: CHANGES_AT_ONCE }, worker));
   }
 
-  /** Until an upload has the options that are set now, which may change meanwhile. */
+  /** Change an upload until it has the current settings. They may change in the meantime. */
   async #applyTo(task) {
     for (let options = this.#missing(task); options !== null; options = this.#missing(task)) {
       this.#noteSaving(1);
@@ -175,7 +175,7 @@ export class Batch extends EventTarget {
     }
   }
 
-  /** The options to change, null if there are none. */
+  /** The options to change; null if there are none. */
   #missing(task) {
     const { values } = this.settings;
     const names = Object.keys(values).filter((name) => {
@@ -214,7 +214,7 @@ export class Batch extends EventTarget {
     this.sent += sent - task.sent;
     task.sent = sent;
     const now = performance.now();
-    // What is on the server already says nothing of the speed.
+    // Bytes that are already on the server do not count towards the speed.
     if (there) this.#samples = [];
     this.#samples.push([now, this.sent]);
     while (this.#samples.length > 2 && now - this.#samples[0][0] > SPEED_OVER) this.#samples.shift();

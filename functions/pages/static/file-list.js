@@ -1,4 +1,4 @@
-// Files in a list, each with what the server says of it now.
+// A list of files, each with its current state on the server.
 import { $, copyOf, markKind, passFocus, write } from "./dom.js";
 import { openLink, showTick } from "./link.js";
 import { copy, describe } from "./links.js";
@@ -6,7 +6,7 @@ import { network } from "./network.js";
 import { fill, moment, size, texts } from "./words.js";
 
 const words = texts.files;
-// Whatever the number of files, there is at most one request in this time.
+// Send at most one request in this time, however many files there are.
 const ASK_EVERY = 5000; // milliseconds
 const FIRST_WAIT = 5000; // milliseconds
 const LONGEST_WAIT = 600000; // milliseconds
@@ -43,7 +43,7 @@ class Row {
   }
 
   async open() {
-    // The settings that are shown are those of now, if the server tells.
+    // Show the current settings, if the server answers.
     if (this.metadata === null) await this.ask();
     if (this.gone) return;
     openLink(this.file, this.metadata, { onChange: (metadata) => this.describe(metadata), onDelete: this.onForget });
@@ -80,7 +80,7 @@ class Row {
     } catch (error) {
       if (error.status === 404) this.end(words.deleted);
       else if (error.status === 410) this.end(words.expired);
-      // Anything else passes, and the count shown stays what it was.
+      // Other errors are temporary. Keep showing the last count.
       else this.wait = Math.min(this.wait * 2, LONGEST_WAIT);
     }
   }
@@ -94,11 +94,11 @@ const onScreen = new IntersectionObserver((entries) => {
   askNext();
 });
 
-/** The rows of one list, which `show` brings up to date. `dated` shows when each file was uploaded. */
+/** The rows of one list; `show` updates them. `dated` shows when each file was uploaded. */
 export class FileList {
   rows = new Map();
 
-  /** `onForget` is called with a file that was deleted, or that a visitor takes off the list. */
+  /** Calls `onForget` with a file that was deleted, or that the user removes from the list. */
   constructor(element, { onForget, passFocusTo, dated = false }) {
     this.element = element;
     this.passFocusTo = passFocusTo;
@@ -132,7 +132,7 @@ export class FileList {
 const lists = [];
 let askedAt = 0;
 
-/** Ask about one file that is on the screen, the one that waits longest, if any is due and none was just asked about. */
+/** Ask about the visible file that has waited longest, if one is due and no other request was sent just before. */
 function askNext() {
   const now = Date.now();
   if (document.hidden || network.lost || now - askedAt < ASK_EVERY) return;

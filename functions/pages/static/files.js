@@ -1,4 +1,4 @@
-// What this browser has shared, and how often it was downloaded.
+// The files that this browser has shared, and how often each was downloaded.
 import { $ } from "./dom.js";
 import { FileList } from "./file-list.js";
 import { store, stored } from "./store.js";
@@ -6,12 +6,12 @@ import { store, stored } from "./store.js";
 const SHOW_AT_FIRST = 10;
 const FILTER_FROM = 10;
 
-// What storage did not take, which no other tab knows of.
+// Files that could not be saved in the browser's storage, so other tabs do not know them.
 let unsaved = [];
 let limit = SHOW_AT_FIRST;
 const list = new FileList($("file-rows"), { onForget: removeFile, passFocusTo: "choose" });
 
-/** All of them, the newest first. Read anew each time, since other tabs write the same list. */
+/** All files, newest first. Read again each time, because other tabs write the same list. */
 const all = () => [...unsaved, ...stored("files", [])];
 
 export function addFile({ file_id, original_name, file_size, download_page, delete_token, ...metadata }) {
@@ -28,7 +28,7 @@ function removeFile({ file_id }) {
   draw();
 }
 
-/** Bring the list up to date, also with what another tab has added or removed. */
+/** Update the list, including files that another tab has added or removed. */
 function draw() {
   const files = all();
   const filter = $("files-filter").value.toLowerCase();
@@ -48,7 +48,7 @@ export function showFiles() {
     draw();
   };
   window.addEventListener("storage", (event) => {
-    // No key: all of it was cleared.
+    // No key: the whole storage was cleared.
     if (event.key === "files" || event.key === null) draw();
   });
 }

@@ -1,4 +1,4 @@
-// Uploads that were interrupted by closing the page: each names the file to choose again.
+// Uploads that were interrupted when the page was closed. Each one names the file to choose again.
 import { $, copyOf, passFocus, write } from "./dom.js";
 import { forget, interrupted, watch } from "./memory.js";
 import { FileSource } from "./sources.js";
@@ -7,7 +7,7 @@ import { fill, percent, size, texts } from "./words.js";
 
 const words = texts.interrupted;
 
-/** Show them, and hand the sources that continue them to `take`. */
+/** Show interrupted uploads, and pass the sources that resume them to `take`. */
 export function showInterrupted(take) {
   const draw = () => {
     const entries = interrupted();

@@ -1,11 +1,11 @@
-// The page of one file: its link is tried before a download begins, and what is left is shown once it has.
+// The page of one file: tests the link before a download begins, and then shows how many downloads are left.
 import { $, prefix } from "./dom.js";
 import { fill, texts } from "./words.js";
 
 const t = texts.landing;
 const language = document.documentElement.lang;
 const { file, count } = document.querySelector("main").dataset;
-// Seconds from the beginning of a download to each question whether it was counted.
+// Seconds after the start of a download at which the page asks whether it was counted.
 const QUESTIONS = [1, 3, 7, 15, 30];
 
 for (const time of document.querySelectorAll("time")) {
@@ -18,14 +18,14 @@ const link = $("download");
 let checking = false;
 
 link?.addEventListener("click", async (event) => {
-  // The click that begins the download, below.
+  // This is the click below, which begins the download.
   if (!event.isTrusted) return;
   event.preventDefault();
-  // The second click of a double one would be a second download.
+  // The second click of a double click would start a second download.
   if (checking || event.detail > 1) return;
   checking = true;
   tell(t.checking);
-  // Refused, a download would leave this page for one that has no name of the file.
+  // If the server refused the download, the browser would leave this page for one without the file's name.
   const answer = await ask("HEAD", link.href);
   checking = false;
   if (answer === null) tell(t.unreachable, true);
@@ -38,7 +38,7 @@ link?.addEventListener("click", async (event) => {
   }
 });
 
-// A download leaves the page as it is, so nothing else would take the message away.
+// A download does not change the page, so the message would stay.
 $("password-form")?.addEventListener("submit", () => {
   $("wrong")?.remove();
   $("password").removeAttribute("aria-invalid");
@@ -46,7 +46,7 @@ $("password-form")?.addEventListener("submit", () => {
   showWhatIsLeft();
 });
 
-/** Ask until the download is counted, which it is when its first bytes are sent. */
+/** Ask until the download is counted. The server counts it when it sends the first bytes. */
 async function showWhatIsLeft() {
   const begun = Date.now();
   for (const seconds of QUESTIONS) {
@@ -67,9 +67,9 @@ function show({ download_count, max_downloads }) {
   tell(left === 0 ? t.spent : t.started);
 }
 
-/** An answer that is never counted as a download; null without one. */
+/** Get an answer without counting a download; null if there is none. */
 async function ask(method, address) {
-  // Sent with credentials, a question that is answered 401 would have the browser ask for a password in a window.
+  // With credentials, an answer of 401 would make the browser show its own password prompt.
   const options = { method, cache: "no-store", credentials: "omit", redirect: "manual" };
   try {
     return await fetch(address, options);
@@ -79,7 +79,7 @@ async function ask(method, address) {
   }
 }
 
-/** Whether the server itself refuses, and not a gate in front that lets a download through with credentials. */
+/** Whether the server itself refuses, and not a proxy in front of it that lets downloads with credentials through. */
 function isProblem(answer) {
   return answer.headers.get("Content-Type")?.startsWith("application/problem+json") ?? false;
 }
@@ -89,7 +89,7 @@ function tell(words, failed = false) {
   $("news").textContent = words;
 }
 
-// Copying needs a page that came by HTTPS, or from this computer.
+// Copying works only on pages from HTTPS or from this computer.
 if ($("copy") && navigator.clipboard) {
   $("copy").hidden = false;
   $("copy").addEventListener("click", async () => {
@@ -98,12 +98,12 @@ if ($("copy") && navigator.clipboard) {
   });
 }
 
-// The token of a delete link stands in its query, or behind "#delete=", which is sent to no server.
+// The token of a delete link is in its query, or after "#delete=", which browsers do not send to servers.
 const removal = $("removal");
 const token = new URLSearchParams(location.hash.slice(1)).get("delete");
 if (token) {
   removal.elements.token.value = token;
   removal.hidden = false;
 }
-// The address that is copied from here must not hold it.
+// Users may copy this address, so it must not contain the token.
 if (!removal.hidden) history.replaceState(null, "", prefix + removal.dataset.page);

@@ -1,4 +1,4 @@
-// A link with what can be done with it: in the middle of the page once it is ready, and in a dialog later.
+// A link and its actions: in the middle of the page once it is ready, and in a dialog later.
 import { copyOf, say, setIcon, write } from "./dom.js";
 import { change, codeOf, copy, isLocal, isOwn, remove } from "./links.js";
 import { Chips, Settings } from "./settings.js";
@@ -39,7 +39,7 @@ async function share({ original_name: title, download_page: url }) {
   try {
     await navigator.share({ title, url });
   } catch (error) {
-    // To close the sheet is to change one's mind.
+    // Closing the share sheet is not an error.
     if (error.name !== "AbortError") console.warn(error.message);
   }
 }
@@ -50,14 +50,14 @@ export function confirmCopy(button, words) {
   setTimeout(() => (button.textContent = words), 2000);
 }
 
-/** Confirm a copy on a button that is an icon. */
+/** Confirm a copy on an icon button. */
 export function showTick(button, icon) {
   setIcon(button, "tick");
   say(texts.common.copied);
   setTimeout(() => setIcon(button, icon), 2000);
 }
 
-/** Show all that can be done with a file; `onChange` gets its new metadata, and `onDelete` is called once it is gone. */
+/** Show all actions for a file. `onChange` gets its new metadata; `onDelete` is called after it was deleted. */
 export function openLink(file, metadata, { onChange, onDelete }) {
   const [dialog, find] = copyOf("dialog-template");
   find("bdi").textContent = file.original_name;
@@ -78,7 +78,7 @@ export function openLink(file, metadata, { onChange, onDelete }) {
   };
   dialog.onclose = () => dialog.remove();
   find(".close").onclick = () => dialog.close();
-  // Beside the dialog, the click is on its backdrop.
+  // A click outside the dialog is on its backdrop.
   dialog.onclick = (event) => {
     if (event.target === dialog) dialog.close();
   };

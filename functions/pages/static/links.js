@@ -1,9 +1,9 @@
-// What can be done with a link once there is one.
+// Actions for existing links.
 import { prefix } from "./dom.js";
 import { persistently, send } from "./requests.js";
 import { currentToken } from "./token.js";
 
-/** Whether this browser can change and delete a file: it has uploaded it, or knows the access token. */
+/** Whether this browser can change and delete a file, because it uploaded the file or knows the access token. */
 export const isOwn = (file) => Boolean(file.delete_token) || currentToken() !== null;
 
 function asOwner(file, headers = {}) {
@@ -11,7 +11,7 @@ function asOwner(file, headers = {}) {
   return { ...headers, ...right };
 }
 
-/** Change or, by null, remove options of a file. Resolves with its metadata. */
+/** Change options of a file; null removes an option. Resolves with the file's metadata. */
 export async function change(file, options) {
   const headers = asOwner(file, { "Content-Type": "application/json" });
   const body = JSON.stringify(options);
@@ -23,7 +23,7 @@ export async function remove(file) {
   try {
     await send("DELETE", `${prefix}/file/${file.file_id}`, { headers: asOwner(file) });
   } catch (error) {
-    // What expired or is gone needs no deleting.
+    // The file has expired or is already deleted.
     if (error.status !== 404 && error.status !== 410) throw error;
   }
 }
@@ -41,13 +41,13 @@ export function isLocal(link) {
   return host === "[::1]" || /(^|\.)localhost$/.test(host) || /^127\./.test(host);
 }
 
-/** Whether the text is in the clipboard now. */
+/** Copy a text. Resolves with whether it is now in the clipboard. */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Without TLS there is no clipboard to write to but this one, which takes what is selected.
+    // Without TLS, browsers allow only this older way, which copies the selected text.
     const before = document.activeElement;
     const field = document.createElement("textarea");
     field.value = text;

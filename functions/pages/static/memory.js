@@ -1,13 +1,13 @@
-// Uploads in parts that can be resumed, kept by the browser in case the page is closed.
+// Resumable uploads in parts. The browser remembers them in case the page is closed.
 import { store, stored, storedUnder } from "./store.js";
 
 const START = "upload:";
-// Then the server has removed what was sent.
+// After this time, the server has removed what was sent.
 const KEEP_FOR = 7 * 24 * 3600 * 1000; // milliseconds
 
 const keyOf = ({ name, size, stamp }) => START + JSON.stringify([name, size, stamp]);
 
-// IDs of the uploads that this page sends, and of those that other tabs do. The same file chosen twice is two uploads.
+// IDs of the uploads that this page sends, and of those that other tabs send. A file chosen twice is two uploads.
 const ours = new Set();
 const elsewhere = new Set();
 const tabs = new BroadcastChannel("uploads");
@@ -21,14 +21,14 @@ tabs.onmessage = ({ data }) => {
   }
 };
 
-/** Call `listener` whenever what `interrupted` returns may have changed. */
+/** Call `listener` whenever the result of `interrupted` may have changed. */
 export function watch(listener) {
   changed = listener;
   window.addEventListener("storage", listener);
   tabs.postMessage("who?");
 }
 
-/** The uploads that nothing sends now: for each its key, the file's name, size and stamp, and the share sent. */
+/** Uploads that no tab is sending. Each has its key, the file's name, size and stamp, and the fraction sent. */
 export function interrupted() {
   const entries = [...storedUnder(START)].map(([key, entry]) => {
     const [name, size, stamp] = JSON.parse(key.slice(START.length));
@@ -40,7 +40,7 @@ export function interrupted() {
 
 const isFree = ({ uploadId }) => !ours.has(uploadId) && !elsewhere.has(uploadId);
 
-/** The interrupted upload of this source, which this page sends from now on; null if there is none. */
+/** Take over the interrupted upload of this source, so that this page sends it; null if there is none. */
 export function claim(source) {
   const entry = stored(keyOf(source), null);
   if (entry === null || !isFree(entry.begun)) return null;
@@ -55,7 +55,7 @@ function take({ uploadId }) {
   changed();
 }
 
-/** Keep what will resume an upload, and the options that it has: of the password only that there is one. */
+/** Save what is needed to resume an upload, and its options, but only whether it has a password. */
 export function remember(source, begun, { expires_in, max_downloads, password }) {
   take(begun);
   const options = { expires_in, max_downloads, password: Boolean(password) };

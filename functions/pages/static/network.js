@@ -1,10 +1,10 @@
-// Whether the server can be reached. Requests that got no answer wait here, and one probe asks for all of them.
+// Finds out whether the server can be reached. Requests without an answer wait here, and share one probe.
 import { prefix } from "./dom.js";
 
 const LONGEST_PAUSE = 5000; // milliseconds
 const ANSWER_WITHIN = 10000; // milliseconds
 
-/** The user took back what was under way. */
+/** The user cancelled the transfer. */
 export class Cancelled extends Error {}
 
 class Network extends EventTarget {
@@ -19,7 +19,7 @@ class Network extends EventTarget {
     return this.#probing !== null;
   }
 
-  /** To call when a request got no answer. */
+  /** Call this when a request got no answer. */
   report() {
     if (this.lost) return;
     this.#probing = this.#probe().then(() => {
@@ -47,7 +47,7 @@ export const network = new Network();
 async function answers() {
   try {
     const options = { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(ANSWER_WITHIN) };
-    // A gate in front may refuse the question, and lets the page through all the same.
+    // A proxy in front of the server may refuse this request but still let the page through.
     return (await fetch(`${prefix}/health`, options)).status < 500;
   } catch {
     return false;
@@ -61,7 +61,7 @@ function pauseOrOnline(milliseconds) {
   return Promise.race([pause(milliseconds), online]);
 }
 
-/** What a promise gives, or `Cancelled`. */
+/** Resolves like the promise; rejects with `Cancelled` if the signal is aborted. */
 export function unlessAborted(promise, signal) {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// Requests to the server: one, one with the access token, and one that outlasts a bad network.
+// Requests to the server: a plain one, one with the access token, and one that retries when the network is bad.
 import { Cancelled, network, pause, unlessAborted } from "./network.js";
 import { askForToken, currentToken } from "./token.js";
 import { fill, size, texts } from "./words.js";
@@ -6,20 +6,20 @@ import { fill, size, texts } from "./words.js";
 const TRIES = 8;
 const LONGEST_PAUSE = 10000; // milliseconds
 const STALLED_AFTER = 60000; // milliseconds
-// What a gateway says of a server that is away.
+// A gateway's answers when the server is unavailable.
 const AWAY = [502, 503, 504];
 const BUSY = [408, 429, 500];
 
 export const server = JSON.parse(document.querySelector("main").dataset.server);
 
-/** What the server refused, with its status and the kind of its problem document. */
+/** The server refused a request. Has the status and the kind of the problem document. */
 export class Refused extends Error {
   constructor(request) {
     let problem = {};
     try {
       problem = JSON.parse(request.responseText);
     } catch {
-      // A proxy's page, which says nothing to a person.
+      // A proxy's page, which would not help the user.
     }
     const { status } = request;
     const tooLarge = status === 413 && fill(texts.progress.too_large, { size: size(server.max_file_size) });
@@ -30,14 +30,14 @@ export class Refused extends Error {
   }
 }
 
-/** No answer came: the network or the server is away. */
+/** No answer: the network or the server is unavailable. */
 export class Offline extends Error {
   constructor() {
     super(texts.progress.lost);
   }
 }
 
-/** One request. Resolves with the XMLHttpRequest once it was answered 2xx; rejects with Refused, Offline or Cancelled. */
+/** Send one request. Resolves with the XMLHttpRequest if answered 2xx; rejects with Refused, Offline or Cancelled. */
 export function send(method, url, { headers = {}, body = null, signal, onProgress } = {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -45,7 +45,7 @@ export function send(method, url, { headers = {}, body = null, signal, onProgres
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     let stalled = false;
     let timer;
-    // A line that went dead says nothing; the server takes its time only once it has everything.
+    // A dead connection reports no error. The server takes its time only after it has received everything.
     const watch = () => {
       clearTimeout(timer);
       timer = setTimeout(() => {
@@ -82,7 +82,7 @@ export function send(method, url, { headers = {}, body = null, signal, onProgres
   });
 }
 
-/** As `send`, with the access token where the server requires one, for which it asks. */
+/** Like `send`, with the access token. Asks the user for one if the server requires it. */
 export async function sendWithToken(method, url, options = {}) {
   for (;;) {
     const token = currentToken();
@@ -96,9 +96,9 @@ export async function sendWithToken(method, url, options = {}) {
   }
 }
 
-/** Try again what a busy server refused, and what got no answer once the server can be reached.
+/** Retry requests that a busy server refused, and those without an answer once the server can be reached.
  *
- * `check` is called first, and may find another reason why no answer came.
+ * Calls `check` first, which may find another reason for the missing answer.
  */
 export async function persistently(attempt, signal, check = () => {}) {
   for (let failures = 1; ; failures++) {
@@ -111,7 +111,7 @@ export async function persistently(attempt, signal, check = () => {}) {
       if (lost) await check();
       if (failures === TRIES) throw error;
       if (lost) network.report();
-      // The server may be there for the probe, and away for what is sent.
+      // The server may answer the probe and still not the request.
       if (!lost || failures > 2) await unlessAborted(pause(Math.min(error.retryAfter || 500 * 2 ** failures, LONGEST_PAUSE)), signal);
     }
   }

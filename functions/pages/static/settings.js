@@ -1,4 +1,4 @@
-// The options of links, and the chips that show and change them.
+// Link settings, and the chips that show and change them.
 import { copyOf, passFocus, write } from "./dom.js";
 import { copy } from "./links.js";
 import { server } from "./requests.js";
@@ -6,23 +6,23 @@ import { fill, moment, span, texts } from "./words.js";
 
 const words = texts.settings;
 const LIFETIMES = [3600, 86400, 604800, 2592000]; // seconds
-// Without those that look alike.
+// Without characters that look alike.
 const ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789";
 const GROUPS = 4;
 
-/** The lifetimes that the server allows; null is for ever. */
+/** The lifetimes that the server allows; null means that the file never expires. */
 function lifetimes() {
   const { default_expires_in: usual, max_expires_in: longest } = server;
   const choices = new Set(LIFETIMES.filter((seconds) => longest === null || seconds <= longest));
   for (const seconds of [usual, longest]) if (seconds !== null) choices.add(seconds);
-  // A file for which nothing is asked gets the usual lifetime.
+  // A file without a requested lifetime gets the default.
   const open = usual === null && longest === null ? [null] : [];
   return [...[...choices].sort((a, b) => a - b), ...open];
 }
 
-/** `expires_in` in seconds, `max_downloads`, each null if there is none; `password`, empty if there is none.
+/** `expires_in` in seconds and `max_downloads`, each null if not set; `password`, empty if not set.
  *
- * Of a file that exists, the password is null: there is one, and only its sender knows it.
+ * For an existing file, a password of null means that there is one, and only its sender knows it.
  */
 export class Settings extends EventTarget {
   constructor(values) {
@@ -41,13 +41,13 @@ export class Settings extends EventTarget {
   }
 }
 
-/** 80 random bits, in groups that can be read aloud. */
+/** 80 random bits, in groups that are easy to read aloud. */
 function randomPassword() {
   const letters = [...crypto.getRandomValues(new Uint8Array(GROUPS * 4))].map((byte) => ALPHABET[byte % ALPHABET.length]);
   return letters.join("").replace(/(.{4})(?=.)/g, "$1-");
 }
 
-/** Chips, and what opens below them. `expiresAt` is when a file that exists does. */
+/** Chips, and the panels that open below them. `expiresAt` is the expiry of an existing file. */
 export class Chips {
   constructor(settings, expiresAt = null) {
     this.settings = settings;
@@ -89,7 +89,7 @@ export class Chips {
     return seconds === null ? words.expires_never : fill(words.expires_in, { time: span(seconds) });
   }
 
-  /** A text whose *words* are bold. */
+  /** Show a text with *words* between asterisks in bold. */
   #show(name, text) {
     const parts = text.split("*").map((part, index) => {
       if (index % 2 === 0) return part;

@@ -1,5 +1,5 @@
-// What can be uploaded. A source has `name`, `type`, `size`, `path` (what its row shows), `stamp` (with name and size,
-// what tells it from others) and `slice(start, end)`, as a File has; `check()` throws if its bytes can no longer be had.
+// Sources of uploads. A source has `name`, `type`, `size`, `path` (shown in its row), `stamp` (identifies it, together
+// with name and size), and `slice(start, end)`, like a File. `check()` throws if its bytes can no longer be read.
 import { fill, moment, texts } from "./words.js";
 
 export class FileSource {
@@ -8,7 +8,7 @@ export class FileSource {
   }
 
   slice(start, end) {
-    // Without a type of its own a slice is sent as octets.
+    // With this type, a slice is sent as plain bytes.
     return this.file.slice(start, end, "application/octet-stream");
   }
 
@@ -22,7 +22,7 @@ export class FileSource {
   }
 }
 
-/** The sources in what was dropped, folders included. To call while the event is handled, later there is nothing. */
+/** The sources in a drop, including folders. Call this while the event is handled: later the data is empty. */
 export async function droppedSources(transfer) {
   const items = [...transfer.items].filter((item) => item.kind === "file");
   const entries = items.map((item) => [item.webkitGetAsEntry?.(), item.getAsFile()]);
@@ -38,7 +38,7 @@ async function inFolder(folder) {
   const reader = folder.createReader();
   const sources = [];
   for (;;) {
-    // At most 100 at a time, and none at the end.
+    // Returns at most 100 at a time, and none at the end.
     const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (entries.length === 0) return sources;
     for (const entry of entries) {

@@ -1,4 +1,4 @@
-// What the browser keeps for this page. Where site data is blocked, naming an area already throws.
+// The browser's storage for this page. If site data is blocked, even naming an area throws.
 
 export function stored(key, otherwise, area = "localStorage") {
   try {
@@ -8,20 +8,20 @@ export function stored(key, otherwise, area = "localStorage") {
   }
 }
 
-/** Whether the value is stored now, or no longer there if it is null. */
+/** Store a value, or remove it if it is null. Returns whether that worked. */
 export function store(key, value, area = "localStorage") {
   try {
     if (value === null) window[area].removeItem(key);
     else window[area].setItem(key, JSON.stringify(value));
     return true;
   } catch (error) {
-    // A full or forbidden storage loses the list when the page is closed, and no file.
+    // If storage is full or forbidden, the list is lost when the page is closed, but no file is.
     console.warn(error.message);
     return false;
   }
 }
 
-/** All values whose keys begin with this, by their keys. */
+/** All values whose keys begin with `start`, by key. */
 export function storedUnder(start) {
   try {
     const keys = Object.keys(localStorage).filter((key) => key.startsWith(start));

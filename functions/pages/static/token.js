@@ -1,4 +1,4 @@
-// The access token, which is kept until the tab is closed, and the form that asks for it.
+// The access token and the form that asks for it. The token is kept until the tab is closed.
 import { $, prefix } from "./dom.js";
 import { store, stored } from "./store.js";
 import { texts } from "./words.js";
@@ -8,7 +8,7 @@ let asking = null;
 
 export const currentToken = () => token;
 
-/** Wait until there is another token than `refused`. All who wait share one form. */
+/** Wait until there is a token other than `refused`. All waiting requests share one form. */
 export async function askForToken(refused) {
   if (token !== refused) return;
   asking ??= new Promise((resolve) => {
@@ -28,7 +28,7 @@ export async function askForToken(refused) {
       store("token", token, "sessionStorage");
       $("token").value = "";
       form.hidden = true;
-      // What follows the form on the upload page, while nothing or something is uploaded, and on the page of all files.
+      // The next element after the form: on the upload page, before or during uploads, and on the page of all files.
       for (const id of ["choose", "work-title", "all-title"]) if ($(id)?.checkVisibility()) $(id).focus();
       asking = null;
       resolve();
@@ -42,7 +42,7 @@ async function isRefused(entered) {
     const headers = { Authorization: `Bearer ${entered}` };
     return (await fetch(`${prefix}/file/metadata?limit=1`, { headers, cache: "no-store" })).status === 401;
   } catch {
-    // There is no network, or the token has characters that no token has.
+    // There is no network, or the entered token has characters that no valid token has.
     return !/^[\x21-\x7e]+$/.test(entered);
   }
 }

@@ -1,24 +1,24 @@
-// One source on its way to the server: whole in one request, or in parts that can be resumed.
+// Uploads one source: in a single request, or in parts that can be resumed.
 import { prefix } from "./dom.js";
 import { persistently, send, sendWithToken, server } from "./requests.js";
 
-// What is larger goes up in parts, straight to storage, and can be resumed.
+// Larger files are uploaded in parts, directly to storage, and can be resumed.
 const WHOLE_UP_TO = 4 * 2 ** 20;
 const MIN_PART = 5 * 2 ** 20;
 const USUAL_PART = 8 * 2 ** 20;
 const MAX_PART = 64 * 2 ** 20;
 const MAX_PARTS = 10000;
 const PARTS_AT_ONCE = 3;
-// What is under way when the line breaks is lost, so no more goes at once than is sent in this time.
+// If the connection is lost, unfinished parts are lost too, so send no more at once than fits into this time.
 const LOSE_AT_MOST = 10; // seconds
 
-// Bytes per second, of the part that was sent last.
+// Bytes per second, measured with the last part sent.
 let lineSpeed = null;
 
 /** Upload a source. Resolves with the JSON of the answer.
  *
- * `begun` is an upload of it that was interrupted, if any, and `remember` is called with what will resume this one, or
- * with null once nothing can be resumed.
+ * `begun` is an interrupted upload of the source, if any. `remember` is called with what is needed to resume this
+ * upload, or with null once it can no longer be resumed.
  */
 export function upload(source, options, { begun, remember, signal, onProgress }) {
   if (source.size <= WHOLE_UP_TO && !begun) return uploadWhole(source, options, { signal, onProgress });
@@ -26,12 +26,12 @@ export function upload(source, options, { begun, remember, signal, onProgress })
 }
 
 async function uploadWhole(source, { expires_in, max_downloads, password }, { signal, onProgress }) {
-  // In the query, which arrives as it is sent: gateways rewrite paths, and take a text body for text.
+  // In the query, which arrives unchanged: gateways rewrite paths, and treat a body of a text type as text.
   const query = new URLSearchParams({ filename: source.name, content_type: source.type });
   if (expires_in) query.set("expires_in", expires_in);
   if (max_downloads) query.set("max_downloads", max_downloads);
   const headers = { "Content-Type": "application/octet-stream", Accept: "application/json" };
-  // A header takes bytes, each written as one character.
+  // A header consists of bytes, each written as one character.
   if (password) headers["X-Password"] = String.fromCharCode(...new TextEncoder().encode(password));
   const body = source.slice(0, source.size);
   const attempt = () =>
@@ -56,7 +56,7 @@ class PartsUpload {
       const listed = await this.#json("GET", "").catch(unlessUnknown);
       if (listed) this.#done = new Map(listed.map((part) => [part.PartNumber, part]));
       else {
-        // It may be complete, and the answer lost.
+        // The upload may be complete, with only the answer lost.
         const answer = begun.parts ? await this.#complete().catch(unlessUnknown) : null;
         if (answer) return answer;
         this.begun = null;
@@ -92,7 +92,7 @@ class PartsUpload {
     this.remember(this.begun);
   }
 
-  /** Parts go one after the other until it is clear that the line is fast enough for several at once. */
+  /** Send parts one after the other until the connection has proved fast enough for several at once. */
   async #sendParts() {
     while (this.#waiting.length > 0 || this.#running.size > 0) {
       const fitting = lineSpeed === null ? 1 : Math.floor((lineSpeed * LOSE_AT_MOST) / this.begun.partSize);
@@ -118,7 +118,7 @@ class PartsUpload {
       const path = address(this.begun, `/${number}`);
       let url = path;
       if (server.signs) {
-        // No token goes to an address that may be another server's.
+        // Parts go to an address that may belong to another server, so send no token there.
         const signed = await sendWithToken("GET", path, { signal: this.signal });
         url = JSON.parse(signed.responseText).url;
       }
@@ -158,13 +158,13 @@ class PartsUpload {
     return [...this.#sent.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  /** What is `there` already says nothing of the speed. */
+  /** Report progress. Bytes that are already `there` do not count towards the speed. */
   #report(there = false) {
     this.onProgress(this.#total(), there);
   }
 }
 
-/** Take back an upload in parts. What cannot be removed now, the server removes by itself. */
+/** Cancel an upload in parts. The server later removes by itself what cannot be removed now. */
 export function takeBack(begun) {
   sendWithToken("DELETE", address(begun)).catch((error) => console.warn(error.message));
 }
@@ -173,7 +173,7 @@ function address({ key, uploadId }, rest = "") {
   return `${prefix}/file/s3/multipart/${encodeURIComponent(uploadId)}${rest}?key=${encodeURIComponent(key)}`;
 }
 
-/** Null where the server does not know the upload. */
+/** Null if the server does not know the upload. */
 function unlessUnknown(error) {
   if (error.status !== 404) throw error;
   return null;

@@ -1,4 +1,4 @@
-// The upload page: takes files, and shows what becomes of them.
+// The upload page: accepts files, and shows their progress and links.
 import { Batch } from "./batch.js";
 import { BatchView } from "./batch-view.js";
 import { $, passFocus, say, write } from "./dom.js";
@@ -26,7 +26,7 @@ function take(sources) {
   $("after").hidden = false;
   passFocus($("start"), $("work-title"));
   for (const id of ["start", "files", "interrupted-place"]) $(id).hidden = true;
-  // Put in again, they appear below the list, and are not seen to jump there from below the drop zone.
+  // Inserted again, the settings appear below the list without visibly jumping there from below the drop zone.
   $("settings-state").before($("settings"));
 }
 
@@ -49,7 +49,7 @@ batch.addEventListener("saving", () => {
 
 $("more").onclick = () => {
   batch.clear();
-  // It was for these files.
+  // The password was for these files only.
   settings.set("password", "");
   write($("settings-state"), "");
 };
@@ -64,7 +64,7 @@ for (const id of ["chosen", "chosen-folder"]) {
   };
 }
 
-// A file that is dropped beside its place would otherwise replace the page.
+// Otherwise, a file dropped outside the drop zone would replace the page.
 for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
 document.addEventListener("dragover", () => document.body.classList.add("over"));
 document.addEventListener("dragleave", (event) => {

@@ -1,4 +1,4 @@
-// Texts with their places filled in; numbers, sizes and times as people write them.
+// Fills in texts, and writes numbers, sizes and times as people do.
 import texts from "./texts.js";
 
 export { texts };
@@ -13,14 +13,14 @@ const SPANS = [
   ["second", 1],
 ];
 
-/** A text with each `{place}` filled in. Of several forms, `count` decides. */
+/** Fill in each `{place}` of a text. If it has several forms, `count` selects one. */
 export function fill(text, values = {}) {
   const form = typeof text === "string" ? text : (text[plurals.select(values.count)] ?? text.other);
   const shown = (value) => (typeof value === "number" ? value.toLocaleString(language) : value);
   return form.replace(/\{(\w+)\}/g, (_, place) => shown(values[place]));
 }
 
-/** A number of bytes in decimal units, as the server writes it. */
+/** A size in decimal units, as the server writes it. */
 export function size(bytes) {
   let value = bytes;
   let power = 0;
@@ -35,11 +35,11 @@ export function size(bytes) {
   }).format(value);
 }
 
-/** Seconds in the largest unit that they fill: "7 days", "24 seconds". */
+/** A number of seconds in the largest unit that fits: "7 days", "24 seconds". */
 export function span(seconds) {
   const rounded = Math.max(Math.round(seconds), 1);
   const [unit, length] = SPANS.find(([, length]) => rounded >= length);
-  // Up to two days, "36 hours" says more than "2 days".
+  // Up to two days, use hours: "36 hours" is more exact than "2 days".
   const [shown, divisor] = unit === "day" && rounded < 172800 && rounded % 86400 !== 0 ? ["hour", 3600] : [unit, length];
   return new Intl.NumberFormat(language, {
     style: "unit",
@@ -52,7 +52,7 @@ export function span(seconds) {
 export const percent = (share) =>
   new Intl.NumberFormat(language, { style: "percent", roundingMode: "floor" }).format(share);
 
-/** A moment without its year while that is the current one. */
+/** A point in time, without the year if it is the current one. */
 export function moment(stamp, time = true) {
   const date = new Date(stamp);
   const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };

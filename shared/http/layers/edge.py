@@ -131,7 +131,7 @@ class _Exchange:
         self._early = False
 
     async def receive(self) -> Message:
-        """The next message. Raises `HTTPException` 408 if nothing of an unfinished body arrives for 30 s."""
+        """The next message. Raises `HTTPException` 408 if no more of an unfinished body arrives for 30 s."""
         if self._complete:
             return await self._receive()
         try:

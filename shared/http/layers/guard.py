@@ -52,7 +52,7 @@ class Guard:
     async def _refusal(self, scope: Scope) -> ShareError | None:
         headers, tokens = Headers(scope=scope), self._tokens
         if tokens.required:
-            # By the routing table itself, so that no path is interpreted differently here and there.
+            # Use the routing table itself, so that guard and routing interpret each path in the same way.
             match = self._table.find(scope)
             if match is None or not match[0].guarded:
                 return None
