@@ -73,7 +73,6 @@ async def _with_server(request: Request, template: str) -> Response:
         "max_file_size": shares.max_file_size,
         "default_expires_in": shares.lifetimes.default,
         "max_expires_in": shares.lifetimes.longest,
-        # A function that checks no tokens does not know this; the page then learns it from the first 401.
         "token_required": service_of(request).tokens.required,
         # Whether the browser sends parts of large files directly to storage.
         "signs": origin is not None,

@@ -151,3 +151,18 @@ def test_a_secret_that_cannot_be_read_at_a_cold_start_is_a_503(start: Run) -> No
     answer = found(run)["answer"]
     assert answer["statusCode"] == 503
     assert "Retry-After" in answer["headers"] or "retry-after" in answer["headers"]
+
+
+def test_the_page_says_that_uploads_need_a_token_that_it_cannot_read(start: Run) -> None:
+    event = {**sample("download"), "routeKey": "GET /", "rawPath": "/", "pathParameters": {}}
+    event["requestContext"]["http"] |= {"path": "/"}
+    answer = found(
+        start(
+            "functions.page",
+            json.dumps(event),
+            runs="functions.page.handler",
+            SHARE_API_TOKEN_SECRET="no-such-secret",
+        )
+    )["answer"]
+    assert answer["statusCode"] == 200
+    assert "&#34;token_required&#34;: true" in answer["body"]

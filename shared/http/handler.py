@@ -46,6 +46,7 @@ class HttpHandler(LambdaHandler):
     def __init__(self, module: str, *routers: Endpoints, reads_only: bool = False) -> None:
         self._routers = routers
         self._reads_only = reads_only
+        self._checks_tokens = any(endpoint.guarded for router in routers for endpoint in router.endpoints)
         self.service: Service
         self._adapter: Handler
         super().__init__(module, CORRELATION_ID)
@@ -68,7 +69,8 @@ class HttpHandler(LambdaHandler):
 
     def connect(self) -> None:
         _ = self.service.shares
-        self.service.tokens.refresh()
+        if self._checks_tokens:
+            self.service.tokens.refresh()
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         LIMIT.begin()
