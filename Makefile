@@ -23,8 +23,12 @@ PYTHON ?= python3.13 python3.12 python3.11 python3
 
 BIN = .venv/bin
 # Install exactly the locked files, by their hashes ("make lock" updates them from requirements.txt).
-LOCKED = --require-hashes --quiet --disable-pip-version-check
-PIP_INSTALL = $(BIN)/python -m pip install $(LOCKED)
+LOCKED = --require-hashes --disable-pip-version-check
+# Install a lock file with a Python, and show the name of each package while it is fetched. The status of pip is lost in
+# the pipe, so success is the target itself.
+install = rm -f $@; { $(1) -m pip install $(LOCKED) -r $(2) && touch $@; } | while read -r word package rest; do \
+    case "$$word" in Collecting) printf ' %s' "$${package%%[=<>;]*}" ;; Installing) printf ' ...' ;; esac; \
+    done; [ -e $@ ] && echo ' done.'
 
 # One for each environment: with --require-hashes, pip takes no hashes from a constraints file that several could share.
 LOCKS = functions/requirements.lock requirements.lock client/requirements.lock local/requirements.lock \
@@ -36,6 +40,8 @@ SAM = PATH="$(CURDIR)/$(SAM_BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(SAM_BIN)/sam
 PACKAGES = .aws-sam/packages-$(ARCH)
 
 .DEFAULT_GOAL := help
+# A target that was touched before a later step failed must not count as made.
+.DELETE_ON_ERROR:
 # Two parallel installations into one environment would break each other.
 .NOTPARALLEL:
 .PHONY: help run client emulate invoke smoke test check lint screenshots bench fuzz soak audit lock format build deploy predeploy clean
@@ -44,7 +50,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.installed ## Start the API (HOST=127.0.0.1 PORT=8080 WORKERS=1)
-	@exec $(BIN)/python -m local.serve --host '$(HOST)' --port '$(PORT)' --workers '$(WORKERS)'
+	@exec $(BIN)/python -m local.serve --welcome --host '$(HOST)' --port '$(PORT)' --workers '$(WORKERS)'
 
 client: .venv/.installed-client ## Install the command `share`, which uploads and downloads files
 	@echo 'Installed: $(CURDIR)/$(BIN)/share --help'
@@ -123,25 +129,23 @@ clean: ## Remove environments, build and caches, but no uploaded files
 	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock .venv/.created
-	@echo 'Installing the packages of the API ...'
-	@$(PIP_INSTALL) -r requirements.lock
-	@touch $@
+	@echo 'Installing the packages of the API into .venv, which takes about half a minute and happens once:'
+	@$(call install,$(BIN)/python,requirements.lock)
 
 .venv/.installed-local: local/requirements.lock .venv/.created
-	@echo 'Installing the packages of the API and its emulation ...'
-	@$(PIP_INSTALL) -r local/requirements.lock
-	@touch .venv/.installed $@
+	@echo 'Installing the packages of the API and its emulation:'
+	@$(call install,$(BIN)/python,local/requirements.lock)
+	@touch .venv/.installed
 
 .venv/.installed-client: client/requirements.lock client/pyproject.toml $(wildcard client/share/*.py client/share/*/*.py) .venv/.created
-	@echo 'Installing the client ...'
-	@$(PIP_INSTALL) -r client/requirements.lock
+	@echo 'Installing the client:'
+	@$(call install,$(BIN)/python,client/requirements.lock)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --force-reinstall ./client
-	@touch $@
 
 .venv/.installed-tests: tests/requirements.lock .venv/.created
-	@echo 'Installing the packages of the API and its tests ...'
-	@$(PIP_INSTALL) -r tests/requirements.lock
-	@touch .venv/.installed .venv/.installed-local $@
+	@echo 'Installing the packages of the API and its tests:'
+	@$(call install,$(BIN)/python,tests/requirements.lock)
+	@touch .venv/.installed .venv/.installed-local
 
 # Run each candidate instead of looking it up: a version manager's shim can be on PATH without a Python, and Debian's
 # venv module fails without ensurepip. --clear starts over after an interrupted attempt.
@@ -154,6 +158,7 @@ clean: ## Remove environments, build and caches, but no uploaded files
 	    elif ! "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then \
 	        bare=$${bare:-$$version}; \
 	    else \
+	        echo "Creating an environment in .venv with Python $$version ..."; \
 	        "$$candidate" -m venv --clear .venv && touch $@; exit; \
 	    fi; \
 	done; \
@@ -176,7 +181,7 @@ build-%: $(PACKAGES)/.installed
 $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@echo 'Installing the packages of the functions for $(ARCH) ...'
 	@rm -rf $(PACKAGES)
-	@$(SAM_BIN)/python -m pip install $(LOCKED) --no-warn-conflicts --no-compile \
+	@$(SAM_BIN)/python -m pip install $(LOCKED) --quiet --no-warn-conflicts --no-compile \
 	    -r functions/requirements.lock --target $(PACKAGES) --implementation cp --python-version 3.13 \
 	    --platform manylinux2014_$(ARCH:arm64=aarch64) --only-binary=:all:
 	@cd $(PACKAGES) && rm -rf bin share
@@ -185,25 +190,22 @@ $(PACKAGES)/.installed: functions/requirements.lock .venv-sam/.created
 	@touch $@
 
 .venv-bench/.installed: benchmarks/requirements.lock .venv/.created
-	@echo 'Installing the servers that the benchmarks compare ...'
+	@echo 'Installing the servers that the benchmarks compare:'
 	@$(BIN)/python -m venv --clear .venv-bench
-	@.venv-bench/bin/python -m pip install $(LOCKED) -r benchmarks/requirements.lock
-	@touch $@
+	@$(call install,.venv-bench/bin/python,benchmarks/requirements.lock)
 
 benchmarks/tus/node_modules/.installed: benchmarks/tus/package-lock.json
 	@cd benchmarks/tus && npm ci --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved --loglevel error
 	@touch $@
 
 .venv-sam/.installed: local/sam-requirements.lock .venv-sam/.created
-	@echo 'Installing the AWS SAM CLI ...'
-	@$(SAM_BIN)/python -m pip install $(LOCKED) -r local/sam-requirements.lock
-	@touch $@
+	@echo 'Installing the AWS SAM CLI:'
+	@$(call install,$(SAM_BIN)/python,local/sam-requirements.lock)
 
 .venv-audit/.installed: local/audit-requirements.lock .venv/.created
-	@echo 'Installing the tools that audit and lock packages ...'
+	@echo 'Installing the tools that audit and lock packages:'
 	@$(BIN)/python -m venv --clear .venv-audit
-	@.venv-audit/bin/python -m pip install $(LOCKED) -r local/audit-requirements.lock
-	@touch $@
+	@$(call install,.venv-audit/bin/python,local/audit-requirements.lock)
 
 # The functions' version of Python, because it compiles them.
 .venv-sam/.created:

@@ -4,80 +4,120 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import ipaddress
+import logging
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from local import access_log
 from shared.errors import InvalidSetting
-from shared.http.access_log import AccessFormatter
 from shared.settings import Settings
+
+log = logging.getLogger("local.serve")
 
 PROTOCOLS = {"httptools": "local.protocols:BoundedHttpTools", "h11": "local.protocols:BoundedH11"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped, and return the exit status."""
-    options = _parse(arguments)
+    options = vars(_parse(arguments))
     try:
         settings = Settings.from_environment()
     except InvalidSetting as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    _announce(options.host, options.port, settings)
+    logs_requests, welcomes = options.pop("access_log"), options.pop("welcome")
     config = uvicorn.Config(
-        "functions.app:app",
-        **{**vars(options), "http": PROTOCOLS[options.http]},
+        "local.access_log:app" if logs_requests else "functions.app:app",
+        factory=logs_requests,
+        **{**options, "http": PROTOCOLS[options["http"]]},
         loop="auto",
-        log_config=_logging(),
+        log_config=access_log.config(),
+        # Its line is written before the answer, so it has neither bytes nor duration.
+        access_log=False,
         # The API has no WebSockets, and uvicorn would log a handshake with its query string.
         ws="none",
         timeout_graceful_shutdown=30,
         server_header=False,
     )
-    return _serve(config)
+    log.info("Files are kept in %s", _place(settings))
+    if _is_open(settings) and not _is_loopback(config.host):
+        log.warning(
+            "Anyone who can reach %s can upload and list files. Set SHARE_API_TOKEN to prevent that.", config.host
+        )
+
+    def welcome(port: int) -> None:
+        if welcomes:
+            print(_welcome(config.host, port, settings), flush=True)
+
+    return _serve(config, welcome)
 
 
-def _logging() -> dict[str, Any]:
-    """uvicorn's logging, with a faster formatter if the output is not a terminal with colours."""
-    config = copy.deepcopy(LOGGING_CONFIG)
-    if not sys.stdout.isatty():
-        config["formatters"]["access"] = {"()": AccessFormatter}
-    return config
+class _Server(uvicorn.Server):
+    """Calls `welcome` with its port when it serves."""
+
+    def __init__(self, config: uvicorn.Config, welcome: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._welcome = welcome
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._welcome(self.servers[0].sockets[0].getsockname()[1])
 
 
-def _serve(config: uvicorn.Config) -> int:
+def _serve(config: uvicorn.Config, welcome: Callable[[int], None]) -> int:
     """Like `uvicorn.run`, but reports failure if several workers all failed to start."""
     if config.workers > 1:
-        supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+        listener = config.bind_socket()
+        welcome(listener.getsockname()[1])
+        supervisor = Multiprocess(config, sockets=[listener])
         supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
         return STARTUP_FAILURE if failed else 0
-    server = uvicorn.Server(config)
+    server = _Server(config, welcome)
     # uvicorn raises this after an orderly shutdown.
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else STARTUP_FAILURE
 
 
-def _announce(host: str, port: int, settings: Settings) -> None:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    place = settings.storage if settings.bucket else Path(settings.storage).resolve()
-    print(f"Simple File Sharing API on http://{address}")
-    print(f"Files are kept in {place}", flush=True)
-    open_to_all = not settings.api_tokens and settings.api_token_secret is None
-    if open_to_all and not _is_loopback(host):
-        print(
-            f"Warning: anyone who can reach {address} can upload and list files. Set SHARE_API_TOKEN to prevent that.",
-            file=sys.stderr,
-            flush=True,
-        )
+def _welcome(host: str, port: int, settings: Settings) -> str:
+    """What somebody who has just started a server wants to know."""
+    local = _is_loopback(host)
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+    address = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    if settings.public_url:
+        links = f"start with {settings.public_url}"
+    elif local:
+        links = "work on this machine only, because the server listens on " + host
+    else:
+        links = "start with the address at which you open the page"
+    if not _is_open(settings):
+        uploads = "only with an access token"
+    elif local:
+        uploads = "open to everyone on this machine, because SHARE_API_TOKEN is not set"
+    else:
+        uploads = "open to everyone who can reach this machine, because SHARE_API_TOKEN is not set"
+    return f"""
+Open {settings.public_url or address} to share files. Press Ctrl+C here to stop.
+  Files:   {_place(settings)}
+  Links:   {links}
+  Uploads: {uploads}
+"""
+
+
+def _place(settings: Settings) -> str:
+    return settings.storage if settings.bucket else str(Path(settings.storage).resolve())
+
+
+def _is_open(settings: Settings) -> bool:
+    return not settings.api_tokens and settings.api_token_secret is None
 
 
 def _is_loopback(host: str) -> bool:
@@ -99,6 +139,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="proxies whose X-Forwarded headers are trusted, separated by commas (default: 127.0.0.1)",
     )
     parser.add_argument("--no-access-log", dest="access_log", action="store_false", help="do not log requests")
+    parser.add_argument("--welcome", action="store_true", help="once started, say where to go and who can upload")
     return parser.parse_args(arguments)
 
 

@@ -31,10 +31,10 @@ def logs(site: Site) -> str:
     return "".join(path.read_text(errors="replace") for path in site.api_log.parent.iterdir() if path.is_file())
 
 
-def is_logged(site: Site, request: str) -> bool:
-    """By the API, and by the proxy where it keeps a log of requests."""
-    kept = [log for log in (site.api_log, site.proxy_log) if log.exists()]
-    return all(request in log.read_text() for log in kept)
+def is_logged(site: Site, *requests: str) -> bool:
+    """By the API, whose lines have routes, and by the proxy, whose lines have paths, if it keeps a log of requests."""
+    kept = [log.read_text() for log in (site.api_log, site.proxy_log) if log.exists()]
+    return all(any(request in text for request in requests) for text in kept)
 
 
 def test_links_have_the_scheme_and_host_of_the_site(site: Site) -> None:
@@ -89,8 +89,9 @@ def test_the_log_has_the_visitors_address_and_no_token(site: Site) -> None:
     # What a visitor says of an address is not believed.
     deleted, _ = site.ask("DELETE", f"{path}?token={sent['delete_token']}", X_Forwarded_For="203.0.113.7")
     assert deleted.status == 204
-    until(lambda: is_logged(site, f"DELETE {path}"))
-    (line,) = [line for line in site.api_log.read_text().splitlines() if f"DELETE {path}" in line]
+    route = "DELETE /file/{file_id}"
+    until(lambda: is_logged(site, route, f"DELETE {path}"))
+    (line,) = [line for line in site.api_log.read_text().splitlines() if route in line and sent["file_id"] in line]
     assert VISITOR in line
     assert "203.0.113.7" not in line
     assert sent["delete_token"] not in logs(site)
@@ -102,8 +103,18 @@ def test_no_log_has_the_id_of_a_direct_upload(site: Site) -> None:
     begun = json.loads(answer)
     part = f"/file/s3/multipart/{begun['uploadId']}/1?key={begun['key']}"
     assert site.ask("PUT", part, b"part")[0].status == 200
-    until(lambda: is_logged(site, "PUT /file/s3/multipart/-/1"))
+    until(lambda: is_logged(site, "PUT /file/s3/multipart/{upload_id}/{part_number}", "PUT /file/s3/multipart/-/1"))
     assert begun["uploadId"] not in logs(site)
+
+
+def test_no_log_has_the_name_of_a_file(site: Site) -> None:
+    sent = site.upload(b"data")
+    path = f"/file/download/{sent['file_id']}"
+    assert site.ask("PUT", "/salary.txt", b"data")[0].status == 201
+    assert site.ask("GET", f"{path}/salary.txt")[0].status == 200
+    until(lambda: is_logged(site, "GET /file/download/{file_id}/{name} 200", f"GET {path}/-"))
+    assert "salary" not in logs(site)
+    assert "data.bin" not in logs(site)
 
 
 def test_plain_http_leads_to_tls(site: Site) -> None:

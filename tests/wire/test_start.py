@@ -62,7 +62,7 @@ def refusals(environment: Mapping[str, str]) -> list[str]:
             process.kill()
         assert process.returncode in (2, 3), output
         assert "Traceback" not in output
-        [sentence] = re.findall(r"^(?:ERROR:    |error: )(SHARE_.*)$", output, re.MULTILINE)
+        [sentence] = re.findall(r"^(?:ERROR:    |\S+Z ERROR |error: )(SHARE_.*)$", output, re.MULTILINE)
         found.append(sentence)
     return found
 
@@ -115,6 +115,49 @@ def test_storage_that_does_not_answer_yet_is_waited_for(moto: S3Server, command:
     finally:
         process.kill()
         process.communicate()
+
+
+WELCOMES = {
+    "on this machine": ([], {}, ["on this machine only", "open to everyone on this machine"]),
+    "open to a network": (["--host", "0.0.0.0"], {}, ["the address at which you open", "everyone who can reach"]),  # noqa: S104
+    "with a token": (["--workers", "2"], {"SHARE_API_TOKEN": "secret"}, ["this machine only", "with an access token"]),
+    "behind a proxy": ([], {"SHARE_PUBLIC_URL": "https://files.example.org"}, ["start with https://files.example.org"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "environment", "said"), WELCOMES.values(), ids=WELCOMES.keys())
+def test_make_run_ends_by_saying_where_to_go_and_who_can_upload(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], said: list[str]
+) -> None:
+    process = start(["local.serve", "--welcome", *arguments], {"SHARE_STORAGE": str(tmp_path), **environment})
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("  Uploads: "):
+                break
+        running = re.search(r"running on http://[0-9.]+:([0-9]+)", "".join(lines))
+        assert running is not None, lines
+        opened, files, links, uploads = lines[-4:]
+        address = environment.get("SHARE_PUBLIC_URL", f"http://127.0.0.1:{running[1]}")
+        assert opened.startswith(f"Open {address} ")
+        assert files == f"  Files:   {tmp_path}\n"
+        assert all(text in line for text, line in zip(said, (links, uploads), strict=False))
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_only_make_run_explains_itself(tmp_path: Path) -> None:
+    """The unit of systemd and the image call `local.serve` without `--welcome`."""
+    process = start(["local.serve"], {"SHARE_STORAGE": str(tmp_path)})
+    assert process.stdout is not None
+    assert any("running on" in line for line in process.stdout)
+    process.terminate()
+    rest, _ = process.communicate()
+    assert "Open http" not in rest
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO ", line) for line in rest.splitlines())
 
 
 def answers(port: int) -> bool:
