@@ -227,6 +227,13 @@ def test_the_focus_stays_with_a_file_as_its_upload_ends(page: Page) -> None:
     expect(row(page, "focused.txt").locator(".copy")).to_be_focused()
 
 
+def test_the_focus_goes_on_to_the_list_when_the_drop_zone_disappears(page: Page) -> None:
+    hold(page, UPLOADS)
+    page.get_by_role("button", name="Choose files").focus()
+    drop(page, ("one.txt", "data"), ("two.txt", "data"))
+    expect(page.locator("#work-title")).to_be_focused()
+
+
 def test_an_upload_that_ends_takes_no_focus_from_elsewhere(page: Page) -> None:
     held = hold(page, UPLOADS)
     drop(page, ("one.txt", "data"), ("two.txt", "data"))

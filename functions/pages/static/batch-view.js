@@ -79,7 +79,7 @@ class Row {
 export class BatchView {
   #rows = new Map();
   #stale = new Set();
-  #timer = null;
+  #due = false;
   #title = document.title;
   #ready = null;
 
@@ -107,14 +107,20 @@ export class BatchView {
     return [...this.batch.tasks].filter((task) => task.answer).map((task) => task.answer.download_page);
   }
 
-  /** Redraw soon, with all changes until then at once, because a thousand files cause many changes. */
+  /** Redraw soon, with all changes until then at once, because a thousand files cause many changes.
+   *
+   * The first files appear before the browser paints: between the drop zone and the list, it would show neither.
+   */
   #redraw(task) {
     if (task) this.#stale.add(task);
-    this.#timer ??= setTimeout(() => this.#draw(), this.#rows.size === 0 ? 0 : REDRAW_EVERY);
+    if (this.#due) return;
+    this.#due = true;
+    if (this.#rows.size === 0) queueMicrotask(() => this.#draw());
+    else setTimeout(() => this.#draw(), REDRAW_EVERY);
   }
 
   #draw() {
-    this.#timer = null;
+    this.#due = false;
     const added = document.createDocumentFragment();
     for (const task of this.#stale) {
       if (!this.batch.tasks.has(task)) this.#drop(task);

@@ -22,7 +22,11 @@ function take(sources) {
   const began = batch.tasks.size === 0;
   batch.add(sources);
   say(fill(texts.upload.added, { count: sources.length }));
-  if (!began) return;
+  // After the list is drawn, so that it can take the focus, and before the browser paints.
+  if (began) queueMicrotask(showWork);
+}
+
+function showWork() {
   $("after").hidden = false;
   passFocus($("start"), $("work-title"));
   for (const id of ["start", "files", "interrupted-place"]) $(id).hidden = true;
