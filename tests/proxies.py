@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tests.pages import block
+from tests.pages import ROOT, block
 from tests.programs import process, require
 from tests.servers import free_ports
 from tests.wire.server import WITHIN, until
@@ -30,6 +30,8 @@ VISITOR = "127.0.0.2"
 INSTALLED = "/opt/simple-file-sharing-api"
 UNCHANGED: Mapping[str, str] = MappingProxyType({})
 BIN = Path(sys.executable).parent
+UNIT = (ROOT / "docs" / "share.service").read_text(encoding="utf-8")
+NGINX = (ROOT / "docs" / "nginx.conf").read_text(encoding="utf-8")
 
 
 def replaced(text: str, **changes: str) -> str:
@@ -44,7 +46,7 @@ def unit() -> dict[str, dict[str, str]]:
     parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     # Systemd joins such lines; this parser wants the rest indented, as it is.
-    parser.read_string(block("ini", "ExecStart=").replace("\\\n", "\n"))
+    parser.read_string(UNIT.replace("\\\n", "\n"))
     return {name: dict(section) for name, section in parser.items()}
 
 
@@ -158,7 +160,7 @@ def make_certificate(folder: Path) -> None:
 def nginx(folder: Path, api_port: int, site: Site) -> str:
     """The page's servers, within what Debian's nginx.conf has around them."""
     servers = replaced(
-        block("nginx", "proxy_pass"),
+        NGINX,
         **{
             "listen 443 ssl": f"listen 127.0.0.1:{site.port} ssl",
             "listen 80;": f"listen 127.0.0.1:{site.plain_port};",

@@ -12,6 +12,7 @@ SLOW = (
     "client/",
     "docs/test_aws.py",
     "docs/test_own_s3.py",
+    "docs/test_packages.py::test_what_is_built_serves_from_a_read_only_copy_and_passes_its_health_check",
     "docs/test_proxies.py",
     "docs/test_readme.py",
     "docs/test_service.py",

@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from tests.pages import block
-from tests.proxies import BIN, INSTALLED, replaced, unit
+from tests.proxies import BIN, INSTALLED, UNIT, replaced, unit
 from tests.wire.server import ROOT, WITHIN, Server
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     text = replaced(
-        block("ini", "ExecStart="),
+        UNIT,
         **{f"{INSTALLED}/.venv/bin": str(BIN), f"WorkingDirectory={INSTALLED}": f"WorkingDirectory={ROOT}"},
     )
     path = tmp_path / "share.service"
