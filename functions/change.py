@@ -11,7 +11,7 @@ from shared.http.endpoint import OWNER, Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.layers.guard import require_owner
 from shared.http.models import FileMetadata, OptionChanges, metadata
-from shared.http.options import require_no_password
+from shared.http.options import require_not_in_query
 from shared.http.streams import in_thread
 from shared.options import Options, checked
 
@@ -33,7 +33,7 @@ async def change_file(request: Request, file_id: str) -> JSONResponse:
     """
     threads, shares = request.app.state.threads, shares_of(request)
     await in_thread(threads, lambda: require_owner(request, file_id))
-    require_no_password(request)
+    require_not_in_query(request)
     changes = await read_json(request, OptionChanges)
     options = checked(Options(**changes.model_dump()), shares.lifetimes.limit)
     names = frozenset(changes.model_fields_set)

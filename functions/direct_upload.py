@@ -116,8 +116,8 @@ async def start_upload(request: Request) -> JSONResponse:
     """
     shares = shares_of(request)
     body = await read_json(request, StartUpload)
-    name, kind = clean_name(body.filename), media_type(body.type or "")
     sent_options = options.from_metadata(request, shares.lifetimes.limit, body.metadata or SentOptions())
+    name, kind = options.shown_as(sent_options, clean_name(body.filename), media_type(body.type or ""))
     record = await in_thread(
         request.app.state.threads, lambda: DirectUploads(shares).start(name, kind, sent_options, body.size)
     )
@@ -217,8 +217,8 @@ async def get_form_parameters(request: Request) -> JSONResponse:
     # Uppy sends the words for a field without a value.
     texts = {name: query.get(f"metadata[{name}]", "") for name in SentOptions.model_fields}
     fields = {name: text for name, text in texts.items() if text not in ("", "null", "undefined")}
-    if "password" in fields:
-        raise InvalidValue("password", "must not be sent in a URL, because logs keep URLs")
+    for name in fields.keys() & {"password", "encryption"}:
+        raise InvalidValue(name, "must not be sent in a URL")
     options.from_metadata(request, shares_of(request).lifetimes.limit, SentOptions.model_validate(fields))
     fields = {"key": clean_name(query.get("filename", "")), **fields}
     return JSONResponse({"method": "POST", "url": f"{base_url(request)}/file/upload", "fields": fields})

@@ -56,7 +56,8 @@ async def list_metadata(request: Request) -> JSONResponse:
     if page.more:
         next_url = f"{base_url(request)}/file/metadata?limit={size}&after={page.files[-1].file_id}"
         headers["Link"] = f'<{next_url}>; rel="next"'
-    return JSONResponse({record.file_id: metadata(request, record) for record in page.files}, headers=headers)
+    files = {record.file_id: metadata(request, record, in_list=True) for record in page.files}
+    return JSONResponse(files, headers=headers)
 
 
 handler = HttpHandler(__name__, router, reads_only=True)

@@ -19,7 +19,7 @@ from shared.http.endpoint import TOKEN, Endpoints, content
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type, raw_media_type
-from shared.http.models import Cap, Lifetime, Password, UploadedFile, base_url, schema_of, uploaded
+from shared.http.models import Cap, Lifetime, Password, SentEncryption, UploadedFile, base_url, schema_of, uploaded
 from shared.http.pages import size_text
 from shared.http.streams import Incoming
 from shared.names import clean_name, plain_name
@@ -40,6 +40,12 @@ _FORM = {
         "file": {"type": "string", "format": "binary"},
         **_OPTIONS,
         "password": _PASSWORD,
+        "encryption": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": schema_of(SentEncryption),
+            "description": "For a file that you encrypted.",
+        },
         "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Verified if sent."},
     },
 }
@@ -93,10 +99,10 @@ async def upload_form(request: Request) -> Response:
     options.from_request(request, shares.lifetimes.limit)
     async with Incoming(lambda: Upload(shares), request.app.state.threads) as incoming:
         content_type = request.headers.get("content-type", "")
-        form = await receive_form(content_type, request.stream(), incoming.write, field_names=options.FORM_FIELDS)
+        form = await receive_form(content_type, request.stream(), incoming.write, fields=options.FORM_FIELDS)
         sent_options = options.from_request(request, shares.lifetimes.limit, form.fields)
         sha256 = options.form_sha256(form.fields)
-        name, kind = form.file_name, media_type(form.content_type)
+        name, kind = options.shown_as(sent_options, form.file_name, media_type(form.content_type))
         body = await incoming.finish(
             lambda upload: upload.finish(name, kind, sent_options, sha256),
             lambda record: uploaded(request, shares, record),

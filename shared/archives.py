@@ -142,6 +142,8 @@ class Inflated:
 @contextlib.contextmanager
 def _directory(shares: Shares, file: Stored) -> Iterator[zipfile.ZipFile]:
     file_id = file.record.file_id
+    if file.record.encryption is not None:
+        raise NotAnArchive(file_id, "it is encrypted")
     if not _AT_ONCE.acquire(blocking=False):
         raise Contended(file_id)
     try:

@@ -107,6 +107,7 @@ class DirectUploads:
             upload_id=upload_id,
             announced_size=announced_size,
             sealed=False,
+            encryption=options.encryption,
         )
         try:
             return shares.records.create(record).record

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from shared.errors import InvalidValue
 
@@ -13,16 +16,28 @@ MAX_DOWNLOADS_LIMIT = 1_000_000_000
 MAX_EXPIRES_IN = 100 * 366 * 24 * 3600
 MAX_PASSWORD_LENGTH = 256
 
+ENCRYPTED_NAME = "encrypted"
+MAX_ENCRYPTED_METADATA = 8192  # characters
+
 _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
+class Encryption:
+    """How the sender encrypted the file, and its name, type and size, encrypted too (docs/private-links.md)."""
+
+    scheme: Literal["c2sp-chunked-v1-aes128gcm"]
+    metadata: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]+\Z", max_length=MAX_ENCRYPTED_METADATA)]
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
-    """Lifetime in seconds, download limit and password in plain text; None if the sender did not set it."""
+    """Lifetime in seconds, download limit, password in plain text, encryption; None if the sender did not set it."""
 
     expires_in: int | None = None
     max_downloads: int | None = None
     password: str | None = None
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +63,20 @@ class Lifetimes:
         return created_at + timedelta(seconds=expires_in)
 
 
-def parse_options(expires_in: str | None, max_downloads: str | None, password: str | None, longest: int) -> Options:
+def parse_options(
+    expires_in: str | None,
+    max_downloads: str | None,
+    password: str | None,
+    longest: int,
+    encryption: Encryption | None = None,
+) -> Options:
     """Parse options; `longest` limits the lifetime. Raises `InvalidValue`."""
     return checked(
         Options(
             None if expires_in is None else whole_number("expires_in", expires_in, longest),
             None if max_downloads is None else whole_number("max_downloads", max_downloads, MAX_DOWNLOADS_LIMIT),
             password,
+            encryption,
         ),
         longest,
     )

@@ -69,6 +69,7 @@ class Upload:
             expires_at=shares.lifetimes.expiry(now, options.expires_in),
             max_downloads=options.max_downloads,
             password_hash=None if options.password is None else shares.passwords.hash(options.password),
+            encryption=options.encryption,
         )
         if sha256 is not None and not hmac.compare_digest(sha256.lower(), self._blob.sha256):
             raise DigestMismatch

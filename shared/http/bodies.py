@@ -92,9 +92,9 @@ def _parse(model: type[M], body: bytearray) -> M:
 
 def _invalid(model: type[BaseModel], error: ErrorDetails) -> InvalidValue:
     """The error to report, which repeats nothing that the client sent."""
-    if error["type"] == "extra_forbidden":
-        return InvalidValue("body", f"can contain only {', '.join(sorted(model.model_fields))}")
     place = error["loc"]
+    if error["type"] == "extra_forbidden" and len(place) == 1:
+        return InvalidValue("body", f"can contain only {', '.join(sorted(model.model_fields))}")
     # Upload options are one level down; an invalid part is reported as an item of its list.
     field = str(place[1] if place[0] == "metadata" and len(place) > 1 else place[0])
     item = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import a2b_qp
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -21,7 +21,6 @@ from shared.names import clean_name
 
 FILE_PART = "file"
 MAX_OVERHEAD_BYTES = 64 * 1024
-MAX_FIELD_BYTES = 1024
 MAX_PARTS = 16
 
 _MAX_BOUNDARY_LENGTH = 70
@@ -57,16 +56,16 @@ async def receive_form(
     chunks: AsyncIterator[bytes],
     write: Callable[[bytes], Awaitable[None]],
     *,
-    field_names: frozenset[str],
+    fields: Mapping[str, int],
 ) -> Form:
     """Read a `multipart/form-data` body to its end, passing the bytes of its one file to `write` in order.
 
-    Parts other than the file and the text fields in `field_names` are ignored. Returns only if the form ends with its
-    closing delimiter (RFC 2046 §5.1.1). Raises `HTTPException` 415 for another media type, 400 for a malformed form,
-    and 413 if the form without its file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for invalid parts. After an
-    exception, discard what `write` received.
+    Parts other than the file and the text `fields` are ignored; `fields` has the most bytes of each. Returns only if
+    the form ends with its closing delimiter (RFC 2046 §5.1.1). Raises `HTTPException` 415 for another media type, 400
+    for a malformed form, and 413 if the form without its file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for invalid
+    parts. After an exception, discard what `write` received.
     """
-    reader = _Reader(_boundary(content_type), field_names)
+    reader = _Reader(_boundary(content_type), fields)
     async for chunk in chunks:
         for piece in reader.feed(chunk):
             await write(piece)
@@ -144,8 +143,8 @@ def _decoded(name: str) -> str:
 class _Reader:
     """The state of one form between chunks. Do not use it again after an exception."""
 
-    def __init__(self, boundary: bytes, field_names: frozenset[str]) -> None:
-        self._field_names = field_names
+    def __init__(self, boundary: bytes, limits: Mapping[str, int]) -> None:
+        self._limits = limits
         self._fields: dict[str, str] = {}
         self._file_name: str | None = None
         self._content_type: str | None = None
@@ -229,7 +228,7 @@ class _Reader:
         file_name = _file_name(options)
         if name == FILE_PART:
             self._begin_file(file_name)
-        elif name in self._field_names:
+        elif name in self._limits:
             self._begin_field(name, is_file=file_name is not None)
 
     def _begin_file(self, file_name: str | None) -> None:
@@ -256,8 +255,8 @@ class _Reader:
             self._pieces.append(data[start:end])
         elif self._field is not None:
             self._text += data[start:end]
-            if len(self._text) > MAX_FIELD_BYTES:
-                raise InvalidValue(self._field, f"must not be longer than {MAX_FIELD_BYTES} bytes")
+            if len(self._text) > self._limits[self._field]:
+                raise InvalidValue(self._field, f"must not be longer than {self._limits[self._field]} bytes")
 
     def _on_part_end(self) -> None:
         self._in_file = False

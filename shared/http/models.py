@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from starlette.requests import Request
 
-from shared.options import MAX_DOWNLOADS_LIMIT, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
+from shared.options import MAX_DOWNLOADS_LIMIT, MAX_ENCRYPTED_METADATA, MAX_EXPIRES_IN, MAX_PASSWORD_LENGTH
 from shared.sharing import Record, Shares, rfc3339
 
 PROBLEM_TYPE = "application/problem+json"
@@ -18,6 +18,13 @@ EXAMPLE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 def schema_of(kind: Any) -> dict[str, Any]:
     """The JSON schema of a type."""
     return TypeAdapter(kind).json_schema()
+
+
+class FileEncryption(BaseModel):
+    """How the sender encrypted the file before uploading it. Only people with the key can read it."""
+
+    scheme: Literal["c2sp-chunked-v1-aes128gcm"]
+    metadata: str | None = Field(description="Encrypted name, type and size, in base64url; null in lists of files.")
 
 
 class FileMetadata(BaseModel):
@@ -35,6 +42,7 @@ class FileMetadata(BaseModel):
     sha256: str | None = Field(
         description="SHA-256 of the file, in hex; null if the server never saw the bytes (direct uploads)."
     )
+    encryption: FileEncryption | None
     created_at: datetime
     expires_at: datetime | None
     max_downloads: int | None
@@ -53,6 +61,18 @@ Cap = Annotated[int, Field(ge=1, le=MAX_DOWNLOADS_LIMIT)]
 # Limited because pydantic detects lone surrogates only in strings whose length it checks.
 Text = Annotated[str, Field(max_length=1024)]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+
+
+EncryptedMetadata = Annotated[str, Field(max_length=MAX_ENCRYPTED_METADATA, pattern="^[A-Za-z0-9_-]+$")]
+
+
+class SentEncryption(BaseModel):
+    """Says that the file is encrypted. The server stores this, calls the file `encrypted`, and cannot read it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scheme: Literal["c2sp-chunked-v1-aes128gcm"]
+    metadata: EncryptedMetadata = Field(description="Encrypted name, type and size, in base64url without padding.")
 
 
 class OptionChanges(BaseModel):
@@ -74,6 +94,7 @@ class SentOptions(BaseModel):
     )
     max_downloads: Annotated[int | Text, WithJsonSchema(schema_of(Cap))] | None = None
     password: Annotated[int | Text, WithJsonSchema(schema_of(Password))] | None = None
+    encryption: SentEncryption | None = None
 
 
 class ProblemDocument(BaseModel):
@@ -87,8 +108,9 @@ class ProblemDocument(BaseModel):
     detail: str
 
 
-def metadata(request: Request, record: Record) -> dict[str, Any]:
-    """The public view of a record, as every endpoint shows it."""
+def metadata(request: Request, record: Record, *, in_list: bool = False) -> dict[str, Any]:
+    """The public view of a record, as every endpoint shows it. A list omits the longest field."""
+    encryption = record.encryption
     return {
         "original_name": record.original_name,
         "content_type": record.content_type,
@@ -97,6 +119,9 @@ def metadata(request: Request, record: Record) -> dict[str, Any]:
         "download_link": f"{base_url(request)}/file/download/{record.file_id}",
         "download_page": download_page(request, record.file_id),
         "sha256": record.sha256,
+        "encryption": None
+        if encryption is None
+        else {"scheme": encryption.scheme, "metadata": None if in_list else encryption.metadata},
         "created_at": rfc3339(record.created_at),
         "expires_at": rfc3339(record.expires_at),
         "max_downloads": record.max_downloads,

@@ -6,14 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
-from shared.http.models import SentOptions
-from shared.options import Options, parse_options, whole_number
+from shared.http.headers import DEFAULT_MEDIA_TYPE
+from shared.http.models import SentEncryption, SentOptions
+from shared.options import ENCRYPTED_NAME, Encryption, Options, parse_options, whole_number
 
-FORM_FIELDS = frozenset({"expires_in", "max_downloads", "password", "sha256"})
+# The fields of a form, and the most bytes that each can have.
+FORM_FIELDS = {**dict.fromkeys(("expires_in", "max_downloads", "password", "sha256"), 1024), "encryption": 9 * 1024}
 
 _NO_FIELDS: Mapping[str, str] = {}
 _DAY = 24 * 3600
@@ -28,7 +31,7 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
 
     `longest` limits the lifetime. Raises `InvalidValue`.
     """
-    require_no_password(request)
+    require_not_in_query(request)
     days = _header(request, "Max-Days")
     by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
     max_downloads = _header(request, "Max-Downloads")
@@ -37,12 +40,17 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
         only("max_downloads", fields.get("max_downloads"), *_queried(request, "max_downloads"), max_downloads),
         only("password", fields.get("password"), _utf8(_header(request, "X-Password"))),
         longest,
+        None if "encryption" not in fields else _encryption(fields["encryption"]),
     )
 
 
 def from_metadata(request: Request, longest: int, metadata: SentOptions) -> Options:
     """Like `from_request`, with options from JSON. Raises `InvalidValue`."""
-    fields = {name: str(value) for name, value in metadata if value is not None}
+    fields = {
+        name: value.model_dump_json() if isinstance(value, SentEncryption) else str(value)
+        for name, value in metadata
+        if value is not None
+    }
     return from_request(request, longest, fields)
 
 
@@ -54,10 +62,25 @@ def form_sha256(fields: Mapping[str, str]) -> str | None:
     return sha256
 
 
-def require_no_password(request: Request) -> None:
-    """Refuse a password in the query. Raises `InvalidValue`."""
+def shown_as(options: Options, name: str, content_type: str) -> tuple[str, str]:
+    """The name and type to store: never those of an encrypted file."""
+    return (name, content_type) if options.encryption is None else (ENCRYPTED_NAME, DEFAULT_MEDIA_TYPE)
+
+
+def _encryption(text: str) -> Encryption:
+    try:
+        sent = SentEncryption.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise InvalidValue("encryption", "must be JSON with a valid scheme and metadata, and nothing else") from error
+    return Encryption(sent.scheme, sent.metadata)
+
+
+def require_not_in_query(request: Request) -> None:
+    """Refuse options that do not belong into a URL. Raises `InvalidValue`."""
     if "password" in request.query_params:
         raise InvalidValue("password", "must not be sent in a URL, because logs keep URLs: use the X-Password header")
+    if "encryption" in request.query_params:
+        raise InvalidValue("encryption", "must not be sent in a URL, because it is too long: use a form field")
 
 
 def _queried(request: Request, name: str) -> list[str]:

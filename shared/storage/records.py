@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from shared.errors import DamagedFile, UnknownFile
+from shared.options import Encryption
 from shared.storage.codec import Codec, Writes
 from shared.storage.contract import NotFound
 from shared.storage.documents import Attempts, Documents, Versioned
@@ -70,6 +71,7 @@ class Record:
     raw_until: Time | None = None
     raw_removed_since: Time | None = None
     deleted_at: Time | None = None
+    encryption: Encryption | None = None
     revision: Annotated[int, Meta(ge=0)] = 0
     writes: Writes = ()
     unknown: dict[str, Any] | UnsetType = UNSET
@@ -109,7 +111,7 @@ class Record:
 
 
 TIMES = ("created_at", "expires_at", "used_up_at", "raw_until", "raw_removed_since", "deleted_at")
-# Fields that releases without direct uploads, counter cells or tombstones did not store.
+# Fields that releases without direct uploads, counter cells, tombstones or encryption did not store.
 LATER = (
     "cells",
     "first_cell",
@@ -119,6 +121,7 @@ LATER = (
     "raw_until",
     "raw_removed_since",
     "deleted_at",
+    "encryption",
 )
 CODEC = Codec(Record, LATER)
 
@@ -138,6 +141,7 @@ def tombstone(record: Record, now: datetime) -> Record:
         content_type="application/octet-stream",
         sha256=None,
         password_hash=None,
+        encryption=None,
     )
 
 

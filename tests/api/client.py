@@ -53,6 +53,7 @@ METADATA = {
     "download_link",
     "download_page",
     "sha256",
+    "encryption",
     "created_at",
     "expires_at",
     "max_downloads",

@@ -50,7 +50,7 @@ def receive(
     async def write(piece: bytes) -> None:
         written.append(piece)
 
-    form = asyncio.run(receive_form(content_type, chunks(), write, field_names=known))
+    form = asyncio.run(receive_form(content_type, chunks(), write, fields=dict.fromkeys(known, 1024)))
     return form, b"".join(written)
 
 

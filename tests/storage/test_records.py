@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from shared.errors import DamagedFile, UnknownFile
+from shared.options import Encryption
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import record_key
 from shared.storage.records import CODEC, DELETED, UPLOADING, Record, Records, rfc3339
@@ -40,6 +41,7 @@ EVERY_FIELD = dataclasses.replace(
     raw_until=NOW + timedelta(hours=2),
     raw_removed_since=NOW + timedelta(hours=3),
     deleted_at=NOW + timedelta(hours=4),
+    encryption=Encryption("c2sp-chunked-v1-aes128gcm", "Zm9v-_"),
     revision=7,
     writes=(("a", 1.5), ("b", 2.0)),
     unknown={"later": {"nested": [1, None, "é"]}},
