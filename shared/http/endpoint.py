@@ -250,6 +250,7 @@ class Endpoints(APIRouter):
                 methods=[method],
                 name=name or function.__name__,
                 status_code=status,
+                response_description=HTTPStatus(status).phrase,
                 responses=_merged(problems(*refusals), answers or {}),
                 dependencies=[Security(scheme) for scheme in access.schemes],
                 openapi_extra=extra,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 import time
 
 import pytest
@@ -59,27 +56,3 @@ def test_storage_that_answers_is_asked_once_a_second_and_storage_that_does_not_e
 def test_a_bucket_that_does_not_exist_is_no_storage(api: Api) -> None:
     api.configure("SHARE_STORAGE", "s3://no-such-bucket")
     problem(api.request("GET", "/health"), 503)
-
-
-def test_the_openapi_document_is_served(api: Api) -> None:
-    assert api.request("GET", "/openapi.json").json()["openapi"].startswith("3.1")
-
-
-@pytest.mark.parametrize("path", ["/docs", "/docs/"])
-def test_the_reference_names_every_operation_and_needs_nothing_from_elsewhere(api: Api, path: str) -> None:
-    response = api.request("GET", path)
-    assert response.status_code == 200
-    for route, operations in api.request("GET", "/openapi.json").json()["paths"].items():
-        assert route in response.text
-        for operation in operations.values():
-            assert f'id="{operation["operationId"]}"' in response.text
-    # No script, and nothing that is fetched, so that it also works offline.
-    assert not re.search(r"<script|<link|<img|src=|@import|url\(", response.text)
-    policy = response.headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; style-src 'sha256-")
-    (style,) = re.findall(r"<style>(.*)</style>", response.text, re.DOTALL)
-    assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() in policy
-
-
-def test_there_is_one_reference(api: Api) -> None:
-    problem(api.request("GET", "/redoc"), 404)

@@ -1,7 +1,7 @@
 // A batch on the page: its total, a row for each file, and the view after success.
+import { copy } from "./clipboard.js";
 import { $, copyOf, markKind, passFocus, say, write } from "./dom.js";
 import { confirmCopy, linkPanel, openLink, showTick } from "./link.js";
-import { copy } from "./links.js";
 import { network } from "./network.js";
 import { fill, moment, percent, size, span, texts } from "./words.js";
 

@@ -1,7 +1,8 @@
 // A list of files, each with its current state on the server.
+import { copy } from "./clipboard.js";
 import { $, copyOf, markKind, passFocus, write } from "./dom.js";
 import { openLink, showTick } from "./link.js";
-import { copy, describe } from "./links.js";
+import { describe } from "./links.js";
 import { network } from "./network.js";
 import { fill, moment, size, texts } from "./words.js";
 

@@ -1,6 +1,7 @@
 // A link and its actions: in the middle of the page once it is ready, and in a dialog later.
+import { copy } from "./clipboard.js";
 import { copyOf, say, setIcon, write } from "./dom.js";
-import { change, codeOf, copy, isLocal, isOwn, remove } from "./links.js";
+import { change, codeOf, isLocal, isOwn, remove } from "./links.js";
 import { Chips, Settings } from "./settings.js";
 import { fill, texts } from "./words.js";
 

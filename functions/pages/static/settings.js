@@ -1,6 +1,6 @@
 // Link settings, and the chips that show and change them.
+import { copy } from "./clipboard.js";
 import { copyOf, passFocus, write } from "./dom.js";
-import { copy } from "./links.js";
 import { server } from "./requests.js";
 import { fill, moment, span, texts } from "./words.js";
 

@@ -1,0 +1,62 @@
+"""The API reference in a real browser: readable by everyone, on any screen, and its commands can be copied."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect
+
+from tests.browser.conftest import WITHIN
+from tests.browser.upload_page import no_violations
+from tests.wire.server import Server
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+# Checked together: the page is as many seconds as it has elements.
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (320, "dark")])
+def test_it_is_accessible_and_fits(chromium: Browser, server: Server, width: int, scheme: str) -> None:
+    context = chromium.new_context(
+        base_url=f"http://127.0.0.1:{server.port}",
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    context.set_default_timeout(WITHIN)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto("/docs")
+    expect(page.get_by_role("button", name="Copy the command for GET /health")).to_be_visible()
+    no_violations(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Nothing was refused by the policy of the pages.
+    assert errors == []
+    context.close()
+
+
+def test_a_command_can_be_reached_and_copied_by_keyboard(context: BrowserContext) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto("/docs")
+    page.get_by_role("link", name="GET /health", exact=True).press("Enter")
+    section = page.locator("#get_health")
+    expect(section).to_be_in_viewport()
+    # The link moved the start of the tab order to the section: its command comes first, then the button.
+    page.keyboard.press("Tab")
+    expect(section.locator("pre")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    # The button says so, too, but not for long.
+    expect(page.locator("#news")).to_have_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == section.locator("pre").inner_text()
+    assert copied.startswith("curl http://127.0.0.1:")
+
+
+def test_without_javascript_it_is_complete(chromium: Browser, server: Server) -> None:
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{server.port}", java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/docs")
+    expect(page.locator("#get_health pre")).to_be_visible()
+    expect(page.get_by_role("button")).to_have_count(0)
+    context.close()
