@@ -13,13 +13,13 @@ COPY functions functions
 COPY shared shared
 COPY local local
 # Compiled now, because the root file system can be read-only later.
-RUN /app/.venv/bin/python -m compileall -q functions shared local && mkdir /data
+RUN /app/.venv/bin/python -m compileall -q functions shared local
 
 FROM ${BASE}
 WORKDIR /app
 COPY --from=build /app /app
 # A new volume at /data gets this owner.
-COPY --from=build --chown=10001:10001 /data /data
+RUN install -d -o 10001 -g 10001 /data
 USER 10001:10001
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 SHARE_STORAGE=/data
 VOLUME /data
