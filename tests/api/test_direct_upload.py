@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +28,7 @@ from tests.api.client import (
 )
 from tests.environment import service
 from tests.servers import ask
+from tests.wire.server import until
 
 MIB = 1024 * 1024
 FIRST = b"a" * (5 * MIB)
@@ -446,10 +446,7 @@ def test_an_upload_that_is_completed_again_is_measured_once(server: Api, caplog:
 def test_a_server_seals_an_upload_as_soon_as_it_is_complete(server: Api) -> None:
     upload, parts = sent(server, DIGITS)
     assert upload.complete(parts).status_code == 200
-    deadline = time.monotonic() + 30
-    while not json.loads(server.objects.read(record_key(upload.file_id)))["sealed"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: json.loads(server.objects.read(record_key(upload.file_id)))["sealed"])
     assert server.objects.read(blob_key(upload.file_id))[11:-1] == DIGITS
     assert server.download(upload.file_id).content == DIGITS
 

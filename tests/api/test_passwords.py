@@ -28,9 +28,9 @@ from tests.api.client import (
     stored,
     text_part,
 )
+from tests.wire.server import WITHIN
 
 PASSWORD = "correct horse: battery"
-WITHIN = 30.0  # seconds; far more than anything here takes
 PLACES = AT_ONCE + WAITING
 
 scrypt = hashlib.scrypt

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 NAME = "one-time.bin"
 DATA = os.urandom(4_000_000)
-# The first download would take 40 s at this speed, longer than anything here waits.
+# The first download would take 80 s at this speed, longer than anything here waits.
 PIECE = 1000  # bytes
-PAUSE = 0.01  # seconds
+PAUSE = 0.02  # seconds
 
 both_ways = pytest.mark.parametrize("cut", [Cut, Reset], ids=["ended", "reset"])
 

@@ -13,6 +13,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+from tests.wire.server import WITHIN
+
 CHUNK = 64 * 1024
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -161,7 +163,7 @@ class Proxy:
         headers = {name: value for name, value in seen.headers.items() if name not in hops}
         if self._is_secure:
             headers["x-forwarded-proto"] = "https"
-        upstream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        upstream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=WITHIN)
         upstream.request(seen.method, seen.target, body, {**headers, "connection": "close"})
         with upstream.getresponse() as response:
             seen.status = response.status
@@ -192,7 +194,7 @@ class HeldUp:
             self.passed += 1
             return
         self.held += 1
-        self._released.wait(30)
+        self._released.wait(WITHIN)
         raise Cut
 
     def release(self) -> None:
@@ -220,7 +222,7 @@ class FirstBytes:
                 break
         self.reached.set()
         if self._hold:
-            self._released.wait(30)
+            self._released.wait(WITHIN)
         raise Cut
 
     def release(self) -> None:

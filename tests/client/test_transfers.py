@@ -15,7 +15,7 @@ import pytest
 
 from tests.client.conftest import COMMAND, DATA, MIB, SIZE, Client, write_large
 from tests.client.proxy import Answer, Cut, FirstBytes, HeldUp, Proxy, Seen
-from tests.wire.server import Server, until
+from tests.wire.server import WITHIN, Server, until
 
 
 @pytest.fixture
@@ -146,13 +146,13 @@ def test_an_upload_that_was_killed_before_its_answer_came_is_not_sent_again(
     def hold(seen: Seen, chunks: Iterator[bytes]) -> Iterator[bytes]:
         if seen.target.partition("?")[0].endswith("/complete"):
             answered.set()
-            release.wait(30)
+            release.wait(WITHIN)
         yield from chunks
 
     before = server.stored()
     proxy.through = hold
     process = client.start("up", "large.bin")
-    assert answered.wait(30)
+    assert answered.wait(WITHIN)
     process.kill()
     process.communicate()
     release.set()

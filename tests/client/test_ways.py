@@ -11,7 +11,7 @@ import pytest
 from tests.client.conftest import DATA, MIB, PART, SIZE, Client, write_large
 from tests.client.proxy import FirstBytes, HeldUp
 from tests.client.ways import Way
-from tests.wire.server import until
+from tests.wire.server import WITHIN, until
 
 # Each way is started once, in one process of pytest.
 pytestmark = pytest.mark.xdist_group("ways of the client")
@@ -89,7 +89,7 @@ def test_an_upload_that_was_killed_sends_only_what_is_missing(owner: Client, way
     (state,) = owner.kept("unfinished")
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
     process.send_signal(end)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=WITHIN)
     assert process.returncode == (130 if end is signal.SIGINT else -end)
     if end is signal.SIGINT:
         assert "same command again to resume" in err.decode()
@@ -126,7 +126,7 @@ def test_a_download_that_was_killed_fetches_only_what_is_missing(
     part = owner.here / "copy.bin.part"
     until(lambda: hold.reached.is_set() and part.exists() and part.stat().st_size > 19 * MIB)
     process.send_signal(end)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=WITHIN)
     if end is signal.SIGINT:
         assert (process.returncode, "same command again to resume" in err.decode()) == (130, True)
     hold.release()

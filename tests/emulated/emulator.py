@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,18 +16,17 @@ from pathlib import Path
 import httpx
 
 from tests.emulated.deployment import ROOT
-
-START_WITHIN = 90.0  # seconds
+from tests.wire.server import WITHIN, until
 
 
 @dataclass
 class Emulator:
     process: subprocess.Popen[bytes]
-    url: str
     log: Path
+    url: str = ""
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60)
+        return httpx.Client(base_url=self.url, timeout=WITHIN)
 
     def processes(self, text: str = "") -> list[int]:
         """Everything that it started and that still runs, or what has the text in its command line."""
@@ -35,7 +34,19 @@ class Emulator:
 
     def stop(self, how: signal.Signals) -> int:
         self.process.send_signal(how)
-        return self.process.wait(30)
+        return self.process.wait(WITHIN)
+
+    def serves(self) -> bool:
+        log = self.log.read_text()
+        assert self.process.poll() is None, f"the emulator did not start:\n{log}"
+        address = re.search(r" on (http://\S+)$", log, re.MULTILINE)
+        if address is None or "Ctrl-C" not in log:
+            return False
+        self.url = address[1]
+        with contextlib.suppress(httpx.TransportError), self.client() as client:
+            client.get("/health")
+            return True
+        return False
 
 
 def descendants(parent: int) -> list[int]:
@@ -62,7 +73,7 @@ def command_line(pid: int) -> str:
 
 def alive(pids: list[int]) -> list[int]:
     """Those that still run; the end of a killed process may take the system a moment."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WITHIN
     while (left := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
@@ -76,41 +87,18 @@ def is_alive(pid: int) -> bool:
 
 @contextlib.contextmanager
 def emulating(folder: Path, artifact: Path, *arguments: str) -> Iterator[Emulator]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "local.emulate",
-        "--port",
-        str(port),
-        "--artifact",
-        str(artifact),
-    ]
+    command = [sys.executable, "-m", "local.emulate", "--port", "0", "--artifact", str(artifact), *arguments]
     log = folder / "log"
     # The shell that runs the tests may point boto3 anywhere.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SHARE_"))}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, *arguments], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    emulator = Emulator(process, f"http://127.0.0.1:{port}", log)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    emulator = Emulator(process, log)
     try:
-        wait_for(emulator)
+        until(emulator.serves)
         yield emulator
     finally:
         started = emulator.processes()
         if process.poll() is None:
             emulator.stop(signal.SIGTERM)
         assert alive(started) == []
-
-
-def wait_for(emulator: Emulator) -> None:
-    deadline = time.monotonic() + START_WITHIN
-    while time.monotonic() < deadline and emulator.process.poll() is None:
-        with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=emulator.url, timeout=60) as client:
-            client.get("/health")
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"the emulator did not start:\n{emulator.log.read_text()}")

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +20,8 @@ import pytest
 
 from tests.api.client import BucketObjects
 from tests.emulated.deployment import ARTIFACT, ROOT
-from tests.emulated.emulator import START_WITHIN, Emulator, alive, command_line, emulating
+from tests.emulated.emulator import Emulator, alive, command_line, emulating
+from tests.wire.server import until
 
 TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
@@ -168,7 +168,7 @@ Resources:
     Type: AWS::Serverless::Function
     Properties:
       Handler: faulty.handler
-      Timeout: 1
+      Timeout: 3
       MemorySize: 256
       Environment: {Variables: {OWN: !Ref AWS::AccountId}}
       Events: {Default: {Type: HttpApi}}
@@ -323,11 +323,8 @@ def test_a_direct_upload_is_sealed_by_the_buckets_event(emulator: Emulator, clie
     part = {"PartNumber": 1, "ETag": httpx.put(url, content=b"bytes").headers["etag"]}
     made = client.post(f"{address}/complete", headers=OWNER, params=key, json={"parts": [part]}).json()
     storage = found_storage(emulator)
-    deadline = time.monotonic() + START_WITHIN
     record = f"metadata/{made['file_id'][:2]}/{made['file_id']}.json"
-    while not json.loads(storage.read(record))["sealed"] and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert json.loads(storage.read(record))["sealed"]
+    until(lambda: json.loads(storage.read(record))["sealed"])
     assert pickle.loads(storage.read(f"files/{made['file_id'][:2]}/{made['file_id']}.pickle")) == b"bytes"
     assert client.get(made["location"]).content == b"bytes"
     assert "Traceback" not in emulator.log.read_text()

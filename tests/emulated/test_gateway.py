@@ -17,6 +17,7 @@ from local.payloads import MalformedResult, Request, event_of, response_to
 from local.runtime import EventTooLarge
 from local.template import Route
 from local.worker import PAYLOAD_LIMIT, FunctionFailed
+from tests.wire.server import WITHIN
 
 DOMAIN = "files.example.com"
 EVENTS = Path(__file__).parent.parent.parent / "events"
@@ -379,22 +380,21 @@ def test_without_a_route_nothing_is_found() -> None:
 
 
 def test_the_gateway_does_not_wait_for_ever_and_the_function_goes_on() -> None:
-    ended = []
-
-    async def invoke(_function: str, _event: bytes) -> bytes:
-        await asyncio.sleep(0.2)
-        ended.append(True)
-        return b"{}"
-
     async def asking() -> int:
+        go_on, ended = asyncio.Event(), asyncio.Event()
+
+        async def invoke(_function: str, _event: bytes) -> bytes:
+            await go_on.wait()
+            ended.set()
+            return b"{}"
+
         gateway = Gateway([DEFAULT], invoke, DOMAIN, timeout=0.05)
         status = (await gateway.answer(Request("GET", "/", [("host", DOMAIN)]))).status
-        assert not ended
-        await asyncio.sleep(0.3)
+        go_on.set()
+        await asyncio.wait_for(ended.wait(), WITHIN)
         return status
 
     assert asyncio.run(asking()) == 503
-    assert ended
 
 
 @pytest.mark.parametrize("hosts", [0, 2])

@@ -21,6 +21,7 @@ from local import artifact, aws
 from local.intrinsics import REGION
 from local.moto_server import OneAtATime
 from local.template import Template
+from tests.wire.server import WITHIN
 
 ROOT = Path(__file__).parent.parent.parent
 BUILT = """
@@ -164,7 +165,7 @@ def test_moto_never_compares_for_one_writer_while_it_writes_for_another() -> Non
     def app(environ: dict[str, Any], _start: Callable[..., Any]) -> Iterable[bytes]:
         # The first stays until all others have come.
         alone.append(inside.acquire(blocking=False))
-        release.wait(timeout=30)
+        release.wait(timeout=WITHIN)
         inside.release()
         yield environ["wsgi.input"].read()
 
@@ -188,13 +189,13 @@ def test_a_slow_sender_keeps_nobody_waiting() -> None:
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             reading.set()
-            assert arrives.wait(timeout=30)
+            assert arrives.wait(timeout=WITHIN)
             return super().read(size)
 
     one_at_a_time = OneAtATime(lambda environ, _start: [environ["wsgi.input"].read()])
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(one_at_a_time, {"CONTENT_LENGTH": "4", "wsgi.input": Slow(b"slow")}, print)
-        assert reading.wait(timeout=30)
+        assert reading.wait(timeout=WITHIN)
         assert one_at_a_time({"CONTENT_LENGTH": "5", "wsgi.input": io.BytesIO(b"quick")}, print) == [b"quick"]
         arrives.set()
         assert slow.result() == [b"slow"]

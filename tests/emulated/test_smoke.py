@@ -17,7 +17,7 @@ import pytest
 
 from tests.emulated.deployment import ARTIFACT, ROOT
 from tests.emulated.emulator import emulating
-from tests.wire.server import Server
+from tests.wire.server import WITHIN, Server
 
 TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
@@ -80,7 +80,7 @@ def altering(server: str) -> Iterator[str]:
 
     class Altering(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=30)
+            connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=WITHIN)
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             if self.headers.get("Content-Type", "") == "text/plain":
                 body = body.decode(errors="replace").encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable
 
 import pytest
@@ -13,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from shared.errors import InvalidValue
 from shared.http.forms import Form, receive_form
+from tests.linear import linear
 
 MULTIPART = "multipart/form-data; boundary=X"
 SECRET = b"s3cret content"
@@ -274,7 +274,7 @@ BAD_BOUNDARIES = {
     "empty, quoted": 'boundary=""',
     "missing": "",
     "backslashes": 'boundary="' + "\\" * 60 + "a",
-    "8 KB of backslashes": 'boundary="' + "\\" * 8001,
+    "800 KB of backslashes": 'boundary="' + "\\" * 800_001,
     "twice": "boundary=X; boundary=Y",
     "not ASCII": 'boundary="é"',
     "control character": 'boundary="a\tb"',
@@ -284,9 +284,8 @@ BAD_BOUNDARIES = {
 
 @pytest.mark.parametrize("parameter", BAD_BOUNDARIES.values(), ids=BAD_BOUNDARIES.keys())
 def test_a_bad_boundary_is_refused_at_once(parameter: str) -> None:
-    started = time.perf_counter()
-    assert status_of(body(file_part()), f"multipart/form-data; {parameter}") == 400
-    assert time.perf_counter() - started < 0.2
+    with linear():
+        assert status_of(body(file_part()), f"multipart/form-data; {parameter}") == 400
 
 
 def test_near_delimiters_in_the_file_are_data_however_it_arrives() -> None:
@@ -324,6 +323,5 @@ def test_junk_is_refused_without_any_other_error(sent: bytes, content_type: str)
 
 
 def test_megabytes_after_a_carriage_return_take_linear_time() -> None:
-    started = time.perf_counter()
-    assert len(receive(body(file_part(b"\r" + b"\0" * 4_000_000)))[1]) == 4_000_001
-    assert time.perf_counter() - started < 0.5
+    with linear():
+        assert len(receive(body(file_part(b"\r" + b"\0" * 4_000_000)))[1]) == 4_000_001

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.http.headers import content_disposition, http_date, media_type, parse_http_date, raw_media_type, repr_digest
+from tests.linear import linear
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -100,9 +100,8 @@ def test_anything_else_is_octet_stream(value: str | None) -> None:
 
 
 def test_a_type_with_many_readings_is_refused_in_linear_time() -> None:
-    started = time.perf_counter()
-    assert media_type("a/b" + ";  " * 80 + "!") == "application/octet-stream"
-    assert time.perf_counter() - started < 0.1
+    with linear():
+        assert media_type("a/b" + ";  " * 80 + "!") == "application/octet-stream"
 
 
 DATES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide
+from tests.linear import linear
 
 CHANGED = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
@@ -204,21 +204,20 @@ def test_the_caller_may_recognise_other_tags_than_the_one_it_sends() -> None:
 
 
 LONG = {
-    "many tags": '"a", ' * 1600,
-    "open quote": '"' + "a," * 4000,
-    "alternating quotes": ',"' * 4000,
-    "spaces": ", " * 4000 + "x",
-    "one long run of spaces": "," + " " * 8000 + "x",
+    "many tags": '"a", ' * 40_000,
+    "open quote": '"' + "a," * 100_000,
+    "alternating quotes": ',"' * 100_000,
+    "spaces": ", " * 100_000 + "x",
+    "one long run of spaces": "," + " " * 200_000 + "x",
 }
 
 
 @pytest.mark.parametrize("junk", LONG.values(), ids=LONG.keys())
 def test_a_header_full_of_junk_is_decided_in_linear_time(junk: str) -> None:
     names = ("if_none_match", "if_match", "if_modified_since", "if_unmodified_since", "if_range", "range")
-    started = time.perf_counter()
-    for name in names:
-        answer(**{"range": "bytes=0-3", name: junk})
-    assert time.perf_counter() - started < 0.2
+    with linear():
+        for name in names:
+            answer(**{"range": "bytes=0-3", name: junk})
 
 
 header_text = st.text(st.characters(max_codepoint=255)) | st.text('bytes=-,0123456789"*W/ ', max_size=30)

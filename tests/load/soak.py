@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.wire.server import Server
+from tests.wire.server import Server, until
 
 CLIENTS = 256
 SLOW = 16
@@ -39,7 +39,7 @@ PART_SIZE = 5 * MIB
 PARTS_SIZE = PART_SIZE + 70_001
 KEPT = 200  # files at a time
 MEMORY_GROWTH = 64 * MIB
-SETTLE = 3.0  # seconds until a server has noticed who left
+HANDLES_GROWTH = 24  # Locks and connections come and go, but not by the dozen.
 
 # One content per size: their hashes are all that is remembered.
 CONTENTS = [random.Random(size).randbytes(size) for size in (*SIZES, PARTS_SIZE)]
@@ -72,6 +72,8 @@ class Answer:
 class Load:
     port: int
     chance: random.Random
+    least: int = 0
+    """How many requests to make, however long they take."""
     files: list[File] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -97,7 +99,7 @@ class Load:
             self._break_off: 3,
             self._delete: 3,
         }
-        while time.monotonic() < end:
+        while time.monotonic() < end or self.done.total() < self.least:
             (act,) = self.chance.choices(list(acts), list(acts.values()))
             name = act.__name__.strip("_")
             began = time.monotonic()
@@ -328,16 +330,22 @@ def handles(server: Server) -> int:
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in processes(server))
 
 
-def soak(place: Path, seconds: float, clients: int, workers: int = 2) -> dict[str, Any]:
-    """What was done, and what was wrong."""
+def soak(place: Path, seconds: float, clients: int, workers: int = 2, least: int = 0) -> dict[str, Any]:
+    """What was done in so many seconds, with at least so many requests, and what was wrong."""
     with Server(place / "data", "--workers", str(workers)) as server:
         idle = handles(server)
-        load = Load(server.port, random.Random(5))
+        load = Load(server.port, random.Random(5), least)
+
+        def settle() -> None:
+            """Wait until the server has noticed who left; if it never does, that is reported in the end."""
+            with contextlib.suppress(AssertionError):
+                until(lambda: not server.staged() and handles(server) - idle <= HANDLES_GROWTH)
+
         asyncio.run(load.run(clients, seconds / 3))
-        time.sleep(SETTLE)
+        settle()
         warm = memory(server)
         asyncio.run(load.run(clients, seconds * 2 / 3))
-        time.sleep(SETTLE)
+        settle()
         grown, left = memory(server) - warm, handles(server) - idle
         asyncio.run(load.verify())
         staged = len(server.staged())
@@ -345,8 +353,7 @@ def soak(place: Path, seconds: float, clients: int, workers: int = 2) -> dict[st
         server.process.send_signal(signal.SIGTERM)
     if grown > MEMORY_GROWTH:
         load.wrong[f"memory grew by {grown // MIB} MiB"] += 1
-    # Locks and connections come and go, but not by the dozen.
-    if left > 24:
+    if left > HANDLES_GROWTH:
         load.wrong[f"{left} more file handles"] += 1
     if staged:
         load.wrong[f"{staged} staged files left"] += 1

@@ -20,6 +20,7 @@ from shared.uploads import Upload
 from tests import archives
 from tests.clock import Clock
 from tests.interposed import InterposedStore
+from tests.wire.server import WITHIN
 
 
 @pytest.fixture
@@ -148,13 +149,13 @@ def test_only_two_archives_are_read_at_once(shares: Shares, store: InterposedSto
 
     def wait(key: str, start: int = 0, stop: int | None = None) -> Reader:
         if start > 0 and threading.current_thread() is not threading.main_thread() and not leave.is_set():
-            inside.wait(10)
-            leave.wait(10)
+            inside.wait(WITHIN)
+            leave.wait(WITHIN)
         return inner(key, start, stop)
 
     store.open = wait  # type: ignore[method-assign]
     with _readers(shares, file, 2, leave) as failures:
-        inside.wait(10)
+        inside.wait(WITHIN)
         with pytest.raises(Contended):
             list_entries(shares, file)
     assert failures == []
@@ -179,4 +180,4 @@ def _readers(shares: Shares, file: Stored, number: int, leave: threading.Event) 
     finally:
         leave.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(WITHIN)

@@ -32,6 +32,7 @@ from shared.sweeping import Sweep
 from tests.clock import DAY, HOUR, Clock
 from tests.interposed import InterposedStore, Killed, dies_after, once_after
 from tests.sharing.shares import MAX_FILE_SIZE, contents, download, shares_over, upload
+from tests.wire.server import WITHIN
 
 SECOND = timedelta(seconds=1)
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -231,7 +232,7 @@ def test_two_who_complete_at_once_make_one_file(store: InterposedStore, clock: C
     both = threading.Barrier(2)
     stores = [InterposedStore(store.store) for _ in range(2)]
     for each in stores:
-        each.around = once_after(1, lambda: both.wait(timeout=30))
+        each.around = once_after(1, lambda: both.wait(timeout=WITHIN))
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(lambda each: complete(DirectUploads(shares_over(each, clock)), record, [part]), stores))
     assert made[0] == made[1]

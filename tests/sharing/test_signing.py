@@ -21,6 +21,7 @@ from shared.storage.keys import SECRET_KEY
 from tests.clock import DAY, HOUR, Clock
 from tests.interposed import InterposedStore, after, before, on_puts, once_after
 from tests.sharing.shares import shares_over
+from tests.wire.server import WITHIN
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET = "correct horse battery staple"
@@ -58,7 +59,7 @@ def test_racing_threads_find_one_secret(store: InterposedStore) -> None:
     start = threading.Barrier(threads)
 
     def find(_: int) -> str:
-        start.wait(timeout=30)
+        start.wait(timeout=WITHIN)
         return stored_secret(store)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -86,7 +87,7 @@ def test_racing_processes_find_one_secret(root: Path) -> None:
             assert process.stdin is not None
             process.stdin.close()
             process.stdin = None
-        found = {process.communicate(timeout=30)[0] for process in processes}
+        found = {process.communicate(timeout=WITHIN)[0] for process in processes}
     finally:
         for process in processes:
             process.kill()

@@ -13,6 +13,7 @@ from shared.settings import Settings
 from shared.sharing import Shares
 from shared.sweeping import SWEEP_EVERY, sweep_hourly
 from shared.tokens import Tokens
+from tests.wire.server import WITHIN
 
 
 class Hours:
@@ -44,18 +45,18 @@ def test_while_a_sweep_runs_no_other_begins() -> None:
 
     def sweep() -> None:
         begun.release()
-        assert go_on.acquire(timeout=10)
+        assert go_on.acquire(timeout=WITHIN)
 
     server = threading.Thread(target=sweep_hourly, args=(sweep, hours.wait))
     server.start()
-    assert begun.acquire(timeout=10)
+    assert begun.acquire(timeout=WITHIN)
     # Although every hour is over at once.
     assert not begun.acquire(timeout=0.1)
     assert len(hours.pauses) == 1
     go_on.release()
-    assert begun.acquire(timeout=10)
+    assert begun.acquire(timeout=WITHIN)
     go_on.release()
-    server.join(10)
+    server.join(WITHIN)
     assert len(hours.pauses) == 3
 
 
@@ -84,5 +85,5 @@ def test_an_application_sweeps_for_as_long_as_it_runs(shares: Shares) -> None:
 
     before = sweepers()
     [sweeper] = [thread for thread in asyncio.run(run()) if thread not in before]
-    sweeper.join(10)
+    sweeper.join(WITHIN)
     assert not sweeper.is_alive()
