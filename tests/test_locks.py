@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,38 @@ def test_nothing_is_installed_without_its_hash() -> None:
     assert len(calls) > 5
     assert all(".lock)" in call for call in calls)
     assert "LOCKED = --require-hashes" in makefile
+
+
+PIP = """#!/bin/sh
+echo "Collecting fastapi==1.0 (from -r requirements.lock (line 1))"
+echo "  Downloading fastapi-1.0.whl"
+echo "Collecting uvicorn<2"
+echo "Installing collected packages: fastapi, uvicorn"
+exit $STATUS
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_installing_shows_each_package_and_fails_if_pip_fails(tmp_path: Path, status: int) -> None:
+    """The names are shown by way of a pipe, whose status is not that of pip."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.lock").touch()
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(PIP)
+    python.chmod(0o755)
+    (tmp_path / ".venv" / ".created").touch()
+    # As after an earlier installation, of other packages.
+    installed = tmp_path / ".venv" / ".installed"
+    installed.touch()
+    os.utime(installed, (0, 0))
+    run = subprocess.run(
+        ["make", "--no-print-directory", ".venv/.installed"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "STATUS": str(status)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert " fastapi uvicorn ..." in run.stdout
+    assert (run.returncode == 0, installed.exists(), "done." in run.stdout) == ((status == 0,) * 3)

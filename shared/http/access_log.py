@@ -9,9 +9,9 @@ from shared.http.endpoint import OWN_SEGMENTS
 
 UVICORN_ARGUMENTS = 5  # client address, method, target, HTTP version, status
 
-# The ID of a direct upload, with which anyone can continue it, and names of files.
+# The ID of a direct upload, with which anyone can continue it, and names of files, some of which follow an ID.
 _PRIVATE = re.compile(
-    r"(?<=/file/s3/multipart/)[^/]+|(?<=/file/upload/).+|(?<=/file/download/.{36}/).+"
+    r"(?<=/file/s3/multipart/)[^/]+|(?<=/file/upload/).+|(?<=/[0-9a-f]{8}-.{4}-.{4}-.{4}-.{12}/).+"
     rf"|\A/(?!(?:{'|'.join(map(re.escape, OWN_SEGMENTS))})/?\Z)[^/]+/?\Z"
 )
 _PLAIN = re.compile(r"[!#-~]+")

@@ -33,6 +33,7 @@ def logged(client: str, target: str) -> str:
         ("/file/s3/multipart", "/file/s3/multipart"),
         ("/file/upload/salary%20of%20Bob.txt", "/file/upload/-"),
         (f"/file/download/{ID}/salary/of/Bob.txt", f"/file/download/{ID}/-"),
+        (f"/inbox/{ID}/salary.txt", f"/inbox/{ID}/-"),
         ("/salary.txt", "/-"),
         ("/salary.txt/", "/-"),
         (f"/file/download/{ID}", f"/file/download/{ID}"),
