@@ -8,6 +8,7 @@ import pytest
 
 # What starts programs, waits for real time, or tries very many states: tests whose IDs begin so below tests/.
 SLOW = (
+    "api/test_reference.py::test_each_command_works_as_it_is_shown",
     "browser/",
     "client/",
     "docs/test_aws.py",

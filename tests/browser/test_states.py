@@ -134,5 +134,6 @@ def test_firefox_finds_nothing_either(firefox: Firefox, server: Server, tmp_path
     until(lambda: firefox.run("content", "return !document.getElementById('files').hidden"))
     firefox.command("WebDriver:ElementClick", id=firefox.element("#file-rows .options"))
     assert firefox.run("content", check) == []
-    firefox.command("WebDriver:Navigate", url=f"{address}/download/{server.upload([b'data'], 4)['file_id']}")
-    assert firefox.run("content", check) == []
+    for path in (f"/download/{server.upload([b'data'], 4)['file_id']}", "/docs"):
+        firefox.command("WebDriver:Navigate", url=address + path)
+        assert firefox.run("content", check) == []
