@@ -52,10 +52,10 @@ def _now() -> datetime:
 def total(store: ObjectStore) -> int:
     """All downloads of the file that are counted in a store."""
     records = Records(store, _now)
-    [found] = Counter(records, _now, _anybody).totals([records.get(FILE_ID).record])
-    if not isinstance(found, Record):
-        raise found
-    return found.download_count
+    [match] = Counter(records, _now, _anybody).totals([records.get(FILE_ID).record])
+    if not isinstance(match, Record):
+        raise match
+    return match.download_count
 
 
 def together(setup: Setup) -> Result:

@@ -109,13 +109,13 @@ class MemoryStore:
                 continue
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
-        found = self.objects.get(key)
-        if isinstance(when, Matches) and found is None:
+        match = self.objects.get(key)
+        if isinstance(when, Matches) and match is None:
             raise NotFound(key)
-        if when is ABSENT and found is not None:
+        if when is ABSENT and match is not None:
             self.conflicts += 1
             raise AlreadyExists(key)
-        if isinstance(when, Matches) and found is not None and found[1] != when.etag:
+        if isinstance(when, Matches) and match is not None and match[1] != when.etag:
             self.conflicts += 1
             raise Changed(key)
         self._version += 1

@@ -106,9 +106,9 @@ def lambda_logging() -> dict[str, LoggerState]:
     # Here others come and go in the process, and what they leave open is to be found.
     gc.unfreeze()
     gc.set_threshold(*thresholds)
-    made = {name: logger_state(name) for name in LAMBDA_LOGGERS}
+    states = {name: logger_state(name) for name in LAMBDA_LOGGERS}
     set_loggers(before)
-    return made
+    return states
 
 
 @pytest.fixture

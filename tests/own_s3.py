@@ -23,14 +23,14 @@ def on_own_s3(tmp_path: Path) -> Iterator[Server]:
     preparation, _, command = block("sh", "weed server").replace("\\\n", " ").rpartition("weed/bin/weed server")
     _, _, preparation = preparation.partition("\n")
     subprocess.run(["bash", "-eu", "-c", preparation], cwd=tmp_path, timeout=WITHIN, check=True)
-    given = shlex.split(replaced(command.strip().removesuffix("&"), **{"weed/": f"{tmp_path}/weed/"}))
+    arguments = shlex.split(replaced(command.strip().removesuffix("&"), **{"weed/": f"{tmp_path}/weed/"}))
 
     def weed(ports: Sequence[int]) -> list[str]:
         # Of a flag that comes twice the latter holds. Two more of its servers are on fixed ports.
         free = [f"-{role}.port={port}" for role, port in zip(("s3", "volume", "master", "filer"), ports, strict=True)]
         none = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         sockets = [f"-{role}.localSocket={tmp_path / role}.sock" for role in ("s3", "filer")]
-        return [str(BIN / "weed"), f"-logdir={tmp_path}", "server", *given, *free, *none, *sockets]
+        return [str(BIN / "weed"), f"-logdir={tmp_path}", "server", *arguments, *free, *none, *sockets]
 
     # It refuses who does not sign.
     with running(weed, 4, HTTPStatus.FORBIDDEN, patience=0) as ports:

@@ -34,8 +34,8 @@ def table(*header: str) -> list[list[str]]:
 
 def blocks(page: str) -> list[tuple[str, str]]:
     """Language and text of each fenced block of a page, also of those within lists."""
-    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", PAGES[page], re.MULTILINE | re.DOTALL)
-    return [(language, re.sub(f"^{indent}", "", text, flags=re.MULTILINE)) for indent, language, text in found]
+    matches = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", PAGES[page], re.MULTILINE | re.DOTALL)
+    return [(language, re.sub(f"^{indent}", "", text, flags=re.MULTILINE)) for indent, language, text in matches]
 
 
 def block(language: str, mark: str) -> str:

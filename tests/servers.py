@@ -221,9 +221,9 @@ def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
         process.wait()
 
 
-def ask(method: str, url: str, **named: Any) -> httpx.Response:
+def ask(method: str, url: str, **options: Any) -> httpx.Response:
     """As `httpx.request`, by no proxy and without reading anew whom TLS trusts, which takes longer than the rest."""
-    return httpx.request(method, url, trust_env=False, verify=_trusted(), **named)
+    return httpx.request(method, url, trust_env=False, verify=_trusted(), **options)
 
 
 @functools.cache

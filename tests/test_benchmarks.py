@@ -44,8 +44,8 @@ def test_each_round_but_the_first_gives_a_time() -> None:
 
 def test_a_started_process_sees_none_of_the_environment_it_was_measured_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHARE_PUBLIC_URL", "https://files.example.com")
-    known = {"PATH", "HOME", "LC_CTYPE", *ENVIRONMENT}
-    measure({"environment": f"import os; assert os.environ.keys() <= {known!r}, os.environ"}, 1)
+    names = {"PATH", "HOME", "LC_CTYPE", *ENVIRONMENT}
+    measure({"environment": f"import os; assert os.environ.keys() <= {names!r}, os.environ"}, 1)
 
 
 def test_no_rounds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

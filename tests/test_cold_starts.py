@@ -26,14 +26,14 @@ NOWHERE = "http://127.0.0.1:9"
 SCRIPT = """
 import importlib, json, sys
 module = importlib.import_module(sys.argv[1])
-found = {
+report = {
     "loaded": sorted({"mangum", "urllib3", "aws_lambda_powertools"} & set(sys.modules)),
     "prepared": hasattr(module.handler, "service"),
 }
 if len(sys.argv) > 2:
     from tests.gateway import LambdaContext
-    found["answer"] = module.handler(json.loads(sys.argv[2]), LambdaContext())
-print("found", json.dumps(found))
+    report["answer"] = module.handler(json.loads(sys.argv[2]), LambdaContext())
+print("report", json.dumps(report))
 """
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -72,10 +72,10 @@ def start(odd: OddS3) -> Run:
     return run
 
 
-def found(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def report(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert run.returncode == 0, run.stderr
-    [line] = [line for line in run.stdout.splitlines() if line.startswith("found ")]
-    result: dict[str, Any] = json.loads(line.removeprefix("found "))
+    [line] = [line for line in run.stdout.splitlines() if line.startswith("report ")]
+    result: dict[str, Any] = json.loads(line.removeprefix("report "))
     return result
 
 
@@ -95,7 +95,7 @@ def test_a_function_is_ready_once_lambda_has_imported_it(
     start: Run, odd: OddS3, name: str, loaded: list[str], proven: bool
 ) -> None:
     """Whatever counts or changes files has also seen by then that storage honours conditions."""
-    ready = found(start(f"functions.{name}", runs=f"functions.{name}.handler"))
+    ready = report(start(f"functions.{name}", runs=f"functions.{name}.handler"))
     assert ready == {"loaded": loaded, "prepared": True}
     assert any("/probe/" in target for method, target in odd.requests if method == "PUT") is proven
 
@@ -103,11 +103,11 @@ def test_a_function_is_ready_once_lambda_has_imported_it(
 def test_a_module_that_is_not_the_function_puts_nothing_together(start: Run) -> None:
     """The whole application imports them all."""
     nothing = {"loaded": [], "prepared": False}
-    assert found(start("functions.app", runs="functions.upload.handler.not")) == nothing
+    assert report(start("functions.app", runs="functions.upload.handler.not")) == nothing
 
 
 def test_storage_that_does_not_answer_a_start_is_left_to_the_first_event(start: Run) -> None:
-    started = found(
+    started = report(
         start(
             "functions.health", json.dumps(sample("health")), runs="functions.health.handler", AWS_ENDPOINT_URL=NOWHERE
         )
@@ -119,7 +119,7 @@ def test_storage_that_does_not_answer_a_start_is_left_to_the_first_event(start: 
         runs="functions.download.handler",
         AWS_ENDPOINT_URL=NOWHERE,
     )
-    started = found(run)
+    started = report(run)
     assert started["answer"]["statusCode"] == 503
     assert json.loads(started["answer"]["body"])["type"].endswith("storage-unavailable")
 
@@ -148,7 +148,7 @@ def test_a_secret_that_cannot_be_read_at_a_cold_start_is_a_503(start: Run) -> No
         runs="functions.upload.handler",
         SHARE_API_TOKEN_SECRET="no-such-secret",
     )
-    answer = found(run)["answer"]
+    answer = report(run)["answer"]
     assert answer["statusCode"] == 503
     assert "Retry-After" in answer["headers"] or "retry-after" in answer["headers"]
 
@@ -156,7 +156,7 @@ def test_a_secret_that_cannot_be_read_at_a_cold_start_is_a_503(start: Run) -> No
 def test_the_page_says_that_uploads_need_a_token_that_it_cannot_read(start: Run) -> None:
     event = {**sample("download"), "routeKey": "GET /", "rawPath": "/", "pathParameters": {}}
     event["requestContext"]["http"] |= {"path": "/"}
-    answer = found(
+    answer = report(
         start(
             "functions.page",
             json.dumps(event),

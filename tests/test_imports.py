@@ -43,19 +43,19 @@ def modules(name: str, storage: str) -> set[str]:
     return set(run.stderr.rpartition("loaded ")[2].split())
 
 
-def packages(found: set[str]) -> set[str]:
-    return {module.partition(".")[0] for module in found}
+def packages(names: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in names}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_on_s3_loads_only_what_it_uses(name: str) -> None:
-    found = modules(name, "s3://benchmark")
-    assert packages(found) & NEEDED.keys() == {package for package, users in NEEDED.items() if name in users}
-    assert "botocore" in packages(found)
+    loaded = modules(name, "s3://benchmark")
+    assert packages(loaded) & NEEDED.keys() == {package for package, users in NEEDED.items() if name in users}
+    assert "botocore" in packages(loaded)
     if name != "functions.app":
-        assert {module for module in found if module.startswith("functions.")} == {name}
-        assert ("shared.http.forms" in found) is (name == "functions.upload")
-        assert ("shared.http.app" in found) is (name not in PLAIN)
+        assert {module for module in loaded if module.startswith("functions.")} == {name}
+        assert ("shared.http.forms" in loaded) is (name == "functions.upload")
+        assert ("shared.http.app" in loaded) is (name not in PLAIN)
 
 
 @pytest.mark.parametrize("name", ["functions.download", "functions.upload", "functions.sweep"])

@@ -84,12 +84,12 @@ def printed(
 
 def metrics(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """The values of every metric in the lines, checked to be declared (CloudWatch embedded metric format)."""
-    found = {}
+    totals = {}
     for line in lines:
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", ()):
             assert directive["Namespace"] == "SimpleFileSharing"
-            found.update({metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]})
-    return found
+            totals.update({metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]})
+    return totals
 
 
 RECORDED = sorted(path.stem for path in EVENTS.glob("*.json"))
@@ -355,8 +355,8 @@ def test_what_is_logged_names_file_and_request_and_holds_no_secret(
 ) -> None:
     upload = json.loads(json.dumps(sample("upload_put")).replace("report 2.pdf", SECRETS["name"]))
     upload["headers"] |= {"x-password": SECRETS["file password"], "accept": "application/json"}
-    made = json.loads(invoke("upload", upload)["body"])
-    file_id, token = made["file_id"], made["delete_token"]
+    stored = json.loads(invoke("upload", upload)["body"])
+    file_id, token = stored["file_id"], stored["delete_token"]
 
     download = asking_for(file_id, authorization=basic(SECRETS["file password"]))
     assert invoke("download", download)["statusCode"] == 200
@@ -393,8 +393,8 @@ def test_no_way_to_send_a_secret_leads_to_the_log(
     form = head + field + b"\r\n" + form
     by_form["body"] = base64.b64encode(form).decode()
     by_form["headers"]["content-length"] = str(len(form))
-    made = json.loads(invoke("upload", by_form)["body"])
-    file_id, delete_token = made["file_id"], made["delete_token"]
+    stored = json.loads(invoke("upload", by_form)["body"])
+    file_id, delete_token = stored["file_id"], stored["delete_token"]
 
     def about(name: str, **changes: Any) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(json.dumps(sample(name)).replace(FILE_ID, file_id))

@@ -18,15 +18,15 @@ NAME = r"[A-Za-z0-9._-]+"
 
 def asked_for(requirements: Path) -> dict[str, str]:
     """Version by normal name (PEP 503), of what a file asks for and what it refers to."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for line in requirements.read_text().splitlines():
         if line.startswith("-r "):
-            found |= asked_for(requirements.parent / line.removeprefix("-r "))
+            versions |= asked_for(requirements.parent / line.removeprefix("-r "))
         elif line and not line.startswith("#"):
             match = re.match(rf"({NAME})(?:\[[^]]*\])?==([^;\s]+)", line)
             assert match is not None, f"not pinned: {line}"
-            found[normal(match[1])] = match[2]
-    return found
+            versions[normal(match[1])] = match[2]
+    return versions
 
 
 def normal(name: str) -> str:
@@ -35,20 +35,20 @@ def normal(name: str) -> str:
 
 def locked(lock: Path) -> dict[str, tuple[str, list[str]]]:
     """Version and hashes by name."""
-    found: dict[str, tuple[str, list[str]]] = {}
+    entries: dict[str, tuple[str, list[str]]] = {}
     for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
         match = re.match(rf"({NAME})(?:\[[^]]*\])?==([^;\s\\]+)", entry)
         assert match is not None, entry
-        found[normal(match[1])] = (match[2], re.findall(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)", entry))
-    return found
+        entries[normal(match[1])] = (match[2], re.findall(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)", entry))
+    return entries
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
 def test_a_lock_has_what_was_asked_for(lock: Path) -> None:
     # "make lock" writes it anew.
     versions = {name: version for name, (version, _) in locked(lock).items()}
-    wanted = asked_for(lock.with_suffix(".txt"))
-    assert {name: versions.get(name) for name in wanted} == wanted
+    requirements = asked_for(lock.with_suffix(".txt"))
+    assert {name: versions.get(name) for name in requirements} == requirements
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))

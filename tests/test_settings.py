@@ -33,7 +33,7 @@ def test_nothing_has_to_be_set() -> None:
 
 
 # Every variable with a value, and what this makes of the settings.
-CHOSEN: dict[str, tuple[str, Settings]] = {
+VARIABLES: dict[str, tuple[str, Settings]] = {
     "SHARE_STORAGE": ("s3://bucket/some/prefix", Settings(storage="s3://bucket/some/prefix")),
     "SHARE_API_TOKEN": ("one, two", Settings(api_tokens=("one", "two"))),
     "SHARE_API_TOKEN_SECRET": ("share/token", Settings(api_token_secret="share/token")),
@@ -52,14 +52,14 @@ CHOSEN: dict[str, tuple[str, Settings]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("name", VARIABLES)
 def test_a_variable_is_read_into_its_setting(name: str) -> None:
-    text, settings = CHOSEN[name]
+    text, settings = VARIABLES[name]
     assert Settings.from_environment({name: text}) == settings
 
 
 def test_an_empty_value_counts_as_unset() -> None:
-    assert Settings.from_environment(dict.fromkeys([*CHOSEN, "SHARE_INLINE_LIMIT"], "")) == Settings()
+    assert Settings.from_environment(dict.fromkeys([*VARIABLES, "SHARE_INLINE_LIMIT"], "")) == Settings()
 
 
 def test_files_cannot_live_longer_by_default_than_they_may() -> None:
@@ -86,9 +86,9 @@ STORAGES = {
 
 @pytest.mark.parametrize(("value", "bucket"), STORAGES.values(), ids=STORAGES.keys())
 def test_storage_is_a_directory_or_a_bucket(value: str, bucket: tuple[str, str] | None) -> None:
-    chosen = Settings.from_environment({"SHARE_STORAGE": value})
-    assert chosen.storage == value
-    assert chosen.bucket == bucket
+    settings = Settings.from_environment({"SHARE_STORAGE": value})
+    assert settings.storage == value
+    assert settings.bucket == bucket
 
 
 def test_a_slash_at_the_end_of_the_public_address_is_left_out() -> None:

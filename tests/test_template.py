@@ -77,13 +77,13 @@ def statements(module: str) -> list[Properties]:
 
 def allowed(module: str) -> set[tuple[str, str]]:
     """Each action with what it is allowed on, as it begins in the bucket: `files/*`, or the name of a resource."""
-    found = set()
+    permissions = set()
     for statement in statements(module):
         assert statement["Effect"] == "Allow"
         for action in as_list(statement["Action"]):
             for resource in as_list(statement["Resource"]):
-                found.add((action, target(resource)))
-    return found
+                permissions.add((action, target(resource)))
+    return permissions
 
 
 def target(resource: Properties) -> str:
@@ -400,7 +400,7 @@ def test_every_route_is_throttled_by_the_parameters() -> None:
 
 def alarmed() -> dict[tuple[str, str], list[str]]:
     """What rings: namespace and metric, and of what."""
-    found: dict[tuple[str, str], list[str]] = {}
+    dimensions: dict[tuple[str, str], list[str]] = {}
     for alarm in resources("AWS::CloudWatch::Alarm").values():
         properties = alarm["Properties"]
         assert (properties["Threshold"], properties["TreatMissingData"]) == (1, "notBreaching")
@@ -410,8 +410,8 @@ def alarmed() -> dict[tuple[str, str], list[str]]:
             namespace = metric["Namespace"]
             key = (namespace if isinstance(namespace, str) else namespace["Fn::Sub"], metric["MetricName"])
             (dimension,) = metric.get("Dimensions") or [{"Value": None}]
-            found.setdefault(key, []).append(json.dumps(dimension["Value"]))
-    return found
+            dimensions.setdefault(key, []).append(json.dumps(dimension["Value"]))
+    return dimensions
 
 
 def test_alarms_ring_for_failures_and_not_for_answers_that_ask_to_come_again() -> None:
@@ -483,8 +483,8 @@ def test_every_log_is_kept_for_a_limited_time() -> None:
 def test_the_access_log_holds_no_path_and_no_query() -> None:
     text, names = only("AWS::Serverless::HttpApi")["Properties"]["AccessLogSettings"]["Format"]["Fn::Sub"]
     condition, address, nothing = names["Address"]["Fn::If"]
-    told = {"requestId", "requestTime", "routeKey", "status", "responseLength", "responseLatency"}
-    expected = {f"$context.{name}" for name in (*told, "integrationErrorMessage")}
+    fields = {"requestId", "requestTime", "routeKey", "status", "responseLength", "responseLatency"}
+    expected = {f"$context.{name}" for name in (*fields, "integrationErrorMessage")}
     assert set(json.loads(text.replace("${Address}", nothing)).values()) == expected
     # Who asked is personal data, and is logged only where somebody decides so.
     assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": "LogClientAddress"}, "Enabled"]}
@@ -624,15 +624,15 @@ def test_the_dashboard_shows_every_metric_of_the_functions() -> None:
     widgets = json.loads(body)["widgets"]
     places = [(widget["x"], widget["y"]) for widget in widgets]
     assert len(places) == len(set(places))
-    named = set()
+    metrics = set()
     for widget in widgets:
         for first, *rest in widget["properties"]["metrics"]:
             if first == NAMESPACE:
                 assert rest[1:] == ["service", NAME]
-                named.add(rest[0])
+                metrics.add(rest[0])
             elif isinstance(first, dict) and f"{{{NAMESPACE}," in first["expression"]:
-                named.add(first["expression"].partition('MetricName="')[2].partition('"')[0])
-    assert named == METRICS
+                metrics.add(first["expression"].partition('MetricName="')[2].partition('"')[0])
+    assert metrics == METRICS
 
 
 def test_the_docs_list_every_metric() -> None:
@@ -651,8 +651,9 @@ def test_behind_an_alias_sam_would_lose_a_parameter() -> None:
         alias = {"AutoPublishAlias": "live", "AutoPublishAliasAllProperties": True}
         template["Globals"]["Function"] |= {"CodeUri": "s3://artefacts/functions", **alias}
         session = boto3.session.Session(region_name="us-east-1")
-        found = Translator({}, Parser(), boto_session=session).translate(template, {"MaxFileSize": size})["Resources"]
-        versions |= {name for name in found if name.startswith("UploadFunctionVersion")}
+        translator = Translator({}, Parser(), boto_session=session)
+        resources = translator.translate(template, {"MaxFileSize": size})["Resources"]
+        versions |= {name for name in resources if name.startswith("UploadFunctionVersion")}
     assert len(versions) == 1
 
 

@@ -35,8 +35,8 @@ class Secret:
             raise StorageUnavailable("AccessDeniedException")
         return self.text
 
-    def tokens(self, *given: str) -> Tokens:
-        return Tokens(given, self.read, lambda: self.now)
+    def tokens(self, *values: str) -> Tokens:
+        return Tokens(values, self.read, lambda: self.now)
 
 
 @pytest.fixture

@@ -51,9 +51,9 @@ def _prefers_html(accept: str) -> bool:
         weight = next((value for name, _, value in (p.partition("=") for p in parameters) if name.strip() == "q"), "1")
         weights[kind] = _weight(weight.strip())
     html = weights.get(_HTML, 0)
-    named = [weights[kind] for kind in (_JSON, "application/problem+json") if kind in weights]
+    json_weights = [weights[kind] for kind in (_JSON, "application/problem+json") if kind in weights]
     # A named type is preferred to one that only a wildcard covers.
-    return html > max(named) if named else 0 < html >= weights.get("*/*", 0)
+    return html > max(json_weights) if json_weights else 0 < html >= weights.get("*/*", 0)
 
 
 def _weight(text: str) -> float:

@@ -100,8 +100,8 @@ class DirectoryObjects:
         (self._root / key).unlink()
 
     def keys(self) -> list[str]:
-        found = [path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file()]
-        return sorted(key for key in found if not key.startswith((".locks/", ".spares/")))
+        stored_keys = [path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file()]
+        return sorted(key for key in stored_keys if not key.startswith((".locks/", ".spares/")))
 
 
 class BucketObjects:

@@ -399,10 +399,10 @@ def test_a_wrong_delete_token_is_refused(api: Api, ask: Ask) -> None:
 def test_a_stranger_does_not_learn_which_files_there_are(api: Api, ask: Ask) -> None:
     existing, other = api.upload(), api.upload()
     for headers, status in (({}, 401), ({"x-delete-token": "x"}, 403), (owner(other), 403)):
-        known, unknown = (ask(api, file_id, headers) for file_id in (existing["file_id"], UNKNOWN))
-        problem(known, status)
-        assert known.content == unknown.content
-        assert known.status_code == unknown.status_code
+        existing_answer, unknown = (ask(api, file_id, headers) for file_id in (existing["file_id"], UNKNOWN))
+        problem(existing_answer, status)
+        assert existing_answer.content == unknown.content
+        assert existing_answer.status_code == unknown.status_code
 
 
 @pytest.mark.parametrize("ask", OWNED.values(), ids=OWNED.keys())

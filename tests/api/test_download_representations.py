@@ -73,14 +73,14 @@ def test_an_answer_carries_nothing_of_the_one_before(api: Api) -> None:
 def test_a_preview_counts_only_where_it_takes_the_file(api: Api) -> None:
     # What looks at links in chats is not told apart from people: the page is there to be looked at, the file to be got.
     parts = form(text_part("max_downloads", b"1"), file_part(DIGITS))
-    made = api.post(parts).json()
+    upload = api.post(parts).json()
     bot = {"User-Agent": "TelegramBot (like TwitterBot)"}
     for _ in range(3):
-        assert api.request("GET", made["download_page"], bot).status_code == 200
-    assert api.count(made["file_id"]) == 0
-    assert api.request("GET", made["download_link"], bot).content == DIGITS
-    problem(api.request("GET", made["download_link"], bot), 410)
-    assert api.count(made["file_id"]) == 1
+        assert api.request("GET", upload["download_page"], bot).status_code == 200
+    assert api.count(upload["file_id"]) == 0
+    assert api.request("GET", upload["download_link"], bot).content == DIGITS
+    problem(api.request("GET", upload["download_link"], bot), 410)
+    assert api.count(upload["file_id"]) == 1
 
 
 @pytest.mark.not_emulated("storage is asked to fail inside of the process")
@@ -176,17 +176,17 @@ def test_a_bucket_may_keep_old_versions(
     versioned: str, s3_client: S3Client, loop: asyncio.AbstractEventLoop, configure: Callable[[str, str], None]
 ) -> None:
     api = Api(WholeApp(None, loop), SERVER, DirectoryObjects(Path("/nowhere")), configure)
-    made = api.upload()
-    assert api.download(made["file_id"]).content == DIGITS
-    assert api.count(made["file_id"]) == 1
-    owner = {"X-Delete-Token": made["delete_token"]}
-    assert api.request("DELETE", f"/file/{made['file_id']}", owner).status_code == 204
-    problem(api.request("DELETE", f"/file/{made['file_id']}", owner), 404)
-    problem(api.download(made["file_id"]), 404)
-    assert made["file_id"] not in api.listing()
+    upload = api.upload()
+    assert api.download(upload["file_id"]).content == DIGITS
+    assert api.count(upload["file_id"]) == 1
+    owner = {"X-Delete-Token": upload["delete_token"]}
+    assert api.request("DELETE", f"/file/{upload['file_id']}", owner).status_code == 204
+    problem(api.request("DELETE", f"/file/{upload['file_id']}", owner), 404)
+    problem(api.download(upload["file_id"]), 404)
+    assert upload["file_id"] not in api.listing()
     # Whoever has rights in the bucket itself can still get at what it keeps.
     kept = s3_client.list_object_versions(Bucket=versioned)["Versions"]
-    assert blob_key(made["file_id"]) in [version["Key"] for version in kept]
+    assert blob_key(upload["file_id"]) in [version["Key"] for version in kept]
 
 
 def test_nothing_is_said_in_the_metadata_of_s3(
@@ -196,7 +196,7 @@ def test_nothing_is_said_in_the_metadata_of_s3(
     configure: Callable[[str, str], None],
 ) -> None:
     api = Api(WholeApp(None, loop), SERVER, in_bucket, configure)
-    made = api.upload(DIGITS, "é😀.txt", 'text/x-odd; a="b"')
+    upload = api.upload(DIGITS, "é😀.txt", 'text/x-odd; a="b"')
     listed = s3_client.list_objects_v2(Bucket="shares")["Contents"]
-    for key in [entry["Key"] for entry in listed if made["file_id"] in entry["Key"]]:
+    for key in [entry["Key"] for entry in listed if upload["file_id"] in entry["Key"]]:
         assert s3_client.head_object(Bucket="shares", Key=key)["Metadata"] == {}

@@ -106,8 +106,8 @@ OVER_S3 = pytest.mark.parametrize("api", ["s3", "functions"], indirect=True)
 
 def shared(api: Api, archive: bytes = archives.PLAIN, **headers: str) -> str:
     """Upload an archive; its ID."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    response = api.request("PUT", "/file/upload?filename=files.zip&content_type=application/zip", named, archive)
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = api.request("PUT", "/file/upload?filename=files.zip&content_type=application/zip", fields, archive)
     assert response.status_code == 201, response.text
     file_id: str = response.json()["file_id"]
     return file_id

@@ -27,10 +27,10 @@ def test_json_is_parsed_beside_the_event_loop(api: Api, monkeypatch: pytest.Monk
     threads: list[str] = []
     loads = json.loads
 
-    def recorded(text: Any, **named: Any) -> Any:
+    def recorded(text: Any, **options: Any) -> Any:
         if b'"parts"' in bytes(text if isinstance(text, bytes | bytearray) else text.encode()):
             threads.append(threading.current_thread().name)
-        return loads(text, **named)
+        return loads(text, **options)
 
     monkeypatch.setattr(json, "loads", recorded)
     refused = complete(api, b'{"parts": []}')

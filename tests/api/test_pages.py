@@ -173,8 +173,8 @@ def test_the_page_shows_the_file(api: Api) -> None:
 
 def card(text: str) -> dict[str, str]:
     """What a page says of itself to chats and social networks (https://ogp.me/)."""
-    found = re.findall(r'<meta property="og:([\w:]+)" content="([^"]*)">', text)
-    return {name: html.unescape(value) for name, value in found}
+    tags = re.findall(r'<meta property="og:([\w:]+)" content="([^"]*)">', text)
+    return {name: html.unescape(value) for name, value in tags}
 
 
 def test_the_card_of_an_open_file_shows_name_size_and_an_image(api: Api) -> None:
@@ -465,9 +465,9 @@ def test_a_qr_code_is_made_beside_the_event_loop(api: Api, monkeypatch: pytest.M
     threads: list[str] = []
     make = segno.make
 
-    def recorded(*arguments: Any, **named: Any) -> Any:
+    def recorded(*arguments: Any, **options: Any) -> Any:
         threads.append(threading.current_thread().name)
-        return make(*arguments, **named)
+        return make(*arguments, **options)
 
     monkeypatch.setattr(segno, "make", recorded)
     host = ".".join(["a" * 60] * 4) + ":8080"

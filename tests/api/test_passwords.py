@@ -171,10 +171,10 @@ def test_a_password_in_the_header_of_a_put_is_utf8(quick_api: Api) -> None:
     assert quick_api.download(response.json()["file_id"], **basic("pä😀")).status_code == 200
 
 
-@pytest.mark.parametrize(("chosen", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_one_password_from_two_keyboards_is_one(quick_api: Api, chosen: Any, typed: Any) -> None:
-    file_id = share(quick_api, unicodedata.normalize(chosen, "Ångström"))["file_id"]
-    password = unicodedata.normalize(typed, "Ångström")
+@pytest.mark.parametrize(("stored_form", "typed_form"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_one_password_from_two_keyboards_is_one(quick_api: Api, stored_form: Any, typed_form: Any) -> None:
+    file_id = share(quick_api, unicodedata.normalize(stored_form, "Ångström"))["file_id"]
+    password = unicodedata.normalize(typed_form, "Ångström")
     assert quick_api.download(file_id, **basic(password)).status_code == 200
 
 

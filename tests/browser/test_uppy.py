@@ -71,14 +71,14 @@ def bundled() -> Callable[[str], bytes]:
     if npm is None:
         assert not required, "REQUIRE_CHROMIUM is set, and there is no npm on PATH"
         pytest.skip("there is no npm on PATH")
-    wanted, installed = UPPY / "package-lock.json", UPPY / "node_modules" / ".installed"
-    if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
+    lock, installed = UPPY / "package-lock.json", UPPY / "node_modules" / ".installed"
+    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit-lockfile-registry-resolved"]
         run = subprocess.run(command, cwd=UPPY, capture_output=True, text=True, timeout=300, check=False)
         if run.returncode:
             assert not required, run.stderr
             pytest.skip(f"npm cannot install Uppy: {run.stderr}")
-        installed.write_bytes(wanted.read_bytes())
+        installed.write_bytes(lock.read_bytes())
 
     def bundle(source: str) -> bytes:
         command = [str(UPPY / "node_modules" / ".bin" / "esbuild"), "--bundle", "--format=iife", "--log-level=warning"]
@@ -94,8 +94,8 @@ def as_documented(server: str, token: str) -> str:
     source = block("js", "companionEndpoint").replace(ADDRESS, server)
     if token:
         plain = re.compile(r"^uppy\.use\(.*\n", re.MULTILINE)
-        source, found = plain.subn("", source)
-        assert found == 1
+        source, count = plain.subn("", source)
+        assert count == 1
         source += block("js", "signRequest").replace("a-long-random-token", token)
     assert server in source
     assert token in source
@@ -132,11 +132,11 @@ def in_emulator(folder: Path, token: str, origin: str) -> Iterator[str]:
     source = folder / "source"
     source.mkdir()
     template = (ROOT / "template.yaml").read_text()
-    template, found = re.subn(r'(  CorsOrigins:\n.*\n    Default: )""\n', rf'\1"{origin}"\n', template)
-    assert found == 1
+    template, count = re.subn(r'(  CorsOrigins:\n.*\n    Default: )""\n', rf'\1"{origin}"\n', template)
+    assert count == 1
     if not token:
-        template, found = re.subn(r"SHARE_API_TOKEN_SECRET: !Ref \w+", 'SHARE_API_TOKEN_SECRET: ""', template)
-        assert found > 1
+        template, count = re.subn(r"SHARE_API_TOKEN_SECRET: !Ref \w+", 'SHARE_API_TOKEN_SECRET: ""', template)
+        assert count > 1
     (source / "template.yaml").write_text(template)
     for code in ("functions", "shared"):
         (source / code).symlink_to(ROOT / code)
@@ -208,9 +208,9 @@ def test_a_file_goes_up_in_parts(page: Page, site: Site, large: Path, tmp_path: 
     assert len(sent) == COUNT
     # The address of a part is all that it takes.
     assert not [request for request in sent if "authorization" in request.headers]
-    known = site.api(link.removeprefix(site.server).replace("/download/", "/metadata/"))
-    assert (known["original_name"], known["file_size"], known["max_downloads"]) == (large.name, SIZE, 5)
-    created, expires = (datetime.fromisoformat(known[name]) for name in ("created_at", "expires_at"))
+    metadata = site.api(link.removeprefix(site.server).replace("/download/", "/metadata/"))
+    assert (metadata["original_name"], metadata["file_size"], metadata["max_downloads"]) == (large.name, SIZE, 5)
+    created, expires = (datetime.fromisoformat(metadata[name]) for name in ("created_at", "expires_at"))
     assert expires - created == timedelta(days=7)
     with httpx.stream("GET", link, follow_redirects=True, trust_env=False, timeout=60) as response:
         (tmp_path / "fetched").write_bytes(response.read())
@@ -221,9 +221,9 @@ def test_an_empty_file_goes_up_by_form(page: Page, site: Site, tmp_path: Path) -
     (tmp_path / "empty.txt").touch()
     add(page, tmp_path / "empty.txt")
     upload(page)
-    (known,) = [known for known in site.api("/file/metadata/").values() if known["file_size"] == 0]
-    assert (known["original_name"], known["max_downloads"]) == ("empty.txt", 5)
-    assert known["expires_at"] is not None
+    (metadata,) = [metadata for metadata in site.api("/file/metadata/").values() if metadata["file_size"] == 0]
+    assert (metadata["original_name"], metadata["max_downloads"]) == ("empty.txt", 5)
+    assert metadata["expires_at"] is not None
 
 
 def test_an_upload_goes_on_after_the_page_was_left(page: Page, site: Site, large: Path) -> None:

@@ -68,8 +68,8 @@ def test_json_names_everything_a_script_needs(client: Client) -> None:
         "verified": True,
         "resumed_at": 0,
     }
-    known = client.json("info", first["download_link"])
-    assert (known["file_id"], known["download_count"], known["max_downloads"]) == (first["file_id"], 1, 3)
+    metadata = client.json("info", first["download_link"])
+    assert (metadata["file_id"], metadata["download_count"], metadata["max_downloads"]) == (first["file_id"], 1, 3)
     assert client.json("rm", first["file_id"]) == {"file_id": first["file_id"], "deleted": True}
 
 
@@ -211,10 +211,10 @@ def test_a_name_stays_in_its_directory(name: str, saved: str) -> None:
 
 def test_a_name_from_the_server_does_nothing_to_directory_and_terminal(client: Client, proxy: Proxy) -> None:
     sent = client.json("up", "-", data=b"x")
-    known = {**client.json("info", sent["file_id"]), "original_name": "../.a\x1b[31mb"}
+    metadata = {**client.json("info", sent["file_id"]), "original_name": "../.a\x1b[31mb"}
 
     def lie(seen: Seen) -> Answer | None:
-        return (200, {}, json.dumps(known).encode()) if seen.target.startswith("/file/metadata/") else None
+        return (200, {}, json.dumps(metadata).encode()) if seen.target.startswith("/file/metadata/") else None
 
     proxy.before = lie
     ran = client.run("down", sent["file_id"])

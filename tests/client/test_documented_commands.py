@@ -30,9 +30,9 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [*pip, "--no-build-isolation", "--target", str(folder), str(ROOT / "client")], timeout=WITHIN * 2, check=True
     )
-    made = folder / "bin" / "share"
-    assert made.exists()
-    return made
+    program = folder / "bin" / "share"
+    assert program.exists()
+    return program
 
 
 @pytest.fixture(params=["directory", "s3", "emulated"])

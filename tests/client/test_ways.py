@@ -27,8 +27,8 @@ def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
     assert way.bytes.part_bytes() == SIZE
 
     for answer, data in zip(sent, (DATA, b"small"), strict=True):
-        known = owner.json("info", answer["download_page"], SHARE_TOKEN="")
-        assert (known["file_id"], known["expires_at"]) == (answer["file_id"], answer["expires_at"])
+        metadata = owner.json("info", answer["download_page"], SHARE_TOKEN="")
+        assert (metadata["file_id"], metadata["expires_at"]) == (answer["file_id"], answer["expires_at"])
         fetched = owner.json("down", answer["download_link"], "-o", "copy", "--force", SHARE_TOKEN="")
         # The server knows the SHA-256 of what passed through it.
         assert fetched["verified"] is (answer is sent[1])

@@ -74,10 +74,10 @@ def emulated(folder: Path, artifact: Path = ARTIFACT) -> Iterator[Way]:
             )
         try:
             until(lambda: process.poll() is not None or "Ctrl-C" in log.read_text())
-            found = re.search(r"on (http://\S+)$", log.read_text(), re.MULTILINE)
-            assert found is not None, log.read_text()
-            until(lambda: answers(found[1]))
-            yield Way(found[1], proxy, TOKEN)
+            match = re.search(r"on (http://\S+)$", log.read_text(), re.MULTILINE)
+            assert match is not None, log.read_text()
+            until(lambda: answers(match[1]))
+            yield Way(match[1], proxy, TOKEN)
         finally:
             process.terminate()
             process.wait(WITHIN)

@@ -86,8 +86,10 @@ def test_make_knows_each_command(command: str) -> None:
 
 
 def test_an_existing_bucket_is_set_up_as_our_own_is() -> None:
-    setups = {operation: given for _, operation, given in map(request, CALLS) if operation.startswith("put-bucket-")}
-    assert {given["Bucket"] for given in setups.values()} == {VARIABLES["BUCKET"]}
+    setups = {
+        operation: arguments for _, operation, arguments in map(request, CALLS) if operation.startswith("put-bucket-")
+    }
+    assert {arguments["Bucket"] for arguments in setups.values()} == {VARIABLES["BUCKET"]}
     bucket = only("AWS::S3::Bucket")["Properties"]
 
     (rule,) = setups["put-bucket-cors"]["CORSConfiguration"]["CORSRules"]
@@ -134,8 +136,8 @@ def test_the_costs_add_up() -> None:
     (end,) = [number for number, row in enumerate(rows) if row[0] == "**sum**"]
     assert end > 5
     for column in (2, 3, 4):
-        *parts, told = [float(row[column].strip("*").replace(",", "")) for row in rows[: end + 1]]
-        assert sum(parts) == pytest.approx(told)
+        *parts, total = [float(row[column].strip("*").replace(",", "")) for row in rows[: end + 1]]
+        assert sum(parts) == pytest.approx(total)
     assert f"Idle, it costs\nabout ${rows[end][2].strip('*')} a month" in AWS
     # What is off by default has no share in the sum.
     optional = {row[0].strip("`") for row in rows[end + 1 :]}

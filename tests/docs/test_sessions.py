@@ -88,9 +88,9 @@ def server(tmp_path: Path) -> Iterator[str]:
 def started(server: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + START_TIMEOUT
     while server.poll() is None and time.monotonic() < deadline:
-        found = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text(errors="replace"))
-        if found is not None:
-            return found[1]
+        match = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text(errors="replace"))
+        if match is not None:
+            return match[1]
         time.sleep(0.05)
     pytest.fail(f"the server did not start: {log.read_text(errors='replace')}")
 

@@ -85,15 +85,15 @@ def test_functions() -> None:
 def answered_problems() -> set[tuple[int, str | None]]:
     """Status and kind of every problem in the code, as far as they are written out there."""
     # The framework raises the last two.
-    found = {(row.status, row.kind) for row in PROBLEMS.values()} | {(404, None), (405, None)}
+    problems = {(row.status, row.kind) for row in PROBLEMS.values()} | {(404, None), (405, None)}
     for path in [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
                 status = status_of(node.args[0]) if node.func.id in ("Problem", "HTTPException") else None
                 kinds = [word.value for word in node.keywords if word.arg == "kind"] or [ast.Constant(None)]
                 if status is not None:
-                    found.add((status, ast.literal_eval(kinds[0])))
-    return found
+                    problems.add((status, ast.literal_eval(kinds[0])))
+    return problems
 
 
 def status_of(node: ast.expr) -> int | None:

@@ -57,12 +57,12 @@ def descendants(parent: int) -> list[int]:
             state, above = path.read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
                 children.setdefault(int(above), []).append(int(path.parent.name))
-    found, waiting = [], [parent]
+    processes, waiting = [], [parent]
     while waiting:
         below = children.get(waiting.pop(), [])
-        found += below
+        processes += below
         waiting += below
-    return found
+    return processes
 
 
 def command_line(pid: int) -> str:

@@ -46,8 +46,8 @@ def normal(name: str) -> str:
 
 
 def test_beside_it_is_what_the_functions_require_and_nothing_else(folder: Path) -> None:
-    found = importlib.metadata.distributions(path=[str(folder)])
-    installed = {normal(distribution.name): distribution for distribution in found}
+    distributions = importlib.metadata.distributions(path=[str(folder)])
+    installed = {normal(distribution.name): distribution for distribution in distributions}
     requirements = (ROOT / "functions" / "requirements.txt").read_text()
     required = set(map(normal, re.findall(r"^([\w-]+)", requirements, re.MULTILINE)))
     needed: set[str] = set()

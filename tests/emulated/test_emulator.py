@@ -321,12 +321,12 @@ def test_a_direct_upload_is_sealed_by_the_buckets_event(emulator: Emulator, clie
     address, key = f"{address}/{started['uploadId']}", {"key": started["key"]}
     url = client.get(f"{address}/1", headers=OWNER, params=key).json()["url"]
     part = {"PartNumber": 1, "ETag": httpx.put(url, content=b"bytes").headers["etag"]}
-    made = client.post(f"{address}/complete", headers=OWNER, params=key, json={"parts": [part]}).json()
+    answer = client.post(f"{address}/complete", headers=OWNER, params=key, json={"parts": [part]}).json()
     storage = found_storage(emulator)
-    record = f"metadata/{made['file_id'][:2]}/{made['file_id']}.json"
+    record = f"metadata/{answer['file_id'][:2]}/{answer['file_id']}.json"
     until(lambda: json.loads(storage.read(record))["sealed"])
-    assert pickle.loads(storage.read(f"files/{made['file_id'][:2]}/{made['file_id']}.pickle")) == b"bytes"
-    assert client.get(made["location"]).content == b"bytes"
+    assert pickle.loads(storage.read(f"files/{answer['file_id'][:2]}/{answer['file_id']}.pickle")) == b"bytes"
+    assert client.get(answer["location"]).content == b"bytes"
     assert "Traceback" not in emulator.log.read_text()
 
 

@@ -48,12 +48,12 @@ def test_a_sample_event_is_what_the_gateway_makes_of_its_request(name: str) -> N
         id=sample["requestContext"]["requestId"],
         time=sample["requestContext"]["timeEpoch"] / 1000,
     )
-    made = event_of(request, route, sample.get("pathParameters", {}), DOMAIN)
+    produced = event_of(request, route, sample.get("pathParameters", {}), DOMAIN)
     # What names the hop is made anew, and the account is of the emulation.
-    for one in (made, sample):
+    for one in (produced, sample):
         for header in ("x-amzn-trace-id", "x-forwarded-for", "content-length"):
             one["headers"].pop(header, None)
-    assert made == sample
+    assert produced == sample
 
 
 # The first seven were captured on AWS: https://github.com/hotsock/voker/pull/8.
@@ -78,9 +78,9 @@ PATHS = [
 
 @pytest.mark.parametrize(("target", "path"), PATHS)
 def test_the_path_arrives_decoded_twice_and_cut(target: str, path: str) -> None:
-    made = event("GET", target)
-    assert made["rawPath"] == path
-    assert made["requestContext"]["http"]["path"] == path
+    produced = event("GET", target)
+    assert produced["rawPath"] == path
+    assert produced["requestContext"]["http"]["path"] == path
 
 
 # The raw query as it came, the parameters decoded once.
@@ -95,9 +95,9 @@ QUERIES = [
 
 @pytest.mark.parametrize(("query", "parameters"), QUERIES)
 def test_the_query_arrives_raw_and_decoded(query: str, parameters: dict[str, str] | None) -> None:
-    made = event("GET", f"/x?{query}" if query else "/x")
-    assert made["rawQueryString"] == query
-    assert made.get("queryStringParameters") == parameters
+    produced = event("GET", f"/x?{query}" if query else "/x")
+    assert produced["rawQueryString"] == query
+    assert produced.get("queryStringParameters") == parameters
 
 
 def test_headers_have_lower_case_names_and_repeated_ones_are_joined() -> None:
@@ -116,15 +116,15 @@ def test_headers_of_the_connection_stay_with_the_gateway() -> None:
 
 
 def test_a_client_cannot_choose_protocol_or_domain() -> None:
-    made = event("GET", "/", ("X-Forwarded-Proto", "javascript"), ("X-Forwarded-Host", "evil.example"))
-    assert made["headers"]["x-forwarded-proto"] == "https"
-    assert made["requestContext"]["domainName"] == DOMAIN
+    produced = event("GET", "/", ("X-Forwarded-Proto", "javascript"), ("X-Forwarded-Host", "evil.example"))
+    assert produced["headers"]["x-forwarded-proto"] == "https"
+    assert produced["requestContext"]["domainName"] == DOMAIN
 
 
 def test_cookies_have_a_list_of_their_own() -> None:
-    made = event("GET", "/", ("Cookie", "a=1; b=2"), ("cookie", "c=3"))
-    assert made["cookies"] == ["a=1", "b=2", "c=3"]
-    assert "cookie" not in made["headers"]
+    produced = event("GET", "/", ("Cookie", "a=1; b=2"), ("cookie", "c=3"))
+    assert produced["cookies"] == ["a=1", "b=2", "c=3"]
+    assert "cookie" not in produced["headers"]
 
 
 BODIES = [
@@ -150,22 +150,22 @@ BODIES = [
 @pytest.mark.parametrize(("content_type", "body", "encoded"), BODIES)
 def test_type_and_charset_decide_what_arrives_as_text(content_type: str, body: bytes, encoded: bool) -> None:
     # The types were tried on AWS: https://github.com/ministackorg/ministack/pull/766.
-    made = event("POST", "/", ("Content-Type", content_type), body=body)
-    assert made["isBase64Encoded"] is encoded
-    assert (base64.b64decode(made["body"]) if encoded else made["body"].encode()) == body
+    produced = event("POST", "/", ("Content-Type", content_type), body=body)
+    assert produced["isBase64Encoded"] is encoded
+    assert (base64.b64decode(produced["body"]) if encoded else produced["body"].encode()) == body
 
 
 def test_bytes_that_are_not_the_text_they_claim_to_be_are_lost_but_counted() -> None:
     # What a function is given is what it can store.
-    made = event("POST", "/", ("Content-Type", "text/plain"), ("Content-Length", "5"), body=b"caf\xe9\n")
-    assert made["body"] == "caf\N{REPLACEMENT CHARACTER}\n"
-    assert made["headers"]["content-length"] == "5"
+    produced = event("POST", "/", ("Content-Type", "text/plain"), ("Content-Length", "5"), body=b"caf\xe9\n")
+    assert produced["body"] == "caf\N{REPLACEMENT CHARACTER}\n"
+    assert produced["headers"]["content-length"] == "5"
 
 
 def test_without_a_body_the_event_has_none() -> None:
-    made = event("POST", "/")
-    assert "body" not in made
-    assert made["isBase64Encoded"] is False
+    produced = event("POST", "/")
+    assert "body" not in produced
+    assert produced["isBase64Encoded"] is False
 
 
 def answer(result: Any, method: str = "GET") -> tuple[int, list[tuple[str, str]], bytes]:
@@ -240,7 +240,7 @@ ROUTES = [
     Route("GET", "/a.c", "Literal"),
 ]
 # The examples of https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html, and more.
-CHOSEN = [
+MATCHES = [
     ("GET", "/pets/dog", "Dog", {}),
     ("POST", "/pets/dog", "AnyDog", {}),
     ("GET", "/pets/cat", "Pet", {"id": "cat"}),
@@ -257,13 +257,13 @@ CHOSEN = [
 
 
 @pytest.mark.parametrize("routes", [ROUTES, ROUTES[::-1]], ids=["in order", "reversed"])
-@pytest.mark.parametrize(("method", "path", "function", "parameters"), CHOSEN)
+@pytest.mark.parametrize(("method", "path", "function", "parameters"), MATCHES)
 def test_the_most_specific_route_wins(
     routes: list[Route], method: str, path: str, function: str, parameters: dict[str, str]
 ) -> None:
-    found = Router(routes).match(method, path)
-    assert found is not None
-    assert (found[0].function, found[1]) == (function, parameters)
+    match = Router(routes).match(method, path)
+    assert match is not None
+    assert (match[0].function, match[1]) == (function, parameters)
 
 
 def test_without_a_default_route_the_gateway_knows_nothing() -> None:
@@ -313,9 +313,9 @@ async def chunks(size: int) -> AsyncIterator[bytes]:
 
 def test_a_request_goes_to_the_function_of_its_route_and_back() -> None:
     async def invoke(function: str, event: bytes) -> bytes:
-        given = json.loads(event)
+        request = json.loads(event)
         return json.dumps(
-            {"statusCode": 201, "body": f"{function} {given['rawPath']} {given['pathParameters']}"}
+            {"statusCode": 201, "body": f"{function} {request['rawPath']} {request['pathParameters']}"}
         ).encode()
 
     response = ask(invoke, routes=(DEFAULT, Route("GET", "/file/{id}", "One")), path="/file/%C3%A9?x=1")

@@ -116,8 +116,10 @@ def test_an_event_looks_like_that_of_s3() -> None:
 
 
 def test_what_the_template_says_is_read() -> None:
-    found = template.read(ROOT / "template.yaml")
-    assert found.notifications == (Notification(found.buckets[0], NOTIFICATION.events, "raw/", "SealFunction"),)
+    deployment = template.read(ROOT / "template.yaml")
+    assert deployment.notifications == (
+        Notification(deployment.buckets[0], NOTIFICATION.events, "raw/", "SealFunction"),
+    )
 
 
 def test_a_filter_that_is_not_emulated_is_refused(tmp_path: Path) -> None:

@@ -76,10 +76,10 @@ def test_a_build_for_another_python_runs_under_the_one_that_built_it(
     builder.write_text(f"#!/bin/sh\necho '{described}'\n")
     builder.chmod(0o755)
     monkeypatch.setattr(artifact, "BUILDER", builder)
-    chosen = artifact.interpreter_for(artifact.load(build))
-    assert (chosen.command, chosen.version) == (str(builder), "3.9")
+    interpreter = artifact.interpreter_for(artifact.load(build))
+    assert (interpreter.command, interpreter.version) == (str(builder), "3.9")
     with pytest.raises(artifact.Unfit, match="has no"):
-        artifact.link_provided(tmp_path, chosen)
+        artifact.link_provided(tmp_path, interpreter)
 
 
 def test_a_function_without_its_folder_does_not_fit(build: Path) -> None:
@@ -120,23 +120,23 @@ REAL = {"AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real", "HOME"
 
 
 def test_given_services_are_used_with_the_credentials_for_them() -> None:
-    with aws.services(environment=REAL | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}) as found:
-        assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
-        assert found["AWS_ACCESS_KEY_ID"] == "AKIAREAL"
-        assert found["AWS_CONFIG_FILE"] == os.devnull
-        assert "HOME" not in found
+    with aws.services(environment=REAL | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}) as variables:
+        assert variables["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
+        assert variables["AWS_ACCESS_KEY_ID"] == "AKIAREAL"
+        assert variables["AWS_CONFIG_FILE"] == os.devnull
+        assert "HOME" not in variables
 
 
 def test_moto_holds_the_bucket_and_the_token_and_no_real_credentials() -> None:
     rule = {"AllowedMethods": ["PUT"], "AllowedOrigins": ["*"], "ExposedHeaders": ["ETag"], "MaxAge": 60}
     template = Template({}, (), ("files-of-a-test",), ("token-of-a-test",), cors={"files-of-a-test": [rule]})
-    with aws.services(environment=REAL) as found:
-        assert "AKIAREAL" not in found.values()
+    with aws.services(environment=REAL) as variables:
+        assert "AKIAREAL" not in variables.values()
         # Twice, as over services that outlive an emulation.
         for token in ("first", "second"):
-            aws.provide(template, token, found)
+            aws.provide(template, token, variables)
         session = boto3.session.Session("testing", "testing", region_name=REGION)
-        url = found["AWS_ENDPOINT_URL"]
+        url = variables["AWS_ENDPOINT_URL"]
         s3 = session.client("s3", endpoint_url=url)
         buckets = s3.list_buckets()["Buckets"]
         secrets = session.client("secretsmanager", endpoint_url=url)
@@ -146,17 +146,17 @@ def test_moto_holds_the_bucket_and_the_token_and_no_real_credentials() -> None:
 
 
 def test_s3_may_be_another_server() -> None:
-    with aws.services("http://127.0.0.1:9", environment=REAL) as found:
-        assert found["AWS_ENDPOINT_URL_S3"] == "http://127.0.0.1:9"
-        assert found["AWS_ENDPOINT_URL"] != "http://127.0.0.1:9"
+    with aws.services("http://127.0.0.1:9", environment=REAL) as variables:
+        assert variables["AWS_ENDPOINT_URL_S3"] == "http://127.0.0.1:9"
+        assert variables["AWS_ENDPOINT_URL"] != "http://127.0.0.1:9"
 
 
 def test_services_that_do_not_answer_are_unusable() -> None:
     with (
-        aws.services(environment={"AWS_ENDPOINT_URL": "nowhere"}) as found,
+        aws.services(environment={"AWS_ENDPOINT_URL": "nowhere"}) as variables,
         pytest.raises(aws.Unusable, match="nowhere"),
     ):
-        aws.provide(Template({}, (), ("files",), ()), "token", found)
+        aws.provide(Template({}, (), ("files",), ()), "token", variables)
 
 
 def test_moto_never_compares_for_one_writer_while_it_writes_for_another() -> None:

@@ -192,6 +192,6 @@ def test_our_own_template_can_be_worked_out() -> None:
     rule = {"AllowedMethods": ["GET", "HEAD", "PUT"], "AllowedOrigins": ["*"], "AllowedHeaders": ["*"]}
     assert template.cors == {bucket: [{**rule, "ExposedHeaders": ["ETag"], "MaxAge": 3600}]}
     assert {function.environment["SHARE_STORAGE"] for function in template.functions.values()} == {f"s3://{bucket}"}
-    named = {function.environment.get("SHARE_API_TOKEN_SECRET") for function in template.functions.values()}
-    assert named - {None} == set(template.secrets)
+    references = {function.environment.get("SHARE_API_TOKEN_SECRET") for function in template.functions.values()}
+    assert references - {None} == set(template.secrets)
     assert Route("ANY", "$default", "AppFunction") in template.routes

@@ -68,9 +68,9 @@ def upload(shares: Shares, **options: Any) -> Record:
 
 
 def download(shares: Shares, file_id: str) -> bytes:
-    found = shares.find(file_id)
-    data = shares.read(found, 0, found.record.file_size)
-    if not shares.count(found).granted:
+    stored = shares.find(file_id)
+    data = shares.read(stored, 0, stored.record.file_size)
+    if not shares.count(stored).granted:
         raise UsedUp(file_id)
     return data
 
@@ -97,11 +97,11 @@ def stored_parts(shares: Shares, begun: Record) -> dict[int, tuple[int, str]]:
 def complete(shares: Shares, begun: Record) -> Record:
     assert begun.upload_id is not None
     try:
-        named = [(number, etag) for number, (_, etag) in stored_parts(shares, begun).items()]
+        part_list = [(number, etag) for number, (_, etag) in stored_parts(shares, begun).items()]
     except UnknownFile:
         # Completed before; which parts were named decides nothing then.
-        named = [(1, "any")]
-    return DirectUploads(shares).complete(begun.file_id, begun.upload_id, named)[0]
+        part_list = [(1, "any")]
+    return DirectUploads(shares).complete(begun.file_id, begun.upload_id, part_list)[0]
 
 
 def abort(shares: Shares, begun: Record) -> None:
@@ -122,14 +122,14 @@ class Steps:
             setattr(os, name, self._counted(getattr(os, name)))
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*arguments: Any, **named: Any) -> Any:
+        def step(*arguments: Any, **options: Any) -> Any:
             if function is OPEN and not arguments[1] & os.O_CREAT:
-                return function(*arguments, **named)
+                return function(*arguments, **options)
             position, self._count = self._count, self._count + 1
             if position == self._number and not self._after:
                 die()
             try:
-                return function(*arguments, **named)
+                return function(*arguments, **options)
             finally:
                 if position == self._number:
                     die()
@@ -210,9 +210,9 @@ def a_direct_upload_with_parts(root: Path) -> Record:
 
 
 def uploaded(shares: Shares, _prepared: Any, done: bool) -> None:
-    found = visible(shares)
-    assert len(found) in ((1,) if done else (0, 1))
-    assert all(is_whole(shares, record) for record in found.values())
+    records = visible(shares)
+    assert len(records) in ((1,) if done else (0, 1))
+    assert all(is_whole(shares, record) for record in records.values())
 
 
 def downloaded(shares: Shares, prepared: Record, done: bool) -> None:
@@ -239,10 +239,10 @@ def changed(shares: Shares, prepared: Record, done: bool) -> None:
 
 
 def deleted(shares: Shares, prepared: Record, done: bool) -> None:
-    found = visible(shares)
-    assert not (done and found)
-    assert all(is_whole(shares, record) for record in found.values())
-    if not found:
+    records = visible(shares)
+    assert not (done and records)
+    assert all(is_whole(shares, record) for record in records.values())
+    if not records:
         try:
             shares.find(prepared.file_id)
         except (UnknownFile, Expired):
@@ -273,8 +273,8 @@ def sent_again(shares: Shares, prepared: Record, done: bool) -> None:
 
 
 def completed(shares: Shares, prepared: Record, done: bool) -> None:
-    found = visible(shares)
-    assert found.keys() in (({prepared.file_id},) if done else (set(), {prepared.file_id}))
+    records = visible(shares)
+    assert records.keys() in (({prepared.file_id},) if done else (set(), {prepared.file_id}))
     # Asked again it is done, once.
     for _ in range(2):
         record = complete(shares, prepared)
@@ -286,9 +286,9 @@ def completed(shares: Shares, prepared: Record, done: bool) -> None:
 
 
 def left_completing(shares: Shares, prepared: Record, done: bool) -> None:
-    found = visible(shares)
-    assert found.keys() in (({prepared.file_id},) if done else (set(), {prepared.file_id}))
-    assert all(is_whole(shares, record) for record in found.values())
+    records = visible(shares)
+    assert records.keys() in (({prepared.file_id},) if done else (set(), {prepared.file_id}))
+    assert all(is_whole(shares, record) for record in records.values())
 
 
 def aborted(shares: Shares, prepared: Record, done: bool) -> None:

@@ -114,8 +114,8 @@ def states(root: Folder, limit: int, seed: int) -> Iterator[Tree]:
             some,
         )
     for pick in picks:
-        chosen = {key: options[number] for (key, options), number in zip(choices.items(), pick, strict=True)}
-        yield _tree(root, chosen)
+        outcome = {key: options[number] for (key, options), number in zip(choices.items(), pick, strict=True)}
+        yield _tree(root, outcome)
 
 
 def _mixed(source: random.Random, most: tuple[int, ...], few: tuple[int, ...]) -> tuple[int, ...]:
@@ -147,11 +147,11 @@ def _choices(root: Folder) -> dict[_Key, list[Any]]:
     return choices
 
 
-def _tree(node: Node, chosen: dict[_Key, Any]) -> Any:
+def _tree(node: Node, outcome: dict[_Key, Any]) -> Any:
     if isinstance(node, File):
-        return Leaf(id(node), chosen.get((id(node), ""), node.contents[-1]))
-    below = ((name, chosen.get((id(node), name), nodes[-1])) for name, nodes in node.names.items())
-    return {name: _tree(child, chosen) for name, child in below if child is not None}
+        return Leaf(id(node), outcome.get((id(node), ""), node.contents[-1]))
+    below = ((name, outcome.get((id(node), name), nodes[-1])) for name, nodes in node.names.items())
+    return {name: _tree(child, outcome) for name, child in below if child is not None}
 
 
 class Recorder:
@@ -185,8 +185,8 @@ class Recorder:
     def _wrapped(self, name: str) -> Callable[..., Any]:
         function, note = getattr(os, name), _WATCHED[name]
 
-        def call(*arguments: Any, **named: Any) -> Any:
-            return note(self, function, *arguments, **named)
+        def call(*arguments: Any, **options: Any) -> Any:
+            return note(self, function, *arguments, **options)
 
         return call
 
@@ -239,13 +239,13 @@ class Recorder:
         call(path, dir_fd=dir_fd)
         self._set(place, None)
 
-    def _write(self, call: Callable[..., int], file: int, *rest: Any, **named: Any) -> int:
-        done = call(file, *rest, **named)
+    def _write(self, call: Callable[..., int], file: int, *rest: Any, **options: Any) -> int:
+        done = call(file, *rest, **options)
         self._grown(file)
         return done
 
-    def _copied(self, call: Callable[..., int], source: int, target: int, *rest: Any, **named: Any) -> int:
-        done = call(source, target, *rest, **named)
+    def _copied(self, call: Callable[..., int], source: int, target: int, *rest: Any, **options: Any) -> int:
+        done = call(source, target, *rest, **options)
         self._grown(target)
         return done
 

@@ -53,40 +53,40 @@ def test_a_full_disk_is_no_fault_of_the_client(on_small: Faulty) -> None:
         assert problem(api.post(form(file_part(bytes(size)))), 507)["title"] == "Storage full"
         assert problem(api.request("PUT", "/file/upload/a.bin", content=bytes(size)), 507)["title"] == "Storage full"
         assert api.objects.keys() == before
-    made = api.upload()
-    assert api.download(made["file_id"]).content == DIGITS
-    assert api.count(made["file_id"]) == 1
+    upload = api.upload()
+    assert api.download(upload["file_id"]).content == DIGITS
+    assert api.count(upload["file_id"]) == 1
 
 
 @ROOT_ONLY
 def test_a_disk_that_can_only_be_read_still_shows_what_there_is(on_small: Faulty, small: Path) -> None:
     api = on_small.api
-    made = api.upload()
-    owner = {"X-Delete-Token": made["delete_token"]}
+    upload = api.upload()
+    owner = {"X-Delete-Token": upload["delete_token"]}
     subprocess.run(["mount", "-o", "remount,ro", small], check=True)
     try:
         problem(api.post(form(file_part(DIGITS))), 503)
-        problem(api.download(made["file_id"]), 503)
-        problem(api.request("DELETE", f"/file/{made['file_id']}", owner), 503)
+        problem(api.download(upload["file_id"]), 503)
+        problem(api.request("DELETE", f"/file/{upload['file_id']}", owner), 503)
         problem(api.request("GET", "/health"), 503)
-        assert api.count(made["file_id"]) == 0
-        assert api.download(made["file_id"], "HEAD").status_code == 200
-        assert api.download(made["file_id"], range="bytes=2-3").content == DIGITS[2:4]
+        assert api.count(upload["file_id"]) == 0
+        assert api.download(upload["file_id"], "HEAD").status_code == 200
+        assert api.download(upload["file_id"], range="bytes=2-3").content == DIGITS[2:4]
     finally:
         subprocess.run(["mount", "-o", "remount,rw", small], check=True)
-    assert api.download(made["file_id"]).content == DIGITS
+    assert api.download(upload["file_id"]).content == DIGITS
 
 
 def test_a_directory_that_is_gone_is_a_fault_of_storage_until_it_is_back(faulty: Faulty, tmp_path: Path) -> None:
     api = faulty.api
-    made = api.upload()
+    upload = api.upload()
     os.rename(tmp_path / "data", tmp_path / "elsewhere")
     problem(api.post(form(file_part(DIGITS))), 503)
     problem(api.request("GET", "/health"), 503)
-    assert api.download(made["file_id"]).status_code in (404, 503)
+    assert api.download(upload["file_id"]).status_code in (404, 503)
     os.rename(tmp_path / "elsewhere", tmp_path / "data")
-    assert api.download(made["file_id"]).content == DIGITS
-    assert set(api.listing()) == {made["file_id"]}
+    assert api.download(upload["file_id"]).content == DIGITS
+    assert set(api.listing()) == {upload["file_id"]}
 
 
 @pytest.fixture
@@ -108,8 +108,8 @@ def test_a_directory_of_somebody_else_is_a_fault_of_storage(open_to_all: Path) -
     if readable.returncode:
         pytest.skip("nobody else can read the source")
     with Server(data, before=nobody, PYTHONDONTWRITEBYTECODE="1") as server:
-        made = server.upload([DIGITS], len(DIGITS))
-        path = f"/file/download/{made['file_id']}"
+        upload = server.upload([DIGITS], len(DIGITS))
+        path = f"/file/download/{upload['file_id']}"
         for folder in data.iterdir():
             folder.chmod(0)
         # Storage was well when the server started, and is asked once a second.
@@ -206,15 +206,15 @@ def test_what_is_no_file_of_ours_spoils_one_file_only(
 
 def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, tmp_path: Path) -> None:
     api = faulty.api
-    made = api.upload()
+    upload = api.upload()
     outside = tmp_path / "outside"
-    record = tmp_path / "data" / record_key(made["file_id"])
+    record = tmp_path / "data" / record_key(upload["file_id"])
     record.rename(outside)
     record.symlink_to(outside)
     before = outside.read_bytes()
-    problem(api.download(made["file_id"]), 404)
-    owner = {"X-Delete-Token": made["delete_token"]}
-    problem(api.request("DELETE", f"/file/{made['file_id']}", owner), 404)
+    problem(api.download(upload["file_id"]), 404)
+    owner = {"X-Delete-Token": upload["delete_token"]}
+    problem(api.request("DELETE", f"/file/{upload['file_id']}", owner), 404)
     assert api.listing() == {}
     faulty.settle()
     assert outside.read_bytes() == before
@@ -223,21 +223,21 @@ def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, tmp_p
 @pytest.mark.parametrize("folder", ["metadata", "files", "metadata/{}", "files/{}"])
 def test_a_link_in_the_place_of_a_folder_is_never_followed(faulty: Faulty, tmp_path: Path, folder: str) -> None:
     api, data = faulty.api, tmp_path / "data"
-    made = api.upload()
-    owner = {"X-Delete-Token": made["delete_token"]}
-    linked = data / folder.format(made["file_id"][:2])
+    upload = api.upload()
+    owner = {"X-Delete-Token": upload["delete_token"]}
+    linked = data / folder.format(upload["file_id"][:2])
     outside = tmp_path / "outside"
     linked.rename(outside)
     linked.symlink_to(outside)
     before = contents(outside)
-    assert api.download(made["file_id"]).status_code in (404, 500)
-    assert api.request("PATCH", f"/file/{made['file_id']}", owner | JSON, b'{"max_downloads": 5}').status_code in (
+    assert api.download(upload["file_id"]).status_code in (404, 500)
+    assert api.request("PATCH", f"/file/{upload['file_id']}", owner | JSON, b'{"max_downloads": 5}').status_code in (
         200,
         404,
     )
     if folder.startswith("metadata"):
         assert api.listing() == {}
-    assert api.request("DELETE", f"/file/{made['file_id']}", owner).status_code in (204, 404)
+    assert api.request("DELETE", f"/file/{upload['file_id']}", owner).status_code in (204, 404)
     Sweep(faulty.shares()).run()
     assert contents(outside) == before
     if "{}" not in folder:
@@ -265,7 +265,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def test_junk_anywhere_is_left_alone(faulty: Faulty, tmp_path: Path) -> None:
     data = tmp_path / "data"
     api = faulty.api
-    made = api.upload()
+    upload = api.upload()
     stray = str(uuid.uuid4())
     for folder in (
         "",
@@ -284,7 +284,7 @@ def test_junk_anywhere_is_left_alone(faulty: Faulty, tmp_path: Path) -> None:
         os.mkfifo(data / folder / "fifo")
         (data / folder / "link").symlink_to("/etc")
         (data / folder / os.fsdecode(b"\xff\xfe")).write_bytes(b"junk")
-    assert set(api.listing()) == {made["file_id"]}
+    assert set(api.listing()) == {upload["file_id"]}
     faulty.settle()
-    assert api.download(made["file_id"]).content == DIGITS
+    assert api.download(upload["file_id"]).content == DIGITS
     assert Path("/etc/passwd").exists()

@@ -100,8 +100,8 @@ def every_fault(act: Callable[[Fault], None]) -> int:
 def share(faulty: Faulty, *options: bytes) -> dict[str, Any]:
     answer = faulty.api.post(form(*options, file_part(DIGITS)))
     assert answer.status_code == 201
-    made: dict[str, Any] = answer.json()
-    return made
+    file: dict[str, Any] = answer.json()
+    return file
 
 
 def is_clear(response: httpx.Response) -> None:
@@ -198,9 +198,9 @@ def test_the_last_download_of_a_cap(faulty: Faulty) -> None:
 
 
 def test_changes(faulty: Faulty) -> None:
-    made = share(faulty)
-    owner = {"X-Delete-Token": made["delete_token"], "Content-Type": "application/json"}
-    path = f"/file/{made['file_id']}"
+    file = share(faulty)
+    owner = {"X-Delete-Token": file["delete_token"], "Content-Type": "application/json"}
+    path = f"/file/{file['file_id']}"
     caps = itertools.count(1000)
     before: tuple[object, ...] = (None, None)
 
@@ -211,7 +211,7 @@ def test_changes(faulty: Faulty) -> None:
         faulty.store.begin(fault)
         answer = faulty.api.request("PATCH", path, owner, body)
         faulty.store.begin(undisturbed)
-        shown = faulty.api.metadata(made["file_id"])
+        shown = faulty.api.metadata(file["file_id"])
         after = (shown["max_downloads"], shown["expires_at"])
         if answer.status_code == 200:
             assert (answer.json()["max_downloads"], answer.json()["expires_at"]) == after
@@ -223,22 +223,22 @@ def test_changes(faulty: Faulty) -> None:
 
     assert every_fault(change) > 15
     faulty.settle()
-    assert faulty.kept() == {made["file_id"]}
+    assert faulty.kept() == {file["file_id"]}
 
 
 def test_deletions(faulty: Faulty) -> None:
     def delete(fault: Fault) -> None:
-        made = share(faulty, text_part("expires_in", b"1000000"))
-        owner = {"X-Delete-Token": made["delete_token"]}
+        file = share(faulty, text_part("expires_in", b"1000000"))
+        owner = {"X-Delete-Token": file["delete_token"]}
         faulty.store.begin(fault)
-        answer = faulty.api.request("DELETE", f"/file/{made['file_id']}", owner)
+        answer = faulty.api.request("DELETE", f"/file/{file['file_id']}", owner)
         faulty.store.begin(undisturbed)
         if answer.status_code != 204:
             is_clear(answer)
             # It may be asked for again, until it is done or nobody finds the file any more.
-            again = faulty.api.request("DELETE", f"/file/{made['file_id']}", owner)
+            again = faulty.api.request("DELETE", f"/file/{file['file_id']}", owner)
             assert again.status_code in (204, 404)
-        problem(faulty.api.download(made["file_id"]), 404)
+        problem(faulty.api.download(file["file_id"]), 404)
 
     assert every_fault(delete) > 20
     assert faulty.api.listing() == {}
@@ -252,7 +252,7 @@ def test_deletions(faulty: Faulty) -> None:
 
 def test_direct_uploads(faulty: Faulty) -> None:
     address, headers = "/file/s3/multipart", {"Content-Type": "application/json"}
-    made: set[str] = set()
+    completed_ids: set[str] = set()
 
     def ask(method: str, path: str, content: bytes = b"") -> httpx.Response:
         return faulty.api.request(method, path, headers, content)
@@ -273,8 +273,8 @@ def test_direct_uploads(faulty: Faulty) -> None:
             part = ask("PUT", f"{upload}/1{key}", DIGITS)
             if part.status_code != 200:
                 return part
-            named = {"parts": [{"PartNumber": 1, "ETag": part.headers["etag"]}]}
-            return ask("POST", f"{upload}/complete{key}", json.dumps(named).encode())
+            parts = {"parts": [{"PartNumber": 1, "ETag": part.headers["etag"]}]}
+            return ask("POST", f"{upload}/complete{key}", json.dumps(parts).encode())
 
         answer = rest()
         faulty.store.begin(undisturbed)
@@ -289,13 +289,13 @@ def test_direct_uploads(faulty: Faulty) -> None:
         assert answer.status_code == 200, answer.text
         assert faulty.api.listing().keys() - before == {started["file_id"]}
         assert faulty.api.download(started["file_id"]).content == DIGITS
-        made.add(started["file_id"])
+        completed_ids.add(started["file_id"])
 
     assert every_fault(upload) > 60
     for wait in (timedelta(days=8), timedelta(hours=25), timedelta(hours=25)):
         faulty.clock.now += wait
         assert Sweep(faulty.shares()).run().failed == 0
-    assert faulty.kept() == made
+    assert faulty.kept() == completed_ids
     assert list(faulty.store.store.list("raw/")) == []
     for wait in (timedelta(days=8), timedelta(hours=25), timedelta(hours=25)):
         faulty.clock.now += wait
@@ -357,8 +357,8 @@ def test_nothing_that_is_slow_is_a_fault(faulty: Faulty) -> None:
         return proceed()
 
     faulty.store.begin(slow)
-    made = share(faulty)
-    assert faulty.api.download(made["file_id"]).content == DIGITS
-    assert faulty.api.count(made["file_id"]) == 1
-    owner = {"X-Delete-Token": made["delete_token"]}
-    assert faulty.api.request("DELETE", f"/file/{made['file_id']}", owner).status_code == 204
+    file = share(faulty)
+    assert faulty.api.download(file["file_id"]).content == DIGITS
+    assert faulty.api.count(file["file_id"]) == 1
+    owner = {"X-Delete-Token": file["delete_token"]}
+    assert faulty.api.request("DELETE", f"/file/{file['file_id']}", owner).status_code == 204

@@ -87,10 +87,10 @@ def spares(disk: Disk) -> set[str]:
 
 
 def test_files_can_be_deleted(faulty: Faulty, disk: Disk) -> None:
-    made = [faulty.api.upload() for _ in range(10)]
+    files = [faulty.api.upload() for _ in range(10)]
     # None of these folders is there yet, nor some of the locks.
     faulty.clock.now += 5 * HOUR
-    for file in made:
+    for file in files:
         disk.fill()
         owner = {"X-Delete-Token": file["delete_token"]}
         assert faulty.api.request("DELETE", f"/file/{file['file_id']}", owner).status_code == 204
@@ -120,10 +120,10 @@ def test_files_can_be_downloaded_and_each_download_counts(faulty: Faulty, disk: 
 
 
 def test_options_can_be_changed(faulty: Faulty, disk: Disk) -> None:
-    made = faulty.api.upload()
-    owner = {"X-Delete-Token": made["delete_token"], **JSON}
+    upload = faulty.api.upload()
+    owner = {"X-Delete-Token": upload["delete_token"], **JSON}
     disk.fill()
-    answer = faulty.api.request("PATCH", f"/file/{made['file_id']}", owner, b'{"expires_in": 60, "max_downloads": 2}')
+    answer = faulty.api.request("PATCH", f"/file/{upload['file_id']}", owner, b'{"expires_in": 60, "max_downloads": 2}')
     assert answer.status_code == 200
     assert answer.json()["max_downloads"] == 2
 
@@ -185,24 +185,24 @@ def test_a_server_starts_on_a_full_disk(faulty: Faulty, disk: Disk) -> None:
 
 def test_a_few_spares_are_enough_for_many_at_once(faulty: Faulty, disk: Disk) -> None:
     """In several processes, as the locks of open files see them."""
-    made = [faulty.api.upload()["file_id"] for _ in range(3 * len(FILES))]
+    file_ids = [faulty.api.upload()["file_id"] for _ in range(3 * len(FILES))]
     stores = [DirectoryStore(disk.path / "data") for _ in range(3)]
     disk.fill()
 
     def count(number: int) -> None:
         shares = faulty.shares(stores[number % len(stores)])
-        shares.count(shares.find(made[number]))
+        shares.count(shares.find(file_ids[number]))
 
-    with ThreadPoolExecutor(len(made)) as pool:
-        list(pool.map(count, range(len(made))))
-    assert {faulty.api.count(file_id) for file_id in made} == {1}
+    with ThreadPoolExecutor(len(file_ids)) as pool:
+        list(pool.map(count, range(len(file_ids))))
+    assert {faulty.api.count(file_id) for file_id in file_ids} == {1}
 
 
 @pytest.mark.parametrize("name", [STAGING, LOCKS])
 def test_folders_of_our_own_are_made_anew_even_then(faulty: Faulty, disk: Disk, name: str) -> None:
-    made = faulty.api.upload()
+    upload = faulty.api.upload()
     subprocess.run(["rm", "-r", disk.path / "data" / name], check=True)
     disk.fill()
-    assert faulty.api.download(made["file_id"]).content == DIGITS
-    owner = {"X-Delete-Token": made["delete_token"]}
-    assert faulty.api.request("DELETE", f"/file/{made['file_id']}", owner).status_code == 204
+    assert faulty.api.download(upload["file_id"]).content == DIGITS
+    owner = {"X-Delete-Token": upload["delete_token"]}
+    assert faulty.api.request("DELETE", f"/file/{upload['file_id']}", owner).status_code == 204

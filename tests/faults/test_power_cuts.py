@@ -226,9 +226,9 @@ def test_no_sync_of_an_upload_can_be_left_out(number: int, place: Path) -> None:
     recorder.steps[syncs[number]] = lambda: None
 
     def check(shares: Shares, _prepared: Any, done: bool) -> None:
-        found = killed.visible(shares)
-        assert len(found) in ((2,) if done else (1, 2))
-        assert all(killed.is_whole(shares, record) for record in found.values())
+        records = killed.visible(shares)
+        assert len(records) in ((2,) if done else (1, 2))
+        assert all(killed.is_whole(shares, record) for record in records.values())
 
     with pytest.raises((AssertionError, ShareError)):
         single_power_cuts(recorder, place, None, check)

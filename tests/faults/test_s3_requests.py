@@ -32,7 +32,7 @@ Send = Callable[[], AWSResponse]
 class _Raw(io.BytesIO):
     """The body of an answer, as botocore reads it."""
 
-    def stream(self, **_named: Any) -> Iterator[bytes]:
+    def stream(self, **_options: Any) -> Iterator[bytes]:
         yield self.getvalue()
 
 
@@ -176,16 +176,16 @@ def test_a_life_of_a_file_with_every_request_at_fault(faulty: Faulty, line: Line
     def delete() -> None:
         nonlocal refusals
         line.mend()
-        made = api.post(form(file_part(DIGITS))).json()
+        file = api.post(form(file_part(DIGITS))).json()
         line.begin(*armed, lasting=lasting)
-        token = {"X-Delete-Token": made["delete_token"]}
-        answer = api.request("DELETE", f"/file/{made['file_id']}", token)
+        token = {"X-Delete-Token": file["delete_token"]}
+        answer = api.request("DELETE", f"/file/{file['file_id']}", token)
         line.mend()
         if answer.status_code != 204:
             is_clear(answer)
             refusals += 1
-            assert api.request("DELETE", f"/file/{made['file_id']}", token).status_code in (204, 404)
-        assert api.download(made["file_id"]).status_code == 404
+            assert api.request("DELETE", f"/file/{file['file_id']}", token).status_code in (204, 404)
+        assert api.download(file["file_id"]).status_code == 404
 
     positions = 0
     for lasting, act in itertools.product((False, True), (upload, download, change, delete)):

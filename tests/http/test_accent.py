@@ -21,8 +21,8 @@ def colour(text: str) -> Colour:
 
 def schemes(text: str, name: str) -> list[str]:
     """What a token is in light and in dark."""
-    found = re.findall(rf"--{name}: ?(#[0-9a-f]+)", text)
-    return [value if len(value) == 7 else "#" + "".join(2 * digit for digit in value[1:]) for value in found]
+    colours = re.findall(rf"--{name}: ?(#[0-9a-f]+)", text)
+    return [value if len(value) == 7 else "#" + "".join(2 * digit for digit in value[1:]) for value in colours]
 
 
 def of(accent: str) -> str:

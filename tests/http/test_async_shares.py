@@ -100,18 +100,18 @@ def counted(shares: Shares, file_id: str) -> int:
 def test_all_that_come_during_one_write_share_the_next(
     files: AsyncShares, shares: Shares, store: InterposedStore
 ) -> None:
-    found = shares.find(upload(shares).file_id)
+    stored = shares.find(upload(shares).file_id)
 
     async def run() -> None:
         async with held(store, Gate("put if")) as gate:
-            first = await begun(files.count(found))
+            first = await begun(files.count(stored))
             await gate.reached()
-            waiting = await begun(*(files.count(found) for _ in range(BURST)))
+            waiting = await begun(*(files.count(stored) for _ in range(BURST)))
             gate.open()
             await asyncio.gather(*first, *waiting)
 
     asyncio.run(run())
-    assert counted(shares, found.record.file_id) == BURST + 1
+    assert counted(shares, stored.record.file_id) == BURST + 1
     # The second begins with what the first has written, and does not have to find out that it did.
     assert (store.puts, store.count("read")) == (2, 1)
 
@@ -120,25 +120,25 @@ def test_all_that_come_during_one_write_share_the_next(
 def test_a_cap_grants_exactly_what_is_left_to_those_who_came_first(
     files: AsyncShares, shares: Shares, store: InterposedStore, left: int
 ) -> None:
-    found = shares.find(upload(shares, max_downloads=left + 1).file_id)
+    stored = shares.find(upload(shares, max_downloads=left + 1).file_id)
 
     async def run() -> list[type]:
         async with held(store, Gate("put if")) as gate:
-            first = await begun(files.count(found))
+            first = await begun(files.count(stored))
             await gate.reached()
-            waiting = await begun(*(files.count(found) for _ in range(BURST)))
+            waiting = await begun(*(files.count(stored) for _ in range(BURST)))
             gate.open()
             await asyncio.gather(*first)
             return await outcomes(waiting)
 
     assert asyncio.run(run()) == [type(None)] * left + [UsedUp] * (BURST - left)
-    assert counted(shares, found.record.file_id) == left + 1
+    assert counted(shares, stored.record.file_id) == left + 1
 
 
 def test_an_error_reaches_all_who_wait_together_and_nobody_else(
     files: AsyncShares, shares: Shares, store: InterposedStore
 ) -> None:
-    found = shares.find(upload(shares).file_id)
+    stored = shares.find(upload(shares).file_id)
     gate = Gate("put if")
 
     def around(call: Call, proceed: Proceed) -> Any:
@@ -149,26 +149,26 @@ def test_an_error_reaches_all_who_wait_together_and_nobody_else(
     async def run() -> tuple[list[type], list[type], list[type]]:
         async with held(store, gate):
             store.around = around
-            first = await begun(files.count(found))
+            first = await begun(files.count(stored))
             await gate.reached()
-            waiting = await begun(*(files.count(found) for _ in range(BURST)))
+            waiting = await begun(*(files.count(stored) for _ in range(BURST)))
             gate.open()
-            return await outcomes(first), await outcomes(waiting), await outcomes(await begun(files.count(found)))
+            return await outcomes(first), await outcomes(waiting), await outcomes(await begun(files.count(stored)))
 
     assert asyncio.run(run()) == ([type(None)], [StorageUnavailable] * BURST, [type(None)])
-    assert counted(shares, found.record.file_id) == 2
+    assert counted(shares, stored.record.file_id) == 2
 
 
 def test_clients_that_leave_change_nothing_for_others(
     files: AsyncShares, shares: Shares, store: InterposedStore
 ) -> None:
-    found = shares.find(upload(shares).file_id)
+    stored = shares.find(upload(shares).file_id)
 
     async def run() -> list[type]:
         async with held(store, Gate("put if")) as gate:
-            first = await begun(files.count(found))
+            first = await begun(files.count(stored))
             await gate.reached()
-            waiting = await begun(*(files.count(found) for _ in range(BURST)))
+            waiting = await begun(*(files.count(stored) for _ in range(BURST)))
             for task in (*first, *waiting[::2]):
                 task.cancel()
             gate.open()
@@ -177,22 +177,22 @@ def test_clients_that_leave_change_nothing_for_others(
     gone = asyncio.CancelledError
     assert asyncio.run(run()) == [gone, *[gone, type(None)] * (BURST // 2)]
     # What was being written stands, and nothing was begun for those who only waited.
-    assert counted(shares, found.record.file_id) == 1 + BURST // 2
+    assert counted(shares, stored.record.file_id) == 1 + BURST // 2
 
 
 def test_one_job_serves_so_many_at_most(files: AsyncShares, shares: Shares, store: InterposedStore) -> None:
-    found = shares.find(upload(shares).file_id)
+    stored = shares.find(upload(shares).file_id)
 
     async def run() -> None:
         async with held(store, Gate("put if")) as gate:
-            first = await begun(files.count(found))
+            first = await begun(files.count(stored))
             await gate.reached()
-            waiting = await begun(*(files.count(found) for _ in range(MOST + 1)))
+            waiting = await begun(*(files.count(stored) for _ in range(MOST + 1)))
             gate.open()
             await asyncio.gather(*first, *waiting)
 
     asyncio.run(run())
-    assert (counted(shares, found.record.file_id), store.puts) == (MOST + 2, 3)
+    assert (counted(shares, stored.record.file_id), store.puts) == (MOST + 2, 3)
 
 
 def test_a_file_that_hangs_holds_up_no_other(files: AsyncShares, shares: Shares, store: InterposedStore) -> None:
@@ -249,11 +249,11 @@ def test_what_is_slow_to_be_read_is_not_waited_for_twice(
         async with held(store, Gate("read", file_id)) as gate:
             first = await begun(files.find(file_id))
             await gate.reached()
-            found = await files.find(file_id)
+            stored = await files.find(file_id)
             async with held(store, Gate("open", file_id)) as second:
-                reading = await begun(files.read(found, 0, 5))
+                reading = await begun(files.read(stored, 0, 5))
                 await second.reached()
-                assert await files.read(found, 0, 5) == b"hello"
+                assert await files.read(stored, 0, 5) == b"hello"
                 assert not first[0].done()
                 assert not reading[0].done()
                 gate.open()
@@ -269,9 +269,9 @@ def test_those_who_meet_have_record_and_bytes_read_once(
     file_id = upload(shares).file_id
 
     async def download() -> bytes:
-        found = await files.find(file_id)
-        data = await files.read(found, 0, 5)
-        await files.count(found)
+        stored = await files.find(file_id)
+        data = await files.read(stored, 0, 5)
+        await files.count(stored)
         return data
 
     async def run() -> list[bytes]:
@@ -304,11 +304,11 @@ def finish(request: Coroutine[Any, Any, Any]) -> Any:
 def test_on_lambda_a_lane_is_a_plain_call(shares: Shares) -> None:
     files = files_over(shares, Inline())
     file_id = upload(shares, max_downloads=1).file_id
-    found = finish(files.find(file_id))
-    assert finish(files.read(found, 0, 5)) == b"hello"
-    finish(files.count(found))
+    stored = finish(files.find(file_id))
+    assert finish(files.read(stored, 0, 5)) == b"hello"
+    finish(files.count(stored))
     with pytest.raises(UsedUp):
-        finish(files.count(found))
+        finish(files.count(stored))
     assert finish(files.describe(file_id)).download_count == 1
 
 
@@ -324,9 +324,9 @@ def test_what_lies_in_memory_is_read_without_a_thread(tmp_path: Path) -> None:
     shares = shares_over(store, Clock())
     file_id = upload(shares).file_id
     files = files_over(shares, NoThreads())
-    found = finish(files.find(file_id))
-    assert found == shares.find(file_id)
-    assert finish(files.read(found, 1, 4)) == b"ell"
+    stored = finish(files.find(file_id))
+    assert stored == shares.find(file_id)
+    assert finish(files.read(stored, 1, 4)) == b"ell"
     assert finish(files.describe(file_id)) == shares.describe(file_id)
     shares.delete(file_id)
     with pytest.raises(UnknownFile):

@@ -38,7 +38,7 @@ def body(*parts: bytes, boundary: bytes = b"X", end: bytes = b"--\r\n") -> bytes
 def receive(
     sent: bytes | Iterable[bytes],
     content_type: str = MULTIPART,
-    known: frozenset[str] = frozenset({"password", "note"}),
+    field_names: frozenset[str] = frozenset({"password", "note"}),
 ) -> tuple[Form, bytes]:
     """The form, and the file bytes that were written while it arrived."""
     written: list[bytes] = []
@@ -50,7 +50,7 @@ def receive(
     async def write(piece: bytes) -> None:
         written.append(piece)
 
-    form = asyncio.run(receive_form(content_type, chunks(), write, fields=dict.fromkeys(known, 1024)))
+    form = asyncio.run(receive_form(content_type, chunks(), write, fields=dict.fromkeys(field_names, 1024)))
     return form, b"".join(written)
 
 

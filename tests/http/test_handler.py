@@ -34,17 +34,17 @@ def event(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def put_event(data: bytes, content_type: str = "application/octet-stream") -> dict[str, Any]:
-    made = event("upload_put", body=base64.b64encode(data).decode(), rawQueryString="", queryStringParameters={})
-    made["headers"] |= {"accept": "application/json", "content-length": str(len(data)), "content-type": content_type}
-    return made
+    sample = event("upload_put", body=base64.b64encode(data).decode(), rawQueryString="", queryStringParameters={})
+    sample["headers"] |= {"accept": "application/json", "content-length": str(len(data)), "content-type": content_type}
+    return sample
 
 
 def about(name: str, file_id: str, **headers: str) -> dict[str, Any]:
     """A sample event about another file, with more headers."""
     sample = event(name)
-    made: dict[str, Any] = json.loads(json.dumps(sample).replace(sample["pathParameters"]["file_id"], file_id))
-    made["headers"] |= headers
-    return made
+    request: dict[str, Any] = json.loads(json.dumps(sample).replace(sample["pathParameters"]["file_id"], file_id))
+    request["headers"] |= headers
+    return request
 
 
 def stored(sent: dict[str, Any]) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def storage(in_directory: Objects, on_lambda: None) -> Objects:
 
 
 def test_a_body_in_base64_is_stored_as_the_bytes_it_stands_for(storage: Objects) -> None:
-    made = stored(put_event(EVERY_BYTE))
-    assert (made["file_size"], downloaded(made["file_id"])) == (256, EVERY_BYTE)
+    record = stored(put_event(EVERY_BYTE))
+    assert (record["file_size"], downloaded(record["file_id"])) == (256, EVERY_BYTE)
 
 
 def test_text_that_the_gateway_altered_is_refused_with_what_to_do(storage: Objects) -> None:

@@ -71,16 +71,16 @@ class Pieces:
 
 async def sent(source: Pieces, most: int) -> list[bytes]:
     """At most so many chunks of a download, which ends then."""
-    found: list[bytes] = []
+    parts: list[bytes] = []
     with ThreadPoolExecutor(2) as threads:
         outgoing = Outgoing(source, b"first", threads)
         async with contextlib.aclosing(outgoing.chunks()) as chunks:
             async for chunk in chunks:
-                found.append(bytes(chunk))
-                if len(found) == most:
+                parts.append(bytes(chunk))
+                if len(parts) == most:
                     break
         await outgoing.close()
-    return found
+    return parts
 
 
 def test_what_is_ready_is_sent_without_a_thread_and_the_rest_in_its_order() -> None:
@@ -102,13 +102,13 @@ def test_a_download_that_ends_early_is_closed_once_nothing_is_being_read(piece: 
 # uvicorn does not suspend while the socket takes everything, nor once the connection is lost.
 async def respond(source: Pieces, *, gone_after: int | None) -> int:
     """Send an answer to a server that never suspends; how many chunks it was given. The client may leave meanwhile."""
-    given = 0
+    sends = 0
     gone = asyncio.Event()
 
     async def send(message: Message) -> None:
-        nonlocal given
-        given += message["type"] == "http.response.body" and bool(message["body"])
-        if given == gone_after:
+        nonlocal sends
+        sends += message["type"] == "http.response.body" and bool(message["body"])
+        if sends == gone_after:
             gone.set()
 
     async def receive() -> Message:
@@ -118,7 +118,7 @@ async def respond(source: Pieces, *, gone_after: int | None) -> int:
     with ThreadPoolExecutor(1) as threads:
         response = OutgoingResponse(Outgoing(source, b"first", threads), 200, {})
         await response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
-    return given
+    return sends
 
 
 def test_others_have_their_turn_while_everything_is_ready() -> None:

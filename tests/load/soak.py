@@ -139,7 +139,7 @@ class Load:
             self.wrong[f"{name}: {answer.status}"] += 1
         return answer.status in statuses
 
-    def _chosen(self) -> File | None:
+    def _random_file(self) -> File | None:
         return self.chance.choice(self.files) if self.files else None
 
     async def _upload(self) -> None:
@@ -155,8 +155,8 @@ class Load:
                 "POST", "/file/upload/", "Content-Type: multipart/form-data; boundary=X", body=form
             )
         if self._expect("upload", answer, 201):
-            made = json.loads(answer.body)
-            self.files.append(File(made["file_id"], made["delete_token"], kind))
+            stored = json.loads(answer.body)
+            self.files.append(File(stored["file_id"], stored["delete_token"], kind))
 
     async def _upload_in_parts(self) -> None:
         if len(self.files) >= KEPT:
@@ -173,16 +173,16 @@ class Load:
         )
         if not all(self._expect("part", answer, 200) for answer in (twice, *answers)):
             return
-        named = [{"PartNumber": number, "ETag": answer.etag} for number, answer in enumerate(answers, 1)]
-        body = json.dumps({"parts": named}).encode()
+        part_list = [{"PartNumber": number, "ETag": answer.etag} for number, answer in enumerate(answers, 1)]
+        body = json.dumps({"parts": part_list}).encode()
         completed = await asyncio.gather(
             *(self._ask("POST", f"{upload}/complete{key}", JSON, body=body) for _ in range(self.chance.choice((1, 2))))
         )
         if not all(self._expect("complete", answer, 200) for answer in completed):
             return
-        made = json.loads(completed[0].body)
-        self.files.append(File(made["file_id"], made["delete_token"], IN_PARTS))
-        if made["file_size"] != len(content):
+        stored = json.loads(completed[0].body)
+        self.files.append(File(stored["file_id"], stored["delete_token"], IN_PARTS))
+        if stored["file_size"] != len(content):
             self.wrong["complete: another size"] += 1
 
     async def _abort(self) -> None:
@@ -197,9 +197,9 @@ class Load:
         )
         self._expect("late part", late, 200, 404)
         self._expect("abort", ended, 200)
-        named = json.dumps({"parts": [{"PartNumber": 1, "ETag": part.etag}]}).encode()
+        part_list = json.dumps({"parts": [{"PartNumber": 1, "ETag": part.etag}]}).encode()
         self._expect(
-            "complete after the end", await self._ask("POST", f"{upload}/complete{key}", JSON, body=named), 404
+            "complete after the end", await self._ask("POST", f"{upload}/complete{key}", JSON, body=part_list), 404
         )
 
     async def _begin(self, size: int | None) -> tuple[str, str] | None:
@@ -212,7 +212,7 @@ class Load:
         return f"/file/s3/multipart/{started['uploadId']}", f"?key={started['key']}"
 
     async def _download(self) -> None:
-        if (file := self._chosen()) is None:
+        if (file := self._random_file()) is None:
             return
         file.busy += 1
         file.doubtful += 1
@@ -227,7 +227,7 @@ class Load:
                 self.wrong["download: other bytes"] += 1
 
     async def _range(self) -> None:
-        file = self._chosen()
+        file = self._random_file()
         if file is None or len(CONTENTS[file.kind]) < 2:
             return
         content = CONTENTS[file.kind]
@@ -245,7 +245,7 @@ class Load:
         json.loads(answer.body)
 
     async def _look(self) -> None:
-        if (file := self._chosen()) is None:
+        if (file := self._random_file()) is None:
             return
         answer = await self._ask("GET", f"/file/metadata/{file.file_id}")
         if not (answer.status == 404 and file.gone):
@@ -253,7 +253,7 @@ class Load:
 
     async def _break_off(self) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        file = self._chosen()
+        file = self._random_file()
         if file is None or self.chance.random() < 0.5:
             head = "PUT /file/upload/a.bin HTTP/1.1\r\nHost: share.test\r\nContent-Length: 4000000\r\n\r\n"
             writer.write(head.encode() + CONTENTS[5][: self.chance.randrange(2 * MIB)])

@@ -20,7 +20,7 @@ class Answer:
     body: bytes
 
     def header(self, name: str) -> str:
-        (value,) = [value for known, value in self.headers if known == name]
+        (value,) = [value for key, value in self.headers if key == name]
         return value
 
 

@@ -48,8 +48,8 @@ class Function:
         headers: Iterable[tuple[bytes, bytes]] = (),
         chunks: Iterable[bytes] = (),
     ) -> Answer:
-        given = [(name.decode(), value.decode("latin-1")) for name, value in (HOST, *headers)]
-        request = Request(method, target.decode("latin-1"), given, b"".join(chunks), source_ip="203.0.113.7")
+        fields = [(name.decode(), value.decode("latin-1")) for name, value in (HOST, *headers)]
+        request = Request(method, target.decode("latin-1"), fields, b"".join(chunks), source_ip="203.0.113.7")
         admitted = admit(request, ROUTER, DOMAIN)
         if isinstance(admitted, Response):
             response = admitted

@@ -51,8 +51,8 @@ form_types = st.sampled_from(
 
 
 def contents(root: Path) -> set[str]:
-    found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    return {path.as_posix() for path in found if path.parts[0] not in (".locks", ".spares")}
+    paths = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return {path.as_posix() for path in paths if path.parts[0] not in (".locks", ".spares")}
 
 
 def is_problem(answer: Answer) -> bool:
@@ -68,10 +68,10 @@ def test_a_form_of_junk_is_the_clients_fault(
     before = contents(root)
     answer = client.ask("POST", b"/file/upload/", [(b"content-type", form_type)], pieces(body, sizes))
     if answer.status == 201:
-        made = json.loads(answer.body)
-        downloaded = client.ask("GET", f"/file/download/{made['file_id']}".encode()).body
+        upload = json.loads(answer.body)
+        downloaded = client.ask("GET", f"/file/download/{upload['file_id']}".encode()).body
         assert downloaded in body
-        assert len(downloaded) == made["file_size"]
+        assert len(downloaded) == upload["file_size"]
         return
     assert answer.status in (400, 413, 415, 422)
     assert is_problem(answer)
@@ -178,7 +178,7 @@ def try_request(
         assert is_problem(answer)
 
 
-def made(client: Asks) -> str:
+def new_file(client: Asks) -> str:
     file_id: str = json.loads(client.ask("PUT", b"/file/upload/a", [], [b"0123456789"]).body)["file_id"]
     return file_id
 
@@ -199,7 +199,7 @@ def made(client: Asks) -> str:
 def test_no_request_is_a_fault_of_ours(
     client: Client, method: str, target: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: list[bytes]
 ) -> None:
-    try_request(client, made(client), method, target + query, headers, body)
+    try_request(client, new_file(client), method, target + query, headers, body)
 
 
 @examples(120)
@@ -207,4 +207,4 @@ def test_no_request_is_a_fault_of_ours(
 def test_no_event_is_a_fault_of_ours(
     function: Asks, method: str, target: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: list[bytes]
 ) -> None:
-    try_request(function, made(function), method, target + query, headers, body)
+    try_request(function, new_file(function), method, target + query, headers, body)

@@ -113,7 +113,7 @@ class DirectUpload:
     announced: int | None
     parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     """Etag and bytes by number."""
-    chosen: bytes | None = None
+    sealed_data: bytes | None = None
     """A completion was killed, but late enough for every other to make this of it."""
     made: bool = False
     """It is a file of the model."""
@@ -154,10 +154,10 @@ class Files(RuleBasedStateMachine):
         self.kills = 0
         self._restart()
 
-    known = Bundle("known")
+    file_ids = Bundle("file_ids")
     begun = Bundle("begun")
 
-    @rule(target=known, data=DATA, lifetime=LIFETIMES, cap=CAPS, kill=KILLS, cut=st.integers(0, 40))
+    @rule(target=file_ids, data=DATA, lifetime=LIFETIMES, cap=CAPS, kill=KILLS, cut=st.integers(0, 40))
     def upload(self, data: bytes, lifetime: int | None, cap: int | None, kill: Moment, cut: int) -> object:
         ids: list[str] = []
 
@@ -188,7 +188,7 @@ class Files(RuleBasedStateMachine):
         upload = self._begin(Options(expires_in=lifetime, max_downloads=cap), announced, sizes, kill)
         return multiple() if upload is None else upload.file_id
 
-    @rule(target=known, lifetime=LIFETIMES, cap=CAPS, sizes=FIRST_PARTS, kill=KILLS)
+    @rule(target=file_ids, lifetime=LIFETIMES, cap=CAPS, sizes=FIRST_PARTS, kill=KILLS)
     def upload_in_parts(self, lifetime: int | None, cap: int | None, sizes: Sequence[Size], kill: Moment) -> object:
         upload = self._begin(Options(expires_in=lifetime, max_downloads=cap), 0, sizes, None)
         assert upload is not None
@@ -241,7 +241,7 @@ class Files(RuleBasedStateMachine):
         try:
             finished = self._carry_out(act, kill)
         except UnknownFile:
-            assert upload.may_be_over(self.now) or upload.chosen is not None
+            assert upload.may_be_over(self.now) or upload.sealed_data is not None
             return
         except FileTooLarge:
             assert whole > limit
@@ -253,7 +253,7 @@ class Files(RuleBasedStateMachine):
                     stored += (part for part in self._stored(upload) if part.number == number)
             if stored and stored[0].etag != upload.parts.get(number, ("", b""))[0]:
                 upload.parts[number] = stored[0].etag, data
-        assert self._goes_on(upload) or upload.may_be_over(self.now) or upload.chosen is not None
+        assert self._goes_on(upload) or upload.may_be_over(self.now) or upload.sealed_data is not None
 
     def _send_to_storage(self, upload: DirectUpload, number: int, data: bytes) -> None:
         """Past the process, so there is none to be killed."""
@@ -264,7 +264,7 @@ class Files(RuleBasedStateMachine):
             return
         assert url is not None
         answer = httpx.put(url, content=data, trust_env=False)
-        if upload.chosen is not None:
+        if upload.sealed_data is not None:
             assert answer.status_code == 404
             return
         assert answer.status_code == 200
@@ -272,7 +272,7 @@ class Files(RuleBasedStateMachine):
         assert self._goes_on(upload)
 
     @rule(
-        target=known,
+        target=file_ids,
         file_id=begun,
         left_out=st.none() | st.none() | NUMBERS,
         wrong=st.sampled_from(["", "", "", "", "order", "etag"]),
@@ -284,31 +284,31 @@ class Files(RuleBasedStateMachine):
 
     def _complete(self, upload: DirectUpload, numbers: Sequence[int], wrong: str, kill: Moment) -> object:
         file_id = upload.file_id
-        named = [(number, upload.parts[number][0]) for number in numbers]
+        parts = [(number, upload.parts[number][0]) for number in numbers]
         datas = [upload.parts[number][1] for number in numbers]
         whole = b"".join(datas)
-        fits = bool(named) and all(len(data) >= PART_SIZE for data in datas[:-1])
-        if wrong == "order" and len(named) > 1:
-            named.reverse()
+        fits = bool(parts) and all(len(data) >= PART_SIZE for data in datas[:-1])
+        if wrong == "order" and len(parts) > 1:
+            parts.reverse()
             fits = False
-        if wrong == "etag" and named:
-            named[0] = named[0][0], "0" * 32
+        if wrong == "etag" and parts:
+            parts[0] = parts[0][0], "0" * 32
             fits = False
         too_large = len(whole) > MAX_FILE_SIZE
         fits_announced = upload.announced in (None, len(whole))
         records: list[Record] = []
         try:
             finished = self._carry_out(
-                lambda: records.append(self.direct.complete(file_id, upload.upload_id, named)[0]), kill
+                lambda: records.append(self.direct.complete(file_id, upload.upload_id, parts)[0]), kill
             )
         except InvalidValue:
             assert not upload.may_be_over(self.now)
-            assert upload.chosen is None
+            assert upload.sealed_data is None
             assert not fits or not (too_large or fits_announced)
             assert self._goes_on(upload)
             return multiple()
         except FileTooLarge:
-            assert upload.chosen is None
+            assert upload.sealed_data is None
             assert fits
             assert too_large
             upload.gone = True
@@ -332,20 +332,20 @@ class Files(RuleBasedStateMachine):
                 finished = True
         if finished:
             assert not upload.gone
-            if upload.chosen is None:
+            if upload.sealed_data is None:
                 assert fits
                 assert fits_announced
                 assert not too_large
-            upload.made, data = True, whole if upload.chosen is None else upload.chosen
+            upload.made, data = True, whole if upload.sealed_data is None else upload.sealed_data
             expires_at = None if upload.lifetime is None else self.now + timedelta(seconds=upload.lifetime)
             self.model[file_id] = File(file_id, data, expires_at, upload.cap)
             assert self._check(file_id) is not None
             return file_id
-        if upload.chosen is None and not self._goes_on(upload) and not upload.may_be_over(self.now):
+        if upload.sealed_data is None and not self._goes_on(upload) and not upload.may_be_over(self.now):
             # It came as far as to decide.
             assert fits
             assert too_large or fits_announced
-            upload.gone, upload.chosen = too_large, None if too_large else whole
+            upload.gone, upload.sealed_data = too_large, None if too_large else whole
         return multiple()
 
     @rule(target=begun, file_id=consumes(begun), kill=KILLS)
@@ -362,7 +362,7 @@ class Files(RuleBasedStateMachine):
         if upload.made:
             assert not finished
             self._check(file_id)
-        elif upload.chosen is None:
+        elif upload.sealed_data is None:
             upload.gone = not self._goes_on(upload)
             assert upload.gone or not finished
         else:
@@ -371,24 +371,24 @@ class Files(RuleBasedStateMachine):
         return file_id
 
     @precondition(lambda self: self.store.links is not None)
-    @rule(file_id=known, kill=KILLS)
+    @rule(file_id=file_ids, kill=KILLS)
     def seal(self, file_id: str, kill: Moment) -> None:
         finished = self._carry_out(lambda: seal(self.shares, file_id), kill)
         if self._check(file_id) is not None and finished:
             assert self.shares.find(file_id).record.sealed
 
-    @rule(file_id=known, redirected=st.booleans(), kill=KILLS)
+    @rule(file_id=file_ids, redirected=st.booleans(), kill=KILLS)
     def download(self, file_id: str, redirected: bool, kill: Moment) -> None:
         file = self.model[file_id]
         received: list[bytes] = []
 
         def act() -> None:
-            found = self.shares.find(file_id)
+            stored = self.shares.find(file_id)
             if redirected and self.store.links is not None:
-                download_url(self.shares, found, counted=True, disposition="attachment", content_type="text/plain")
+                download_url(self.shares, stored, counted=True, disposition="attachment", content_type="text/plain")
                 received.append(self.objects.read(raw_key(file_id)))
                 return
-            received.append(receive(self.shares, found))
+            received.append(receive(self.shares, stored))
 
         before = set(file.counts)
         try:
@@ -411,7 +411,7 @@ class Files(RuleBasedStateMachine):
             file.counts = before | counted
         self._check(file_id)
 
-    @rule(file_id=known, ends=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+    @rule(file_id=file_ids, ends=st.tuples(st.integers(0, 40), st.integers(0, 40)))
     def look_into(self, file_id: str, ends: tuple[int, int]) -> None:
         file = self.model[file_id]
         start, stop = min(*ends, len(file.data)), min(max(ends), len(file.data))
@@ -422,13 +422,17 @@ class Files(RuleBasedStateMachine):
         self._check(file_id)
 
     @rule(
-        file_id=known, lifetime=LIFETIMES, cap=CAPS, given=st.sampled_from(["expires_in", "max_downloads"]), kill=KILLS
+        file_id=file_ids,
+        lifetime=LIFETIMES,
+        cap=CAPS,
+        option=st.sampled_from(["expires_in", "max_downloads"]),
+        kill=KILLS,
     )
-    def change(self, file_id: str, lifetime: int | None, cap: int | None, given: str, kill: Moment) -> None:
+    def change(self, file_id: str, lifetime: int | None, cap: int | None, option: str, kill: Moment) -> None:
         file = self.model[file_id]
         options = Options(expires_in=lifetime, max_downloads=cap)
         try:
-            self._carry_out(lambda: self.shares.change(file_id, options, frozenset({given})), kill)
+            self._carry_out(lambda: self.shares.change(file_id, options, frozenset({option})), kill)
         except (UnknownFile, Expired):
             assert file.gone or file.doubtful or file.is_over(self.now)
             file.gone = True
@@ -436,14 +440,14 @@ class Files(RuleBasedStateMachine):
         with contextlib.suppress(UnknownFile, Expired):
             record = self.shares.find(file_id).record
             expires_at = None if lifetime is None else self.now + timedelta(seconds=lifetime)
-            wanted = (expires_at, file.cap) if given == "expires_in" else (file.expires_at, cap)
+            changed = (expires_at, file.cap) if option == "expires_in" else (file.expires_at, cap)
             # The old or the new.
-            allowed = {wanted} if not self.killed else {wanted, (file.expires_at, file.cap)}
+            allowed = {changed} if not self.killed else {changed, (file.expires_at, file.cap)}
             assert (record.expires_at, record.max_downloads) in allowed
             file.expires_at, file.cap = record.expires_at, record.max_downloads
         self._check(file_id)
 
-    @rule(file_id=consumes(known), kill=KILLS)
+    @rule(file_id=consumes(file_ids), kill=KILLS)
     def delete(self, file_id: str, kill: Moment) -> None:
         file = self.model[file_id]
         try:
@@ -521,8 +525,8 @@ class Files(RuleBasedStateMachine):
         return True
 
     def _read(self, file_id: str) -> bytes:
-        found = self.shares.find(file_id)
-        with contextlib.closing(self.shares.open(found, 0, found.record.file_size)) as payload:
+        stored = self.shares.find(file_id)
+        with contextlib.closing(self.shares.open(stored, 0, stored.record.file_size)) as payload:
             return b"".join(iter(lambda: payload.read(10**6), b""))
 
     def _carry_out(self, act: Callable[[], object], kill: Moment) -> bool:

@@ -48,7 +48,7 @@ class Adapter(HTTPAdapter):
         super().__init__()
         self._api = api
 
-    def send(self, request: requests.PreparedRequest, *_arguments: Any, **_named: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *_arguments: Any, **_options: Any) -> requests.Response:
         assert request.url is not None
         content = request.body.encode() if isinstance(request.body, str) else request.body or b""
         assert isinstance(content, bytes)
@@ -106,18 +106,18 @@ def test_an_operation_is_as_it_is_described(
     kept = upload()
 
     @examples(EXAMPLES[way])
-    @given(case=operation.as_strategy(GenerationMode.POSITIVE), known=st.booleans())
-    def accepts(case: Case, known: bool) -> None:
+    @given(case=operation.as_strategy(GenerationMode.POSITIVE), existing=st.booleans())
+    def accepts(case: Case, existing: bool) -> None:
         _leave_out_what_cannot_be_said(case)
-        ask(case, known)
+        ask(case, existing)
 
     @examples(EXAMPLES[way])
-    @given(case=operation.as_strategy(GenerationMode.NEGATIVE), known=st.booleans())
-    def copes_with(case: Case, known: bool) -> None:
-        ask(case, known)
+    @given(case=operation.as_strategy(GenerationMode.NEGATIVE), existing=st.booleans())
+    def copes_with(case: Case, existing: bool) -> None:
+        ask(case, existing)
 
-    def ask(case: Case, known: bool) -> None:
-        if known and "file_id" in case.path_parameters:
+    def ask(case: Case, existing: bool) -> None:
+        if existing and "file_id" in case.path_parameters:
             case.path_parameters["file_id"] = upload() if method == "delete" else kept
         authorised = {"Authorization": f"Bearer {TOKEN}"}
         answer = case.call(api.base, session, headers=authorised)

@@ -60,9 +60,9 @@ def test_any_bytes_come_out_of_a_form_as_they_went_in(client: Client, data: st.D
     part = b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + content
     answer = posted(client, boundary, part, data.draw(SIZES))
     assert answer.status == 201, answer.body
-    made = json.loads(answer.body)
-    assert (made["file_size"], made["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
-    assert downloaded(client, made["file_id"]).body == content
+    upload = json.loads(answer.body)
+    assert (upload["file_size"], upload["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    assert downloaded(client, upload["file_id"]).body == content
 
 
 @examples(40)
@@ -130,14 +130,14 @@ def test_any_name_is_the_same_in_json_and_header(client: Client, text: str, by_p
         assert answer.status == 422
         return
     assert answer.status == 201, answer.body
-    made = json.loads(answer.body)
-    assert made["original_name"] == expected
-    one = client.ask("GET", f"/file/metadata/{made['file_id']}".encode())
-    listed = client.ask("GET", f"/file/metadata/?limit=1000&after={made['file_id'][:-4]}0000".encode())
+    upload = json.loads(answer.body)
+    assert upload["original_name"] == expected
+    one = client.ask("GET", f"/file/metadata/{upload['file_id']}".encode())
+    listed = client.ask("GET", f"/file/metadata/?limit=1000&after={upload['file_id'][:-4]}0000".encode())
     assert json.loads(one.body)["original_name"] == expected
     listing = json.loads(listed.body)
-    assert made["file_id"] not in listing or listing[made["file_id"]]["original_name"] == expected
-    answer = client.ask("HEAD", f"/file/download/{made['file_id']}".encode())
+    assert upload["file_id"] not in listing or listing[upload["file_id"]]["original_name"] == expected
+    answer = client.ask("HEAD", f"/file/download/{upload['file_id']}".encode())
     assert answer.header("content-disposition").isascii()
     assert header_name(answer) == expected
 
@@ -188,13 +188,13 @@ def test_any_range_is_answered_with_what_it_asks_for(client: Client, ten: str, t
     # A server strips what surrounds a value (RFC 9112 §5.1).
     text = text.strip(" \t")
     answer = downloaded(client, ten, (b"range", text.encode()))
-    wanted = plainly_selected(text, len(TEN))
-    if wanted is None:
+    positions = plainly_selected(text, len(TEN))
+    if positions is None:
         assert (answer.status, answer.body) == (200, TEN)
-    elif not wanted:
+    elif not positions:
         assert answer.status == 416
         assert answer.header("content-range") == "bytes */10"
     else:
-        assert (answer.status, answer.body) == (206, bytes(TEN[position] for position in wanted))
-        assert answer.header("content-range") == f"bytes {wanted[0]}-{wanted[-1]}/10"
-        assert answer.header("content-length") == str(len(wanted))
+        assert (answer.status, answer.body) == (206, bytes(TEN[position] for position in positions))
+        assert answer.header("content-range") == f"bytes {positions[0]}-{positions[-1]}/10"
+        assert answer.header("content-length") == str(len(positions))

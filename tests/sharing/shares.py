@@ -28,11 +28,11 @@ def upload(shares: Shares, data: bytes = b"hello", **options: Any) -> Record:
     return incoming.finish("file.bin", "application/octet-stream", Options(**options))
 
 
-def receive(shares: Shares, found: Stored) -> bytes:
+def receive(shares: Shares, stored: Stored) -> bytes:
     """Download a whole file that was found, as a server does: its bytes are read, then it is counted."""
-    data = shares.read(found, 0, found.record.file_size)
-    if not shares.count(found).granted:
-        raise UsedUp(found.record.file_id)
+    data = shares.read(stored, 0, stored.record.file_size)
+    if not shares.count(stored).granted:
+        raise UsedUp(stored.record.file_id)
     return data
 
 

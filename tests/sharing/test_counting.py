@@ -83,10 +83,10 @@ def test_a_cap_that_was_reached_before_it_was_set_leaves_no_download(shares: Sha
 
 def test_a_download_that_began_before_the_cap_is_held_to_it(shares: Shares) -> None:
     file_id = hot(shares, downloads=5)
-    found = shares.find(file_id)
+    stored = shares.find(file_id)
     shares.change(file_id, Options(max_downloads=5), CAP)
     with pytest.raises(UsedUp):
-        receive(shares, found)
+        receive(shares, stored)
     assert counted(shares, file_id) == 5
 
 

@@ -234,8 +234,8 @@ def test_two_who_complete_at_once_make_one_file(store: InterposedStore, clock: C
     for each in stores:
         each.around = once_after(1, lambda: both.wait(timeout=WITHIN))
     with ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(lambda each: complete(DirectUploads(shares_over(each, clock)), record, [part]), stores))
-    assert made[0] == made[1]
+        records = list(pool.map(lambda each: complete(DirectUploads(shares_over(each, clock)), record, [part]), stores))
+    assert records[0] == records[1]
     assert download(shares, record.file_id) == b"hello"
 
 
@@ -251,16 +251,16 @@ def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
         file = start(uploads)
         one, two = send(uploads, file, 1, b"one"), send(uploads, file, 2, b"two")
         meanwhile = InterposedStore(store.store)
-        made: list[Record] = []
+        records: list[Record] = []
 
-        def other(file: Record = file, one: tuple[int, str] = one, made: list[Record] = made) -> None:
+        def other(file: Record = file, one: tuple[int, str] = one, records: list[Record] = records) -> None:
             with contextlib.suppress(InvalidValue):
-                made.append(complete(uploads, file, [one]))
+                records.append(complete(uploads, file, [one]))
 
         meanwhile.around = once_after(step, other)
-        made.append(complete(DirectUploads(shares_over(meanwhile, clock)), file, [one, two]))
+        records.append(complete(DirectUploads(shares_over(meanwhile, clock)), file, [one, two]))
         data = download(shares, file.file_id)
-        assert {each.file_size for each in made} == {len(data)}
+        assert {each.file_size for each in records} == {len(data)}
         assert data in (b"one", b"onetwo")
         if len(meanwhile.changes) <= step:
             break

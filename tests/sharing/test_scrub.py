@@ -146,9 +146,9 @@ def test_a_file_deleted_while_it_is_checked_is_no_damage(
 
     def get_and_delete(file_id: str) -> Stored:
         monkeypatch.undo()
-        found = get(file_id)
+        contents = get(file_id)
         shares.delete(file_id)
-        return found
+        return contents
 
     monkeypatch.setattr(shares.records, "get", get_and_delete)
     lines: list[str] = []

@@ -44,10 +44,10 @@ def test_a_blob_that_is_none_is_damage_and_counts_nothing(shares: Shares, root: 
 
 
 def test_a_file_deleted_before_its_blob_is_opened_is_unknown(shares: Shares) -> None:
-    found = shares.find(upload(shares).file_id)
-    shares.delete(found.record.file_id)
+    stored = shares.find(upload(shares).file_id)
+    shares.delete(stored.record.file_id)
     with pytest.raises(UnknownFile):
-        receive(shares, found)
+        receive(shares, stored)
 
 
 def test_a_count_does_not_bring_a_deleted_record_back(
@@ -65,26 +65,26 @@ def test_a_count_does_not_bring_a_deleted_record_back(
 
 def test_a_file_that_is_being_deleted_hands_out_nothing(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     file_id = upload(shares).file_id
-    found = shares.find(file_id)
+    stored = shares.find(file_id)
     deleting = InterposedStore(store.store)
     # Its record says so, and its blob is still there.
     deleting.around = dies_after(2)
     with pytest.raises(Killed):
         shares_over(deleting, clock).delete(file_id)
     with pytest.raises(UnknownFile):
-        receive(shares, found)
+        receive(shares, stored)
 
 
 def test_a_file_expires_at_its_very_instant(shares: Shares, clock: Clock) -> None:
     file_id = upload(shares, expires_in=60).file_id
-    found = shares.find(file_id)
+    stored = shares.find(file_id)
     clock.forward(timedelta(seconds=60) - timedelta(microseconds=1))
     assert download(shares, file_id) == b"hello"
     clock.forward(timedelta(microseconds=1))
     with pytest.raises(Expired):
         shares.find(file_id)
     with pytest.raises(Expired):
-        receive(shares, found)
+        receive(shares, stored)
     assert shares.records.get(file_id).record.download_count == 1
     assert shares.page("", 10).files == []
 
@@ -108,9 +108,9 @@ def test_a_used_up_file_stays_visible_and_changes_no_more(shares: Shares) -> Non
     stale = shares.find(file_id)
     download(shares, file_id)
     used_up = shares.find(file_id)
-    for found in (used_up, stale):
+    for stored in (used_up, stale):
         with pytest.raises(UsedUp):
-            receive(shares, found)
+            receive(shares, stored)
     assert shares.find(file_id) == used_up
 
 

@@ -49,10 +49,10 @@ def test_a_change_files_its_entry_before_the_record(shares: Shares, store: Inter
 
 
 def test_a_change_keeps_what_was_not_given(shares: Shares) -> None:
-    made = upload(shares, expires_in=3600, max_downloads=3, password="Sesame")
-    changed = change(shares, made.file_id, max_downloads=5)
+    before = upload(shares, expires_in=3600, max_downloads=3, password="Sesame")
+    changed = change(shares, before.file_id, max_downloads=5)
     assert changed.max_downloads == 5
-    assert (changed.expires_at, changed.password_hash) == (made.expires_at, made.password_hash)
+    assert (changed.expires_at, changed.password_hash) == (before.expires_at, before.password_hash)
 
 
 def test_a_change_to_none_removes_an_option(shares: Shares) -> None:
@@ -77,12 +77,12 @@ def test_an_expired_file_cannot_be_changed(shares: Shares, clock: Clock) -> None
 
 def test_an_expiry_stays_within_what_the_service_allows(store: InterposedStore, clock: Clock) -> None:
     shares = shares_over(store, clock, lifetimes=Lifetimes(longest=3600))
-    made = upload(shares)
-    assert made.expires_at == START + HOUR
+    before = upload(shares)
+    assert before.expires_at == START + HOUR
     for expires_in in (None, 3601):
         with pytest.raises(InvalidValue, match="expires_in"):
-            change(shares, made.file_id, expires_in=expires_in)
-    assert shares.find(made.file_id).record == made
+            change(shares, before.file_id, expires_in=expires_in)
+    assert shares.find(before.file_id).record == before
 
 
 def test_a_cap_lowered_to_the_count_uses_the_file_up_now(shares: Shares, clock: Clock) -> None:
@@ -157,16 +157,16 @@ def all_pages(shares: Shares, limit: int, between: Callable[[], object] = lambda
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, [0]), (1, [1]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])])
 def test_a_page_says_whether_another_follows(shares: Shares, count: int, sizes: list[int]) -> None:
-    made = sorted(upload(shares).file_id for _ in range(count))
+    file_ids = sorted(upload(shares).file_id for _ in range(count))
     pages = all_pages(shares, 3)
     assert [len(page) for page in pages] == sizes
-    assert [file_id for page in pages for file_id in page] == made
+    assert [file_id for page in pages for file_id in page] == file_ids
 
 
 def test_what_is_there_all_the_time_is_listed_once(shares: Shares) -> None:
-    made = sorted(upload(shares).file_id for _ in range(12))
+    file_ids = sorted(upload(shares).file_id for _ in range(12))
     # One of the first page and one of a later page go in each pause, and others come anywhere.
-    doomed = [made[0], made[11], made[1], made[10]]
+    doomed = [file_ids[0], file_ids[11], file_ids[1], file_ids[10]]
 
     def disturb() -> None:
         upload(shares)
@@ -176,26 +176,26 @@ def test_what_is_there_all_the_time_is_listed_once(shares: Shares) -> None:
 
     listed = [file_id for page in all_pages(shares, 3, disturb) for file_id in page]
     assert listed == sorted(set(listed))
-    assert [file_id for file_id in listed if file_id in made] == made[:10]
+    assert [file_id for file_id in listed if file_id in file_ids] == file_ids[:10]
 
 
 def test_a_page_goes_on_behind_a_file_that_is_gone(shares: Shares) -> None:
-    made = sorted(upload(shares).file_id for _ in range(3))
-    shares.delete(made[1])
-    assert [record.file_id for record in shares.page(made[1], 10).files] == [made[2]]
+    file_ids = sorted(upload(shares).file_id for _ in range(3))
+    shares.delete(file_ids[1])
+    assert [record.file_id for record in shares.page(file_ids[1], 10).files] == [file_ids[2]]
 
 
 def test_what_is_not_visible_does_not_shorten_a_page(
     shares: Shares, clock: Clock, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = sorted(upload(shares, expires_in=60).file_id for _ in range(9))
-    for file_id in (made[0], made[4], made[8]):
+    file_ids = sorted(upload(shares, expires_in=60).file_id for _ in range(9))
+    for file_id in (file_ids[0], file_ids[4], file_ids[8]):
         change(shares, file_id, expires_in=None)
-    (root / record_key(made[3])).write_bytes(b"{")
+    (root / record_key(file_ids[3])).write_bytes(b"{")
     clock.forward(timedelta(seconds=60))
     # Between the three files, and behind the last, is nothing but what has expired and one damaged record.
-    assert all_pages(shares, 1) == [[made[0]], [made[4]], [made[8]]]
-    assert made[3] in caplog.text
+    assert all_pages(shares, 1) == [[file_ids[0]], [file_ids[4]], [file_ids[8]]]
+    assert file_ids[3] in caplog.text
 
 
 @pytest.mark.parametrize("expired", [100, 400])
@@ -203,11 +203,11 @@ def test_a_page_before_many_invisible_files_takes_few_batches(
     shares: Shares, store: InterposedStore, clock: Clock, expired: int
 ) -> None:
     """Each batch is a wait for storage, and on S3 a long one."""
-    made = sorted(upload(shares, expires_in=60).file_id for _ in range(100 + expired))
-    for file_id in made[:100]:
+    file_ids = sorted(upload(shares, expires_in=60).file_id for _ in range(100 + expired))
+    for file_id in file_ids[:100]:
         change(shares, file_id, expires_in=None)
     clock.forward(timedelta(seconds=60))
     store.calls.clear()
     page = shares.page("", 100)
-    assert ([record.file_id for record in page.files], page.more) == (made[:100], False)
+    assert ([record.file_id for record in page.files], page.more) == (file_ids[:100], False)
     assert store.count("read many") <= 4

@@ -63,8 +63,8 @@ def test_racing_threads_find_one_secret(store: InterposedStore) -> None:
         return stored_secret(store)
 
     with ThreadPoolExecutor(threads) as pool:
-        found = set(pool.map(find, range(threads)))
-    assert found == {store.read(SECRET_KEY)[0].decode()}
+        secrets = set(pool.map(find, range(threads)))
+    assert secrets == {store.read(SECRET_KEY)[0].decode()}
 
 
 def test_racing_processes_find_one_secret(root: Path) -> None:
@@ -87,12 +87,12 @@ def test_racing_processes_find_one_secret(root: Path) -> None:
             assert process.stdin is not None
             process.stdin.close()
             process.stdin = None
-        found = {process.communicate(timeout=WITHIN)[0] for process in processes}
+        secrets = {process.communicate(timeout=WITHIN)[0] for process in processes}
     finally:
         for process in processes:
             process.kill()
             process.wait()
-    assert found == {(root / SECRET_KEY).read_text() + "\n"}
+    assert secrets == {(root / SECRET_KEY).read_text() + "\n"}
 
 
 def test_the_loser_takes_the_winners_secret(store: InterposedStore) -> None:
@@ -119,10 +119,10 @@ def test_the_stored_secret_is_long_and_for_its_owner_only(root: Path) -> None:
     assert stat.S_IMODE((root / SECRET_KEY).stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("found", [b"", b"short", b"\xff" * 40])
-def test_a_damaged_secret_signs_nothing(store: InterposedStore, found: bytes) -> None:
+@pytest.mark.parametrize("contents", [b"", b"short", b"\xff" * 40])
+def test_a_damaged_secret_signs_nothing(store: InterposedStore, contents: bytes) -> None:
     """With an empty key, anybody could make delete tokens."""
-    store.put(SECRET_KEY, found)
+    store.put(SECRET_KEY, contents)
     with pytest.raises(StorageUnavailable, match="damaged"):
         stored_secret(store)
 

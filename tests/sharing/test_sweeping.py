@@ -119,8 +119,8 @@ def test_a_used_up_file_is_removed_a_day_later_and_not_sooner(shares: Shares, cl
 
 
 def test_a_running_download_reads_on_while_its_file_is_swept(shares: Shares, clock: Clock) -> None:
-    found = shares.find(upload(shares, bytes(range(200)), expires_in=60).file_id)
-    with contextlib.closing(shares.open(found, 0, 200)) as payload:
+    stored = shares.find(upload(shares, bytes(range(200)), expires_in=60).file_id)
+    with contextlib.closing(shares.open(stored, 0, 200)) as payload:
         first = payload.read(50)
         clock.forward(2 * HOUR)
         assert sweep(shares).removed == 1
@@ -577,21 +577,21 @@ def test_a_sweep_disturbed_before_any_of_its_changes_ends_in_the_same_state(
 ) -> None:
     # No power is lost here, and waiting for the disk would take most of the time.
     monkeypatch.setattr(os, "fsync", lambda _file: None)
-    made: list[tuple[str, str]] = []
+    changes: list[tuple[str, str]] = []
 
     def only_watch(store: InterposedStore, _clock: Clock) -> None:
-        store.changes = made
+        store.changes = changes
 
     directories = copies(root)
     expected = days_later(next(directories), clock, only_watch)
     assert {key.rpartition("/")[2].partition(".")[0] for key in expected} == household
     # What was there for each kind of step was found.
-    assert {verb for verb, _ in made} == {"put", "delete", "discard", "abort parts"}
-    assert len(made) > 15
+    assert {verb for verb, _ in changes} == {"put", "delete", "discard", "abort parts"}
+    assert len(changes) > 15
 
-    for number, directory in zip(range(len(made)), directories, strict=False):
+    for number, directory in zip(range(len(changes)), directories, strict=False):
 
         def disturb(store: InterposedStore, moved: Clock, number: int = number) -> None:
             store.around = disturbance(store, moved, number)
 
-        assert days_later(directory, clock, disturb) == expected, f"after {made[:number]}"
+        assert days_later(directory, clock, disturb) == expected, f"after {changes[:number]}"

@@ -38,10 +38,10 @@ class Counting:
         return self._counted(name, member)
 
     def _counted(self, name: str, member: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             with self._guard:
                 self.calls[name] += 1
-            return member(*arguments, **named)
+            return member(*arguments, **options)
 
         return call
 

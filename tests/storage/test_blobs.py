@@ -104,10 +104,10 @@ def test_what_is_ready_ends_with_the_file(directory: DirectoryStore) -> None:
     data = bytes(range(256)) * 1024
     write(directory, [data])
     with contextlib.closing(open_payload(directory, FILE_ID, len(data), 0, len(data))) as payload:
-        found = b""
+        contents = b""
         while chunk := bytes(payload.read_ready(30_000) or b"") + payload.read(1_000):
-            found += chunk
-        assert found == data
+            contents += chunk
+        assert contents == data
         assert payload.read_ready(1) is None
 
 

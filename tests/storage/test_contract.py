@@ -187,8 +187,8 @@ def test_a_range_is_read_in_chunks_of_at_most_the_size_asked_for(store: ObjectSt
 def test_what_is_ready_is_what_comes_next(store: ObjectStore) -> None:
     store.put(KEY, DIGITS)
     reader = store.open(KEY, 1, 9)
-    found = b"".join(bytes(reader.read_ready(2) or b"") + reader.read(1) for _ in DIGITS)
-    assert found == DIGITS[1:9]
+    contents = b"".join(bytes(reader.read_ready(2) or b"") + reader.read(1) for _ in DIGITS)
+    assert contents == DIGITS[1:9]
     assert not reader.read_ready(2)
     reader.close()
 

@@ -101,12 +101,12 @@ def test_a_large_file_never_passes_through_us(backend: Backend, monkeypatch: pyt
         def fetched() -> str:
             answer = api.get(f"/file/download/{file_id}")
             assert answer.status_code == 307, answer.text
-            found = hashlib.sha256()
+            digest = hashlib.sha256()
             with storage.stream("GET", answer.headers["location"]) as response:
                 assert response.status_code == 200
                 for chunk in response.iter_bytes(MIB):
-                    found.update(chunk)
-            return found.hexdigest()
+                    digest.update(chunk)
+            return digest.hexdigest()
 
         # Before it is sealed, and after.
         assert fetched() == expected.hexdigest()

@@ -143,7 +143,7 @@ def test_ids_are_sorted_and_go_on_behind_any_id(records: Records) -> None:
 def test_many_records_come_in_the_order_asked_for_without_those_that_are_gone(records: Records) -> None:
     for file_id in (FILE_ID, LAST_ID):
         records.create(record(file_id))
-    assert [found.file_id for found in records.get_many([LAST_ID, OTHER_ID, FILE_ID])] == [LAST_ID, FILE_ID]
+    assert [record.file_id for record in records.get_many([LAST_ID, OTHER_ID, FILE_ID])] == [LAST_ID, FILE_ID]
 
 
 # What storage may hold instead of a record
@@ -236,8 +236,8 @@ def test_damage_is_left_out_of_many_with_one_line_in_the_log(
     records.create(record(OTHER_ID))
     records.create(record(LAST_ID))
     directory.put(record_key(FILE_ID), data)
-    found = list(records.get_many([OTHER_ID, FILE_ID, LAST_ID]))
-    assert [one.file_id for one in found] == [OTHER_ID, LAST_ID]
+    stored = list(records.get_many([OTHER_ID, FILE_ID, LAST_ID]))
+    assert [one.file_id for one in stored] == [OTHER_ID, LAST_ID]
     lines = [line.getMessage() for line in caplog.records if line.levelno == logging.ERROR]
     assert len(lines) == 1
     assert FILE_ID in lines[0]

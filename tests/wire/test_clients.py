@@ -219,9 +219,9 @@ def test_a_log_line_is_one_line_and_holds_no_secret(tmp_path: Path) -> None:
         client.request("PUT", f"/file/upload/{name}", b"hello", headers)
         response = client.getresponse()
         assert response.status == 201
-        made = json.loads(response.read())
+        upload = json.loads(response.read())
         server.get(f"/file/download/{name}?token={TOKEN}&password=also-secret")
-        client.request("DELETE", f"/file/{made['file_id']}?token={made['delete_token']}", headers={})
+        client.request("DELETE", f"/file/{upload['file_id']}?token={upload['delete_token']}", headers={})
         assert client.getresponse().status == 204
         # The access log is written as the answer goes out.
         until(lambda: "DELETE /file/" in data.with_suffix(".log").read_text())
@@ -229,7 +229,7 @@ def test_a_log_line_is_one_line_and_holds_no_secret(tmp_path: Path) -> None:
     assert log.count(b" GET ") == log.count(b" GET - 404 ") == 1
     assert re.search(rb"[^\n\x20-\x7e]", log) is None
     assert b"\nINFO fake" not in log
-    assert not any(secret in log for secret in (TOKEN.encode(), b"also-secret", made["delete_token"].encode()))
+    assert not any(secret in log for secret in (TOKEN.encode(), b"also-secret", upload["delete_token"].encode()))
 
 
 def test_a_name_that_the_log_cannot_write_is_no_fault(tmp_path: Path) -> None:
@@ -239,11 +239,11 @@ def test_a_name_that_the_log_cannot_write_is_no_fault(tmp_path: Path) -> None:
         client.request("PUT", f"/file/upload/{urllib.parse.quote('é😀')}%ED%A0%80", b"hello")
         response = client.getresponse()
         assert response.status == 201
-        made = json.loads(response.read())
-        assert made["original_name"].startswith("é😀")
+        upload = json.loads(response.read())
+        assert upload["original_name"].startswith("é😀")
         # A record that is damaged is logged, with whatever it says.
-        record = data / "metadata" / made["file_id"][:2] / f"{made['file_id']}.json"
+        record = data / "metadata" / upload["file_id"][:2] / f"{upload['file_id']}.json"
         record.write_text(json.dumps({"state": "é😀\ud800"}))
-        assert server.get(f"/file/metadata/{made['file_id']}")[0] == 500
+        assert server.get(f"/file/metadata/{upload['file_id']}")[0] == 500
         assert server.get("/file/metadata/") == (200, b"{}")
     assert "UnicodeEncodeError" not in data.with_suffix(".log").read_text()

@@ -235,9 +235,9 @@ def test_a_server_killed_at_random_moments_keeps_its_word(tmp_path: Path, seed: 
 
     restarted = advanced(data, 0)
     for file in certain:
-        found = restarted.find(file.file_id)
-        assert file.downloaded <= found.record.download_count <= file.attempted
-        with contextlib.closing(restarted.open(found, 0, found.record.file_size)) as payload:
+        stored = restarted.find(file.file_id)
+        assert file.downloaded <= stored.record.download_count <= file.attempted
+        with contextlib.closing(restarted.open(stored, 0, stored.record.file_size)) as payload:
             assert b"".join(iter(partial(payload.read, LARGEST), b"")) == file.data
     assert damage(restarted) == []
 

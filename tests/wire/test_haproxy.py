@@ -30,7 +30,7 @@ listen share
 """
 
 
-def told(path: Path, command: str) -> str:
+def command_output(path: Path, command: str) -> str:
     """What HAProxy answers on its socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(WITHIN)
@@ -41,7 +41,7 @@ def told(path: Path, command: str) -> str:
 
 def backend(path: Path) -> dict[str, str]:
     """What HAProxy knows of the one server."""
-    lines = told(path, "show stat").removeprefix("# ").splitlines()
+    lines = command_output(path, "show stat").removeprefix("# ").splitlines()
     (row,) = [row for row in csv.DictReader(lines) if row["svname"] == "api"]
     # While a check is under way, the status of the last one begins with a star.
     return {**row, "check_status": row["check_status"].removeprefix("* ")}

@@ -35,10 +35,10 @@ def link_of_upload(server: Server, *headers: str) -> str:
     )
     status, answer = answer_to(server, sent)
     assert status == 201
-    made = json.loads(answer)
+    upload = json.loads(answer)
     # Whatever else a header said, all five bytes are there.
-    assert made["file_size"] == 5
-    return str(made["download_link"])
+    assert upload["file_size"] == 5
+    return str(upload["download_link"])
 
 
 SCHEMES = [

@@ -54,7 +54,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], port: int = 0)
 
 def refusals(environment: Mapping[str, str]) -> list[str]:
     """The one sentence in which each command says why it does not start."""
-    found = []
+    sentences = []
     for process in [start(command, environment) for command in COMMANDS.values()]:
         try:
             output, _ = process.communicate(timeout=ENDS_WITHIN)
@@ -63,8 +63,8 @@ def refusals(environment: Mapping[str, str]) -> list[str]:
         assert process.returncode in (2, 3), output
         assert "Traceback" not in output
         [sentence] = re.findall(r"^(?:ERROR:    |\S+Z ERROR |error: )(SHARE_.*)$", output, re.MULTILINE)
-        found.append(sentence)
-    return found
+        sentences.append(sentence)
+    return sentences
 
 
 REFUSED = {

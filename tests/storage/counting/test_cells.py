@@ -53,9 +53,9 @@ def counter(records: Records, pick: Callable[[int], int] = random.randrange) -> 
 
 
 def total(records: Records) -> int:
-    [found] = counter(records).totals([records.get(FILE_ID).record])
-    assert isinstance(found, Record), found
-    return found.download_count
+    [record] = counter(records).totals([records.get(FILE_ID).record])
+    assert isinstance(record, Record), record
+    return record.download_count
 
 
 # One after another
@@ -119,8 +119,8 @@ def test_totals_stay_in_the_order_of_the_records(records: Records) -> None:
     records.create(record(OTHER_ID))
     widen(records)
     count(records, 3)
-    found = [records.get(file_id).record for file_id in (OTHER_ID, FILE_ID)]
-    totals = [one for one in counter(records).totals(found) if isinstance(one, Record)]
+    base_records = [records.get(file_id).record for file_id in (OTHER_ID, FILE_ID)]
+    totals = [one for one in counter(records).totals(base_records) if isinstance(one, Record)]
     assert [(one.file_id, one.download_count) for one in totals] == [(OTHER_ID, 0), (FILE_ID, 3)]
 
 
@@ -154,9 +154,9 @@ def test_a_reader_that_knows_of_the_cells_before_they_are_folded_counts_them_onc
     count(records, 4)
     before = records.get(FILE_ID).record
     counter(records).fold(records.get(FILE_ID))
-    [found] = counter(records).totals([before])
-    assert isinstance(found, Record)
-    assert found.download_count == 4
+    [record] = counter(records).totals([before])
+    assert isinstance(record, Record)
+    assert record.download_count == 4
 
 
 def test_a_cell_made_for_a_file_that_is_gone_is_removed(records: Records, memory: MemoryStore) -> None:
@@ -182,7 +182,7 @@ def test_a_deleted_file_has_no_total(records: Records) -> None:
     count(records)
     before = records.get(FILE_ID).record
     records.update(FILE_ID, lambda old: dataclasses.replace(old, state=DELETED))
-    assert [type(found) for found in counter(records).totals([before])] == [UnknownFile]
+    assert [type(total) for total in counter(records).totals([before])] == [UnknownFile]
 
 
 def stored(cell: Cell) -> dict[str, Any]:
@@ -207,8 +207,8 @@ def stored(cell: Cell) -> dict[str, Any]:
 def test_a_damaged_cell_is_reported_and_never_counted(records: Records, memory: MemoryStore, data: bytes) -> None:
     widen(records)
     memory.put(CELL_KEY, data)
-    [found] = counter(records).totals([records.get(FILE_ID).record])
-    assert isinstance(found, DamagedFile)
+    [total] = counter(records).totals([records.get(FILE_ID).record])
+    assert isinstance(total, DamagedFile)
 
 
 # Any order
@@ -389,15 +389,15 @@ class Meeting:
         records, _ = self.records()
         told = self.told
         try:
-            [found] = counter(records).totals([records.get(FILE_ID).record])
+            [total] = counter(records).totals([records.get(FILE_ID).record])
         except UnknownFile:
             assert self.deleted
             return
-        if isinstance(found, UnknownFile):
+        if isinstance(total, UnknownFile):
             assert self.deleted
             return
-        assert isinstance(found, Record)
-        assert told <= found.download_count <= self.begun
+        assert isinstance(total, Record)
+        assert told <= total.download_count <= self.begun
 
     def fold(self, faults: list[str], cap: bool) -> None:
         records, steps = self.records(faults)

@@ -44,10 +44,10 @@ def failing(function: str, number: int, applies: Callable[[Any], bool] = lambda 
     """Calls of a function of `os` fail with this error number, where `applies` to their first argument."""
     working = getattr(os, function)
 
-    def call(first: Any, *others: Any, **named: Any) -> Any:
+    def call(first: Any, *others: Any, **options: Any) -> Any:
         if applies(first):
             raise OSError(number, os.strerror(number))
-        return working(first, *others, **named)
+        return working(first, *others, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, function, call)
@@ -260,15 +260,15 @@ def test_the_disk_is_given_a_large_file_while_it_is_written(
     directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that the fsync at its end does not begin with all of it."""
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "posix_fadvise", lambda _file, start, size, _advice: given.append((start, start + size)))
+    ranges: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _file, start, size, _advice: ranges.append((start, start + size)))
     writer = directory.writer(KEY, 11)
     batch = bytes(WRITEBACK_SIZE // 4)
     for _ in range(22):
         writer.write(batch)
     writer.abort()
-    assert [start for start, _ in given] == [0, *(stop for _, stop in given[:-1])]
-    assert given[-1][1] == 11 + 20 * len(batch)
+    assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])]
+    assert ranges[-1][1] == 11 + 20 * len(batch)
 
 
 def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: DirectoryStore) -> None:

@@ -159,10 +159,10 @@ def test_a_part_may_come_while_its_upload_is_forgotten(store: DirectoryStore, mo
     late = store.multipart.writer(RAW, upload_id, 3, 10**9)
     rmdir = os.rmdir
 
-    def remove(*arguments: Any, **named: Any) -> None:
+    def remove(*arguments: Any, **options: Any) -> None:
         monkeypatch.setattr(os, "rmdir", rmdir)
         late.commit()
-        rmdir(*arguments, **named)
+        rmdir(*arguments, **options)
 
     monkeypatch.setattr(os, "rmdir", remove)
     store.multipart.abort(RAW, upload_id)
@@ -179,10 +179,10 @@ def test_an_upload_may_be_forgotten_twice_at_once(store: DirectoryStore, monkeyp
         store.multipart.writer(RAW, upload_id, number, 10**9).commit()
     unlink = os.unlink
 
-    def remove(*arguments: Any, **named: Any) -> None:
+    def remove(*arguments: Any, **options: Any) -> None:
         monkeypatch.setattr(os, "unlink", unlink)
         store.multipart.abort(RAW, upload_id)
-        unlink(*arguments, **named)
+        unlink(*arguments, **options)
 
     monkeypatch.setattr(os, "unlink", remove)
     store.multipart.abort(RAW, upload_id)

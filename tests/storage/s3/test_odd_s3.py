@@ -62,8 +62,8 @@ def write(store: ObjectStore, *names: str) -> list[str]:
 
 
 def status(refusal: pytest.ExceptionInfo[ClientError]) -> int:
-    found: int = refusal.value.response["ResponseMetadata"]["HTTPStatusCode"]
-    return found
+    code: int = refusal.value.response["ResponseMetadata"]["HTTPStatusCode"]
+    return code
 
 
 def read(client: S3Client, key: str) -> bytes:
@@ -172,14 +172,14 @@ def test_parts_can_have_to_be_equal(odd: OddS3, client: S3Client, key: str, size
         ]
         for number, size in enumerate(sizes, 1)
     ]
-    named = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(parts, 1)]
+    listing = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(parts, 1)]
 
     def complete() -> None:
         client.complete_multipart_upload(
             Bucket=BUCKET,
             Key=key,
             UploadId=upload_id,
-            MultipartUpload={"Parts": named},  # type: ignore[typeddict-item]
+            MultipartUpload={"Parts": listing},  # type: ignore[typeddict-item]
         )
 
     if taken:

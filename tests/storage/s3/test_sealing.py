@@ -60,8 +60,8 @@ def uploaded(shares: Shares, *datas: bytes) -> Record:
 
 
 def read(shares: Shares, file_id: str) -> bytes:
-    found = shares.find(file_id)
-    payload = shares.open(found, 0, found.record.file_size)
+    stored_file = shares.find(file_id)
+    payload = shares.open(stored_file, 0, stored_file.record.file_size)
     return b"".join(iter(lambda: payload.read(MIN_PART_SIZE), b""))
 
 
@@ -348,10 +348,10 @@ def test_whatever_call_fails_a_file_is_sealed_and_sent_to_in_the_end(backend: Ba
         store.begin(undisturbed)
         if not counted:
             seal(shares, file_id)
-        found = shares.find(file_id)
-        assert counted <= found.record.download_count <= 1
-        assert found.record.sealed
-        url = download_url(shares, found, counted=True, **asked)
+        stored = shares.find(file_id)
+        assert counted <= stored.record.download_count <= 1
+        assert stored.record.sealed
+        url = download_url(shares, stored, counted=True, **asked)
         assert ask("GET", url).content == b"small"
         assert pickle.loads(blob(backend.store, file_id)) == b"small"
         if not struck:
