@@ -28,8 +28,8 @@ class BoundedHttpTools(HttpToolsProtocol):
     The segment in which that happens is not counted, so memory is limited to one segment more.
     """
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._unfinished = 0
         self._in_body = False
         self._refused = False
@@ -72,8 +72,8 @@ class BoundedHttpTools(HttpToolsProtocol):
 class BoundedH11(H11Protocol):
     """Sets h11's own limit to the same value, and gives the same answer."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.conn = h11.Connection(h11.SERVER, MAX_UNFINISHED_BYTES)
         self._refused = False
 

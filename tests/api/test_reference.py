@@ -77,20 +77,20 @@ def commands(
         page = ask("GET", f"{address}/docs").text
         assert address in page
         preparations: list[str] = []
-        found: dict[str, list[str]] = {}
+        commands: dict[str, list[str]] = {}
         parts = re.findall(r'<section class="card" id="(\w+)"|<pre[^>]*>(.*?)</pre>', page, re.DOTALL)
         operation = ""
         for identifier, text in parts:
             if identifier:
                 operation = identifier
             elif operation:
-                found[operation] = [*preparations, html.unescape(text)]
+                commands[operation] = [*preparations, html.unescape(text)]
                 operation = ""
             else:
                 preparations.append(html.unescape(text).replace("your access token", TOKEN))
         # The page asks for a token only if the server does.
         assert preparations[0].startswith("TOKEN=") is bool(variables)
-        yield found
+        yield commands
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -115,14 +115,14 @@ class DirectUpload:
     """Etag and bytes by number."""
     sealed_data: bytes | None = None
     """A completion was killed, but late enough for every other to make this of it."""
-    made: bool = False
+    is_complete: bool = False
     """It is a file of the model."""
     gone: bool = False
     doubtful: bool = False
     """Its end was killed, so it may be gone."""
 
     def may_be_over(self, now: datetime) -> bool:
-        return self.made or self.gone or self.doubtful or self.begun_at + UPLOAD_WITHIN <= now
+        return self.is_complete or self.gone or self.doubtful or self.begun_at + UPLOAD_WITHIN <= now
 
 
 @dataclass(frozen=True)
@@ -315,13 +315,13 @@ class Files(RuleBasedStateMachine):
             assert not self._goes_on(upload)
             return multiple()
         except (UnknownFile, Expired):
-            if upload.made:
+            if upload.is_complete:
                 assert self._check(file_id) is None
             else:
                 assert upload.may_be_over(self.now)
                 upload.gone = True
             return multiple()
-        if upload.made:
+        if upload.is_complete:
             # The same answer again.
             file = self._check(file_id)
             assert not finished or (file is not None and records[0].file_size == len(file.data))
@@ -336,7 +336,7 @@ class Files(RuleBasedStateMachine):
                 assert fits
                 assert fits_announced
                 assert not too_large
-            upload.made, data = True, whole if upload.sealed_data is None else upload.sealed_data
+            upload.is_complete, data = True, whole if upload.sealed_data is None else upload.sealed_data
             expires_at = None if upload.lifetime is None else self.now + timedelta(seconds=upload.lifetime)
             self.model[file_id] = File(file_id, data, expires_at, upload.cap)
             assert self._check(file_id) is not None
@@ -355,11 +355,11 @@ class Files(RuleBasedStateMachine):
             finished = self._carry_out(lambda: self.direct.abort(file_id, upload.upload_id), kill)
         except UnknownFile:
             assert upload.may_be_over(self.now)
-            if upload.made:
+            if upload.is_complete:
                 self._check(file_id)
-            upload.gone = not upload.made
+            upload.gone = not upload.is_complete
             return file_id
-        if upload.made:
+        if upload.is_complete:
             assert not finished
             self._check(file_id)
         elif upload.sealed_data is None:
@@ -511,7 +511,7 @@ class Files(RuleBasedStateMachine):
 
     def _goes_on(self, upload: DirectUpload) -> bool:
         """Whether parts of it are to be seen, which then are compared with those that were sent; nothing else is."""
-        if not upload.made:
+        if not upload.is_complete:
             with pytest.raises(UnknownFile):
                 self.shares.find(upload.file_id)
         try:
