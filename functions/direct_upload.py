@@ -156,7 +156,7 @@ async def upload_part(request: Request, upload_id: str, part_number: PartNumber,
     if size > uploads.max_file_size:
         raise FileTooLarge(uploads.max_file_size)
     threads = request.app.state.threads
-    async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number, size), threads) as incoming:
+    async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number, size), threads, threads) as incoming:
         # The upload ID is the only credential here, so check it before holding data for the client.
         await incoming.begin()
         async for chunk in request.stream():

@@ -23,6 +23,7 @@ from shared.http.models import Cap, Lifetime, Password, SentEncryption, Uploaded
 from shared.http.pages import size_text
 from shared.http.streams import Incoming
 from shared.names import clean_name, plain_name
+from shared.sharing import Shares
 from shared.uploads import Upload
 
 router = Endpoints("Files")
@@ -97,7 +98,7 @@ async def upload_form(request: Request) -> Response:
     _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
     # Refuse wrong options in the head before the body arrives.
     options.from_request(request, shares.lifetimes.limit)
-    async with Incoming(lambda: Upload(shares), request.app.state.threads) as incoming:
+    async with _incoming(request, shares) as incoming:
         content_type = request.headers.get("content-type", "")
         form = await receive_form(content_type, request.stream(), incoming.write, fields=options.FORM_FIELDS)
         sent_options = options.from_request(request, shares.lifetimes.limit, form.fields)
@@ -133,7 +134,7 @@ async def upload_file(request: Request) -> Response:
     sha256 = options.announced_sha256(request)
     shares.lifetimes.expiry(shares.now(), sent_options.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
-    async with Incoming(lambda: Upload(shares), request.app.state.threads) as incoming:
+    async with _incoming(request, shares) as incoming:
         async for chunk in request.stream():
             await incoming.write(chunk)
         sent = request.headers.get("content-type")
@@ -149,6 +150,10 @@ async def upload_file(request: Request) -> Response:
 async def refuse_name(_request: Request, name: str) -> Response:
     """Refuse to store a file at the root if another route begins with its name."""
     raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+
+
+def _incoming(request: Request, shares: Shares) -> Incoming[Upload]:
+    return Incoming(lambda: Upload(shares), request.app.state.threads, request.app.state.short)
 
 
 def _require_acceptable(request: Request, longest_body: int, max_file_size: int) -> None:

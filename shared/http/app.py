@@ -24,6 +24,7 @@ from shared.http.layers.edge import Edge
 from shared.http.layers.guard import Guard
 from shared.http.layers.start import Start
 from shared.http.streams import keep_memory
+from shared.http.threads import FewThreads
 from shared.sealing import Sealing
 from shared.settings import Settings
 from shared.sharing import Shares
@@ -52,7 +53,10 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
         app.add_route(path, documentation.docs, include_in_schema=False)
     app.state.service = service
     app.state.threads = threads or ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
-    app.state.files = AsyncShares(service, app.state.threads)
+    # S3 takes so long that the number of threads does not matter.
+    alone = threads is not None or service.settings.bucket is not None
+    app.state.short = app.state.threads if alone else FewThreads(app.state.threads)
+    app.state.files = AsyncShares(service, app.state.threads, app.state.short)
     app.state.seal = lambda _file_id: None
     app.state.healthy_until = -math.inf
     app.state.table = RoutingTable(endpoint for router in routers for endpoint in router.endpoints)
@@ -111,4 +115,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     sealing.close()
     ending.set()
+    app.state.short.shutdown(wait=False)
     app.state.threads.shutdown(wait=False)

@@ -66,11 +66,15 @@ S = TypeVar("S", bound=Sink)
 
 
 class Incoming(Generic[S]):
-    """Writes a body into the sink that `begin` makes. Leaving the context without `finish` discards everything."""
+    """Writes a body into the sink that `begin` makes. Leaving the context without `finish` discards everything.
 
-    def __init__(self, begin: Callable[[], S], threads: Executor) -> None:
+    A body that is one batch is stored by one job, in the threads for `short` work.
+    """
+
+    def __init__(self, begin: Callable[[], S], threads: Executor, short: Executor) -> None:
         self._begin = begin
         self._threads = threads
+        self._short = short
         self._sink: S | None = None
         self._batch: list[bytes] = []
         self._size = 0
@@ -103,6 +107,7 @@ class Incoming(Generic[S]):
 
         Raises the errors of all three; if `answer` fails, the stored bytes stay.
         """
+        threads = self._short if self._pending is None else self._threads
         await self._settle()
         batch = self._take()
 
@@ -111,7 +116,7 @@ class Incoming(Generic[S]):
             self._finished = True
             return answer(result)
 
-        self._pending = finishing = self._threads.submit(work)
+        self._pending = finishing = threads.submit(work)
         return await _result(finishing)
 
     def _take(self) -> bytes:

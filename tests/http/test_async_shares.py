@@ -51,7 +51,7 @@ class Gate:
 
 
 def files_over(shares: Shares, threads: Executor) -> AsyncShares:
-    return AsyncShares(Service(Settings(), Tokens(()), shares), threads)
+    return AsyncShares(Service(Settings(), Tokens(()), shares), threads, threads)
 
 
 @pytest.fixture
