@@ -11,8 +11,8 @@ import dataclasses
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from shared.errors import DamagedFile, Expired, Preparing, UnknownFile, UsedUp
-from shared.sharing import Shares
+from shared.errors import DamagedFile, Expired, Preparing, UnknownFile, UsedUp, WrongPassword
+from shared.sharing import Shares, has_password
 from shared.storage.blobs import extract, require_raw
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable, Unfinished
 from shared.storage.keys import raw_entry_key, raw_key
@@ -50,7 +50,9 @@ def download_url(
     assert links is not None
     file_id = stored.record.file_id
     key = raw_key(file_id) if entry is None else raw_entry_key(file_id, entry)
-    stored = _promise_copies(shares, stored)
+    checked, stored = stored, _promise_copies(shares, stored)
+    if not has_password(stored.record, checked):
+        raise WrongPassword
     _require_copy(shares, stored, key, entry)
     if counted and not shares.count(stored).granted:
         raise UsedUp(file_id)

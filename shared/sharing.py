@@ -52,6 +52,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def has_password(record: Record, stored: Stored) -> bool:
+    """Whether who knew the password of the file that was read as `stored` can have this one, read later."""
+    return record.password_hash in (None, stored.record.password_hash)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Files of one listing, sorted by ID; `more` says whether others follow."""
@@ -148,9 +153,16 @@ class Shares:
     def count(self, stored: Stored, downloads: int = 1) -> Counted:
         """Count these downloads by one write, or as many as the limit allows.
 
-        Raises `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
+        Raises `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`, and `WrongPassword` if the password is no
+        longer that of `stored`, which was checked.
         """
-        return self._counter.count(stored, downloads, self.require_visible)
+
+        def allow(record: Record) -> None:
+            self.require_visible(record)
+            if not has_password(record, stored):
+                raise WrongPassword
+
+        return self._counter.count(stored, downloads, allow)
 
     def page(self, after: str, limit: int) -> Page:
         """List at most `limit` visible files whose IDs sort after `after`. Damaged records are only logged."""

@@ -5,6 +5,7 @@ Reading from memory takes some ten microseconds, less than handing it to a threa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
@@ -12,10 +13,10 @@ from typing import TypeVar
 from starlette.requests import Request
 
 from shared.bootstrap import Service
-from shared.errors import UsedUp
+from shared.errors import ShareError, UsedUp, WrongPassword
 from shared.http.lanes import Lanes
 from shared.http.streams import in_thread
-from shared.sharing import Record, Shares, Stored
+from shared.sharing import Record, Shares, Stored, has_password
 
 # Seconds. Far less than a request to S3 takes, and longer than the gaps between simultaneous requests.
 PATIENCE = 0.005
@@ -60,7 +61,7 @@ class AsyncShares:
         return await self._reads.join((stored.record.file_id, start, stop), (stored, start, stop))
 
     async def count(self, stored: Stored) -> None:
-        """Count one download. Raises `UsedUp` if the file has reached its limit."""
+        """Count one download. Raises as `Shares.count`, and `UsedUp` if the file has reached its limit."""
         await self._counts.join(stored.record.file_id, stored)
 
     def _find(self, file_ids: Sequence[str], _former: object) -> Sequence[Stored]:
@@ -70,12 +71,16 @@ class AsyncShares:
         # Use the last record, because the bytes may have moved since the earlier ones were read.
         return [self.shares.read(*ranges[-1])] * len(ranges)
 
-    def _count(self, seen: Sequence[Stored], former: Sequence[Stored | BaseException]) -> Sequence[Stored | UsedUp]:
+    def _count(self, seen: Sequence[Stored], former: Sequence[Stored | BaseException]) -> Sequence[Stored | ShareError]:
         # Start from the newest record, including those of former writes, or the conditional write would fail first.
         latest = max([*seen, *(one for one in former if not isinstance(one, BaseException))], key=_revision)
-        counted = self.shares.count(latest, len(seen))
-        refused = len(seen) - counted.granted
-        return [counted.stored] * counted.granted + [UsedUp(latest.record.file_id)] * refused
+        allowed = [has_password(latest.record, one) for one in seen]
+        if not any(allowed):
+            return [WrongPassword()] * len(seen)
+        counted = self.shares.count(latest, sum(allowed))
+        granted = itertools.repeat(counted.stored, counted.granted)
+        refusal = UsedUp(latest.record.file_id)
+        return [next(granted, refusal) if each else WrongPassword() for each in allowed]
 
 
 def _revision(stored: Stored) -> int:

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from shared.bootstrap import Service
-from shared.errors import StorageUnavailable, UnknownFile, UsedUp
+from shared.errors import StorageUnavailable, UnknownFile, UsedUp, WrongPassword
 from shared.http.async_shares import AsyncShares
 from shared.http.lanes import MOST
 from shared.http.streams import Inline
+from shared.options import Options
 from shared.settings import Settings
 from shared.sharing import Shares, Stored
 from shared.storage.directory.store import DirectoryStore
@@ -133,6 +134,26 @@ def test_a_cap_grants_exactly_what_is_left_to_those_who_came_first(
 
     assert asyncio.run(run()) == [type(None)] * left + [UsedUp] * (BURST - left)
     assert counted(shares, stored.record.file_id) == left + 1
+
+
+def test_only_the_password_that_holds_when_it_is_counted_admits(
+    files: AsyncShares, shares: Shares, store: InterposedStore
+) -> None:
+    file_id = upload(shares, password="old").file_id
+    with_old = shares.find(file_id)
+
+    async def run() -> tuple[list[type], list[type]]:
+        async with held(store, Gate("put if")) as gate:
+            first = await begun(files.count(with_old))
+            await gate.reached()
+            shares.change(file_id, Options(password="new"), frozenset({"password"}))
+            with_new = shares.find(file_id)
+            waiting = await begun(*(files.count(seen) for seen in (with_old, with_new, with_old, with_new)))
+            gate.open()
+            return await outcomes(first), await outcomes(waiting)
+
+    assert asyncio.run(run()) == ([WrongPassword], [WrongPassword, type(None), WrongPassword, type(None)])
+    assert counted(shares, file_id) == 2
 
 
 def test_an_error_reaches_all_who_wait_together_and_nobody_else(

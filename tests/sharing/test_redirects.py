@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ShareError
+from shared.errors import ShareError, WrongPassword
+from shared.options import Options
 from shared.redirects import KEEP_RAW_FOR, download_url
 from shared.sharing import Shares
 from shared.storage.contract import NotFound, ObjectStore
@@ -118,3 +119,13 @@ def test_a_copy_that_nobody_was_promised_goes(tmp_path: Path) -> None:
     Sweep(shares).run()
     assert not any(is_there(store, key) for key in copies)
     assert [redirected(shares, file_id), redirected(shares, file_id, entry)] == copies
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_nobody_is_sent_to_a_file_once_another_password_holds(tmp_path: Path, counted: bool) -> None:
+    shares = shares_over(LinkingStore(DirectoryStore(tmp_path)), Clock())
+    seen = shares.find(upload(shares, password="old").file_id)
+    shares.change(seen.record.file_id, Options(password="new"), frozenset({"password"}))
+
+    with pytest.raises(WrongPassword):
+        download_url(shares, seen, counted=counted, disposition="attachment", content_type="text/plain")

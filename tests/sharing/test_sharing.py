@@ -15,6 +15,7 @@ from shared.errors import (
     UsedUp,
     WrongPassword,
 )
+from shared.options import Options
 from shared.sharing import Shares
 from shared.storage.keys import blob_key, record_key
 from shared.storage.records import DELETED
@@ -112,6 +113,24 @@ def test_a_used_up_file_stays_visible_and_changes_no_more(shares: Shares) -> Non
         with pytest.raises(UsedUp):
             receive(shares, stored)
     assert shares.find(file_id) == used_up
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_download_is_not_counted_once_another_password_holds(shares: Shares, before: str | None) -> None:
+    seen = shares.find(upload(shares, password=before).file_id)
+    shares.change(seen.record.file_id, Options(password="new"), frozenset({"password"}))
+
+    with pytest.raises(WrongPassword):
+        shares.count(seen)
+
+    assert shares.describe(seen.record.file_id).download_count == 0
+
+
+def test_a_download_is_counted_after_the_password_is_removed(shares: Shares) -> None:
+    seen = shares.find(upload(shares, password="old").file_id)
+    shares.change(seen.record.file_id, Options(), frozenset({"password"}))
+
+    assert shares.count(seen).granted == 1
 
 
 def test_a_password_is_asked_for_only_where_there_is_one(shares: Shares) -> None:
