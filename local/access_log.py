@@ -51,7 +51,7 @@ class AccessLog:
             await self._app(scope, exchange.receive, exchange.send)
         finally:
             route, file_id = self._target(scope, exchange)
-            if exchange.failed or route not in BACKGROUND:
+            if exchange.interrupted or exchange.status >= HTTPStatus.BAD_REQUEST or route not in BACKGROUND:
                 milliseconds = (time.perf_counter() - began) * 1000
                 log.info("%s", _line(scope, route or "-", exchange, milliseconds, file_id))
 
@@ -71,23 +71,26 @@ class AccessLog:
 class _Exchange:
     """Counts the bytes of one request and its answer."""
 
-    __slots__ = ("_receive", "_send", "complete", "file_id", "received", "sent", "status")
+    __slots__ = ("_receive", "_send", "complete", "file_id", "left", "received", "sent", "status")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self.received = self.sent = self.status = 0
-        self.complete = False
+        self.complete = self.left = False
         self.file_id = ""
 
     @property
-    def failed(self) -> bool:
-        return self.status >= HTTPStatus.BAD_REQUEST or not self.complete
+    def interrupted(self) -> bool:
+        return self.left or not self.complete
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
+        elif not self.complete:
+            # The application can still answer, but nobody gets that.
+            self.left = True
         return message
 
     async def send(self, message: Message) -> None:
@@ -111,7 +114,7 @@ def _created(message: Message) -> str:
 def _line(scope: Scope, route: str, exchange: _Exchange, milliseconds: float, file_id: str) -> str:
     client = scope.get("client")
     address = printable(str(client[0])) if client else "-"
-    status = str(exchange.status or "-") + ("" if exchange.complete else " interrupted")
+    status = str(exchange.status or "-") + (" interrupted" if exchange.interrupted else "")
     line = f"{address} {scope['method']} {route} {status} in={exchange.received} out={exchange.sent}"
     return f"{line} ms={milliseconds:.1f}" + (f" file={file_id}" if file_id else "")
 

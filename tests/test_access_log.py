@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import sys
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from functions import health
 from functions.app import ROUTERS
 from local.access_log import AccessLog, LineFormatter
 from shared.bootstrap import Service
@@ -111,30 +113,59 @@ def test_what_pages_and_monitors_repeat_is_left_out_unless_it_fails(client: Clie
         assert len(client.lines) == 1
 
 
-def line_of(app: Any, caplog: pytest.LogCaptureFixture) -> str:
-    """What is logged for a request to an application that fails."""
+def line_of(app: Any, caplog: pytest.LogCaptureFixture, *messages: dict[str, Any]) -> str:
+    """What is logged for a request of which the application receives these messages."""
     caplog.set_level(logging.INFO, "local.access")
+    waiting = list(messages)
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"abc", "more_body": False}
+        return waiting.pop(0)
 
     async def send(_message: object) -> None: ...
 
     scope = {"type": "http", "method": "GET", "path": "/health", "query_string": b"", "client": ('1" 2\n', 5)}
-    with pytest.raises(RuntimeError):
-        asyncio.run(AccessLog(app, RoutingTable(ROUTERS[8].endpoints))(scope, receive, send))
+    with contextlib.suppress(RuntimeError):
+        asyncio.run(AccessLog(app, RoutingTable(health.router.endpoints))(scope, receive, send))
     return caplog.messages[-1]
+
+
+BODY = {"type": "http.request", "body": b"abc", "more_body": True}
+START = {"type": "http.response.start", "status": 200, "headers": []}
 
 
 def test_an_answer_that_ends_early_is_called_interrupted(caplog: pytest.LogCaptureFixture) -> None:
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send(START)
         await send({"type": "http.response.body", "body": b"12", "more_body": True})
         raise RuntimeError
 
     # An address that a proxy passed on cannot forge a line.
-    assert matches(line_of(app, caplog), r"1\x22\x202\x0a GET /health 200 interrupted in=3 out=2 ms=N")
+    line = line_of(app, caplog, BODY)
+    assert matches(line, r"1\x22\x202\x0a GET /health 200 interrupted in=3 out=2 ms=N")
+
+
+def test_an_upload_whose_sender_leaves_is_called_interrupted(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the application answers, which the server throws away."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await receive()
+        await send({**START, "status": 400})
+        await send({"type": "http.response.body", "body": b""})
+
+    assert " GET /health 400 interrupted in=3 out=0 " in line_of(app, caplog, BODY, {"type": "http.disconnect"})
+
+
+def test_a_client_that_leaves_after_the_answer_interrupts_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Some answers look for that while they are sent."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({**START, "status": 404})
+        await send({"type": "http.response.body", "body": b""})
+        await receive()
+
+    assert " GET /health 404 in=0 out=0 " in line_of(app, caplog, {"type": "http.disconnect"})
 
 
 def test_a_request_without_an_answer_has_no_status(caplog: pytest.LogCaptureFixture) -> None:
