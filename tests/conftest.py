@@ -26,6 +26,8 @@ from tests.slow import is_slow
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+# The tests of each file here share a server or a browser, whose start takes longer than most of them.
+ONE_WORKER = ("browser/", "client/", "wire/")
 
 # The same examples each time, and as long for each as a busy machine needs.
 settings.register_profile("suite", derandomize=True, deadline=None)
@@ -158,10 +160,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: left out by `make check`; `tests/slow.py` says which tests are")
 
 
+# Before pytest-xdist, which reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_slow(item):
             item.add_marker(pytest.mark.slow)
+        file = item.nodeid.removeprefix("tests/").partition("::")[0]
+        if file.startswith(ONE_WORKER) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(file))
 
 
 @pytest.fixture(params=WAYS)

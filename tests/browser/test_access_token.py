@@ -8,8 +8,6 @@ from playwright.sync_api import BrowserContext, expect
 from tests.browser.upload_page import delete, drop, link, no_violations, share_more
 from tests.wire.server import Server
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 BLOCKED = """
     for (const area of ["localStorage", "sessionStorage"]) {
         const get = () => { throw new DOMException("Access is denied for this document.", "SecurityError"); };

@@ -13,8 +13,6 @@ from tests.wire.server import Server, until
 
 TOKEN = "a-token-of-thirty-two-characters"
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

@@ -21,8 +21,6 @@ from tests.browser.firefox import Firefox
 from tests.client.archive_vectors import PATH, TIME
 from tests.wire.server import ROOT, until
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 HARNESS = """<!doctype html><title>waiting</title><script type="module">
 import { Layout } from "./zip-layout.js";
 import { crc32 } from "./crc32.js";

@@ -11,8 +11,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import WITHIN
 from tests.proxies import Site, site_in
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.fixture(scope="module")
 def portless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -14,8 +14,6 @@ from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
 from tests.own_s3 import on_own_s3
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 SIZE = 12 * 1024 * 1024 + 1
 
 

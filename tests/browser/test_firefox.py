@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from tests.browser.firefox import Firefox
 from tests.wire.server import Server, until
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 # The link, once it is ready.
 LINK = "return document.querySelector('#ready input')?.value"

@@ -17,8 +17,6 @@ from tests.browser.upload_page import choose, no_violations, row, setting
 from tests.servers import S3Server, moto_server, seaweedfs
 from tests.wire.server import ROOT, Server, until
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 MIB = 1024 * 1024
 SIZE = 200 * MIB + 1
 PART = 8 * MIB

@@ -23,8 +23,6 @@ from tests.browser.upload_page import (
 )
 from tests.wire.server import Server, until
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def metadata(page: Page, name: str) -> dict[str, Any]:
     file_id = link(page, name).rpartition("/")[2]

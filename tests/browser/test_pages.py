@@ -13,7 +13,6 @@ from tests.browser.upload_page import no_violations
 from tests.wire.server import Server
 
 # One server and one browser serve all of them.
-pytestmark = pytest.mark.xdist_group("browser")
 
 
 @pytest.mark.parametrize("right", [True, False])

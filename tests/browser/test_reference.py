@@ -9,8 +9,6 @@ from tests.browser.conftest import WITHIN
 from tests.browser.upload_page import no_violations
 from tests.wire.server import Server
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 # Checked together: the page is as many seconds as it has elements.
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (320, "dark")])

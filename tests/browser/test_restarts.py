@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tests.browser.conftest import WITHIN
 from tests.browser.upload_page import link
 from tests.servers import free_ports
 from tests.wire.server import Server
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 SMALL = 30
 LARGE = 24 * 1024 * 1024

@@ -20,8 +20,6 @@ from tests.client.proxy import Cut, Proxy, Reset, Seen
 from tests.servers import ask
 from tests.wire.server import Server, until
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 NAME = "one-time.bin"
 DATA = os.urandom(4_000_000)
 # The first download would take 80 s at this speed, longer than anything here waits.

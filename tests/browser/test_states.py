@@ -15,8 +15,6 @@ from tests.browser.states import SETTINGS, STATES
 from tests.browser.upload_page import UPLOADS, drop, hold, no_violations
 from tests.wire.server import Server, until
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 MOST_BYTES = 60_000
 # A layout shift counts its part of the window times how far it moves, each from 0 to 1.
 WATCH = """

@@ -23,8 +23,6 @@ from tests.browser.upload_page import (
 )
 from tests.wire.server import Server, until
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def refuse(page: Page, status: int = 507) -> None:
     problem = {"title": "Storage full", "status": status, "detail": "No room."}

@@ -26,8 +26,6 @@ from tests.client.ways import TOKEN, emulated
 from tests.pages import ADDRESS, block
 from tests.wire.server import ROOT, Server, until
 
-pytestmark = pytest.mark.xdist_group("uppy")
-
 UPPY = ROOT / "tests" / "uppy"
 MIB = 1024 * 1024
 # What Uppy sends at a time, for files below 50 GB.

@@ -19,8 +19,6 @@ from tests.browser.upload_page import (
 )
 from tests.wire.server import Server, until
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def share(page: Page, *names: str) -> None:
     drop(page, *((name, "data") for name in names))

@@ -14,7 +14,6 @@ from tests.client.ways import Way
 from tests.wire.server import WITHIN, until
 
 # Each way is started once, in one process of pytest.
-pytestmark = pytest.mark.xdist_group("ways of the client")
 
 
 def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
