@@ -21,6 +21,7 @@ BACKGROUND = {"/static/{version}/{name}", "/file/metadata/{file_id}", "/health",
 
 # The file of a direct upload, in the query of its parts.
 _KEY = re.compile(rb"(?:^|&)key=raw(?:/|%2[Ff])(" + FILE_ID.pattern.encode() + rb")(?:&|\Z)")
+_DOWNLOAD_LINK = re.compile(rf"/file/download/({FILE_ID.pattern})")
 
 
 def app() -> ASGIApp:
@@ -105,10 +106,10 @@ class _Exchange:
 
 
 def _created(message: Message) -> str:
-    """The ID of the file that was uploaded: in the address in `Location`."""
+    """The ID of the file that was uploaded, from its link in `Location`."""
     location = dict(message["headers"]).get(b"location", b"").decode("latin-1")
-    match = FILE_ID.search(location)
-    return match[0] if match else ""
+    match = _DOWNLOAD_LINK.search(location)
+    return match[1] if match else ""
 
 
 def _line(scope: Scope, route: str, exchange: _Exchange, milliseconds: float, file_id: str) -> str:
