@@ -1,10 +1,13 @@
 // The page of one file: tests the link before a download begins, and then shows how many downloads are left.
 import { $, prefix } from "./dom.js";
+import { offerEntries } from "./entries.js";
 import { fill, texts } from "./words.js";
 
 const t = texts.landing;
 const language = document.documentElement.lang;
 const { file, count } = document.querySelector("main").dataset;
+// As far as this page knows.
+let downloads = Number(count);
 // Seconds after the start of a download at which the page asks whether it was counted.
 const QUESTIONS = [1, 3, 7, 15, 30];
 
@@ -14,10 +17,11 @@ for (const time of document.querySelectorAll("time")) {
   else time.textContent = here;
 }
 
-const link = $("download");
 let checking = false;
 
-link?.addEventListener("click", async (event) => {
+/** Test a link that was clicked on, and begin its download. */
+async function begin(event) {
+  const link = event.currentTarget;
   // This is the click below, which begins the download.
   if (!event.isTrusted) return;
   event.preventDefault();
@@ -30,13 +34,17 @@ link?.addEventListener("click", async (event) => {
   checking = false;
   if (answer === null) tell(t.unreachable, true);
   else if (isProblem(answer) && [401, 404, 410].includes(answer.status)) location.reload();
+  else if (isProblem(answer) && [413, 415].includes(answer.status)) tell(t.entry_unavailable, true);
   else if (answer.status === 429 || answer.status >= 500) tell(t.unavailable, true);
   else {
     tell(t.started);
     link.click();
     showWhatIsLeft();
   }
-});
+}
+
+$("download")?.addEventListener("click", begin);
+if ($("entries")) offerEntries($("entries"), `${prefix}/file/download/${file}`, begin);
 
 // A download does not change the page, so the message would stay.
 $("password-form")?.addEventListener("submit", () => {
@@ -53,7 +61,7 @@ async function showWhatIsLeft() {
     await new Promise((resolve) => setTimeout(resolve, begun + seconds * 1000 - Date.now()));
     const answer = await ask("GET", `${prefix}/file/metadata/${file}`);
     const metadata = answer?.ok ? await answer.json() : null;
-    if (metadata !== null && metadata.download_count > Number(count)) {
+    if (metadata !== null && metadata.download_count > downloads) {
       show(metadata);
       return;
     }
@@ -61,8 +69,9 @@ async function showWhatIsLeft() {
 }
 
 function show({ download_count, max_downloads }) {
+  downloads = download_count;
   const left = max_downloads === null ? null : Math.max(max_downloads - download_count, 0);
-  if (left === 0) $("get").remove();
+  if (left === 0) $("get")?.remove();
   $("left").textContent = left ? ` · ${fill(t.left, { count: left })}` : "";
   tell(left === 0 ? t.spent : t.started);
 }
