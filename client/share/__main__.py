@@ -1,6 +1,17 @@
-"""`python -m share`."""
+"""The entry point of the command `share`, and of `python -m share`."""
 
-from share.commands import main
+from __future__ import annotations
+
+from share.private.arguments import hide_keys
+
+
+def main() -> None:
+    # Before the other imports, which take a while.
+    hide_keys()
+    from share.commands import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,8 @@ ID = re.compile(FILE_ID)
 SHA256 = re.compile("[0-9a-f]{64}")
 ANY_TEXT = re.compile("(?s).{0,8192}")
 ENTRY_NAME = re.compile("(?s).{0,65535}")
+SCHEME_NAME = re.compile("[a-z0-9-]{1,64}")
+BASE64 = re.compile("[A-Za-z0-9_-]{1,8192}")
 # Users paste both into shells, where none of these characters is special.
 DELETE_TOKEN = re.compile("[A-Za-z0-9._~=-]{1,500}")
 LINK = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~%-]+)+")
@@ -79,6 +81,22 @@ class Fields:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Encryption:
+    """How a file was encrypted. `metadata` is its encrypted metadata; None in lists of files."""
+
+    scheme: str
+    metadata: str | None
+
+    @classmethod
+    def read(cls, value: object) -> Self | None:
+        """Raises `Fault`."""
+        if value is None:
+            return None
+        fields = Fields(value, "encryption")
+        return cls(fields.text("scheme", SCHEME_NAME), fields.text_or_none("metadata", BASE64))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file as the server describes it; `answer` is its whole description. `size` is in bytes."""
 
@@ -92,6 +110,7 @@ class RemoteFile:
     created_at: str | None
     expires_at: str | None
     password_protected: bool
+    encryption: Encryption | None
     link: str
     page: str
     answer: dict[str, Any]
@@ -112,6 +131,7 @@ class RemoteFile:
             created_at=fields.text_or_none("created_at"),
             expires_at=fields.text_or_none("expires_at"),
             password_protected=fields.flag("password_protected"),
+            encryption=Encryption.read(fields.value.get("encryption")),
             link=link,
             page=link if fields.value.get("download_page") is None else fields.link("download_page", file_id),
             answer=fields.value,

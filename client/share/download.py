@@ -20,7 +20,10 @@ _CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
 class Sink:
-    """The destination of the bytes. `tags` are the ETags with which to resume, by origin."""
+    """The destination of the bytes. `tags` are the ETags with which to resume, by origin.
+
+    `header` is that of an encrypted file, without which the rest cannot be decrypted.
+    """
 
     aftermath = ""  # what the user should know if the file is damaged
 
@@ -28,6 +31,7 @@ class Sink:
         self.position = 0
         self.digest = hashlib.sha256()
         self.tags: dict[str, str] = {}
+        self.header = b""
 
     def write(self, chunk: bytes) -> None:
         self.position += len(chunk)

@@ -1,4 +1,4 @@
-"""Files as users name them: by a link, an ID, or the first digits of an ID."""
+"""Files as users name them: by a link, an ID, or the first digits of an ID. Private links have a key, too."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from share.answers import FILE_ID, read_list
 from share.faults import Exit, Fault
 from share.memory import DeleteTokens
+from share.private.keys import Key
 from share.server import Server
 from share.settings import Settings, server_address
 from share.text import printable
@@ -20,17 +21,27 @@ _LOWEST_ID = "00000000-0000-4000-8000-000000000000"
 
 def find(text: str, settings: Settings, warn: Callable[[str], None]) -> tuple[str, str]:
     """The server and the ID of a file. Asks the server about the first digits of an ID. Raises `Fault`."""
-    text = text.strip()
+    # The key of a private link, after the #, must not get into messages.
+    text = text.partition("#")[0].strip()
     if re.fullmatch(FILE_ID, text):
         return settings.required_server(), text
     if _SHORT_ID.fullmatch(text):
         address = settings.required_server()
         with Server(address, settings.token_for(address), warn=warn) as api:
             return api.address, _whole_id(api, text)
-    link = _LINK.fullmatch(text.partition("#")[0].partition("?")[0])
+    link = _LINK.fullmatch(text.partition("?")[0])
     if link is None:
         raise Fault(Exit.USAGE, f"{printable(text)} is not a download link or file ID.")
     return server_address(link["prefix"]), link["file_id"]
+
+
+def key_of(link: str, address: str, file_id: str) -> Key | None:
+    """The key in a private link, or else the one that `share up --keep-key` saved. Raises `Fault`."""
+    key = Key.of_link(link)
+    if key is None:
+        saved = DeleteTokens(address).of(file_id).load() or {}
+        key = Key.of_link(f"#{saved['key']}") if isinstance(saved.get("key"), str) else None
+    return key
 
 
 def _whole_id(api: Server, digits: str) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from share.answers import ArchiveEntry, RemoteFile
+from share.private.keys import Key
 from share.screen import Screen
 from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, local_time, printable
 
@@ -16,21 +17,23 @@ SHORT = 8  # digits of an ID, or more if two files share these
 WIDE = 72  # columns; a narrower terminal shows fewer
 
 
-def show_file(screen: Screen, file: RemoteFile) -> None:
+def show_file(screen: Screen, file: RemoteFile, key: Key | None = None) -> None:
+    """Show a file; `key` is that of a private one, whose name and size are decrypted."""
     if screen.as_json:
         screen.json(file.json())
         return
+    checksum = file.sha256 or "unknown to the server"
     screen.facts(
         {
             "name": printable(file.name),
             "size": exact_size(file.size),
             "type": printable(file.content_type),
-            "SHA-256": file.sha256 or "unknown to the server",
+            "SHA-256": checksum if file.encryption is None else "encrypted by the sender",
             "downloads": human_downloads(file.download_count, file.max_downloads),
             "created": human_time(file.created_at),
             "expires": human_time(file.expires_at),
             "password": "required" if file.password_protected else "none",
-            "link": file.page,
+            "link": file.page if key is None else key.link(file.page),
         },
         screen.out,
     )
@@ -67,6 +70,7 @@ def _table(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) ->
     for file in files:
         # Set this on the text: a column that must not wrap would take its width from the others.
         name = Text(no_wrap=True, overflow=screen.overflow)
+        name.append("[private] " if file.encryption else "", "dim")
         name.append("[password] " if file.password_protected else "", "dim").append(screen.shown(file.name))
         more = (
             (screen.shown(human_time_left(file.created_at)), human_downloads(file.download_count, file.max_downloads))

@@ -23,15 +23,26 @@ class PartFile(Sink):
     _file: BufferedRandom
 
     def __init__(
-        self, target: Path, link: str, size: int, *, force: bool, finish: Callable[[Path], None] | None = None
+        self,
+        target: Path,
+        link: str,
+        size: int,
+        *,
+        force: bool,
+        finish: Callable[[Path], None] | None = None,
+        chunk: int | None = None,
     ) -> None:
-        """`finish` takes the complete file instead of renaming it."""
+        """`finish` takes the complete file instead of renaming it.
+
+        `chunk` is the size of the chunks of an encrypted file, which resumes only after a whole chunk.
+        """
         super().__init__()
         self._finish = finish
         self._target = target
         self._link = link
         self._size = size
         self._force = force
+        self._chunk = chunk
         self._path = target.with_name(f"{shortened(target.name, MAX_NAME_BYTES - 10)}.part")
         self._memory = Memory(self._path.with_name(f"{self._path.name}.json"))
         self.resumed_at = 0
@@ -49,6 +60,9 @@ class PartFile(Sink):
         if size is not None and (state.get("link"), state.get("size")) == (self._link, self._size):
             self.tags = tags_of(state)
             self.resumed_at = size if size <= self._size else 0
+            if self._chunk is not None:
+                self.header = header_of(state)
+                self.resumed_at -= self.resumed_at % self._chunk if self.header else self.resumed_at
             return
         for path in (self._path, self._memory.path):
             if os.path.lexists(path):
@@ -115,7 +129,8 @@ class PartFile(Sink):
         super().restart()
 
     def save(self) -> None:
-        self._memory.save({"link": self._link, "size": self._size, "etags": self.tags})
+        header = {"header": self.header.hex()} if self.header else {}
+        self._memory.save({"link": self._link, "size": self._size, "etags": self.tags, **header})
 
     def discard(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -149,6 +164,13 @@ class PartFile(Sink):
             Exit.LOCAL,
             f"{path} was created by someone else in the meantime. Run the command again with -o to save elsewhere.",
         )
+
+
+def header_of(state: dict[str, Any]) -> bytes:
+    try:
+        return bytes.fromhex(str(state.get("header")))
+    except ValueError:
+        return b""
 
 
 def tags_of(state: dict[str, Any]) -> dict[str, str]:

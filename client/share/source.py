@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from share.faults import Exit, Fault
+from share.private.keys import Key
 from share.text import as_utf8, printable
 
 
@@ -25,10 +26,14 @@ class Options:
     expires_in: int | None
     max_downloads: int | None
     password: str | None
+    encryption: dict[str, str] | None = None  # of a private file, whose metadata it contains, encrypted
 
     def public(self) -> dict[str, int]:
         options = {"expires_in": self.expires_in, "max_downloads": self.max_downloads}
         return {name: value for name, value in options.items() if value is not None}
+
+    def encrypted(self) -> dict[str, dict[str, str]]:
+        return {} if self.encryption is None else {"encryption": self.encryption}
 
     def fingerprint(self, salt: str) -> str:
         """Shows whether an upload was started with the same options, without revealing the password."""
@@ -104,6 +109,15 @@ class Source:
         self.position += len(block)
         self._digest.update(block)
         return bytes(block)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What is sent, and the key that decrypts it if it is encrypted."""
+
+    source: Source
+    options: Options
+    key: Key | None = None
 
 
 def guess_type(name: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
+import json
+import secrets
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, urlencode
 
@@ -34,9 +37,7 @@ class Upload:
         return self._put_stream(head) if file is None else file
 
     def _put_small(self, data: bytes) -> UploadedFile:
-        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-        headers = {"Repr-Digest": f"sha-256=:{digest}:", "Content-Length": str(len(data))}
-        file = self._put(data, headers, Patience(self._meter.reconnect))
+        file = self._put(data, len(data), Patience(self._meter.reconnect), hashlib.sha256(data).digest())
         self._meter.advance(len(data))
         return file
 
@@ -46,24 +47,51 @@ class Upload:
                 yield block
                 self._meter.advance(len(block))
 
-        size = self._source.size
         # A stream cannot be sent again.
-        return self._put(body(), {} if size is None else {"Content-Length": str(size)}, None)
+        return self._put(body(), self._source.size, None, None)
 
     def _put(
-        self, content: bytes | Iterable[bytes], headers: dict[str, str], patience: Patience | None
+        self, content: bytes | Iterator[bytes], size: int | None, patience: Patience | None, sha256: bytes | None
     ) -> UploadedFile:
-        # Gateways may change paths and the type of a body, but not the query.
-        query = {"filename": self._source.name, "content_type": self._source.content_type, **self._options.public()}
+        query: dict[str, object] = {**self._options.public()}
+        if self._options.encryption is not None:
+            fields = {"encryption": json.dumps(self._options.encryption)}
+            form = Form(fields if sha256 is None else {**fields, "sha256": sha256.hex()}, self._source.name)
+            method, kind = "POST", form.content_type
+            content, size = form.around(content), None if size is None else size + form.overhead
+            headers = {}
+        else:
+            # Gateways may change paths and the type of a body, but not the query.
+            method, kind = "PUT", "application/octet-stream"
+            query = {"filename": self._source.name, "content_type": self._source.content_type, **query}
+            headers = {} if sha256 is None else {"Repr-Digest": f"sha-256=:{base64.b64encode(sha256).decode()}:"}
         reply = self._server.request(
-            "PUT",
+            method,
             f"/file/upload?{urlencode(query, quote_via=quote)}",
             content=content,
-            headers={"Content-Type": "application/octet-stream", **headers},
+            headers={"Content-Type": kind, **headers, **({} if size is None else {"Content-Length": str(size)})},
             with_password=True,
             patience=patience,
         )
         return UploadedFile.read(reply.json())
+
+
+class Form:
+    """A form (RFC 7578) with text fields and one file: the only upload whose options can be as long as metadata."""
+
+    def __init__(self, fields: dict[str, str], file_name: str) -> None:
+        boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        part = f'--{boundary}\r\nContent-Disposition: form-data; name="'
+        texts = "".join(f'{part}{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
+        self._start = f'{texts}{part}file"; filename="{file_name}"\r\n\r\n'.encode()
+        self._end = f"\r\n--{boundary}--\r\n".encode()
+        self.overhead = len(self._start) + len(self._end)
+
+    def around(self, content: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
+        if isinstance(content, bytes):
+            return self._start + content + self._end
+        return itertools.chain([self._start], content, [self._end])
 
 
 def pieces(head: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:

@@ -59,6 +59,7 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
     (client.here / "report.pdf").write_bytes(b"%PDF")
     (client.here / "holiday.mov").write_bytes(b"moving")
     (client.here / "notes.txt").write_bytes(b"notes")
+    (client.here / "diary.txt").write_bytes(b"dear diary")
     (client.here / "photos").mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -81,7 +82,9 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
     for line in lines:
         ran.append(" ".join(line[line.index("share ") :].split()[:2]))
         if "share up" in line:
-            name = next(word for word in reversed(line.split()) if word.endswith((".pdf", ".mov", ".tar", "holiday")))
+            name = next(
+                word for word in reversed(line.split()) if word.endswith((".pdf", ".mov", ".tar", "diary.txt", "day"))
+            )
             links[name] = run(line, client.here).strip()
             assert links[name].startswith(f"{address}/download/")
         else:
@@ -90,11 +93,12 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
             output = run(line.replace("LINK", link), elsewhere)
             if line == "share ls":
                 assert {row.split("\t")[0] for row in output.splitlines()} == {
-                    link.rpartition("/")[2] for link in links.values()
+                    link.partition("#")[0].rpartition("/")[2] for link in links.values()
                 }
-    assert ran == [*["share up"] * 4, *["share down"] * 3, "share info", *["share ls"] * 2, "share set", "share rm"]
+    assert ran == [*["share up"] * 5, *["share down"] * 3, "share info", *["share ls"] * 2, "share set", "share rm"]
     assert (elsewhere / "report.pdf").read_bytes() == b"%PDF"
     assert (elsewhere / "holiday.mov").read_bytes() == b"moving"
+    assert run(f"share down '{links['diary.txt']}' -o -", elsewhere) == "dear diary"
 
 
 def test_the_commands_of_the_readme(command: Path, tmp_path: Path) -> None:

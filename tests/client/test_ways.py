@@ -44,6 +44,31 @@ def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
     assert owner.run("info", sent[0]["file_id"]).code == 3
 
 
+def test_private_links_work_everywhere(owner: Client, way: Way) -> None:
+    write_large(owner)
+    (owner.here / "small.txt").write_bytes(b"small")
+    ran = owner.run("up", "--private", "--each", "large.bin", "small.txt", "--json", "--downloads", "1")
+    assert ran.code == 0, ran.err
+    for line, name, data in zip(ran.out.splitlines(), ("large.bin", "small.txt"), (DATA, b"small"), strict=True):
+        link = json.loads(line)["download_page"]
+        assert owner.json("info", link, SHARE_TOKEN="")["original_name"] == name
+        fetched = owner.json("down", link, "-o", "copy", "--force", SHARE_TOKEN="")
+        assert (fetched["verified"], fetched["file_size"]) == (True, len(data))
+        assert (owner.here / "copy").read_bytes() == data
+    way.bytes.reset()
+    hold = way.bytes.before = HeldUp(passing=2)
+    process = owner.start("up", "--private", "large.bin", "--name", "again.bin")
+    until(lambda: hold.held >= 1 and len(way.bytes.parts_there()) == 2)
+    process.kill()
+    process.communicate()
+    hold.release()
+    way.bytes.reset()
+    sent = owner.json("up", "--private", "large.bin", "--name", "again.bin")
+    assert way.bytes.part_bytes() < SIZE - PART
+    assert owner.run("down", sent["download_page"], "-o", "copy", "--force", SHARE_TOKEN="").code == 0
+    assert (owner.here / "copy").read_bytes() == DATA
+
+
 AWKWARD_NAMES = [
     "two  words.txt",
     "100%.txt",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from share.answers import ArchiveEntry
 from share.archive.collecting import Collector, Entry, base_name
 from share.archive.layout import Layout, Member
 from share.faults import Changed, Exit, Fault
@@ -99,3 +101,15 @@ def archive_name(paths: Sequence[str], name: str | None) -> str:
     if name is None:
         name = base_name(paths[0]) if len(paths) == 1 else "files"
     return name if name.lower().endswith(".zip") else f"{name}.zip"
+
+
+def entries_of(layout: Layout) -> list[ArchiveEntry]:
+    """What a server would list of the archive."""
+    return [ArchiveEntry(member.name, member.size, _rfc3339(member.modified)) for member in layout.members]
+
+
+def _rfc3339(modified: int) -> str | None:
+    try:
+        return f"{datetime.datetime.fromtimestamp(modified, datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -57,7 +57,7 @@ app.command("rm")(files.remove)
 
 
 def main() -> None:
-    """The entry point of the installed command."""
+    """Run the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Show characters that the terminal lacks as escapes.

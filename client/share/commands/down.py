@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +12,14 @@ import typer
 from share.answers import RemoteFile
 from share.archive import extracting
 from share.commands.options import JsonOption, LinksArgument, QuietOption, ServerOption
-from share.download import Download, StandardOutput, download_link
+from share.download import Download, Sink, StandardOutput, download_link
 from share.faults import Exit, Fault
-from share.links import find
+from share.links import find, key_of
 from share.names import safe_name
 from share.part_file import PartFile
 from share.passwords import password_for
-from share.progress import Transfers
+from share.private.keys import Key
+from share.progress import Meter, Transfers
 from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server
@@ -54,9 +56,10 @@ def down(
 
         def download(link: str) -> None:
             address, file_id = find(link, settings, screen.warn)
+            key = key_of(link, address, file_id)
             with Server(address, None, warn=screen.warn) as api:
-                file = api.metadata(file_id)
-                password = password_for(settings, address) if file.password_protected else None
+                file = File(api.metadata(file_id), key)
+                password = password_for(settings, address) if file.stored.password_protected else None
                 if output == "-":
                     _write_out(screen, api, transfers, file, password)
                 else:
@@ -65,26 +68,52 @@ def down(
         for_each(screen, links, download)
 
 
-def _write_out(screen: Screen, api: Server, transfers: Transfers, file: RemoteFile, password: str | None) -> None:
+class File:
+    """A file to download: as it is `stored`, and as it is `shown` once it is decrypted. Raises `Fault`."""
+
+    chunk: int | None = None
+
+    def __init__(self, stored: RemoteFile, key: Key | None) -> None:
+        self.stored = self.shown = stored
+        self._key = key
+        if key is not None or stored.encryption is not None:
+            from share.private.chunks import CHUNK
+            from share.private.decrypting import reveal
+
+            self.shown, _ = reveal(stored, key)
+            self.chunk = CHUNK
+
+    def download(self, api: Server, password: str | None, sink: Sink, meter: Meter) -> None:
+        stored = self.stored
+        if self._key is not None:
+            from share.private.decrypting import Decrypted
+
+            sink = Decrypted(sink, self._key, stored.size)
+            # Every chunk is verified by itself.
+            stored = dataclasses.replace(stored, sha256=None)
+        Download(api, stored, password, sink, meter).run()
+
+
+def _write_out(screen: Screen, api: Server, transfers: Transfers, file: File, password: str | None) -> None:
     with (
         reporting(screen, "Downloads to standard output cannot be resumed: start again."),
-        transfers.next_file(file.name, file.size) as meter,
+        transfers.next_file(file.shown.name, file.stored.size) as meter,
     ):
-        Download(api, file, password, StandardOutput(), meter).run()
+        file.download(api, password, StandardOutput(), meter)
 
 
 def _save(
     screen: Screen,
     api: Server,
     transfers: Transfers,
-    file: RemoteFile,
+    file: File,
     password: str | None,
     output: str | None,
     *,
     force: bool,
     extract: bool,
 ) -> None:
-    name = safe_name(file.name)
+    name = safe_name(file.shown.name)
     if extract:
         name = name.removesuffix(".zip") or "archive"
     target = Path(output or name)
@@ -94,33 +123,39 @@ def _save(
         raise Fault(Exit.LOCAL, f"{printable(str(target))} already exists. Use -o to extract elsewhere.")
     part = PartFile(
         target,
-        download_link(api, file),
-        file.size,
+        download_link(api, file.stored),
+        file.shown.size,
         force=force,
         finish=(lambda path: _unpack(screen, path, target)) if extract else None,
+        chunk=file.chunk,
     )
     part.prepare()
     with (
         reporting(screen, "Run the same command again to resume."),
-        transfers.next_file(file.name, file.size) as meter,
+        transfers.next_file(file.shown.name, file.stored.size) as meter,
         part.open(),
     ):
-        Download(api, file, password, part, meter).run()
-    verified = file.sha256 is not None
+        file.download(api, password, part, meter)
+    verified = file.chunk is not None or file.stored.sha256 is not None
     if screen.as_json:
         screen.json(
             {
-                "file_id": file.file_id,
+                "file_id": file.stored.file_id,
                 "path": str(target.resolve()),
-                "file_size": file.size,
+                "file_size": file.shown.size,
                 "sha256": part.digest.hexdigest(),
                 "verified": verified,
                 "resumed_at": part.resumed_at,
             }
         )
     else:
-        extent = "SHA-256 verified" if verified else "size verified (the server has no SHA-256 of this file)"
-        screen.note(f"{human_size(file.size)}, {extent}", "dim")
+        if file.chunk is not None:
+            extent = "decrypted and verified"
+        elif verified:
+            extent = "SHA-256 verified"
+        else:
+            extent = "size verified (the server has no SHA-256 of this file)"
+        screen.note(f"{human_size(file.shown.size)}, {extent}", "dim")
         screen.path(target)
 
 

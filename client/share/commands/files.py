@@ -20,7 +20,7 @@ from share.commands.options import (
     TokenOption,
 )
 from share.faults import Exit, Fault
-from share.links import find
+from share.links import find, key_of
 from share.listing import show_entries, show_file, show_list
 from share.memory import DeleteTokens
 from share.passwords import new_password, password_for
@@ -35,8 +35,14 @@ def info(link: LinkArgument, server: ServerOption = None, as_json: JsonOption = 
     screen = Screen(as_json=as_json)
     with reporting(screen):
         address, file_id = find(link, Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn), screen.warn)
+        key = key_of(link, address, file_id)
         with Server(address, None, warn=screen.warn) as api:
-            show_file(screen, api.metadata(file_id))
+            file = api.metadata(file_id)
+            if key is not None:
+                from share.private.decrypting import reveal
+
+                file, _ = reveal(file, key)
+            show_file(screen, file, key)
 
 
 def list_files(
@@ -56,9 +62,16 @@ def list_files(
         settings = Settings.load(server, token, screen.warn)
         if link is not None:
             address, file_id = find(link, settings, screen.warn)
+            key = key_of(link, address, file_id)
             with Server(address, None, warn=screen.warn) as api:
-                protected = api.metadata(file_id).password_protected
-                show_entries(screen, api.entries(file_id, password_for(settings, address) if protected else None))
+                file = api.metadata(file_id)
+                if key is not None or file.encryption is not None:
+                    from share.private.decrypting import entries_of
+
+                    show_entries(screen, entries_of(file, key))
+                    return
+                password = password_for(settings, address) if file.password_protected else None
+                show_entries(screen, api.entries(file_id, password))
             return
         address = settings.required_server()
         with Server(address, settings.token_for(address), warn=screen.warn) as api:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -11,17 +12,19 @@ import typer
 from share.answers import UploadedFile
 from share.archive.collecting import Collector, Entry
 from share.archive.layout import Layout
-from share.archive.packing import Archive, archive_name, measure
+from share.archive.packing import Archive, archive_name, entries_of, measure
 from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption
 from share.faults import Exit, Fault
 from share.memory import DeleteTokens
 from share.passwords import new_password
+from share.private.keys import Key
+from share.private.ledger import Restart
 from share.progress import Meter, Transfers
 from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server
 from share.settings import Settings, parse_duration
-from share.source import Options, Source
+from share.source import Options, Outgoing, Source
 from share.text import describe, human_size, human_time, printable
 from share.upload import SMALL, Upload
 
@@ -47,6 +50,13 @@ def up(
     password: Annotated[
         bool, typer.Option("--password", help="Protect with a password: SHARE_PASSWORD, or asked for.")
     ] = False,
+    private: Annotated[
+        bool,
+        typer.Option("--private", help="Encrypt before sending. Only people with the whole link can read the file."),
+    ] = False,
+    keep_key: Annotated[
+        bool, typer.Option("--keep-key", help="Save the key of a private link here, to use the file by its ID.")
+    ] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")] = False,
     direct: Annotated[
@@ -68,6 +78,10 @@ def up(
             raise Fault(Exit.USAGE, "--name works with one link only.")
         if files.count("-") > 1 or ("-" in files and len(files) > 1 and not each):
             raise Fault(Exit.USAGE, "Standard input (-) cannot be part of an archive. Upload it by itself.")
+        if keep_key and not private:
+            raise Fault(Exit.USAGE, "--keep-key works with --private only.")
+        if direct and private:
+            raise Fault(Exit.USAGE, "--direct does not work with --private: only the page and this client can decrypt.")
         settings = Settings.load(server, token, screen.warn)
         address = settings.required_server()
         seconds = None if expires is None else parse_duration(expires)
@@ -78,28 +92,29 @@ def up(
         with Server(address, settings.token_for(address), options.password, warn=screen.warn) as api:
 
             def upload(paths: list[str]) -> None:
-                if len(paths) > 1 or os.path.isdir(paths[0]):
-                    collector = Collector(exclude or [], skip_missing=skip_missing, warn=screen.warn)
-                    entries, layout = _lay_out(screen, collector, paths)
-                    title = archive_name(paths, name)
-                    with transfers.next_file(title, layout.size) as meter:
-                        archive = Archive(entries, layout, meter.describe)
-                        source = Source(archive, title, layout.size, archive.identity)
-                        uploaded = _send(screen, api, source, options, meter)
-                else:
-                    with (
-                        Source.open(paths[0], name) as source,
-                        transfers.next_file(source.name, source.size) as meter,
-                    ):
-                        uploaded = _send(screen, api, source, options, meter)
+                collector = Collector(exclude or [], skip_missing=skip_missing, warn=screen.warn)
+                with (
+                    _opened(screen, transfers, paths, name, collector) as (plain, meter, layout),
+                    reporting(screen, _resumption(plain)),
+                    _outgoing(plain, options, api.address, paths, layout, private=private) as outgoing,
+                ):
+                    uploaded = _send(api, outgoing, meter)
                 link = uploaded.file.link if direct else uploaded.file.page
-                _show(screen, api, uploaded, source, link)
+                link = link if outgoing.key is None else outgoing.key.link(link)
+                _show(screen, api, uploaded, plain, link, outgoing.key if keep_key else None)
                 links.append(link)
                 if qr:
                     screen.qr_code(link)
 
+            def upload_again(paths: list[str]) -> None:
+                try:
+                    upload(paths)
+                except Restart:
+                    screen.note("The file has changed since its upload began. Starting over with a new key.", "yellow")
+                    upload(paths)
+
             try:
-                for_each(screen, uploads, upload)
+                for_each(screen, uploads, upload_again)
             finally:
                 if copy and links:
                     screen.copy("\n".join(links))
@@ -122,34 +137,74 @@ def _lay_out(screen: Screen, collector: Collector, paths: Sequence[str]) -> tupl
     return entries, Layout(members)
 
 
-def _send(screen: Screen, api: Server, source: Source, options: Options, meter: Meter) -> UploadedFile:
-    if source.identity is None:
-        resumption = "Uploads from a pipe cannot be resumed: start again."
-    elif source.size is not None and source.size > SMALL:
-        resumption = "Run the same command again to resume."
+@contextlib.contextmanager
+def _opened(
+    screen: Screen, transfers: Transfers, paths: Sequence[str], name: str | None, collector: Collector
+) -> Iterator[tuple[Source, Meter, Layout | None]]:
+    """Open what is to be uploaded: a file, standard input, or an archive of several files. Raises `Fault`."""
+    if len(paths) > 1 or os.path.isdir(paths[0]):
+        entries, layout = _lay_out(screen, collector, paths)
+        title = archive_name(paths, name)
+        with transfers.next_file(title, layout.size) as meter:
+            archive = Archive(entries, layout, meter.describe)
+            yield Source(archive, title, layout.size, archive.identity), meter, layout
     else:
-        resumption = "Run the same command again."
-    with reporting(screen, resumption):
-        uploaded = Upload(api, source, options, meter).run()
+        with Source.open(paths[0], name) as source, transfers.next_file(source.name, source.size) as meter:
+            yield source, meter, None
+
+
+@contextlib.contextmanager
+def _outgoing(
+    plain: Source, options: Options, address: str, paths: Sequence[str], layout: Layout | None, *, private: bool
+) -> Iterator[Outgoing]:
+    """What is sent: the source itself, or what it becomes when it is encrypted."""
+    if not private:
+        yield Outgoing(plain, options)
+        return
+    from share.private.encrypting import encrypted
+
+    place = "\n".join([address, *map(os.path.abspath, paths)])
+    with encrypted(plain, options, place, None if layout is None else entries_of(layout)) as outgoing:
+        yield outgoing
+
+
+def _resumption(source: Source) -> str:
+    if source.identity is None:
+        return "Uploads from a pipe cannot be resumed: start again."
+    if source.size is not None and source.size > SMALL:
+        return "Run the same command again to resume."
+    return "Run the same command again."
+
+
+def _send(api: Server, outgoing: Outgoing, meter: Meter) -> UploadedFile:
+    source = outgoing.source
+    uploaded = Upload(api, source, outgoing.options, meter).run()
     file = uploaded.file
     if file.size != source.position or file.sha256 not in (None, source.sha256):
         api.request("DELETE", f"/file/{file.file_id}", headers={"X-Delete-Token": uploaded.delete_token})
         raise Fault(Exit.DAMAGED, "The file was damaged in transit, so it was deleted from the server. Try again.")
+    if outgoing.key is not None and file.encryption is None:
+        api.request("DELETE", f"/file/{file.file_id}", headers={"X-Delete-Token": uploaded.delete_token})
+        raise Fault(Exit.REFUSED, "This server does not support private links, so the file was deleted from it.")
     return uploaded
 
 
-def _show(screen: Screen, api: Server, uploaded: UploadedFile, source: Source, link: str) -> None:
+def _show(screen: Screen, api: Server, uploaded: UploadedFile, plain: Source, link: str, key: Key | None) -> None:
+    """Print the link. Saves the delete token, and the key if there is one."""
     file = uploaded.file
-    deletion = _save_token(screen, api, uploaded)
+    deletion = _save_token(screen, api, uploaded, key)
     verified = file.sha256 is not None
     if screen.as_json:
-        screen.json({**file.json(), "sha256": source.sha256, "verified": verified})
+        shown = {"original_name": plain.name, "content_type": plain.content_type, "file_size": plain.position}
+        private = {} if file.encryption is None else {**shown, "download_page": link}
+        screen.json({**file.json(), **private, "sha256": plain.sha256, "verified": verified})
         return
     if not screen.quiet:
+        size = f"{human_size(plain.position)}{', verified' if verified else ''}"
         screen.facts(
             {
-                "uploaded": f"{printable(file.name)}, {human_size(source.position)}{', verified' if verified else ''}",
-                "SHA-256": source.sha256,
+                "uploaded": f"{printable(plain.name if file.encryption else file.name)}, {size}",
+                "SHA-256": plain.sha256,
                 "expires": human_time(file.expires_at),
                 "downloads": str(file.max_downloads or "no limit"),
                 "delete": deletion,
@@ -159,12 +214,19 @@ def _show(screen: Screen, api: Server, uploaded: UploadedFile, source: Source, l
     print(link, flush=True)
 
 
-def _save_token(screen: Screen, api: Server, uploaded: UploadedFile) -> str:
-    """Save the delete token. Returns the command that deletes the file, with the token only if it was not saved."""
+def _save_token(screen: Screen, api: Server, uploaded: UploadedFile, key: Key | None) -> str:
+    """Save the delete token, and the key if there is one.
+
+    Returns the command that deletes the file, with the token only if it was not saved.
+    """
     file_id = uploaded.file.file_id
     try:
         DeleteTokens(api.address).of(file_id).save(
-            {"delete_token": uploaded.delete_token, "original_name": uploaded.file.name}
+            {
+                "delete_token": uploaded.delete_token,
+                "original_name": uploaded.file.name,
+                **({} if key is None else {"key": key.fragment}),
+            }
         )
     except OSError as error:
         screen.warn(f"The delete token could not be saved. {describe(error)}")

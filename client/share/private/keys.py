@@ -38,9 +38,13 @@ class Key:
             raise Fault(Exit.USAGE, "The key in this link, after the #, is incomplete. Copy the whole link.")
         return cls(base64.urlsafe_b64decode(f"{match[1]}=="))
 
+    @property
+    def fragment(self) -> str:
+        return f"k={base64.urlsafe_b64encode(self.secret).rstrip(b'=').decode()}"
+
     def link(self, page: str) -> str:
         """The private link to a landing page."""
-        return f"{page}#k={base64.urlsafe_b64encode(self.secret).rstrip(b'=').decode()}"
+        return f"{page}#{self.fragment}"
 
 
 def new_salt() -> bytes:

@@ -1,0 +1,83 @@
+"""Encrypts a file while it is uploaded."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+from share.answers import ArchiveEntry
+from share.faults import Changed
+from share.private.chunks import CHUNK, Cipher, encrypted_size
+from share.private.keys import Key, new_salt
+from share.private.ledger import Ledger, Restart
+from share.private.metadata import FILE_CONTEXT, Metadata
+from share.source import Options, Outgoing, Source
+from share.upload import SMALL
+
+BLOCK = 512 * CHUNK  # 8 MiB: what the ledger has one digest of
+NAME = "encrypted"  # what the server calls every private file
+
+
+@contextlib.contextmanager
+def encrypted(plain: Source, options: Options, place: str, entries: list[ArchiveEntry] | None) -> Iterator[Outgoing]:
+    """Encrypt a source. `place` says where it is and where it goes; `entries` are those of an archive.
+
+    If the upload can be resumed, its key is kept until it is complete. Raises `Restart` if the file is no longer the
+    one that an earlier run began with; `Fault` and `OSError`.
+    """
+    metadata = Metadata(plain.name, plain.content_type, plain.size, entries)
+    if plain.identity is None or plain.size is None or encrypted_size(plain.size) <= SMALL:
+        yield _upload(plain, options, metadata, Key.generate(), None)
+        return
+    with Ledger.open(place, f"{plain.name}\n{plain.identity()}") as ledger:
+        try:
+            yield _upload(plain, options, metadata, ledger.key, ledger)
+        except Changed as error:
+            ledger.discard()
+            if ledger.is_resumed:
+                raise Restart from error
+            raise
+        ledger.discard()
+
+
+def _upload(plain: Source, options: Options, metadata: Metadata, key: Key, ledger: Ledger | None) -> Outgoing:
+    cipher = Cipher(key, new_salt() if ledger is None else ledger.salt, FILE_CONTEXT)
+    # A server can hold parts of an upload with another key. Those must not be resumed.
+    identity = plain.identity
+    source = Source(
+        Encrypted(plain, cipher, ledger),
+        NAME,
+        None if plain.size is None else encrypted_size(plain.size),
+        None if identity is None else lambda: f"{cipher.header.hex()}\n{identity()}",
+    )
+    return Outgoing(source, dataclasses.replace(options, encryption=metadata.encrypt(key)), key)
+
+
+class Encrypted:
+    """The encrypted bytes of a source, to read once, in order."""
+
+    def __init__(self, plain: Source, cipher: Cipher, ledger: Ledger | None) -> None:
+        self._plain = plain
+        self._cipher = cipher
+        self._ledger = ledger
+        self._blocks = self._encrypt()
+        self._rest = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        """Read at most `size` bytes; none at the end. Raises `Changed` instead of encrypting a second text."""
+        if not self._rest:
+            self._rest = memoryview(next(self._blocks, b""))
+        block, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(block)
+
+    def _encrypt(self) -> Iterator[bytes]:
+        yield self._cipher.header
+        number, is_end = 0, False
+        while not is_end:
+            block = self._plain.read(BLOCK)
+            is_end = len(block) < BLOCK
+            if self._ledger is not None:
+                self._ledger.require(number, block)
+            yield self._cipher.encrypt_from(number * (BLOCK // CHUNK), block, is_end=is_end)
+            number += 1

@@ -1,0 +1,524 @@
+"""`share up --private` and `share down` of private links: encrypted here, decrypted there, and the key goes nowhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from share.faults import Changed
+from share.private.chunks import CHUNK, HEADER, Cipher, decrypt_all, encrypt_all, encrypted_size, offset_of
+from share.private.encrypting import BLOCK
+from share.private.keys import Key
+from share.private.ledger import DIGEST, HEAD, Ledger
+from share.private.metadata import FILE_CONTEXT, Metadata
+
+from tests import archives
+from tests.client.conftest import DATA, MIB, PART, SIZE, Client, write_large
+from tests.client.inprocess import FILE_ID, Share, answer, description
+from tests.client.proxy import FirstBytes, HeldUp, Proxy
+from tests.wire.server import Server, until
+
+MARK = b"a-text-that-nobody-else-may-read"
+NAME = "a-name-that-nobody-else-may-read.zip"
+
+
+def link_of(sent: dict[str, Any]) -> str:
+    link: str = sent["download_page"]
+    return link
+
+
+def key_in(link: str) -> Key:
+    key = Key.of_link(link)
+    assert key is not None
+    return key
+
+
+def share_with(share: Share, server: Server) -> Share:
+    return Share(share.home, f"http://127.0.0.1:{server.port}")
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1])
+def test_a_file_of_any_size_comes_back_as_it_was(share: Share, server: Server, size: int) -> None:
+    share = share_with(share, server)
+    data = DATA[:size]
+    Path("data.bin").write_bytes(data)
+    sent = share.run("up", "--private", "data.bin", "--json")
+    assert sent.code == 0, sent.err
+    uploaded = json.loads(sent.out)
+    assert (uploaded["original_name"], uploaded["file_size"]) == ("data.bin", size)
+    assert uploaded["sha256"] == hashlib.sha256(data).hexdigest()
+    # The server knows neither name nor size, and has what the format says.
+    known = server.metadata(uploaded["file_id"])
+    assert (known["original_name"], known["content_type"]) == ("encrypted", "application/octet-stream")
+    assert known["file_size"] == encrypted_size(size)
+    _, stored = server.get(f"/file/download/{uploaded['file_id']}")
+    assert decrypt_all(key_in(link_of(uploaded)), FILE_CONTEXT, stored) == data
+    fetched = share.run("down", link_of(uploaded), "-o", "copy.bin", "--json")
+    assert fetched.code == 0, fetched.err
+    assert json.loads(fetched.out)["verified"] is True
+    assert Path("copy.bin").read_bytes() == data
+    assert sorted(os.listdir()) == ["copy.bin", "data.bin"]
+
+
+@pytest.mark.parametrize("size", [0, 100, 5 * MIB])
+def test_standard_input_becomes_a_private_link_too(share: Share, server: Server, size: int) -> None:
+    share = share_with(share, server)
+    sent = share.run("up", "--private", "-", "--name", "x.bin", data=DATA[:size])
+    assert sent.code == 0, sent.err
+    fetched = share.run("down", sent.out.decode().strip(), "-o", "-")
+    assert (fetched.code, fetched.out) == (0, DATA[:size])
+
+
+def test_a_server_without_direct_uploads_gets_a_stream(share: Share, server: Server) -> None:
+    with Proxy(server.port) as proxy:
+        proxy.before = lambda seen: (404, {}, b"{}") if seen.target.startswith("/file/s3") else None
+        share = Share(share.home, proxy.address)
+        Path("data.bin").write_bytes(DATA[: 5 * MIB])
+        for arguments, data in (("data.bin",), b""), (("-", "--name", "data.bin"), DATA[: 5 * MIB]):
+            sent = share.run("up", "--private", *arguments, "--downloads", "1", "--json", data=data)
+            assert sent.code == 0, sent.err
+            assert json.loads(sent.out)["max_downloads"] == 1
+            fetched = share.run("down", link_of(json.loads(sent.out)), "-o", "-")
+            assert (fetched.code, fetched.out) == (0, DATA[: 5 * MIB])
+
+
+def test_an_archive_is_private_as_a_whole_and_can_be_listed_by_its_key(share: Share, server: Server) -> None:
+    share = share_with(share, server)
+    Path("photos").mkdir()
+    for name in ("a.txt", "é 漢.txt"):
+        Path("photos", name).write_text(name)
+    sent = share.run("up", "--private", "photos")
+    assert sent.code == 0, sent.err
+    link = sent.out.decode().strip()
+    listed = share.run("ls", link, "--json")
+    assert listed.code == 0, listed.err
+    entries = [json.loads(line) for line in listed.out.splitlines()]
+    assert [(entry["name"], entry["size"]) for entry in entries] == [("photos/a.txt", 5), ("photos/é 漢.txt", 10)]
+    shown = json.loads(share.run("info", link, "--json").out)
+    # Looking at a file never counts.
+    assert (shown["original_name"], shown["download_count"]) == ("photos.zip", 0)
+    assert share.run("down", link, "--extract", "-o", "there").code == 0
+    assert sorted(os.listdir("there")) == ["a.txt", "é 漢.txt"]
+    # Without the key there is nothing to see.
+    assert share.run("ls", link.partition("#")[0]).code == 5
+    without = json.loads(share.run("info", link.partition("#")[0], "--json").out)
+    assert without["original_name"] == "encrypted"
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_key_is_kept_only_if_asked_for(client: Client, keep: bool) -> None:
+    (client.here / "a.txt").write_text("hello")
+    sent = client.json("up", "--private", "a.txt", *(["--keep-key"] if keep else []))
+    key = link_of(sent).rpartition("#")[2]
+    saved = [path for path in client.home.rglob("*") if path.is_file() and key in path.read_text()]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in saved] == ([0o600] if keep else [])
+    ran = client.run("down", sent["file_id"], "-o", "-")
+    assert (ran.code, ran.out) == ((0, b"hello") if keep else (5, b""))
+    assert "after the #" in ran.err or keep
+
+
+def test_a_password_and_a_download_limit_work_as_for_any_file(client: Client) -> None:
+    (client.here / "a.txt").write_text("hello")
+    sent = client.json("up", "--private", "a.txt", "--password", "--downloads", "1", SHARE_PASSWORD="secret")
+    assert client.run("down", link_of(sent), "-o", "-", SHARE_PASSWORD="wrong").code == 5
+    assert client.run("down", link_of(sent), "-o", "-", SHARE_PASSWORD="secret").out == b"hello"
+    assert client.run("down", link_of(sent), "-o", "-", SHARE_PASSWORD="secret").code == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("up", "--private", "--direct", "-"), ("up", "--keep-key", "-"), ("down", f"http://x/download/{FILE_ID}#k=A")],
+)
+def test_wrong_usage_is_refused_before_anything_is_sent(
+    share: Share, hostile: Proxy, arguments: tuple[str, ...]
+) -> None:
+    ended = share.run(*arguments)
+    assert (ended.code, hostile.seen) == (2, [])
+    assert "#k=A" not in ended.err
+
+
+# Damage
+
+
+def encrypted_text(size: int) -> tuple[Key, bytes, bytes]:
+    key, text = Key(bytes(range(16))), DATA[:size]
+    return key, text, encrypt_all(key, bytes(24), FILE_CONTEXT, text)
+
+
+OTHER = encrypt_all(Key(bytes(range(16))), b"\1" * 24, FILE_CONTEXT, DATA[: 3 * CHUNK])
+ANOTHER_KEY = encrypt_all(Key(bytes(16)), bytes(24), FILE_CONTEXT, DATA[: 3 * CHUNK + 9])
+
+
+def chunk(data: bytes, number: int) -> bytes:
+    return data[offset_of(number) : offset_of(number + 1)]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+DAMAGES: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
+    "a bit of the header": (0, lambda data: flipped(data, 30)),
+    "a bit of the first chunk": (0, lambda data: flipped(data, HEADER)),
+    "a bit of the second chunk": (1, lambda data: flipped(data, offset_of(1))),
+    "a bit at the end": (3, lambda data: flipped(data, len(data) - 1)),
+    "swapped": (0, lambda data: data[:HEADER] + chunk(data, 1) + chunk(data, 0) + data[offset_of(2) :]),
+    "repeated": (2, lambda data: data[: offset_of(2)] + chunk(data, 1) + data[offset_of(3) :]),
+    "another file's header": (0, lambda data: OTHER[:HEADER] + data[HEADER:]),
+    "another file's chunk": (1, lambda data: data[: offset_of(1)] + chunk(OTHER, 1) + data[offset_of(2) :]),
+    "another key's chunk": (1, lambda data: data[: offset_of(1)] + chunk(ANOTHER_KEY, 1) + data[offset_of(2) :]),
+    "another key's file": (0, lambda _data: ANOTHER_KEY),
+}
+
+
+def serve(proxy: Proxy, stored: bytes, metadata: str, **changes: object) -> str:
+    """A server that has this file. Returns its landing page."""
+    encryption = {"scheme": "c2sp-chunked-v1-aes128gcm", "metadata": metadata}
+    fields = {"file_size": len(stored), "sha256": None, "encryption": encryption, "original_name": "encrypted"}
+    said = description(proxy.address, **{**fields, **changes})
+    proxy.before = lambda seen: answer(stored, ETag='"x"') if seen.is_download else answer(said)
+    return f"{proxy.address}/download/{FILE_ID}"
+
+
+@pytest.mark.parametrize("title", DAMAGES)
+def test_what_is_damaged_is_refused_before_a_byte_of_it_is_handed_on(share: Share, hostile: Proxy, title: str) -> None:
+    key, text, stored = encrypted_text(3 * CHUNK + 9)
+    whole_chunks, damage = DAMAGES[title]
+    metadata = Metadata("text.bin", "text/plain", len(text)).encrypt(key)["metadata"]
+    damaged = damage(stored)
+    assert len(damaged) == len(stored)
+    link = key.link(serve(hostile, damaged, metadata))
+    ended = share.run("down", link)
+    assert (ended.code, os.listdir()) == (6, [])
+    assert ended.err.endswith("Nothing was saved.\n")
+    shown = share.run("down", link, "-o", "-")
+    assert (shown.code, text[: whole_chunks * CHUNK].startswith(shown.out)) == (6, True)
+    assert len(shown.out) % CHUNK == 0
+
+
+@pytest.mark.parametrize("cut", [0, 10, HEADER, offset_of(1), offset_of(3), offset_of(3) + 15, offset_of(3) + 16])
+def test_a_file_that_was_cut_is_refused(share: Share, hostile: Proxy, cut: int) -> None:
+    key, text, stored = encrypted_text(3 * CHUNK + 9)
+    for size in (len(text), None):
+        metadata = Metadata("text.bin", "text/plain", size).encrypt(key)["metadata"]
+        ended = share.run("down", key.link(serve(hostile, stored[:cut], metadata)))
+        assert (ended.code, os.listdir()) == (6, [])
+
+
+def test_what_does_not_fit_the_link_is_refused(share: Share, hostile: Proxy) -> None:
+    key, text, stored = encrypted_text(100)
+    metadata = Metadata("text.bin", "text/plain", len(text)).encrypt(key)["metadata"]
+    page = serve(hostile, stored, metadata)
+    assert share.run("down", Key(bytes(16)).link(page)).code == 6
+    assert share.run("down", page).code == 5
+    # An encrypted file that is replaced by one that is not encrypted.
+    page = serve(hostile, text, metadata, encryption=None)
+    ended = share.run("down", key.link(page))
+    assert (ended.code, "not encrypted" in ended.err) == (6, True)
+    # The metadata of another file.
+    other = Metadata("other.bin", "text/plain", 99).encrypt(key)["metadata"]
+    assert share.run("down", key.link(serve(hostile, stored, other))).code == 6
+    unknown = {"scheme": "rot13", "metadata": metadata}
+    assert share.run("down", key.link(serve(hostile, stored, metadata, encryption=unknown))).code == 9
+    assert not [seen for seen in hostile.seen if seen.is_download]
+    assert os.listdir() == []
+
+
+def test_a_name_in_the_metadata_is_as_harmless_as_any(share: Share, hostile: Proxy) -> None:
+    key, text, stored = encrypted_text(100)
+    metadata = Metadata("../\x1b]0;x/.bashrc", "text/plain", len(text)).encrypt(key)["metadata"]
+    ended = share.run("down", key.link(serve(hostile, stored, metadata)))
+    assert ended.code == 0, ended.err
+    assert os.listdir() == ["bashrc"]
+
+
+# Resuming
+
+
+def interrupted_upload(client: Client, proxy: Proxy, *arguments: str) -> Path:
+    """Kill an upload after two parts. Returns the file with its key."""
+    proxy.before = hold = HeldUp(passing=2)
+    process = client.start("up", "--private", "large.bin", *arguments)
+    until(lambda: hold.held >= 1 and len(proxy.parts_there()) == 2)
+    process.kill()
+    process.communicate()
+    hold.release()
+    proxy.reset()
+    (ledger,) = [path for path in client.kept("unfinished") if path.suffix == ".key"]
+    assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
+    return ledger
+
+
+def test_an_upload_that_was_killed_resumes(client: Client, proxy: Proxy) -> None:
+    write_large(client)
+    ledger = interrupted_upload(client, proxy)
+    key = ledger.read_bytes()[DIGEST : DIGEST + 16]
+    sent = client.json("up", "--private", "large.bin")
+    assert key_in(link_of(sent)).secret == key
+    assert proxy.part_bytes() == encrypted_size(SIZE) - 2 * PART
+    assert client.kept("unfinished") == []
+    assert client.json("down", link_of(sent), "-o", "copy.bin")["file_size"] == SIZE
+    assert (client.here / "copy.bin").read_bytes() == DATA
+
+
+def test_an_archive_that_was_interrupted_resumes(client: Client, proxy: Proxy) -> None:
+    write_large(client)
+    (client.here / "b.txt").write_text("b")
+    interrupted_upload(client, proxy, "b.txt")
+    sent = client.json("up", "--private", "large.bin", "b.txt")
+    assert proxy.part_bytes() == encrypted_size(sent["file_size"]) - 2 * PART
+    assert client.run("down", link_of(sent), "-x", "-o", "there").code == 0
+    assert (client.here / "there" / "large.bin").read_bytes() == DATA
+
+
+def change(path: Path, data: bytes, *, same_time: bool) -> None:
+    before = path.stat()
+    path.write_bytes(data)
+    if same_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+# Parts of 8 MiB are read ahead, so the last one may not have been encrypted by the first attempt.
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "its first byte": lambda data: flipped(data, 0),
+    "a byte of the second part": lambda data: flipped(data, PART + 5),
+    "a byte of a part that was not sent": lambda data: flipped(data, 2 * PART + 100),
+    "its last byte": lambda data: flipped(data, len(data) - 1),
+    "all of it": lambda data: data[::-1],
+    "longer": lambda data: data + b"x",
+    "shorter": lambda data: data[:-1],
+    "much shorter": lambda data: data[: 2 * PART],
+}
+
+
+@pytest.mark.parametrize("same_time", [True, False])
+@pytest.mark.parametrize("title", CHANGES)
+def test_no_key_encrypts_two_versions_of_a_file(client: Client, proxy: Proxy, title: str, same_time: bool) -> None:
+    path = write_large(client)
+    first = interrupted_upload(client, proxy).read_bytes()
+    key, salt = first[DIGEST : DIGEST + 16], first[DIGEST + 16 : HEAD]
+    blocks = (len(first) - HEAD) // DIGEST
+    assert 2 <= blocks <= 6
+    changed = CHANGES[title](DATA)
+    change(path, changed, same_time=same_time)
+    bodies: list[bytes] = []
+
+    def listen(body: bytes) -> bytes:
+        bodies.append(body)
+        return body
+
+    proxy.alter = listen
+    sent = client.json("up", "--private", "large.bin")
+    # Only what the first attempt had not encrypted yet can have changed.
+    place = next((at for at in range(0, SIZE, BLOCK) if changed[at : at + BLOCK] != DATA[at : at + BLOCK]), SIZE)
+    if place < blocks * BLOCK or len(changed) != SIZE or not same_time:
+        assert key_in(link_of(sent)).secret != key
+    old = Cipher(Key(key), salt, FILE_CONTEXT)
+    for number in range(place // CHUNK, min(blocks * BLOCK, len(changed)) // CHUNK)[:20]:
+        text = changed[number * CHUNK : (number + 1) * CHUNK]
+        if text != DATA[number * CHUNK : (number + 1) * CHUNK]:
+            assert not any(old.encrypt(number, text)[:64] in body for body in bodies)
+    assert not [path for path in client.kept("unfinished") if path.suffix == ".key"]
+    assert client.run("down", link_of(sent), "-o", "copy.bin").code == 0
+    assert (client.here / "copy.bin").read_bytes() == changed
+
+
+def test_another_name_is_another_upload(client: Client, proxy: Proxy) -> None:
+    write_large(client)
+    key = interrupted_upload(client, proxy).read_bytes()[DIGEST : DIGEST + 16]
+    sent = client.json("up", "--private", "large.bin", "--name", "other.bin")
+    assert key_in(link_of(sent)).secret != key
+    assert client.json("info", link_of(sent))["original_name"] == "other.bin"
+
+
+def test_two_commands_cannot_upload_the_same_at_once(client: Client, proxy: Proxy) -> None:
+    write_large(client)
+    proxy.before = hold = HeldUp(passing=2)
+    process = client.start("up", "--private", "large.bin")
+    try:
+        until(lambda: hold.held >= 1)
+        ran = client.run("up", "--private", "large.bin")
+        assert (ran.code, "Another command" in ran.err) == (8, True)
+    finally:
+        process.kill()
+        process.communicate()
+        hold.release()
+
+
+def test_the_key_of_an_upload_that_nobody_resumes_is_removed(client: Client, proxy: Proxy) -> None:
+    path = write_large(client)
+    ledger = interrupted_upload(client, proxy)
+    path.rename(client.here / "moved.bin")
+    client.json("up", "--private", "moved.bin")
+    assert ledger.exists()
+    week_ago = ledger.stat().st_mtime - 7 * 24 * 3600 - 60
+    os.utime(ledger, (week_ago, week_ago))
+    client.json("up", "--private", "moved.bin")
+    assert not ledger.exists()
+
+
+def test_a_ledger_takes_each_block_in_one_version(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(share.home))
+    with Ledger.open("place", "identity") as ledger:
+        key, salt = ledger.key, ledger.salt
+        ledger.require(0, b"zero")
+        ledger.require(1, b"one")
+        path = ledger._path
+    # As a crash could leave it: half a digest.
+    path.write_bytes(path.read_bytes() + bytes(10))
+    with Ledger.open("place", "identity") as ledger:
+        assert (ledger.is_resumed, ledger.key, ledger.salt) == (True, key, salt)
+        ledger.require(0, b"zero")
+        for text in (b"One", b"one ", b"on", b""):
+            with pytest.raises(Changed):
+                ledger.require(1, text)
+        ledger.require(2, b"two")
+    with Ledger.open("place", "identity") as ledger:
+        with pytest.raises(Changed):
+            ledger.require(2, b"another two")
+        ledger.require(2, b"two")
+    with Ledger.open("place", "another identity") as ledger:
+        assert (ledger.is_resumed, ledger.key == key, ledger.salt == salt) == (False, False, False)
+        ledger.require(0, b"another zero")
+
+
+@pytest.mark.parametrize("size", [SIZE, 2 * 16 * MIB])
+@pytest.mark.parametrize("kill", [True, False])
+def test_a_download_resumes_at_a_chunk_and_counts_once(client: Client, proxy: Proxy, size: int, kill: bool) -> None:
+    (client.here / "large.bin").write_bytes(DATA[:size])
+    sent = client.json("up", "--private", "large.bin", "--downloads", "1")
+    proxy.seen.clear()
+    proxy.through = cut = FirstBytes(20 * MIB, hold=kill)
+    if kill:
+        process = client.start("down", link_of(sent), "-o", "copy.bin")
+        assert cut.reached.wait(30)
+        until(lambda: (client.here / "copy.bin.part").stat().st_size > MIB)
+        process.kill()
+        process.communicate()
+        cut.release()
+    fetched = client.json("down", link_of(sent), "-o", "copy.bin")
+    assert (client.here / "copy.bin").read_bytes() == DATA[:size]
+    assert client.json("info", sent["file_id"])["download_count"] == 1
+    ranges = [seen.headers.get("range") for seen in proxy.seen if seen.is_download]
+    assert ranges[0] is None
+    if kill:
+        assert fetched["resumed_at"] % CHUNK == 0
+        assert ranges[1:] == [f"bytes={offset_of(fetched['resumed_at'] // CHUNK)}-"]
+    assert not list(client.here.glob("*.part*"))
+
+
+# Where the key goes
+
+
+def content_of(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_no_request_log_or_stored_byte_tells_of_the_file(tmp_path: Path, share: Share) -> None:
+    """Everything that leaves the client, and everything that the server keeps, in every way to send and fetch."""
+    lock, sent_bytes = threading.Lock(), bytearray()
+
+    def record(body: bytes) -> bytes:
+        with lock:
+            sent_bytes.extend(body)
+        return body
+
+    Path(NAME).write_bytes(archives.packed({NAME: MARK * 1000}) + MARK)
+    Path("large.bin").write_bytes(MARK * (6 * MIB // len(MARK)))
+    folder = Path(f"folder-{NAME}")
+    folder.mkdir()
+    (folder / NAME).write_bytes(MARK)
+    with Server(tmp_path / "data") as server, Proxy(server.port) as proxy:
+        proxy.alter = record
+        share = Share(share.home, proxy.address)
+        links = []
+        for arguments in (
+            (NAME,),
+            ("large.bin", "--name", NAME),
+            (str(folder),),
+            ("-", "--name", NAME),
+            (NAME, "--password", "--downloads", "9"),
+        ):
+            sent = share.run("up", "--private", "--json", *arguments, data=MARK * 100, SHARE_PASSWORD="secret")
+            assert sent.code == 0, sent.err
+            links.append(link_of(json.loads(sent.out)))
+            assert Key.of_link(links[-1]) is not None
+        for link in links:
+            for command in (("info", link), ("down", link, "-o", "-"), ("down", link, "-o", "copy", "--force")):
+                ended = share.run(*command, SHARE_PASSWORD="secret")
+                assert ended.code == 0, ended.err
+            share.run("ls", link)
+            assert share.run("set", link, "--expires", "1d").code == 0
+        assert share.run("rm", links[0]).code == 0
+        heads = "\n".join(f"{seen.method} {seen.target} {seen.headers}" for seen in proxy.seen).encode()
+    kept = b"".join(
+        path.read_bytes() for path in [*(tmp_path / "data").rglob("*"), tmp_path / "data.log"] if path.is_file()
+    )
+    at_home = b"".join(path.read_bytes() for path in share.home.rglob("*") if path.is_file())
+    for haystack in (heads, bytes(sent_bytes), kept):
+        assert len(haystack) > 1000
+        assert MARK not in haystack
+        assert NAME.encode() not in haystack
+        assert b"#" not in heads
+    for link in links:
+        fragment = link.partition("#")[2]
+        for secret in (
+            fragment.encode(),
+            fragment[2:].encode(),
+            key_in(link).secret,
+            key_in(link).secret.hex().encode(),
+        ):
+            for haystack in (heads, bytes(sent_bytes), kept, at_home):
+                assert secret not in haystack
+
+
+def test_messages_do_not_repeat_the_key(share: Share, hostile: Proxy) -> None:
+    key = Key(bytes(range(16)))
+    for link in (key.link("nonsense"), key.link(f"{hostile.address}/download/{FILE_ID}"), key.link("12")):
+        for command in (("down",), ("info",), ("ls",), ("rm", "--token", "x")):
+            ended = share.run(*command, link)
+            assert ended.code not in (0, 1)
+            assert key.fragment not in ended.err + ended.out.decode()
+
+
+def test_the_list_of_processes_does_not_show_the_key(client: Client, proxy: Proxy) -> None:
+    (client.here / "a.txt").write_bytes(DATA[: 2 * MIB])
+    sent = client.json("up", "--private", "a.txt")
+    fragment = link_of(sent).partition("#")[2]
+    proxy.through = hold = FirstBytes(MIB, hold=True)
+    process = client.start("down", link_of(sent), "-o", "copy.bin")
+    try:
+        assert hold.reached.wait(30)
+        shown = [Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+        assert b"#k=\0" in shown[0]
+        assert fragment[2:].encode() not in b"".join(shown)
+    finally:
+        process.kill()
+        process.communicate()
+        hold.release()
+    proxy.reset()
+    # Several links, one without a key, and one whose key is empty.
+    page = link_of(sent).partition("#")[0]
+    (client.here / "there").mkdir()
+    ran = client.run("info", link_of(sent), "--json")
+    assert json.loads(ran.out)["original_name"] == "a.txt"
+    ran = client.run("down", page, f"{page}#k=", link_of(sent), "-o", "there")
+    assert ran.code == 5
+    assert (client.here / "there" / "a.txt").read_bytes() == DATA[: 2 * MIB]
+
+
+def test_only_private_links_need_the_package_that_encrypts(client: Client, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    (missing / "cryptography").mkdir(parents=True)
+    (missing / "cryptography" / "__init__.py").write_text("raise ImportError('not installed')")
+    path = f"{missing}:{client.environment()['PYTHONPATH']}"
+    (client.here / "a.txt").write_text("a")
+    sent = client.json("up", "a.txt", PYTHONPATH=path)
+    assert client.run("down", sent["file_id"], "-o", "-", PYTHONPATH=path).out == b"a"
