@@ -117,7 +117,7 @@ async def start_upload(request: Request) -> JSONResponse:
     shares = shares_of(request)
     body = await read_json(request, StartUpload)
     sent_options = options.from_metadata(request, shares.lifetimes.limit, body.metadata or SentOptions())
-    name, kind = options.shown_as(sent_options, clean_name(body.filename), media_type(body.type or ""))
+    name, kind = options.public_name(sent_options, clean_name(body.filename), media_type(body.type or ""))
     record = await in_thread(
         request.app.state.threads, lambda: DirectUploads(shares).start(name, kind, sent_options, body.size)
     )

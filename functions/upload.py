@@ -103,7 +103,7 @@ async def upload_form(request: Request) -> Response:
         form = await receive_form(content_type, request.stream(), incoming.write, fields=options.FORM_FIELDS)
         sent_options = options.from_request(request, shares.lifetimes.limit, form.fields)
         sha256 = options.form_sha256(form.fields)
-        name, kind = options.shown_as(sent_options, form.file_name, media_type(form.content_type))
+        name, kind = options.public_name(sent_options, form.file_name, media_type(form.content_type))
         body = await incoming.finish(
             lambda upload: upload.finish(name, kind, sent_options, sha256),
             lambda record: uploaded(request, shares, record),

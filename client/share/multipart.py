@@ -96,7 +96,7 @@ class MultipartUpload:
         upload = {
             "filename": self._source.name,
             "type": self._source.content_type,
-            "metadata": self._options.public() | self._options.encrypted(),
+            "metadata": self._options.public() | self._options.encryption_field(),
             **({} if self._source.size is None else {"size": self._source.size}),
         }
         answer = Fields(self._patient_request("POST", "/file/s3/multipart", json=upload, with_password=True).json())

@@ -32,7 +32,7 @@ class Options:
         options = {"expires_in": self.expires_in, "max_downloads": self.max_downloads}
         return {name: value for name, value in options.items() if value is not None}
 
-    def encrypted(self) -> dict[str, dict[str, str]]:
+    def encryption_field(self) -> dict[str, dict[str, str]]:
         return {} if self.encryption is None else {"encryption": self.encryption}
 
     def fingerprint(self, salt: str) -> str:

@@ -62,7 +62,7 @@ def form_sha256(fields: Mapping[str, str]) -> str | None:
     return sha256
 
 
-def shown_as(options: Options, name: str, content_type: str) -> tuple[str, str]:
+def public_name(options: Options, name: str, content_type: str) -> tuple[str, str]:
     """The name and type to store: never those of an encrypted file."""
     return (name, content_type) if options.encryption is None else (ENCRYPTED_NAME, DEFAULT_MEDIA_TYPE)
 

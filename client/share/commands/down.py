@@ -86,9 +86,9 @@ class File:
     def download(self, api: Server, password: str | None, sink: Sink, meter: Meter) -> None:
         stored = self.stored
         if self._key is not None:
-            from share.private.decrypting import Decrypted
+            from share.private.decrypting import DecryptingSink
 
-            sink = Decrypted(sink, self._key, stored.size)
+            sink = DecryptingSink(sink, self._key, stored.size)
             # Every chunk is verified by itself.
             stored = dataclasses.replace(stored, sha256=None)
         Download(api, stored, password, sink, meter).run()

@@ -94,7 +94,7 @@ def up(
             def upload(paths: list[str]) -> None:
                 collector = Collector(exclude or [], skip_missing=skip_missing, warn=screen.warn)
                 with (
-                    _opened(screen, transfers, paths, name, collector) as (plain, meter, layout),
+                    _open_source(screen, transfers, paths, name, collector) as (plain, meter, layout),
                     reporting(screen, _resumption(plain)),
                     _outgoing(plain, options, api.address, paths, layout, private=private) as outgoing,
                 ):
@@ -138,7 +138,7 @@ def _lay_out(screen: Screen, collector: Collector, paths: Sequence[str]) -> tupl
 
 
 @contextlib.contextmanager
-def _opened(
+def _open_source(
     screen: Screen, transfers: Transfers, paths: Sequence[str], name: str | None, collector: Collector
 ) -> Iterator[tuple[Source, Meter, Layout | None]]:
     """Open what is to be uploaded: a file, standard input, or an archive of several files. Raises `Fault`."""
@@ -161,10 +161,10 @@ def _outgoing(
     if not private:
         yield Outgoing(plain, options)
         return
-    from share.private.encrypting import encrypted
+    from share.private.encrypting import encrypt_source
 
     place = "\n".join([address, *map(os.path.abspath, paths)])
-    with encrypted(plain, options, place, None if layout is None else entries_of(layout)) as outgoing:
+    with encrypt_source(plain, options, place, None if layout is None else entries_of(layout)) as outgoing:
         yield outgoing
 
 

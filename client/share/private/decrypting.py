@@ -50,7 +50,7 @@ def entries_of(file: RemoteFile, key: Key | None) -> list[ArchiveEntry]:
     return metadata.entries
 
 
-class Decrypted(Sink):
+class DecryptingSink(Sink):
     """Takes the encrypted bytes of a file, `size` in all, and passes each chunk on to `sink` once it is verified.
 
     Positions are those of the encrypted file. Bytes that `sink` already has must be whole chunks, unless it is empty.

@@ -20,7 +20,9 @@ NAME = "encrypted"  # what the server calls every private file
 
 
 @contextlib.contextmanager
-def encrypted(plain: Source, options: Options, place: str, entries: list[ArchiveEntry] | None) -> Iterator[Outgoing]:
+def encrypt_source(
+    plain: Source, options: Options, place: str, entries: list[ArchiveEntry] | None
+) -> Iterator[Outgoing]:
     """Encrypt a source. `place` says where it is and where it goes; `entries` are those of an archive.
 
     If the upload can be resumed, its key is kept until it is complete. Raises `Restart` if the file is no longer the
@@ -46,7 +48,7 @@ def _upload(plain: Source, options: Options, metadata: Metadata, key: Key, ledge
     # A server can hold parts of an upload with another key. Those must not be resumed.
     identity = plain.identity
     source = Source(
-        Encrypted(plain, cipher, ledger),
+        EncryptingReader(plain, cipher, ledger),
         NAME,
         None if plain.size is None else encrypted_size(plain.size),
         None if identity is None else lambda: f"{cipher.header.hex()}\n{identity()}",
@@ -54,7 +56,7 @@ def _upload(plain: Source, options: Options, metadata: Metadata, key: Key, ledge
     return Outgoing(source, dataclasses.replace(options, encryption=metadata.encrypt(key)), key)
 
 
-class Encrypted:
+class EncryptingReader:
     """The encrypted bytes of a source, to read once, in order."""
 
     def __init__(self, plain: Source, cipher: Cipher, ledger: Ledger | None) -> None:
