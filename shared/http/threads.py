@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 # another thread, which takes longer than the call.
 FEW = 2
 PERIOD = 0.01  # seconds
-BUSY = 0.7  # of one processor
+# Of one processor. With less, the process waits for a disk, or for processors that others use: the system divides them
+# between threads, so that few would get little.
+BUSY = 0.9
 
 T = TypeVar("T")
 
