@@ -25,7 +25,6 @@ PARTS: dict[str, Callable[[Setup], Result]] = {
     "p3": transfers.memory,
     "p5": small.with_many_stored,
     "p6": small.counts,
-    "p7": counting.together,
     "p8": counting.hot_file,
     "p9": small.pages,
     "p10": starts.part,

@@ -150,9 +150,7 @@ class _Entrant:
         if not sent.requests <= len(new) <= sent.requests + 2 * self._contestant.connections:
             raise WrongAnswer(f"{self._contestant.name} stored {len(new)} of {sent.requests} uploads")
         self._sent += len(new) + self._contestant.connections
-        if not self._contestant.counted:
-            for path in new:
-                path.unlink(missing_ok=True)
+        # Nothing is deleted: ext4 searches past inodes that were freed lately, so all later uploads would take longer.
         os.sync()
         return {case: sent.rate, f"{case}{PROCESSOR}": sent.processor}
 

@@ -1,19 +1,15 @@
-"""P7 and P8: one hot file, counted by many clients of one process, and by many processes on S3."""
+"""P8: one hot file, counted by many processes on S3."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import multiprocessing
 import os
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import cast
 
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave, percentile
@@ -21,15 +17,12 @@ from benchmarks.stores import MemoryStore, Simulation, SlowStore
 from shared.errors import ShareError
 from shared.storage.contract import ObjectStore
 from shared.storage.counting.counter import Counter
-from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import READY, Record, Records
 from shared.storage.s3 import clients
 from shared.storage.s3.store import open_s3
 from tests.servers import S3Server, moto_server, seaweedfs
 
 CLIENTS = 64
-COUNTS = 20_000
-LOOPED = 2_000
 BURST = 1_000
 BURST_WITHIN = 0.25  # seconds
 FILE_ID = "0d5a9c7e-3b0f-4c2a-9f55-6a1f0c8e7b21"
@@ -56,77 +49,6 @@ def total(store: ObjectStore) -> int:
     if not isinstance(match, Record):
         raise match
     return match.download_count
-
-
-def together(setup: Setup) -> Result:
-    """P7: many clients of one process count downloads of one file, durably."""
-    count, looped = setup.sized(COUNTS, CLIENTS), setup.sized(LOOPED, CLIENTS)
-    store = DirectoryStore(setup.work / "counted")
-    records = Records(store, _now)
-    records.create(new_record())
-    counter = Counter(records, _now, _anybody)
-    loop = _LockAndReplace(setup.work / "count.json")
-
-    def ours() -> float:
-        before = total(store)
-        rate = _rate(lambda: counter.count(records.get(FILE_ID), 1, _anybody), count)
-        if total(store) != before + count:
-            raise WrongAnswer("we lost counts")
-        return rate
-
-    def theirs() -> float:
-        before = loop.count
-        rate = _rate(loop.add, looped)
-        if loop.count != before + looped:
-            raise WrongAnswer("the loop lost counts")
-        return rate
-
-    names = "counting together, ours", "counting together, lock and replace"
-    result = interleave({names[0]: ours, names[1]: theirs}, setup.rounds, "counts/s")
-    result.goals = [Goal("P7", "one hot file, 64 clients", *names, least=10)]
-    return result
-
-
-class _LockAndReplace:
-    """A count in a file that each client replaces, synced, under a lock."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        path.write_text("0")
-
-    @property
-    def count(self) -> int:
-        return int(json.loads(self._path.read_text()))
-
-    def add(self) -> None:
-        with self._lock:
-            staged = self._path.with_suffix(".staged")
-            with staged.open("w") as file:
-                json.dump(self.count + 1, file)
-                file.flush()
-                os.fsync(file.fileno())
-            staged.replace(self._path)
-            directory = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-
-
-def _rate(work: Callable[[], object], times: int) -> float:
-    """How often per second the clients together do it."""
-
-    def client(share: int) -> None:
-        for _ in range(share):
-            work()
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        for future in [pool.submit(client, times // CLIENTS) for _ in range(CLIENTS)]:
-            future.result()
-        client(times % CLIENTS)
-    return times / (time.perf_counter() - began)
 
 
 def burst(clients: int, seed: int) -> list[float]:

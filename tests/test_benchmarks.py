@@ -203,11 +203,6 @@ def test_memory_of_large_files_is_measured(tmp_path: Path) -> None:
     assert all(0 < figure < 64 for [figure] in result.figures.values())
 
 
-def test_counting_together_loses_nothing(tmp_path: Path) -> None:
-    result = counting.together(Setup(tmp_path, 1, 0.005))
-    assert all(rate > 0 for [rate] in result.figures.values())
-
-
 def test_a_simulated_burst_is_the_same_each_time() -> None:
     assert counting.burst(100, seed=1) == counting.burst(100, seed=1) != counting.burst(100, seed=2)
 
