@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from shared.storage.keys import SECRET_KEY
 from shared.storage.s3 import clients
@@ -26,11 +26,12 @@ from tests.slow import is_slow
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+
 # The tests of each file here share a server or a browser, whose start takes longer than most of them.
 ONE_WORKER = ("browser/", "client/", "wire/")
 
 # The same examples each time, and as long for each as a busy machine needs.
-settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.archives import packed
 from tests.browser.upload_page import no_violations
 from tests.wire.server import Server
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 PHOTOS = {"read me.txt": b"hello", "photos/a.jpg": b"a" * 1000, "photos/north/b & c.jpg": b"b" * 2000, "empty/": b""}
 

@@ -22,7 +22,7 @@ from tests.client.conftest import DATA, MIB, PART, SIZE, Client, write_large
 from tests.client.inprocess import Share
 from tests.client.proxy import FirstBytes, HeldUp, Proxy
 from tests.client.test_private import flipped, key_in, link_of
-from tests.wire.server import Server, until
+from tests.wire.server import WITHIN, Server, until
 
 MARK = b"a-text-that-nobody-else-may-read"
 NAME = "a-name-that-nobody-else-may-read.zip"
@@ -187,7 +187,7 @@ def test_a_download_resumes_at_a_chunk_and_counts_once(client: Client, proxy: Pr
     proxy.through = cut = FirstBytes(20 * MIB, hold=kill)
     if kill:
         process = client.start("down", link_of(sent), "-o", "copy.bin")
-        assert cut.reached.wait(30)
+        assert cut.reached.wait(WITHIN)
         until(lambda: (client.here / "copy.bin.part").stat().st_size > MIB)
         process.kill()
         process.communicate()
@@ -275,7 +275,7 @@ def test_the_list_of_processes_does_not_show_the_key(client: Client, proxy: Prox
     proxy.through = hold = FirstBytes(MIB, hold=True)
     process = client.start("down", link_of(sent), "-o", "copy.bin")
     try:
-        assert hold.reached.wait(30)
+        assert hold.reached.wait(WITHIN)
         shown = [Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
         assert b"#k=\0" in shown[0]
         assert fragment[2:].encode() not in b"".join(shown)
