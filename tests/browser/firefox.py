@@ -79,6 +79,11 @@ class Firefox:
         (element_id,) = reference.values()
         return str(element_id)
 
+    def prefer_scheme(self, scheme: str) -> None:
+        """Let pages see that the user prefers "light" or "dark"."""
+        name, value = "layout.css.prefers-color-scheme.content-override", ("dark", "light").index(scheme)
+        self.run("chrome", "Services.prefs.setIntPref(...arguments)", name, value)
+
     def _listens(self) -> bool:
         assert self._process.poll() is None, self._log.read_text(errors="replace")
         port = self._profile / "MarionetteActivePort"

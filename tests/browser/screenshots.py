@@ -1,6 +1,6 @@
 """Take pictures of every state of the pages: `python -m tests.browser.screenshots [FOLDER] [STATE…]`.
 
-Without states all are drawn, and the pictures in docs/ as well.
+Without states all are drawn, and the pictures in docs/ and the image of the preview card as well.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tests.browser.states import SETTINGS, STATES
 from tests.wire.server import ROOT, Server
 
 FOLDER = ROOT / "build" / "screenshots"
+STATIC = ROOT / "functions" / "pages" / "static"
 # What a visitor has, by the name of the picture.
 VISITORS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 900, "height": 760}},
@@ -46,6 +47,16 @@ def picture(browser: Browser, server: Server, state: str, path: Path, **visitor:
     context.close()
 
 
+def card(browser: Browser, path: Path) -> None:
+    """Draw what chats show beside a link: our icon on our background."""
+    tokens, icon = ((STATIC / name).read_text() for name in ("tokens.css", "icon.svg"))
+    style = "body { display: grid; place-items: center; height: 100vh; margin: 0; background: var(--tint) }"
+    page = browser.new_page(viewport={"width": 1200, "height": 630})
+    page.set_content(f"<style>{tokens} {style} svg {{ width: 260px }}</style>{icon}")
+    page.screenshot(path=path)
+    page.close()
+
+
 def main(folder: Path, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -57,8 +68,9 @@ def main(folder: Path, names: list[str]) -> None:
         for state in names or STATES:
             for visitor, options in VISITORS.items():
                 picture(browser, server, state, folder / f"{state}-{visitor}.png", **options)
-        for name, (state, options) in DOCS.items():
-            if not names:
+        if not names:
+            card(browser, STATIC / "card.png")
+            for name, (state, options) in DOCS.items():
                 picture(browser, server, state, ROOT / "docs" / f"{name}.png", **options)
         browser.close()
 

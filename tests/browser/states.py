@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.link_states import LINK_STATES
 from tests.browser.upload_page import UPLOADS, drop, hold, open_options, row, share_more
 from tests.wire.server import until
 
@@ -20,7 +20,7 @@ SETTINGS = {
 }
 REPORT = ("Annual report 2026.pdf", "x" * 4_100_000)
 FILM = ("Site visit, north façade.mov", "x" * 3_200_000)
-LONG = "a very long name that somebody gave to a file, " * 5 + "end.docx"
+LONG = "a very long name that somebody gave to a file, " * 5 + "last.docx"
 RIGHT_TO_LEFT = "דו״ח שנתי 2026.pdf"
 
 # Sends of some files no more than this share, as on a line that is slow for ever.
@@ -181,52 +181,6 @@ def interrupted(page: Page) -> None:
     expect(page.get_by_text("Interrupted: choose")).to_be_visible()
 
 
-def _put(page: Page, query: str = "", **headers: str) -> Any:
-    answer = page.request.put(f"/file/upload?filename=Site%20visit.zip{query}", data="x" * 41_000, headers=headers)
-    assert answer.status == 201
-    return answer.json()
-
-
-def _land(page: Page, answer: Any) -> None:
-    page.goto(f"/download/{answer['file_id']}")
-    expect(page.get_by_role("heading").first).to_be_visible()
-
-
-def landing(page: Page) -> None:
-    _land(page, _put(page))
-
-
-def landing_password(page: Page) -> None:
-    _land(page, _put(page, **{"X-Password": "swordfish"}))
-
-
-def landing_wrong_password(page: Page) -> None:
-    landing_password(page)
-    page.get_by_label("Password").fill("wrong")
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("Wrong password")).to_be_visible()
-
-
-def landing_once(page: Page) -> None:
-    _land(page, _put(page, "&max_downloads=1"))
-
-
-def landing_spent(page: Page) -> None:
-    answer = _put(page, "&max_downloads=1")
-    assert page.request.get(f"/file/download/{answer['file_id']}").ok
-    _land(page, answer)
-
-
-def landing_unknown(page: Page) -> None:
-    _land(page, {"file_id": "00000000-0000-4000-8000-000000000000"})
-
-
-def delete_link(page: Page) -> None:
-    answer = _put(page)
-    page.goto(f"/download/{answer['file_id']}#delete={answer['delete_token']}")
-    expect(page.get_by_role("button", name="Delete")).to_be_visible()
-
-
 STATES: dict[str, Callable[[Page], None]] = {
     state.__name__.replace("_", "-"): state
     for state in (
@@ -250,12 +204,6 @@ STATES: dict[str, Callable[[Page], None]] = {
         options,
         long_options,
         interrupted,
-        landing,
-        landing_password,
-        landing_wrong_password,
-        landing_once,
-        landing_spent,
-        landing_unknown,
-        delete_link,
+        *LINK_STATES,
     )
 }
