@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
+from shared.http.access import OWNER
 from shared.http.app import shares_of
 from shared.http.bodies import read_json
-from shared.http.endpoint import OWNER, Endpoints
+from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.layers.guard import require_owner
-from shared.http.models import FileMetadata, OptionChanges, metadata
+from shared.http.models import FileMetadata, OptionChanges, owner_metadata
 from shared.http.options import require_not_in_query
 from shared.http.streams import in_thread
 from shared.options import Options, checked
@@ -30,15 +31,18 @@ async def change_file(request: Request, file_id: str) -> JSONResponse:
     """Change or remove the expiry, download limit and password of a file. A new `expires_in` counts from now.
 
     Requires an API token, or the delete token from the answer to the upload.
+
+    For a file in an inbox, this requires the owner token of the inbox or an API token. With `shared`, anyone with its
+    link can then download it.
     """
     threads, shares = request.app.state.threads, shares_of(request)
-    await in_thread(threads, lambda: require_owner(request, file_id))
+    await in_thread(threads, lambda: require_owner(request, file_id, receipt=False))
     require_not_in_query(request)
     changes = await read_json(request, OptionChanges)
     options = checked(Options(**changes.model_dump()), shares.lifetimes.limit)
     names = frozenset(changes.model_fields_set)
     record = await in_thread(threads, lambda: shares.change(file_id, options, names))
-    return JSONResponse(metadata(request, record))
+    return JSONResponse(owner_metadata(request, record))
 
 
 handler = HttpHandler(__name__, router)

@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.errors import WrongDeleteToken
+from shared.http.access import OWNER
 from shared.http.app import shares_of
 from shared.http.bodies import FORM_TYPE, read_field
 from shared.http.browsers import PAGES
-from shared.http.endpoint import OWNER, Endpoints, content
+from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.layers.guard import require_owner
 from shared.http.streams import in_thread
@@ -23,10 +24,12 @@ router = Endpoints("Files")
     "DELETE", "/file/{file_id:file_id}", access=OWNER, status=HTTPStatus.NO_CONTENT, errors=(404, 410, 507)
 )
 async def delete_file(request: Request, file_id: str) -> Response:
-    """Delete a file. Requires an API token, or the delete token from the answer to its upload."""
+    """Delete a file. Requires an API token, the delete token from the answer to its upload, or the owner token of its
+    inbox.
+    """
 
     def work() -> None:
-        require_owner(request, file_id)
+        require_owner(request, file_id, receipt=True)
         shares_of(request).delete(file_id)
 
     await in_thread(request.app.state.threads, work)

@@ -12,19 +12,33 @@ from urllib.parse import quote
 from fastapi import Path, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import metrics
 from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads, file_id_of, raw_key
-from shared.errors import FileTooLarge, InvalidValue, UnknownFile
+from shared.errors import FileTooLarge, InvalidValue, NotAuthorised, ShareError, UnknownFile
 from shared.http import options
+from shared.http.access import SENDER
 from shared.http.app import shares_of
 from shared.http.bodies import read_json
-from shared.http.endpoint import TOKEN, Endpoints, content
+from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type
-from shared.http.models import EXAMPLE_ID, Cap, Lifetime, SentOptions, UploadedFile, base_url, schema_of, uploaded
+from shared.http.models import (
+    EXAMPLE_ID,
+    Cap,
+    Lifetime,
+    Receipt,
+    SentOptions,
+    UploadedFile,
+    base_url,
+    inbox_page,
+    schema_of,
+    uploaded,
+)
+from shared.http.senders import delivery, inbox_in_head, is_authorised, require_authorised, require_no_options
 from shared.http.streams import Incoming, in_thread
 from shared.names import clean_name
 from shared.options import whole_number
@@ -93,6 +107,13 @@ class CompletedUpload(UploadedFile):
     key: str = Field(examples=[EXAMPLE_KEY])
 
 
+class CompletedReceipt(Receipt):
+    """A file that was uploaded in parts into an inbox."""
+
+    location: str = Field(description="The page of the inbox.")
+    key: str = Field(examples=[EXAMPLE_KEY])
+
+
 class FormParameters(BaseModel):
     """How to send a file by form instead."""
 
@@ -104,9 +125,9 @@ class FormParameters(BaseModel):
 @router.endpoint(
     "POST",
     PREFIX,
-    access=TOKEN,
+    access=SENDER,
     answer=StartedUpload,
-    errors=(415, 422, 429, 507),
+    errors=(404, 410, 415, 422, 429, 507),
     body=StartUpload,
 )
 async def start_upload(request: Request) -> JSONResponse:
@@ -115,27 +136,42 @@ async def start_upload(request: Request) -> JSONResponse:
     `size` is verified when you complete the upload. Complete it within a week, or it is removed.
     """
     shares = shares_of(request)
-    body = await read_json(request, StartUpload)
+    authorised = inbox_in_head(request) is not None or await is_authorised(request)
+    try:
+        body = await read_json(request, StartUpload)
+        fields = (body.metadata or SentOptions()).model_dump(include={"inbox", "sender"}, exclude_none=True)
+        into = delivery(request, fields, least=body.size or 0, most=body.size)
+    except (HTTPException, ShareError) as error:
+        if authorised:
+            raise
+        raise NotAuthorised from error
+    if into is None and not authorised:
+        raise NotAuthorised
     sent_options = options.from_metadata(request, shares.lifetimes.limit, body.metadata or SentOptions())
     name, kind = options.public_name(sent_options, clean_name(body.filename), media_type(body.type or ""))
+    if into is not None:
+        require_no_options(sent_options)
     record = await in_thread(
-        request.app.state.threads, lambda: DirectUploads(shares).start(name, kind, sent_options, body.size)
+        request.app.state.threads, lambda: DirectUploads(shares).start(name, kind, sent_options, body.size, into)
     )
     return JSONResponse({"key": raw_key(record.file_id), "uploadId": record.upload_id, "file_id": record.file_id})
 
 
-@router.endpoint("GET", PREFIX + "/{upload_id}", access=TOKEN, answer=list[StoredPart], errors=(404, 422))
+@router.endpoint("GET", PREFIX + "/{upload_id}", access=SENDER, answer=list[StoredPart], errors=(404, 422))
 async def list_parts(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
     """List the stored parts by number, for example to resume an interrupted upload."""
-    uploads, file_id = _uploads(request), _file_id(key)
+    uploads, file_id = await _continue(request, key, upload_id)
     parts = await in_thread(request.app.state.threads, lambda: uploads.parts(file_id, upload_id))
     return JSONResponse([{"PartNumber": part.number, "Size": part.size, "ETag": f'"{part.etag}"'} for part in parts])
 
 
-@router.endpoint("GET", PREFIX + "/{upload_id}/{part_number}", access=TOKEN, answer=PartUrl, errors=(404, 422))
+@router.endpoint(
+    "GET", PREFIX + "/{upload_id}/{part_number}", access=SENDER, answer=PartUrl, errors=(404, 410, 413, 422)
+)
 async def get_part_url(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> JSONResponse:
     """Get the URL to send a part to. All parts but the last must have at least 5 MiB."""
-    uploads, file_id, number = _uploads(request), _file_id(key), _number(part_number)
+    uploads, file_id = await _continue(request, key, upload_id)
+    number = _number(part_number)
     url = await in_thread(request.app.state.threads, lambda: uploads.part_url(file_id, upload_id, number))
     own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={key}"
     return JSONResponse({"url": url or own_url, "expires": PART_URL_LIFETIME})
@@ -146,12 +182,12 @@ async def get_part_url(request: Request, upload_id: str, part_number: PartNumber
     "PUT",
     PREFIX + "/{upload_id}/{part_number}",
     answers={200: {"description": "The part is stored.", "headers": {"ETag": {"schema": {"type": "string"}}}}},
-    errors=(404, 422, 507),
+    errors=(404, 410, 422, 507),
     body=content("application/octet-stream", {"type": "string", "format": "binary"}),
 )
 async def upload_part(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> Response:
     """Store a part, if storage is a directory. It replaces an earlier part with the same number."""
-    uploads, file_id, number = _uploads(request), _file_id(key), _number(part_number)
+    uploads, file_id, number = DirectUploads(shares_of(request)), _file_id(key), _number(part_number)
     size = content_length(request.headers)
     if size > uploads.max_file_size:
         raise FileTooLarge(uploads.max_file_size)
@@ -168,14 +204,15 @@ async def upload_part(request: Request, upload_id: str, part_number: PartNumber,
 @router.endpoint(
     "POST",
     PREFIX + "/{upload_id}/complete",
-    access=TOKEN,
-    answer=CompletedUpload,
-    errors=(404, 415, 422, 507),
+    access=SENDER,
+    answer=CompletedUpload | CompletedReceipt,
+    errors=(404, 410, 415, 422, 507),
     body=CompleteUpload,
 )
 async def complete_upload(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
     """Complete an upload from these parts, in order. If you repeat the request, you get the same answer."""
-    uploads, file_id, shares = _uploads(request), _file_id(key), shares_of(request)
+    uploads, file_id = await _continue(request, key, upload_id)
+    shares = shares_of(request)
     body = await read_json(request, CompleteUpload, MAX_PARTS_BYTES)
     parts = [(part.PartNumber, part.ETag.strip('"')) for part in body.parts]
 
@@ -189,13 +226,14 @@ async def complete_upload(request: Request, upload_id: str, key: str = KEY) -> J
     if first:
         metrics.add("Uploads")
         metrics.add("UploadedBytes", answer["file_size"])
-    return JSONResponse({**answer, "location": answer["download_link"], "key": key})
+    location = answer["download_link"] if "download_link" in answer else inbox_page(request, answer["inbox_id"])
+    return JSONResponse({**answer, "location": location, "key": key})
 
 
-@router.endpoint("DELETE", PREFIX + "/{upload_id}", access=TOKEN, answer=dict[str, str], errors=(404, 422, 507))
+@router.endpoint("DELETE", PREFIX + "/{upload_id}", access=SENDER, answer=dict[str, str], errors=(404, 422, 507))
 async def abort_upload(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
     """Cancel an upload and remove its parts."""
-    uploads, file_id = _uploads(request), _file_id(key)
+    uploads, file_id = await _continue(request, key, upload_id)
     await in_thread(request.app.state.threads, lambda: uploads.abort(file_id, upload_id))
     return JSONResponse({})
 
@@ -209,7 +247,7 @@ _FORM_PARAMETERS: list[dict[str, Any]] = [
 
 
 @router.endpoint(
-    "GET", "/file/s3/params", access=TOKEN, answer=FormParameters, errors=(422,), parameters=_FORM_PARAMETERS
+    "GET", "/file/s3/params", access=SENDER, answer=FormParameters, errors=(422,), parameters=_FORM_PARAMETERS
 )
 async def get_form_parameters(request: Request) -> JSONResponse:
     """Get the form to send a file with. Uppy asks for it if a file is empty, since that has no parts."""
@@ -217,6 +255,8 @@ async def get_form_parameters(request: Request) -> JSONResponse:
     # Uppy sends the words for a field without a value.
     texts = {name: query.get(f"metadata[{name}]", "") for name in SentOptions.model_fields}
     fields = {name: text for name, text in texts.items() if text not in ("", "null", "undefined")}
+    if "inbox" not in fields:
+        await require_authorised(request)
     for name in fields.keys() & {"password", "encryption"}:
         raise InvalidValue(name, "must not be sent in a URL")
     options.from_metadata(request, shares_of(request).lifetimes.limit, SentOptions.model_validate(fields))
@@ -224,8 +264,15 @@ async def get_form_parameters(request: Request) -> JSONResponse:
     return JSONResponse({"method": "POST", "url": f"{base_url(request)}/file/upload", "fields": fields})
 
 
-def _uploads(request: Request) -> DirectUploads:
-    return DirectUploads(shares_of(request))
+async def _continue(request: Request, key: str, upload_id: str) -> tuple[DirectUploads, str]:
+    """The uploads and the ID of this one's file, for a client that can continue it.
+
+    Raises `NotAuthorised`, `UnknownFile` and `StorageUnavailable`.
+    """
+    uploads = DirectUploads(shares_of(request))
+    if not await is_authorised(request):
+        await in_thread(request.app.state.threads, lambda: uploads.require_inbox(file_id_of(key), upload_id))
+    return uploads, _file_id(key)
 
 
 def _file_id(key: str) -> str:

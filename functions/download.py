@@ -15,12 +15,13 @@ from starlette.responses import Response
 
 from shared import metrics
 from shared.archives import Inflated, Member, find_member
-from shared.errors import ArchiveTooLarge, InvalidValue, UsedUp, WrongPassword
+from shared.errors import ArchiveTooLarge, InvalidValue, OwnerOnly, UsedUp, WrongPassword
+from shared.http.access import PASSWORD
 from shared.http.app import service_of
 from shared.http.async_shares import AsyncShares, files_of
 from shared.http.browsers import is_navigation, to_landing_page
 from shared.http.credentials import authorise
-from shared.http.endpoint import PASSWORD, Endpoints
+from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, is_prefetch, joined, repr_digest
 from shared.http.problems import Problem
@@ -118,10 +119,10 @@ async def download_file(request: Request, file_id: str) -> Response:
     files = files_of(request)
     stored = await files.find(file_id)
     record = stored.record
-    if record.password_hash is not None:
+    if record.is_private or record.password_hash is not None:
         try:
             await files.run(lambda shares: authorise(request, shares, stored))
-        except WrongPassword:
+        except (WrongPassword, OwnerOnly):
             if is_navigation(request.scope):
                 return to_landing_page(request, file_id)
             raise

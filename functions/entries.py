@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from shared import archives
 from shared.errors import ArchiveTooLarge
+from shared.http.access import PASSWORD
 from shared.http.app import service_of, shares_of
 from shared.http.credentials import authorise
-from shared.http.endpoint import PASSWORD, Endpoints
+from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.streams import in_thread
 

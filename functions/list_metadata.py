@@ -6,10 +6,11 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
+from shared.http.access import TOKEN
 from shared.http.app import service_of, shares_of
-from shared.http.endpoint import TOKEN, Endpoints
+from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.models import FileMetadata, base_url, metadata
+from shared.http.models import FileMetadata, base_url, metadata, owner_metadata
 from shared.http.options import only
 from shared.http.streams import in_thread
 from shared.options import whole_number
@@ -51,12 +52,15 @@ async def list_metadata(request: Request) -> JSONResponse:
     after = only("after", *request.query_params.getlist("after")) or ""
     if after and not FILE_ID.fullmatch(after):
         raise InvalidValue("after", "must be a file ID")
-    page = await in_thread(request.app.state.threads, lambda: shares.page(after, size))
+    # Without tokens, everyone can list files, even the senders of private ones.
+    private = service_of(request).tokens.required
+    page = await in_thread(request.app.state.threads, lambda: shares.page(after, size, private=private))
+    view = owner_metadata if private else metadata
     headers = {}
     if page.more:
         next_url = f"{base_url(request)}/file/metadata?limit={size}&after={page.files[-1].file_id}"
         headers["Link"] = f'<{next_url}>; rel="next"'
-    files = {record.file_id: metadata(request, record, in_list=True) for record in page.files}
+    files = {record.file_id: view(request, record, in_list=True) for record in page.files}
     return JSONResponse(files, headers=headers)
 
 

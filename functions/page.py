@@ -11,15 +11,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from shared.errors import ShareError, UsedUp, WrongPassword
+from shared.errors import OwnerOnly, ShareError, UsedUp, WrongPassword
 from shared.http import accent
+from shared.http.access import READER
 from shared.http.app import service_of, shares_of
 from shared.http.bodies import FORM_TYPE, read_field
 from shared.http.browsers import FORM_CHALLENGE, PAGES, entry_query, error_page, is_navigation
-from shared.http.credentials import PASS_COOKIE
+from shared.http.credentials import PASS_COOKIE, pass_proof, require_reader
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
-from shared.http.models import FileMetadata, base_url, download_page, metadata
+from shared.http.models import FileMetadata, base_url, download_page, metadata, owner_metadata
 from shared.http.pages import kind_text, moment_texts, page_headers, path_prefix
 from shared.http.problems import from_error
 from shared.http.streams import in_thread
@@ -90,7 +91,9 @@ async def get_landing_page(request: Request, file_id: str) -> Response:
     return _landing(request, stored.record, origin)
 
 
-@router.endpoint("GET", "/file/{file_id:file_id}", answer=FileMetadata, answers=_html(200), errors=(404, 410))
+@router.endpoint(
+    "GET", "/file/{file_id:file_id}", access=READER, answer=FileMetadata, answers=_html(200), errors=(404, 410)
+)
 async def get_file(request: Request, file_id: str) -> Response:
     """The metadata of a file; to somebody who opens this in a browser, its page.
 
@@ -98,7 +101,8 @@ async def get_file(request: Request, file_id: str) -> Response:
     """
     record = await in_thread(request.app.state.threads, lambda: shares_of(request).describe(file_id))
     if not is_navigation(request.scope):
-        return JSONResponse(metadata(request, record))
+        await in_thread(request.app.state.threads, lambda: require_reader(request, record))
+        return JSONResponse((owner_metadata if record.is_private else metadata)(request, record))
     token = request.query_params.get("token")
     if record.is_used_up and token is None:
         raise UsedUp(file_id)
@@ -123,7 +127,7 @@ async def enter_password(request: Request, file_id: str) -> Response:
     try:
         stored, origin = await in_thread(request.app.state.threads, lambda: _find(request, file_id))
         cookie = await in_thread(request.app.state.threads, lambda: _pass(request, stored, password))
-    except WrongPassword:
+    except (WrongPassword, OwnerOnly):
         return _landing(request, stored.record, origin, wrong_password=True)
     except ShareError as error:
         return _error_page(request, error)
@@ -209,11 +213,14 @@ def _find(request: Request, file_id: str) -> tuple[Stored, str | None]:
 
 
 def _pass(request: Request, stored: Stored, password: str) -> str | None:
-    """The cookie's value; None if the file has no password. Raises the errors of `Shares.authorise`."""
-    shares = shares_of(request)
-    shares.authorise(stored, password)
-    password_hash = stored.record.password_hash
-    return None if password_hash is None else shares.signing.password_pass(stored.record.file_id, password_hash)
+    """The cookie's value; None if the file has no password. Raises `OwnerOnly` and the errors of `Shares.authorise`."""
+    shares, record = shares_of(request), stored.record
+    if not record.is_private:
+        shares.authorise(stored, password)
+    elif not shares.signing.is_owner_token(str(record.inbox_id), password):
+        raise OwnerOnly
+    proof = pass_proof(record)
+    return None if proof is None else shares.signing.password_pass(record.file_id, proof)
 
 
 def _landing(
@@ -228,7 +235,8 @@ def _landing(
         headers["Referrer-Policy"] = "strict-origin"
     return PAGES.render(
         request,
-        "landing.html",
+        # It says nothing of a private file.
+        "private.html" if record.is_private else "landing.html",
         HTTPStatus.UNAUTHORIZED if wrong_password else HTTPStatus.OK,
         headers,
         origin=origin,

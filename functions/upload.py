@@ -1,7 +1,8 @@
-"""POST /file/upload, PUT /file/upload and PUT /{filename}: store a file, and answer with its ID and link."""
+"""POST /file/upload, PUT /file/upload, /{filename} and /inbox/{inbox_id}/{filename}: store a file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -13,17 +14,38 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from shared import metrics
 from shared.errors import FileTooLarge
 from shared.http import options
+from shared.http.access import SENDER
 from shared.http.app import shares_of
 from shared.http.browsers import PAGES, is_navigation
-from shared.http.endpoint import TOKEN, Endpoints, content
+from shared.http.destination import FormDestination
+from shared.http.endpoint import Endpoints, content
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type, raw_media_type
-from shared.http.models import Cap, Lifetime, Password, SentEncryption, UploadedFile, base_url, schema_of, uploaded
+from shared.http.models import (
+    Cap,
+    Lifetime,
+    Password,
+    Receipt,
+    SentEncryption,
+    UploadedFile,
+    base_url,
+    schema_of,
+    uploaded,
+)
 from shared.http.pages import size_text
+from shared.http.senders import (
+    delivery,
+    inbox_in_head,
+    is_authorised,
+    require_authorised,
+    require_no_options,
+)
 from shared.http.streams import Incoming
+from shared.inbox_options import MAX_SENDER
+from shared.inboxes import Delivery
 from shared.names import clean_name, plain_name
-from shared.sharing import Shares
+from shared.sharing import FILE_ID, Shares
 from shared.uploads import Upload
 
 router = Endpoints("Files")
@@ -34,11 +56,20 @@ _OPTIONS: dict[str, Any] = {
     "max_downloads": {**schema_of(Cap), "description": "Download limit."},
 }
 _PASSWORD = {**schema_of(Password), "description": "Required to download."}
+_INBOX: dict[str, Any] = {
+    "inbox": {
+        "type": "string",
+        "pattern": f"^{FILE_ID.pattern}$",
+        "description": "ID of the inbox to send the file to. Replaces the token.",
+    },
+    "sender": {"type": "string", "maxLength": MAX_SENDER, "description": "Your name, for the owner of the inbox."},
+}
 _FORM = {
     "type": "object",
     "required": ["file"],
     "properties": {
         "file": {"type": "string", "format": "binary"},
+        **_INBOX,
         **_OPTIONS,
         "password": _PASSWORD,
         "encryption": {
@@ -50,6 +81,7 @@ _FORM = {
         "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Verified if sent."},
     },
 }
+_INBOX_IN_PATH = {"name": "inbox_id", "in": "path", "required": True, "schema": _INBOX["inbox"]}
 _FILENAME = {"name": "filename", "required": True, "schema": {"type": "string", "minLength": 1}}
 _PUT_PARAMETERS = [
     {
@@ -58,7 +90,7 @@ _PUT_PARAMETERS = [
         "schema": {"type": "string"},
         "description": "Media type of the file. Default: the type of the body.",
     },
-    *({"name": name, "in": "query", "schema": schema} for name, schema in _OPTIONS.items()),
+    *({"name": name, "in": "query", "schema": schema} for name, schema in {**_OPTIONS, **_INBOX}.items()),
     *(
         {"name": name, "in": "header", "schema": schema}
         for name, schema in (
@@ -70,16 +102,16 @@ _PUT_PARAMETERS = [
     ),
 ]
 _DECLARED: dict[str, Any] = {
-    "access": TOKEN,
+    "access": SENDER,
     "status": HTTPStatus.CREATED,
-    "answer": UploadedFile,
+    "answer": UploadedFile | Receipt,
     "answers": {
         201: {
             "description": "Stored. `Accept: text/plain` gets just the link; a form in a browser gets a page.",
             "content": {"text/plain": {}, "text/html": {}},
         }
     },
-    "errors": (415, 422, 429, 507),
+    "errors": (404, 410, 415, 422, 429, 507),
 }
 _PUT: dict[str, Any] = {
     "body": content("application/octet-stream", {"type": "string", "format": "binary"}),
@@ -89,19 +121,31 @@ _PUT: dict[str, Any] = {
 
 @router.endpoint("POST", "/file/upload", body=content("multipart/form-data", _FORM), **_DECLARED)
 async def upload_form(request: Request) -> Response:
-    """Upload a file in the form field `file`. The other fields can come before or after it.
+    """Upload a file in the form field `file`. The other fields can come before or after it, but
+    `inbox` and `sender` only before it.
 
     You can also send options in the query and headers, as with PUT. The file is stored as it arrives. Once you have the
     answer, the file survives a crash.
     """
+    destination = FormDestination(request, inbox_in_head(request) is not None or await is_authorised(request))
     shares = shares_of(request)
-    _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
-    # Refuse wrong options in the head before the body arrives.
-    options.from_request(request, shares.lifetimes.limit)
-    async with _incoming(request, shares) as incoming:
-        content_type = request.headers.get("content-type", "")
-        form = await receive_form(content_type, request.stream(), incoming.write, fields=options.FORM_FIELDS)
+    async with _incoming(request, shares, lambda: destination.delivery) as incoming:
+        with destination.required():
+            _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
+            # Refuse wrong options in the head before the body arrives.
+            options.from_request(request, shares.lifetimes.limit)
+            form = await receive_form(
+                request.headers.get("content-type", ""),
+                request.stream(),
+                incoming.write,
+                fields=options.FORM_FIELDS,
+                begin=destination.choose,
+            )
         sent_options = options.from_request(request, shares.lifetimes.limit, form.fields)
+        destination.check(sent_options, form.fields)
+        if destination.delivery is not None:
+            # Reserve a place, which is no short work.
+            await incoming.begin()
         sha256 = options.form_sha256(form.fields)
         name, kind = options.public_name(sent_options, form.file_name, media_type(form.content_type))
         body = await incoming.finish(
@@ -120,12 +164,24 @@ _IN_PATH = [{**_FILENAME, "in": "path"}, *_PUT_PARAMETERS]
 @router.endpoint(
     "PUT", "/{filename:root_name}", name="upload_file_at_root", parameters=_IN_PATH, exclusive=True, **_PUT
 )
+@router.endpoint(
+    "PUT", "/inbox/{inbox_id:file_id}", name="upload_file_to_inbox", parameters=[_INBOX_IN_PATH, *_IN_QUERY], **_PUT
+)
+@router.endpoint(
+    "PUT",
+    "/inbox/{inbox_id:file_id}/{filename:rest}",
+    name="upload_file_to_inbox_as",
+    parameters=[_INBOX_IN_PATH, *_IN_PATH],
+    **_PUT,
+)
 async def upload_file(request: Request) -> Response:
     """Upload a file as the request's body. Put its name at the end of the path, as `curl -T` does, or in the query.
 
     Proxies and gateways can rewrite names in the path, but not in the query. `content_type` in the query overrides the
     type of the body.
     """
+    if inbox_in_head(request) is None:
+        await require_authorised(request)
     shares = shares_of(request)
     in_path = request.path_params.get("filename", "").removesuffix("/") or None
     name = clean_name(options.only("filename", in_path, *request.query_params.getlist("filename")) or "")
@@ -134,7 +190,13 @@ async def upload_file(request: Request) -> Response:
     sha256 = options.announced_sha256(request)
     shares.lifetimes.expiry(shares.now(), sent_options.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
-    async with _incoming(request, shares) as incoming:
+    size = content_length(request.headers)
+    into = delivery(request, least=size, most=size if "content-length" in request.headers else None)
+    async with _incoming(request, shares, lambda: into) as incoming:
+        if into is not None:
+            require_no_options(sent_options)
+            # Reserve a place before the body arrives.
+            await incoming.begin()
         async for chunk in request.stream():
             await incoming.write(chunk)
         sent = request.headers.get("content-type")
@@ -152,8 +214,8 @@ async def refuse_name(_request: Request, name: str) -> Response:
     raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
 
 
-def _incoming(request: Request, shares: Shares) -> Incoming[Upload]:
-    return Incoming(lambda: Upload(shares), request.app.state.threads, request.app.state.short)
+def _incoming(request: Request, shares: Shares, into: Callable[[], Delivery | None]) -> Incoming[Upload]:
+    return Incoming(lambda: Upload(shares, into()), request.app.state.threads, request.app.state.short)
 
 
 def _require_acceptable(request: Request, longest_body: int, max_file_size: int) -> None:
@@ -167,16 +229,26 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
 def _created(request: Request, body: dict[str, Any]) -> Response:
     metrics.add("Uploads")
     metrics.add("UploadedBytes", body["file_size"])
-    headers = {
-        "Location": body["download_link"],
-        "X-Url-Delete": f"{base_url(request)}/file/{body['file_id']}?token={body['delete_token']}",
-    }
+    delete_link = f"{base_url(request)}/file/{body['file_id']}?token={body['delete_token']}"
+    headers = {"X-Url-Delete": delete_link}
+    if "download_link" not in body:
+        return _received(request, body, headers)
+    headers["Location"] = body["download_link"]
     if _wants_text(request):
         link = f"{body['download_link']}/{quote(plain_name(body['original_name']))}"
         return PlainTextResponse(f"{link}\n", HTTPStatus.CREATED, headers)
     if is_navigation(request.scope):
         return PAGES.render(request, "uploaded.html", HTTPStatus.CREATED, headers, file=body, size_text=size_text)
     return JSONResponse(body, HTTPStatus.CREATED, headers)
+
+
+def _received(request: Request, receipt: dict[str, Any], headers: dict[str, str]) -> Response:
+    """The answer to the sender of a file in an inbox, who can delete it and do nothing else with it."""
+    if _wants_text(request):
+        return PlainTextResponse(f"{headers['X-Url-Delete']}\n", HTTPStatus.CREATED, headers)
+    if is_navigation(request.scope):
+        return PAGES.render(request, "received.html", HTTPStatus.CREATED, headers, file=receipt)
+    return JSONResponse(receipt, HTTPStatus.CREATED, headers)
 
 
 def _wants_text(request: Request) -> bool:

@@ -16,57 +16,26 @@ from shared.errors import (
     Contended,
     FileTooLarge,
     InvalidValue,
-    MoreThanAnnounced,
+    NotAuthorised,
     StorageFull,
-    StorageUnavailable,
+    TooLargeForInbox,
     UnknownFile,
 )
+from shared.inboxes import RESERVED_FOR, Delivery, Inboxes
 from shared.options import Options
+from shared.parts import PartUpload, limit_of, too_large
 from shared.redirects import KEEP_RAW_FOR
 from shared.retention import UPLOAD_WITHIN, next_look
 from shared.sharing import FILE_ID, Shares
 from shared.storage.blobs import make_blob
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable
 from shared.storage.keys import file_id_of, raw_key
-from shared.storage.multipart import MAX_PARTS, InvalidParts, Part, PartWriter, TooLarge
+from shared.storage.multipart import MAX_PARTS, MIN_PART_SIZE, InvalidParts, Part
 from shared.storage.records import DELETED, READY, UPLOADING, Record
 
 PART_URL_LIFETIME = 3600  # seconds
 
 __all__ = ["MAX_PARTS", "PART_URL_LIFETIME", "DirectUploads", "Part", "PartUpload", "file_id_of", "raw_key"]
-
-
-class PartUpload:
-    """One part that is sent to us. It is stored by `finish`; `abort` leaves nothing behind."""
-
-    def __init__(self, uploads: DirectUploads, record: Record, writer: PartWriter, room: int) -> None:
-        self._uploads = uploads
-        self._record = record
-        self._writer = writer
-        self._room = room
-
-    def write(self, data: bytes) -> None:
-        """Append. Raises `FileTooLarge` with the first byte over the limit, `StorageFull`, `StorageUnavailable`."""
-        self._room -= len(data)
-        if self._room < 0:
-            raise self._uploads.too_large(self._record)
-        self._writer.write(data)
-
-    def finish(self) -> Part:
-        """Make the part durable. Raises `FileTooLarge`, and `UnknownFile` if the upload has ended meanwhile."""
-        try:
-            part = self._writer.commit()
-        except TooLarge as error:
-            raise self._uploads.too_large(self._record) from error
-        except StorageUnavailable:
-            # The end of the upload removes the folder of the part.
-            self._uploads.require_uploading(self._record)
-            raise
-        self._uploads.require_uploading(self._record)
-        return part
-
-    def abort(self) -> None:
-        self._writer.abort()
 
 
 class DirectUploads:
@@ -75,10 +44,16 @@ class DirectUploads:
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
         self._store = shares.store
+        self._inboxes = Inboxes(shares)
         self.max_file_size = shares.max_file_size
 
     def start(
-        self, original_name: str, content_type: str, options: Options, announced_size: int | None = None
+        self,
+        original_name: str,
+        content_type: str,
+        options: Options,
+        announced_size: int | None = None,
+        delivery: Delivery | None = None,
     ) -> Record:
         """Start an upload. `announced_size` is the total size of all parts in bytes, if the sender knows it.
 
@@ -86,13 +61,19 @@ class DirectUploads:
         """
         shares = self._shares
         now = shares.now()
-        expires_at = shares.lifetimes.expiry(now, options.expires_in)
         if announced_size is not None and announced_size > self.max_file_size:
             raise FileTooLarge(self.max_file_size)
         password_hash = None if options.password is None else shares.passwords.hash(options.password)
         file_id = str(uuid.uuid4())
-        shares.expiries.add(file_id, now + UPLOAD_WITHIN)
-        upload_id = self._store.multipart.start(raw_key(file_id))
+        place = None if delivery is None else self._inboxes.reserve(file_id, delivery)
+        try:
+            expires_at = shares.lifetimes.expiry(now, options.expires_in if place is None else place.lifetime)
+            shares.expiries.add(file_id, now + (UPLOAD_WITHIN if place is None else RESERVED_FOR))
+            upload_id = self._store.multipart.start(raw_key(file_id))
+        except BaseException:
+            if place is not None:
+                place.release()
+            raise
         record = Record(
             file_id=file_id,
             state=UPLOADING,
@@ -107,12 +88,17 @@ class DirectUploads:
             upload_id=upload_id,
             announced_size=announced_size,
             sealed=False,
+            inbox_id=None if delivery is None else delivery.inbox_id,
+            sender=None if delivery is None else delivery.sender,
+            reserved_size=None if place is None else place.size,
             encryption=options.encryption,
         )
         try:
             return shares.records.create(record).record
         except (StorageFull, Contended):
             # After these, there is certainly no record.
+            if place is not None:
+                place.release()
             self._store.multipart.abort(raw_key(file_id), upload_id)
             raise
 
@@ -124,29 +110,40 @@ class DirectUploads:
     def part_url(self, file_id: str, upload_id: str, number: int) -> str | None:
         """The URL in storage for a part (1 to 10,000), valid for an hour; None if parts are sent to us.
 
-        Raises `UnknownFile`.
+        Raises `UnknownFile`; for an inbox also `FileTooLarge` if it cannot fit, and `InboxClosed`.
         """
-        self._uploading(file_id, upload_id)
+        record = self._uploading(file_id, upload_id)
+        self._keep_place(record)
         links = self._store.links
         if links is None:
             return None
+        if record.reserved_size is not None:
+            # So many parts before it, each of the least size, would fill the place.
+            least = max((number - 1) * MIN_PART_SIZE, self._others(record, upload_id, number))
+            if least > 0 and least >= limit_of(record, self.max_file_size):
+                raise too_large(record, self.max_file_size)
         return links.upload_part(raw_key(file_id), PART_URL_LIFETIME, upload_id=upload_id, number=number)
 
     def begin_part(self, file_id: str, upload_id: str, number: int, size: int = 0) -> PartUpload:
         """Start to receive a part (1 to 10,000) of at least `size` bytes.
 
-        Raises `FileTooLarge` if it cannot fit, and `UnknownFile`, also if clients send parts to storage itself.
+        Raises `FileTooLarge` if it cannot fit, `InboxClosed`, and `UnknownFile`, also if clients send parts to storage.
         """
         record = self._uploading(file_id, upload_id)
-        others = sum(part.size for part in self._stored(file_id, upload_id) if part.number != number)
-        limit = self._limit(record)
+        self._keep_place(record)
+        others, limit = self._others(record, upload_id, number), limit_of(record, self.max_file_size)
         if others + size > limit:
-            raise self.too_large(record)
+            raise too_large(record, self.max_file_size)
         try:
             writer = self._store.multipart.writer(raw_key(file_id), upload_id, number, limit)
         except NotFound as error:
             raise UnknownFile(file_id) from error
-        return PartUpload(self, record, writer, limit - others)
+        return PartUpload(
+            writer,
+            limit - others,
+            lambda: too_large(record, self.max_file_size),
+            lambda: self.require_uploading(record),
+        )
 
     def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> tuple[Record, bool]:
         """Make a file of the parts with these numbers and etags. Returns it, and whether this call completed it.
@@ -160,6 +157,7 @@ class DirectUploads:
         if record.state == READY:
             return self._shares.describe(file_id), False
         self._require_recent(record)
+        self._keep_place(record)
         try:
             sources = self._store.multipart.finish(
                 raw_key(file_id),
@@ -191,7 +189,14 @@ class DirectUploads:
         record = self._find(file_id, upload_id)
         if record.state != UPLOADING:
             raise UnknownFile(file_id)
-        self._shares.end(record)
+        self._end(record)
+
+    def require_inbox(self, file_id: str, upload_id: str) -> None:
+        """Raises `NotAuthorised` unless this is an upload into an inbox, for which its ID is enough."""
+        with contextlib.suppress(UnknownFile):
+            if self._find(file_id, upload_id).inbox_id is not None:
+                return
+        raise NotAuthorised
 
     def require_uploading(self, record: Record) -> None:
         """If an upload has ended, remove parts that arrived too late and raise `UnknownFile`."""
@@ -202,15 +207,18 @@ class DirectUploads:
             self._store.multipart.abort(raw_key(record.file_id), record.upload_id)
             raise
 
-    def too_large(self, record: Record) -> FileTooLarge:
-        """The error for a part that does not fit into its upload."""
-        limit = self._limit(record)
-        return FileTooLarge(limit) if limit == self.max_file_size else MoreThanAnnounced(limit)
+    def _others(self, record: Record, upload_id: str, number: int) -> int:
+        """Total size of the stored parts with other numbers, in bytes."""
+        return sum(part.size for part in self._stored(record.file_id, upload_id) if part.number != number)
 
-    def _limit(self, record: Record) -> int:
-        """Maximum total size of all parts, in bytes."""
-        announced = record.announced_size
-        return self.max_file_size if announced is None else min(announced, self.max_file_size)
+    def _keep_place(self, record: Record) -> None:
+        if record.inbox_id is not None:
+            self._inboxes.renew(record.inbox_id, record.file_id)
+
+    def _end(self, record: Record) -> None:
+        self._shares.end(record)
+        if record.inbox_id is not None:
+            self._inboxes.release(record.inbox_id, record.file_id)
 
     def _find(self, file_id: str, upload_id: str) -> Record:
         """The record of an upload, complete or not. Raises `UnknownFile`."""
@@ -242,9 +250,10 @@ class DirectUploads:
             raise UnknownFile(file_id) from error
 
     def _require_size(self, record: Record, size: int) -> None:
-        if size > self.max_file_size:
-            self._shares.end(record)
-            raise FileTooLarge(self.max_file_size)
+        limit = self.max_file_size if record.reserved_size is None else min(record.reserved_size, self.max_file_size)
+        if size > limit:
+            self._end(record)
+            raise FileTooLarge(limit) if record.inbox_id is None else TooLargeForInbox(limit)
         if record.announced_size not in (None, size):
             raise _invalid(f"have {size} bytes in total, but {record.announced_size} were announced")
 
@@ -275,10 +284,13 @@ class DirectUploads:
         look = next_look(dataclasses.replace(started, created_at=now, expires_at=expires_at), now)
         try:
             with shares.expiries.covering(started.file_id, look, now):
-                return shares.records.update(started.file_id, publish).record, first
+                record = shares.records.update(started.file_id, publish).record
         except UnknownFile:
             shares.remove(started)
             raise
+        if record.inbox_id is not None:
+            self._inboxes.settle(record)
+        return record, first
 
 
 def _invalid(reason: str) -> InvalidValue:

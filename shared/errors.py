@@ -39,6 +39,26 @@ class MoreThanAnnounced(FileTooLarge):
     """The parts of an upload exceed the size that its sender announced, `limit` bytes."""
 
 
+class TooLargeForInbox(FileTooLarge):
+    """The file has more bytes than the inbox accepts of one file, `limit`."""
+
+
+class InboxFull(ShareError):
+    """The inbox has no place for the file; `limit` is how many bytes it has left."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the inbox has no place for the file, and {limit} bytes left")
+        self.limit = limit
+
+
+class InboxClosed(ShareError):
+    """The inbox was closed, or has expired."""
+
+    def __init__(self, inbox_id: str) -> None:
+        super().__init__(f"inbox {inbox_id} is closed")
+        self.inbox_id = inbox_id
+
+
 class InvalidValue(ShareError):
     """The caller sent an invalid value; `reason` never repeats it."""
 
@@ -135,6 +155,14 @@ class NotAuthorised(ShareError):
 
 class WrongDeleteToken(ShareError):
     """The delete token is not the one for this file."""
+
+
+class WrongOwnerToken(ShareError):
+    """The owner token is not the one for this inbox, or for the inbox of this file."""
+
+
+class OwnerOnly(ShareError):
+    """The file came into an inbox, and the request has no token of its owner."""
 
 
 class CrossSite(ShareError):

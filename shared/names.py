@@ -31,6 +31,18 @@ def clean_name(raw: str) -> str:
     return _NEUTRAL_NAME if name in (".", "..") else name
 
 
+def clean_text(field: str, raw: str, most: int, *, lines: bool = False) -> str:
+    """Text that people wrote for others to read, without control, bidi and surrogate characters.
+
+    Line breaks stay if it can have several `lines`. Raises `InvalidValue` if it has more than `most` characters.
+    """
+    parts = raw.splitlines() if lines else [raw]
+    text = "\n".join(_UNWANTED.sub("", part) for part in parts).strip()
+    if len(text) > most:
+        raise InvalidValue(field, f"must not be longer than {most} characters")
+    return text
+
+
 def plain_name(name: str) -> str:
     """A file name that no gateway, client or file system alters, for the last segment of a link.
 

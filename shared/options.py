@@ -32,12 +32,14 @@ class Encryption:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Lifetime in seconds, download limit, password in plain text, encryption; None if the sender did not set it."""
+    """Lifetime in seconds, download limit, password in plain text, encryption, and whether everyone
+    can download a file from an inbox; None if the sender did not set it."""
 
     expires_in: int | None = None
     max_downloads: int | None = None
     password: str | None = None
     encryption: Encryption | None = None
+    shared: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ KEEP_TOMBSTONE_FOR = timedelta(hours=1)
 # Leftovers of an upload are removed this long after its last bytes. While bytes arrive, its entry is renewed.
 KEEP_UNFINISHED_FOR = timedelta(days=2)
 REFILE_EVERY = timedelta(hours=1)
+# Without a download for so long, a hot file has become an ordinary one.
+QUIET_FOR = timedelta(hours=1)
 # Time limit for completing a direct upload.
 UPLOAD_WITHIN = timedelta(days=7)
 # Files that expire later are checked in between, so that an entry never outlives its file by years.

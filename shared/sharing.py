@@ -24,7 +24,7 @@ from shared.errors import (
 )
 from shared.options import Lifetimes, Options
 from shared.passwords import Passwords
-from shared.retention import KEEP_TOMBSTONE_FOR, KEEP_USED_UP_FOR, next_look
+from shared.retention import KEEP_TOMBSTONE_FOR, KEEP_USED_UP_FOR, QUIET_FOR, next_look
 from shared.signing import Signing, stored_secret
 from shared.storage.blobs import Payload, open_payload, open_raw
 from shared.storage.contract import NotFound, ObjectStore, WouldWait
@@ -43,9 +43,6 @@ FILE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0
 
 # Records that a listing reads at once.
 MAX_BATCH = 1001
-
-# Without a download for so long, a hot file has become an ordinary one.
-QUIET_FOR = timedelta(hours=1)
 
 
 def utc_now() -> datetime:
@@ -164,8 +161,8 @@ class Shares:
 
         return self._counter.count(stored, downloads, allow)
 
-    def page(self, after: str, limit: int) -> Page:
-        """List at most `limit` visible files whose IDs sort after `after`. Damaged records are only logged."""
+    def page(self, after: str, limit: int, *, private: bool = False) -> Page:
+        """List at most `limit` visible files, perhaps `private` ones, after an ID. Damaged records are only logged."""
         now = self.now()
         files: list[Record] = []
         ids = self.records.ids(after)
@@ -173,7 +170,11 @@ class Shares:
         size = limit + 1
         while True:
             batch = list(itertools.islice(ids, size))
-            visible = [record for record in self.records.get_many(batch) if record.is_visible(now)]
+            visible = [
+                record
+                for record in self.records.get_many(batch)
+                if record.is_visible(now) and (private or not record.is_private)
+            ]
             files += self._totals(visible)
             if len(files) > limit or not batch:
                 return Page(files[:limit], len(files) > limit)
@@ -193,6 +194,8 @@ class Shares:
             values["expires_at"] = self._new_expiry(stored.record, now, options.expires_in)
         if "max_downloads" in names:
             values["max_downloads"] = options.max_downloads
+        if "shared" in names and stored.record.inbox_id is not None:
+            values["shared"] = options.shared is True
         if "password" in names:
             values["password_hash"] = None if options.password is None else self.passwords.hash(options.password)
 

@@ -1,4 +1,4 @@
-"""Signed values: delete tokens of files, tickets that resume a counted download, and password passes."""
+"""Signed values: delete and owner tokens, tickets that resume a counted download, and password passes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,17 @@ class Signing:
 
     def delete_token(self, file_id: str) -> str:
         """The token with which anyone can change and delete this file; always the same for one ID."""
-        return self._delete_signer().get_signature(file_id).decode()
+        return self._signer("delete").get_signature(file_id).decode()
 
     def is_delete_token(self, file_id: str, token: str) -> bool:
-        return self._delete_signer().verify_signature(file_id, token.encode(errors="replace"))
+        return self._signer("delete").verify_signature(file_id, token.encode(errors="replace"))
+
+    def owner_token(self, inbox_id: str) -> str:
+        """The token of the owner of this inbox; always the same for one ID."""
+        return self._signer("owner").get_signature(inbox_id).decode()
+
+    def is_owner_token(self, inbox_id: str, token: str) -> bool:
+        return self._signer("owner").verify_signature(inbox_id, token.encode(errors="replace"))
 
     def ticket(self, file_id: str) -> str:
         """A ticket to resume a counted download of this file. It begins with the ID and is valid in an ETag."""
@@ -62,8 +69,8 @@ class Signing:
         age = int(self._clock().timestamp()) - int(made_at.timestamp())
         return signed == file_id.encode() and age <= lifetime
 
-    def _delete_signer(self) -> Signer:
-        return Signer(self._key(), salt="delete", key_derivation="hmac", digest_method=hashlib.sha256)
+    def _signer(self, salt: str) -> Signer:
+        return Signer(self._key(), salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
 
     def _clocked_signer(self, salt: str) -> _ClockedSigner:
         return _ClockedSigner(self._key(), salt, self._clock)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.errors import UnknownFile
+from shared.inboxes import RESERVED_FOR, Inboxes
 from shared.redirects import remove_raw
 from shared.retention import (
     KEEP_TOMBSTONE_FOR,
@@ -27,11 +28,11 @@ from shared.retention import (
 )
 from shared.sealing import seal
 from shared.sharing import FILE_ID, Shares
-from shared.storage.contract import AlreadyExists, NotFound
+from shared.storage.contract import NotFound
 from shared.storage.expiries import Entry
-from shared.storage.keys import blob_key, record_key
+from shared.storage.keys import INBOX_ENTRY, blob_key, record_key
 from shared.storage.probe import discard_old
-from shared.storage.records import CLOSED, DELETED, UPLOADING, Record, tombstone
+from shared.storage.records import DELETED, UPLOADING, Record, tombstone
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ class Sweep:
     def _settle(self, entry: Entry) -> _Settled:
         """Do what is due for one file."""
         shares, file_id = self._shares, entry.file_id
+        if file_id.startswith(INBOX_ENTRY):
+            return self._settle_inbox(entry)
         if not FILE_ID.fullmatch(file_id):
             return _Settled(entries=[entry.key])
         counts = None
@@ -115,12 +118,21 @@ class Sweep:
             if not self._exists(entry.key):
                 # Another sweep has finished this file.
                 return _Settled()
-            record, counts = self._mark_unknown(file_id), "leftovers"
+            # Another sweep may be about to remove the entry that led here.
+            shares.expiries.add(file_id, shares.now() + KEEP_TOMBSTONE_FOR)
+            record, counts = shares.records.bar(file_id, shares.now()), "leftovers"
         else:
             record = shares.records.update(file_id, self._ended, stored).record
             if stored.record.state != DELETED:
                 counts = "removed"
         return self._remove(record, entry, counts) if record.state == DELETED else self._keep(record, entry)
+
+    def _settle_inbox(self, entry: Entry) -> _Settled:
+        look = Inboxes(self._shares).tidy(entry.file_id.removeprefix(INBOX_ENTRY))
+        if look is None:
+            return _Settled(entries=[entry.key], counts="removed")
+        self._shares.expiries.add(entry.file_id, look)
+        return _Settled(entries=[entry.key])
 
     def _exists(self, key: str) -> bool:
         try:
@@ -128,23 +140,6 @@ class Sweep:
         except NotFound:
             return False
         return True
-
-    def _mark_unknown(self, file_id: str) -> Record:
-        """Create a record for an ID without one, which says *deleted*.
-
-        A late uploader then cannot create another, so no acknowledged file is removed.
-        """
-        shares, now = self._shares, self._shares.now()
-        # Assume that every kind of object is stored.
-        unknown = Record(
-            file_id, UPLOADING, "", "application/octet-stream", 0, None, now, cells=CLOSED, sealed=False, raw_until=now
-        )
-        # Another sweep may be about to remove the entry that led here.
-        shares.expiries.add(file_id, now + KEEP_TOMBSTONE_FOR)
-        try:
-            return shares.records.create(tombstone(unknown, now)).record
-        except AlreadyExists:
-            return shares.records.get(file_id).record
 
     def _ended(self, record: Record) -> Record:
         now = self._shares.now()
@@ -165,6 +160,13 @@ class Sweep:
     def _keep(self, record: Record, entry: Entry) -> _Settled:
         """Do what is due for a file that is to stay, and schedule its next check."""
         shares, file_id = self._shares, record.file_id
+        if record.state == UPLOADING and record.inbox_id is not None:
+            if not Inboxes(shares).holds(record):
+                # Its place may be another file's by now.
+                shares.end(record)
+                return _Settled(counts="removed")
+            shares.expiries.add(file_id, shares.now() + RESERVED_FOR)
+            return _Settled(entries=[entry.key])
         if record.state == UPLOADING:
             shares.expiries.add(file_id, record.created_at + UPLOAD_WITHIN)
             return _Settled(entries=[entry.key])

@@ -6,7 +6,8 @@ import hmac
 import logging
 import uuid
 
-from shared.errors import Contended, DigestMismatch, FileTooLarge, StorageFull, StorageUnavailable
+from shared.errors import Contended, DigestMismatch, FileTooLarge, StorageFull, StorageUnavailable, UnknownFile
+from shared.inboxes import Delivery, Inboxes
 from shared.options import Options
 from shared.retention import KEEP_UNFINISHED_FOR, REFILE_EVERY, next_look
 from shared.sharing import Shares
@@ -23,15 +24,25 @@ INTERRUPTED = "the upload was interrupted for too long"
 class Upload:
     """One upload. It is invisible before `finish`; `abort` leaves nothing behind.
 
-    Raises `StorageFull` and `StorageUnavailable` at the start.
+    Raises `StorageFull` and `StorageUnavailable` at the start, and for a `delivery` into an inbox also what
+    `Inboxes.reserve` raises.
     """
 
-    def __init__(self, shares: Shares) -> None:
+    def __init__(self, shares: Shares, delivery: Delivery | None = None) -> None:
         self._shares = shares
         self.file_id = str(uuid.uuid4())
-        self._committed = False
+        self._committed = self._may_have_record = False
+        self._delivery = delivery
+        self._place = None if delivery is None else Inboxes(shares).reserve(self.file_id, delivery)
+        try:
+            self._begin()
+        except BaseException:
+            self._release()
+            raise
+
+    def _begin(self) -> None:
         # Before the entry: this fails if storage is full, and the entry would use up a spare file.
-        self._blob = BlobWriter(shares.store, self.file_id)
+        self._blob = BlobWriter(self._shares.store, self.file_id)
         try:
             # This entry leads the sweep to the leftovers of a crash. No bytes are in storage yet.
             self._entry = self._file_entry()
@@ -40,9 +51,10 @@ class Upload:
             raise
 
     def write(self, data: bytes) -> None:
-        """Append. Raises `FileTooLarge` with the first byte over the limit, `StorageFull`, `StorageUnavailable`."""
-        if self._blob.file_size + len(data) > self._shares.max_file_size:
-            raise FileTooLarge(self._shares.max_file_size)
+        """Append. Raises `FileTooLarge` or `InboxFull` with the first byte over the limit, `StorageFull`,
+        `StorageUnavailable`, and `InboxClosed`.
+        """
+        self._require_room(self._blob.file_size + len(data))
         if self._shares.now() >= self._filed_at + REFILE_EVERY:
             self._require_time()
             former, self._entry = self._entry, self._file_entry()
@@ -66,10 +78,12 @@ class Upload:
             file_size=self._blob.file_size,
             sha256=self._blob.sha256,
             created_at=now,
-            expires_at=shares.lifetimes.expiry(now, options.expires_in),
+            expires_at=shares.lifetimes.expiry(now, self._lifetime(options)),
             max_downloads=options.max_downloads,
             password_hash=None if options.password is None else shares.passwords.hash(options.password),
             encryption=options.encryption,
+            inbox_id=None if self._delivery is None else self._delivery.inbox_id,
+            sender=None if self._delivery is None else self._delivery.sender,
         )
         if sha256 is not None and not hmac.compare_digest(sha256.lower(), self._blob.sha256):
             raise DigestMismatch
@@ -79,6 +93,7 @@ class Upload:
         try:
             with shares.expiries.covering(self.file_id, next_look(record, now)):
                 self._require_time()
+                self._may_have_record = True
                 record = shares.records.create(record).record
         except AlreadyExists as error:
             # The sweep took the blob for a leftover, because it had no record yet.
@@ -86,16 +101,21 @@ class Upload:
             raise StorageUnavailable(INTERRUPTED) from error
         except (StorageFull, Contended):
             # After these, there is certainly no record. After any other error there may be one, so the blob stays.
+            self._may_have_record = False
             shares.store.delete(blob_key(self.file_id), self._entry)
             raise
         if self._is_late():
             # The process was suspended just before it wrote the record, and the sweep may have removed the blob.
             shares.end(record)
             raise StorageUnavailable(INTERRUPTED)
+        if self._place is not None:
+            self._place.settle(record)
         return record
 
     def abort(self) -> None:
         self._blob.abort()
+        if not self._may_have_record:
+            self._release()
         if self._committed:
             # There may be a blob, and the sweep needs the entry to find it.
             return
@@ -104,6 +124,25 @@ class Upload:
         except StorageUnavailable as error:
             # The caller reports its own error, and the sweep removes the entry.
             log.warning("the entry of a failed upload could not be removed: %s", error)
+
+    def _require_room(self, file_size: int) -> None:
+        if self._place is None:
+            if file_size > self._shares.max_file_size:
+                raise FileTooLarge(self._shares.max_file_size)
+            return
+        if file_size > self._place.size:
+            raise self._place.too_large()
+        try:
+            self._place.renew_if_due()
+        except UnknownFile as error:
+            raise StorageUnavailable(INTERRUPTED) from error
+
+    def _lifetime(self, options: Options) -> int | None:
+        return options.expires_in if self._place is None else self._place.lifetime
+
+    def _release(self) -> None:
+        if self._place is not None:
+            self._place.release()
 
     def _file_entry(self) -> str:
         self._filed_at = self._shares.now()

@@ -77,6 +77,10 @@ REQUESTS: dict[str, Request] = {
     "entries": _request("GET", f"/file/entries/{FILE_ID}"),
     "get_metadata": _request("GET", f"/file/metadata/{FILE_ID}"),
     "health": _request("GET", "/health"),
+    "inbox": _request("POST", "/inbox", _JSON, b'{"title": "Photos of the trip", "max_files": 20}'),
+    "inbox_change": _request("PATCH", f"/inbox/{FILE_ID}", _JSON, b'{"max_files": 50}'),
+    "inbox_close": _request("DELETE", f"/inbox/{FILE_ID}", _AUTHORISED),
+    "inbox_show": _request("GET", f"/inbox/{FILE_ID}"),
     "list_metadata": _request("GET", "/file/metadata?limit=100", _AUTHORISED),
     "page": _request("GET", f"/download/{FILE_ID}", {"accept": "text/html"}),
     "page_all": _request("GET", "/file", {"accept": "text/html"}),
@@ -86,6 +90,8 @@ REQUESTS: dict[str, Request] = {
     "page_static": _request("GET", "/static/0/tokens.css", {"accept": "text/css"}),
     "page_upload": _request("GET", "/", {"accept": "text/html"}),
     "upload": _request("POST", "/file/upload", {**_AUTHORISED, **_FORM_TYPE}, _FORM),
+    "upload_inbox": _request("PUT", f"/inbox/{FILE_ID}/report.pdf?sender=Ada", {}, FILE),
+    "upload_inbox_unnamed": _request("PUT", f"/inbox/{FILE_ID}", {}, FILE),
     "upload_put": _request(
         "PUT",
         "/file/upload/report%202.pdf?expires_in=3600&max_downloads=1",
@@ -118,6 +124,13 @@ STATUSES = {
     "direct_upload_part": 404,
     "direct_upload_complete": 404,
     "direct_upload_abort": 404,
+    # Of an inbox that nobody has made.
+    "inbox_change": 404,
+    "inbox_close": 404,
+    "inbox_show": 404,
+    "upload_inbox": 404,
+    "upload_inbox_unnamed": 422,
+    "inbox": 201,
     "download": 200,
     "download_named": 200,
     # Of a file that is no archive.

@@ -213,9 +213,8 @@ def test_every_action_is_written_out_and_on_resources_of_the_stack() -> None:
 
 @pytest.mark.parametrize("module", FUNCTIONS)
 def test_the_token_is_known_only_where_it_is_checked(module: str) -> None:
-    checks = module in ("upload", "direct_upload", "list_metadata", "change", "delete", WHOLE)
-    # The page says that uploads need a token.
-    assert ("SHARE_API_TOKEN_SECRET" in variables(module)) == (checks or module == "page")
+    checks = module not in ("health", "seal", "sweep")
+    assert ("SHARE_API_TOKEN_SECRET" in variables(module)) == checks
     assert (("secretsmanager:GetSecretValue", "ApiToken") in allowed(module)) == checks
 
 
@@ -238,6 +237,7 @@ MAY_CHANGE = {
         ("s3:PutObject", "metadata/*"),
         ("s3:PutObject", "expiries/*"),
         ("s3:DeleteObject", "expiries/*"),
+        ("s3:PutObject", "inboxes/*"),
         ("s3:PutObject", "secret"),
     },
     "direct_upload": {
@@ -247,6 +247,7 @@ MAY_CHANGE = {
         ("s3:DeleteObject", "files/*"),
         ("s3:PutObject", "metadata/*"),
         ("s3:PutObject", "expiries/*"),
+        ("s3:PutObject", "inboxes/*"),
         ("s3:PutObject", "secret"),
     },
     "download": {
@@ -265,6 +266,8 @@ MAY_CHANGE = {
         ("s3:AbortMultipartUpload", "files/*"),
         ("s3:PutObject", "metadata/*"),
     },
+    "inbox": {("s3:PutObject", "inboxes/*"), ("s3:PutObject", "expiries/*"), ("s3:PutObject", "secret")},
+    "get_metadata": {("s3:PutObject", "secret")},
     "page": {("s3:PutObject", "secret")},
     "entries": {("s3:PutObject", "secret")},
     "change": {
@@ -295,6 +298,8 @@ MAY_CHANGE = {
         ("s3:DeleteObject", "counts/*"),
         ("s3:PutObject", "expiries/*"),
         ("s3:DeleteObject", "expiries/*"),
+        ("s3:PutObject", "inboxes/*"),
+        ("s3:DeleteObject", "inboxes/*"),
     },
 }
 READING = (
@@ -310,7 +315,7 @@ READING = (
 ENDPOINTS = FUNCTIONS.keys() - {"seal", "sweep", WHOLE}
 
 # Those that count or change something first see whether the bucket honours conditional writes.
-PROVING = {"upload", "direct_upload", "download", "change", "delete", "seal", "sweep"}
+PROVING = {"upload", "direct_upload", "inbox", "download", "change", "delete", "seal", "sweep"}
 for each in PROVING:
     MAY_CHANGE[each] |= {("s3:PutObject", "probe/*"), ("s3:DeleteObject", "probe/*")}
 MAY_CHANGE[WHOLE] = set().union(*(MAY_CHANGE.get(module, set()) for module in ENDPOINTS))
@@ -324,7 +329,7 @@ def test_a_function_may_change_what_it_has_to_and_no_more(module: str) -> None:
 
 def test_whoever_changes_records_may_see_whether_conditions_are_honoured() -> None:
     for module in FUNCTIONS:
-        changes = ("s3:PutObject", "metadata/*") in allowed(module)
+        changes = allowed(module) & {("s3:PutObject", "metadata/*"), ("s3:PutObject", "inboxes/*")}
         # S3 lets only those write on If-Match who may read.
         proves = {(f"s3:{verb}Object", "probe/*") for verb in ("Get", "Put", "Delete")}
         assert proves & allowed(module) == (proves if changes else set())

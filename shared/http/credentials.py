@@ -1,4 +1,4 @@
-"""Reads passwords from requests, and the cookie that replaces a password."""
+"""Reads passwords and the tokens of owners from requests, and the cookie that replaces either."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import base64
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from shared.errors import OwnerOnly
+from shared.http.layers.guard import has_api_token, require_owner_token
 from shared.sharing import Record, Shares, Stored
 from shared.signing import Signing
 
@@ -31,10 +33,14 @@ def basic_password(headers: Headers) -> str | None:
 
 def has_pass(request: Request, signing: Signing, record: Record) -> bool:
     """Whether this browser has entered the current password on the landing page within the last minute."""
-    if record.password_hash is None:
-        return False
-    value = _cookie(request.headers, PASS_COOKIE)
-    return value is not None and signing.is_password_pass(record.file_id, record.password_hash, value)
+    proof = pass_proof(record)
+    value = None if proof is None else _cookie(request.headers, PASS_COOKIE)
+    return proof is not None and value is not None and signing.is_password_pass(record.file_id, proof, value)
+
+
+def pass_proof(record: Record) -> str | None:
+    """What the cookie of a file stands for: its password, or the token of the owner of its inbox."""
+    return f"inbox:{record.inbox_id}" if record.is_private else record.password_hash
 
 
 def _cookie(headers: Headers, name: str) -> str | None:
@@ -54,7 +60,40 @@ def _cookie(headers: Headers, name: str) -> str | None:
 def authorise(request: Request, shares: Shares, file: Stored) -> None:
     """Require the file's password, if it has one, or the cookie from its landing page.
 
-    Raises what `Shares.authorise` raises.
+    For a private file, require a token of its owner, or the cookie. Raises what `Shares.authorise` and `require_reader`
+    raise.
     """
-    if not has_pass(request, shares.signing, file.record):
+    if has_pass(request, shares.signing, file.record):
+        return
+    if file.record.is_private:
+        require_reader(request, file.record)
+    else:
         shares.authorise(file, basic_password(request.headers))
+
+
+def require_reader(request: Request, record: Record) -> None:
+    """Require an API token or the owner token of its inbox to read a private file.
+
+    Raises `OwnerOnly`, `WrongOwnerToken` and `StorageUnavailable`.
+    """
+    if record.is_private and not is_inbox_owner(request, str(record.inbox_id)):
+        raise OwnerOnly
+
+
+def is_inbox_owner(request: Request, inbox_id: str) -> bool:
+    """Whether a request has an API token or the owner token of this inbox.
+
+    Raises `WrongOwnerToken` if it has another, and `StorageUnavailable`.
+    """
+    if has_api_token(request):
+        return True
+    if "x-owner-token" not in request.headers:
+        return False
+    require_owner_token(request, inbox_id)
+    return True
+
+
+def require_inbox_owner(request: Request, inbox_id: str) -> None:
+    """Raises `OwnerOnly`, `WrongOwnerToken` and `StorageUnavailable`."""
+    if not is_inbox_owner(request, inbox_id):
+        raise OwnerOnly

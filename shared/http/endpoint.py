@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter, Security
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.convertors import Convertor, register_url_convertor
@@ -20,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from shared.http.access import ANYONE, Access
 from shared.http.models import PROBLEM_TYPE, ProblemDocument
 from shared.sharing import FILE_ID
 
@@ -32,35 +31,9 @@ EVERYWHERE = (400, 414, 431, 500, 503)
 WITH_BODY = (408, 413)
 
 _REFERENCE = "#/components/schemas/{model}"
-# First segments of our own paths; `inbox` is reserved.
+# First segments of our own paths.
 OWN_SEGMENTS = ("docs", "download", "file", "health", "inbox", "openapi.json", "static")
 _OWN = "|".join(map(re.escape, OWN_SEGMENTS))
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who can call an endpoint, and the errors for everyone else.
-
-    `schemes` are only for the OpenAPI document: `layers.guard` checks `guarded` endpoints, and others check credentials
-    themselves. Credentials are `optional` if only some servers or files require them.
-    """
-
-    schemes: tuple[Any, ...] = ()
-    errors: tuple[int, ...] = ()
-    guarded: bool = False
-    optional: bool = True
-
-
-_API_TOKEN = HTTPBearer(auto_error=False, scheme_name="ApiToken", description="Required if the server has a token.")
-_OF_UPLOAD = "The `delete_token` from the answer to the upload."
-_DELETE_TOKEN = APIKeyHeader(name="X-Delete-Token", auto_error=False, scheme_name="DeleteToken", description=_OF_UPLOAD)
-_DELETE_LINK = APIKeyQuery(name="token", auto_error=False, scheme_name="DeleteTokenInLink", description=_OF_UPLOAD)
-_PASSWORD = HTTPBasic(auto_error=False, scheme_name="FilePassword", description="Required if the file has a password.")
-
-ANYONE = Access()
-TOKEN = Access((_API_TOKEN,), (401,), guarded=True)
-OWNER = Access((_API_TOKEN, _DELETE_TOKEN, _DELETE_LINK), (401, 403), optional=False)
-PASSWORD = Access((_PASSWORD,), (401, 429))
 
 
 class _Text(Convertor[str]):

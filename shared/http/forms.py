@@ -57,15 +57,17 @@ async def receive_form(
     write: Callable[[bytes], Awaitable[None]],
     *,
     fields: Mapping[str, int],
+    begin: Callable[[Mapping[str, str]], None] = lambda _fields: None,
 ) -> Form:
     """Read a `multipart/form-data` body to its end, passing the bytes of its one file to `write` in order.
 
-    Parts other than the file and the text `fields` are ignored; `fields` has the most bytes of each. Returns only if
+    Parts other than the file and the text `fields` are ignored; `fields` has the most bytes of each. `begin` gets those
+    before the file, and can raise to refuse it. Returns only if
     the form ends with its closing delimiter (RFC 2046 §5.1.1). Raises `HTTPException` 415 for another media type, 400
     for a malformed form, and 413 if the form without its file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for invalid
     parts. After an exception, discard what `write` received.
     """
-    reader = _Reader(_boundary(content_type), fields)
+    reader = _Reader(_boundary(content_type), fields, begin)
     async for chunk in chunks:
         for piece in reader.feed(chunk):
             await write(piece)
@@ -143,8 +145,9 @@ def _decoded(name: str) -> str:
 class _Reader:
     """The state of one form between chunks. Do not use it again after an exception."""
 
-    def __init__(self, boundary: bytes, limits: Mapping[str, int]) -> None:
+    def __init__(self, boundary: bytes, limits: Mapping[str, int], begin: Callable[[Mapping[str, str]], None]) -> None:
         self._limits = limits
+        self._begin = begin
         self._fields: dict[str, str] = {}
         self._file_name: str | None = None
         self._content_type: str | None = None
@@ -241,6 +244,7 @@ class _Reader:
         content_type = self._headers.get(b"content-type")
         self._content_type = None if content_type is None else content_type.decode(errors="replace")
         self._file_name = clean_name(file_name)
+        self._begin(self._fields)
         self._in_file = True
 
     def _begin_field(self, name: str, *, is_file: bool) -> None:

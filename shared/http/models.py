@@ -47,6 +47,9 @@ class FileMetadata(BaseModel):
     expires_at: datetime | None
     max_downloads: int | None
     password_protected: bool
+    inbox_id: str | None = Field(default=None, description="The inbox it came into; only for its owner.")
+    sender: str | None = Field(default=None, description="Who sent it, as they wrote it; only for the inbox's owner.")
+    shared: bool | None = Field(default=None, description="Whether anyone with the link can download it.")
 
 
 class UploadedFile(FileMetadata):
@@ -75,6 +78,17 @@ class SentEncryption(BaseModel):
     metadata: EncryptedMetadata = Field(description="Encrypted name, type and size, in base64url without padding.")
 
 
+class Receipt(BaseModel):
+    """The answer to the sender of a file in an inbox, who can only delete it."""
+
+    file_id: str = Field(examples=[EXAMPLE_ID])
+    inbox_id: str = Field(examples=[EXAMPLE_ID])
+    original_name: str
+    file_size: int
+    sha256: str | None
+    delete_token: str = Field(description="Anyone with this token can delete the file. Not shown again.")
+
+
 class OptionChanges(BaseModel):
     """The options to change. null removes an option; options that are left out stay as they are."""
 
@@ -83,6 +97,9 @@ class OptionChanges(BaseModel):
     expires_in: Lifetime | None = Field(default=None, description="Seconds from now.")
     max_downloads: Cap | None = None
     password: Password | None = None
+    shared: Literal[True] | None = Field(
+        default=None, description="For a file in an inbox: lets anyone with its link download it."
+    )
 
 
 class SentOptions(BaseModel):
@@ -95,6 +112,8 @@ class SentOptions(BaseModel):
     max_downloads: Annotated[int | Text, WithJsonSchema(schema_of(Cap))] | None = None
     password: Annotated[int | Text, WithJsonSchema(schema_of(Password))] | None = None
     encryption: SentEncryption | None = None
+    inbox: Text | None = Field(default=None, description="ID of the inbox to send the file to. Replaces the token.")
+    sender: Text | None = Field(default=None, description="Your name, for the owner of the inbox.")
 
 
 class ProblemDocument(BaseModel):
@@ -129,10 +148,32 @@ def metadata(request: Request, record: Record, *, in_list: bool = False) -> dict
     }
 
 
+def owner_metadata(request: Request, record: Record, *, in_list: bool = False) -> dict[str, Any]:
+    """The view of a record for the owner of its inbox, if it came into one."""
+    view = metadata(request, record, in_list=in_list)
+    if record.inbox_id is not None:
+        view |= {"inbox_id": record.inbox_id, "sender": record.sender, "shared": record.shared}
+    return view
+
+
 def uploaded(request: Request, shares: Shares, record: Record) -> dict[str, Any]:
-    """The answer to the sender of a file. May read the signing key from storage, once in a process."""
+    """The answer to the sender of a file; for an inbox only a receipt. May read the signing key, once in a process."""
     token = shares.signing.delete_token(record.file_id)
+    if record.inbox_id is not None:
+        return {
+            "file_id": record.file_id,
+            "inbox_id": record.inbox_id,
+            "original_name": record.original_name,
+            "file_size": record.file_size,
+            "sha256": record.sha256,
+            "delete_token": token,
+        }
     return {"file_id": record.file_id, **metadata(request, record), "delete_token": token}
+
+
+def inbox_page(request: Request, inbox_id: str) -> str:
+    """The address of an inbox, which its owner passes on."""
+    return f"{base_url(request)}/inbox/{inbox_id}"
 
 
 def download_page(request: Request, file_id: str) -> str:

@@ -16,7 +16,10 @@ from shared.http.models import SentEncryption, SentOptions
 from shared.options import ENCRYPTED_NAME, Encryption, Options, parse_options, whole_number
 
 # The fields of a form, and the most bytes that each can have.
-FORM_FIELDS = {**dict.fromkeys(("expires_in", "max_downloads", "password", "sha256"), 1024), "encryption": 9 * 1024}
+FORM_FIELDS = {
+    **dict.fromkeys(("expires_in", "max_downloads", "password", "sha256", "inbox", "sender"), 1024),
+    "encryption": 9 * 1024,
+}
 
 _NO_FIELDS: Mapping[str, str] = {}
 _DAY = 24 * 3600

@@ -111,6 +111,13 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     errors.TooManyAttempts: _Row(429, "too-many-attempts", "Too many passwords are being checked. Try again.", _SOON),
     errors.NotAuthorised: _Row(401, "token-required", "A valid access token is required.", _BEARER),
     errors.WrongDeleteToken: _Row(403, "wrong-delete-token", "Wrong delete token."),
+    errors.WrongOwnerToken: _Row(403, "wrong-owner-token", "Wrong owner token."),
+    errors.OwnerOnly: _Row(
+        401,
+        "owner-only",
+        "Only the owner of the inbox can do this. Send its owner token in X-Owner-Token, or an access token.",
+        _BEARER,
+    ),
     errors.CrossSite: _Row(
         403, "cross-site", "Cross-site request refused. Set SHARE_PUBLIC_URL if this server is behind a proxy."
     ),
@@ -120,6 +127,16 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     errors.MoreThanAnnounced: _Row(
         413, "more-than-announced", "The parts exceed the announced size of {error.limit} bytes.", members=_limit
     ),
+    errors.TooLargeForInbox: _Row(
+        413, "too-large-for-inbox", "Too large: this inbox accepts files up to {error.limit} bytes.", members=_limit
+    ),
+    errors.InboxFull: _Row(
+        413,
+        "inbox-full",
+        "This inbox has no place for this file. Ask its owner to raise the limits.",
+        members=lambda error: {"limit": error.limit},
+    ),
+    errors.InboxClosed: _Row(410, "inbox-closed", "This inbox no longer accepts files."),
     errors.InvalidValue: _Row(
         422,
         "invalid-value",

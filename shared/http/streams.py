@@ -91,6 +91,7 @@ class Incoming(Generic[S]):
 
     async def begin(self) -> None:
         """Make the sink now, not with the first batch, to refuse before the body. Raises what `write` raises."""
+        await self._settle()
         self._pending = self._threads.submit(self._store, b"")
         await self._settle()
 

@@ -3,9 +3,10 @@
 files/xx/<file_id>.pickle           the blob; `xx` is the first two characters of the ID
 metadata/xx/<file_id>.json          the record
 counts/<file_id>/<cell>.json        a counter cell of a busy file
-expiries/<yyyy-mm-ddThh>/<file_id>  an entry: check this file once that hour (UTC) has passed
+expiries/<yyyy-mm-ddThh>/<file_id>  an entry: check this file, or `inbox-<inbox_id>`, once that hour (UTC) has passed
 raw/<file_id>                       the plain bytes: direct uploads arrive here, and redirects lead here
 raw/entries/<file_id>/<span>        the plain bytes `<start>-<stop>` of the file: one entry of an archive, for redirects
+inboxes/xx/<inbox_id>.json          an inbox and what it has received
 secret                              the signing key, unless it is configured
 probe/<yyyy-mm-ddThh>/<uuid>        a temporary object to test whether the store honours conditions
 """
@@ -20,6 +21,9 @@ COUNTS = "counts/"
 EXPIRIES = "expiries/"
 RAW = "raw/"
 RAW_ENTRIES = f"{RAW}entries/"
+INBOXES = "inboxes/"
+# Before the ID of an inbox in an entry.
+INBOX_ENTRY = "inbox-"
 SECRET_KEY = "secret"
 PROBES = "probe/"
 
@@ -30,6 +34,10 @@ def blob_key(file_id: str) -> str:
 
 def record_key(file_id: str) -> str:
     return f"{METADATA}{file_id[:2]}/{file_id}.json"
+
+
+def inbox_key(inbox_id: str) -> str:
+    return f"{INBOXES}{inbox_id[:2]}/{inbox_id}.json"
 
 
 def cell_key(file_id: str, number: int) -> str:

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from shared.errors import DamagedFile, UnknownFile
 from shared.options import Encryption
 from shared.storage.codec import Codec, Writes
-from shared.storage.contract import NotFound
+from shared.storage.contract import AlreadyExists, NotFound
 from shared.storage.documents import Attempts, Documents, Versioned
 from shared.storage.keys import METADATA, file_id_of, record_key
 
@@ -49,6 +49,9 @@ class Record:
 
     Downloads are counted in `download_count` and in this many `cells`, whose numbers begin at `first_cell`. A file with
     a download limit has no cells, or closed ones.
+
+    A file that came into the inbox `inbox_id` is only for the owner of the inbox until it is `shared`. `sender` is the
+    name that its sender gave, and `reserved_size` what its direct upload can have at most.
     """
 
     file_id: str
@@ -72,6 +75,10 @@ class Record:
     raw_removed_since: Time | None = None
     deleted_at: Time | None = None
     encryption: Encryption | None = None
+    inbox_id: str | None = None
+    sender: str | None = None
+    reserved_size: Size | None = None
+    shared: bool = False
     revision: Annotated[int, Meta(ge=0)] = 0
     writes: Writes = ()
     unknown: dict[str, Any] | UnsetType = UNSET
@@ -88,6 +95,11 @@ class Record:
     def is_visible(self, now: datetime) -> bool:
         """Whether clients can see the file, and download it unless it has reached its download limit."""
         return self.state == READY and not self.is_expired(now)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only the owner of its inbox can describe and download it."""
+        return self.inbox_id is not None and not self.shared
 
     @property
     def downloads_left(self) -> int | None:
@@ -111,7 +123,7 @@ class Record:
 
 
 TIMES = ("created_at", "expires_at", "used_up_at", "raw_until", "raw_removed_since", "deleted_at")
-# Fields that releases without direct uploads, counter cells, tombstones or encryption did not store.
+# Fields that releases without direct uploads, counter cells, tombstones, encryption or inboxes did not store.
 LATER = (
     "cells",
     "first_cell",
@@ -122,6 +134,10 @@ LATER = (
     "raw_removed_since",
     "deleted_at",
     "encryption",
+    "inbox_id",
+    "sender",
+    "reserved_size",
+    "shared",
 )
 CODEC = Codec(Record, LATER)
 
@@ -142,6 +158,7 @@ def tombstone(record: Record, now: datetime) -> Record:
         sha256=None,
         password_hash=None,
         encryption=None,
+        sender=None,
     )
 
 
@@ -178,6 +195,21 @@ class Records(Documents):
     def create(self, record: Record) -> Stored:
         """Write the record of a new ID. Raises as `Documents.insert`."""
         return self.insert(CODEC, record_key(record.file_id), record)
+
+    def bar(self, file_id: str, now: datetime) -> Record:
+        """Create a record for an ID without one, which says *deleted*, and return it or the one that came first.
+
+        A late uploader then cannot create another, so no acknowledged file is removed. The entry for its removal must
+        be there already.
+        """
+        # Assume that every kind of object is stored.
+        unknown = Record(
+            file_id, UPLOADING, "", "application/octet-stream", 0, None, now, cells=CLOSED, sealed=False, raw_until=now
+        )
+        try:
+            return self.create(tombstone(unknown, now)).record
+        except AlreadyExists:
+            return self.get(file_id).record
 
     def update(
         self,

@@ -7,39 +7,15 @@ import itertools
 import json
 import threading
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import pytest
-
-from tests.servers import BUCKET, S3Server
-from tests.wire.server import WITHIN, Server, until
+from tests.wire.server import WITHIN, Server
 
 CLIENTS = 100
 CAP = 5
 ROUNDS = 3
 DATA = b"only for the first five"
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[list[Server]]:
-    """One server whose two processes share a directory."""
-    log = tmp_path / "data.log"
-    with Server(tmp_path / "data", "--workers", "2") as server:
-        # It answers as soon as one of them is up.
-        until(lambda: log.read_text().count("Application startup complete") == 2)
-        yield [server]
-
-
-@pytest.fixture
-def machines(tmp_path: Path, s3_server: S3Server) -> Iterator[list[Server]]:
-    """Two servers that share nothing but a bucket."""
-    variables = {**s3_server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/races/{uuid.uuid4()}"}
-    with Server(tmp_path / "first", **variables) as first, Server(tmp_path / "second", **variables) as second:
-        yield [first, second]
 
 
 def share(server: Server) -> str:

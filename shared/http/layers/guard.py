@@ -10,7 +10,17 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.bootstrap import Service
-from shared.errors import CrossSite, NotAuthorised, ShareError, StorageUnavailable, WrongDeleteToken
+from shared.errors import (
+    CrossSite,
+    Expired,
+    NotAuthorised,
+    OwnerOnly,
+    ShareError,
+    StorageUnavailable,
+    UnknownFile,
+    WrongDeleteToken,
+    WrongOwnerToken,
+)
 from shared.http.endpoint import SAFE_METHODS, RoutingTable
 from shared.http.problems import from_error
 from shared.http.streams import in_thread
@@ -96,18 +106,42 @@ def has_token(headers: Headers, tokens: Tokens) -> bool:
     return scheme.lower() == "bearer" and tokens.accept(credentials.strip(" "))
 
 
-def require_owner(request: Request, file_id: str) -> None:
-    """Require an API token or the delete token of this file.
+def has_api_token(request: Request) -> bool:
+    """Whether API tokens are required here, and the request has one. Raises `StorageUnavailable`."""
+    tokens: Tokens = request.app.state.service.tokens
+    # Not even read if there is none, because on Lambda that takes a request.
+    return tokens.required and "authorization" in request.headers and has_token(request.headers, tokens)
 
-    Needs nothing from storage but the signing key, so that a stranger learns nothing about the ID. Raises
-    `NotAuthorised` and `WrongDeleteToken`.
+
+def require_owner(request: Request, file_id: str, *, receipt: bool) -> None:
+    """Require an API token, the delete token of this file, or the owner token of its inbox.
+
+    The sender of a file in an inbox has the delete token as a `receipt`, which is not always enough. A stranger learns
+    nothing about the ID. Raises `NotAuthorised`, `WrongDeleteToken`, `WrongOwnerToken` and `OwnerOnly`; with the right
+    delete token also `UnknownFile` and `Expired`.
     """
+    if has_api_token(request):
+        return
     service: Service = request.app.state.service
-    tokens = service.tokens
-    if tokens.required and has_token(request.headers, tokens):
+    if "x-owner-token" in request.headers:
+        try:
+            inbox_id = service.shares.find(file_id).record.inbox_id
+        except (UnknownFile, Expired):
+            inbox_id = None
+        require_owner_token(request, inbox_id)
         return
     presented = request.headers.getlist("x-delete-token") or request.query_params.getlist("token")
     if not presented:
         raise NotAuthorised
     if len(presented) != 1 or not service.shares.signing.is_delete_token(file_id, presented[0]):
         raise WrongDeleteToken
+    if not receipt and service.shares.find(file_id).record.inbox_id is not None:
+        raise OwnerOnly
+
+
+def require_owner_token(request: Request, inbox_id: str | None) -> None:
+    """Require the owner token of this inbox, sent once. Raises `WrongOwnerToken`."""
+    service: Service = request.app.state.service
+    presented = request.headers.getlist("x-owner-token")
+    if inbox_id is None or len(presented) != 1 or not service.shares.signing.is_owner_token(inbox_id, presented[0]):
+        raise WrongOwnerToken

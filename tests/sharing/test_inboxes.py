@@ -1,0 +1,275 @@
+"""Inboxes without HTTP: limits that hold, and what is left of a reservation whose upload never ends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from shared.direct_uploads import DirectUploads
+from shared.errors import (
+    FileTooLarge,
+    InboxClosed,
+    InboxFull,
+    InvalidValue,
+    StorageUnavailable,
+    TooLargeForInbox,
+    UnknownFile,
+)
+from shared.inbox_options import InboxOptions
+from shared.inboxes import Delivery, Inbox, Inboxes
+from shared.options import Lifetimes, Options
+from shared.sharing import Record, Shares
+from shared.storage.contract import ObjectStore
+from shared.storage.keys import INBOXES
+from shared.uploads import Upload
+from tests.clock import DAY, Clock
+from tests.interposed import InterposedStore, before, undisturbed
+from tests.sharing.shares import MAX_FILE_SIZE, shares_over
+from tests.sharing.test_sweeping import sweep
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def inboxes(shares: Shares) -> Inboxes:
+    return Inboxes(shares)
+
+
+def send(shares: Shares, inbox: Inbox, data: bytes = b"hello", **sizes: int) -> Record:
+    incoming = Upload(shares, Delivery(inbox.inbox_id, "Ada", **sizes))
+    try:
+        incoming.write(data)
+        return incoming.finish("file.bin", "application/octet-stream", Options())
+    except BaseException:
+        incoming.abort()
+        raise
+
+
+def left(inboxes: Inboxes, inbox: Inbox) -> tuple[int, int]:
+    return inboxes.left(inboxes.find(inbox.inbox_id))
+
+
+def test_a_file_takes_the_place_of_its_size_and_a_failed_one_none(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=3, max_bytes=100))
+    record = send(shares, inbox, b"12345")
+    assert (record.inbox_id, record.sender, record.is_private) == (inbox.inbox_id, "Ada", True)
+    assert left(inboxes, inbox) == (2, 95)
+    incoming = Upload(shares, Delivery(inbox.inbox_id, least=50, most=50))
+    assert left(inboxes, inbox) == (1, 45)
+    incoming.abort()
+    assert left(inboxes, inbox) == (2, 95)
+    assert [record.file_id for record in inboxes.files(inboxes.find(inbox.inbox_id))] == [record.file_id]
+
+
+def test_an_unknown_length_reserves_the_most_that_a_file_may_have(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions(max_bytes=100, max_file_size=70))
+    first, second = (Upload(shares, Delivery(inbox.inbox_id)) for _ in range(2))
+    assert left(inboxes, inbox) == (98, 0)
+    with pytest.raises(InboxFull):
+        Upload(shares, Delivery(inbox.inbox_id))
+    first.write(b"x" * 70)
+    with pytest.raises(TooLargeForInbox) as too_large:
+        first.write(b"x")
+    assert too_large.value.limit == 70
+    second.write(b"x" * 30)
+    with pytest.raises(InboxFull):
+        second.write(b"x")
+
+
+def test_a_size_that_cannot_fit_is_refused_before_the_first_byte(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions(max_bytes=100, max_file_size=70))
+    with pytest.raises(TooLargeForInbox):
+        Upload(shares, Delivery(inbox.inbox_id, None, 71, 71))
+    send(shares, inbox, b"x" * 60)
+    with pytest.raises(InboxFull) as full:
+        Upload(shares, Delivery(inbox.inbox_id, None, 41, 41))
+    assert full.value.limit == 40
+    # The length of a form is only nearly that of its file.
+    assert send(shares, inbox, b"x" * 40, least=0, most=45).file_size == 40
+    # There is always room for an empty file.
+    assert send(shares, inbox, b"", least=0, most=0).file_size == 0
+
+
+def test_a_reservation_that_a_crash_left_is_free_again_within_an_hour(
+    shares: Shares, inboxes: Inboxes, clock: Clock
+) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=1, max_bytes=100))
+    crashed = Upload(shares, Delivery(inbox.inbox_id))
+    crashed.write(b"never finished")
+    with pytest.raises(InboxFull):
+        send(shares, inbox)
+    clock.forward(HOUR)
+    assert left(inboxes, inbox) == (1, 100)
+    send(shares, inbox)
+    # The upload was only suspended. Its place is another file's by now.
+    with pytest.raises(StorageUnavailable):
+        crashed.finish("late.bin", "application/octet-stream", Options())
+    assert left(inboxes, inbox) == (0, 0)
+    clock.forward(5 * HOUR)
+    sweep(shares)
+    assert len(inboxes.files(inboxes.find(inbox.inbox_id))) == 1
+
+
+def test_a_file_that_arrived_just_before_a_crash_keeps_its_place(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore, clock: Clock
+) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=1))
+    refuse = before(StorageUnavailable("down"))
+    incoming = Upload(shares, Delivery(inbox.inbox_id))
+    incoming.write(b"hello")
+    store.around = lambda call, proceed: refuse(proceed) if call.key.startswith(INBOXES) else proceed()
+    incoming.finish("file.bin", "application/octet-stream", Options())
+    store.around = undisturbed
+    clock.forward(HOUR)
+    with pytest.raises(InboxFull):
+        send(shares, inbox)
+
+
+def test_a_long_upload_keeps_its_place_while_bytes_arrive(shares: Shares, inboxes: Inboxes, clock: Clock) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=1))
+    incoming = Upload(shares, Delivery(inbox.inbox_id))
+    for _ in range(20):
+        incoming.write(b"x")
+        clock.forward(HOUR / 4)
+        with pytest.raises(InboxFull):
+            send(shares, inbox)
+    assert incoming.finish("file.bin", "application/octet-stream", Options()).file_size == 20
+
+
+def test_a_closed_inbox_takes_nothing_and_keeps_what_came(shares: Shares, inboxes: Inboxes, clock: Clock) -> None:
+    inbox = inboxes.create(InboxOptions(expires_in=3600))
+    record = send(shares, inbox)
+    inboxes.close(inbox.inbox_id)
+    inboxes.close(inbox.inbox_id)
+    with pytest.raises(InboxClosed):
+        send(shares, inbox)
+    with pytest.raises(InboxClosed):
+        inboxes.change(inbox.inbox_id, InboxOptions(expires_in=7200), frozenset({"expires_in"}))
+    clock.forward(DAY)
+    sweep(shares)
+    assert [file.file_id for file in inboxes.files(inboxes.find(inbox.inbox_id))] == [record.file_id]
+
+
+def test_an_expired_inbox_can_be_opened_again_until_it_is_removed(
+    shares: Shares, inboxes: Inboxes, clock: Clock
+) -> None:
+    inbox = inboxes.create(InboxOptions(expires_in=3600))
+    clock.forward(HOUR)
+    with pytest.raises(InboxClosed):
+        send(shares, inbox)
+    inboxes.change(inbox.inbox_id, InboxOptions(expires_in=3600), frozenset({"expires_in"}))
+    send(shares, inbox)
+
+
+def test_the_sweep_removes_an_inbox_once_it_has_ended_and_its_files_are_gone(
+    shares: Shares, inboxes: Inboxes, store: ObjectStore, clock: Clock
+) -> None:
+    inbox = inboxes.create(InboxOptions(expires_in=3600, file_expires_in=2 * 24 * 3600))
+    record = send(shares, inbox)
+    assert record.expires_at == record.created_at + 2 * DAY
+    for _ in range(24):
+        clock.forward(HOUR)
+        sweep(shares)
+    assert inboxes.find(inbox.inbox_id).closed_at is None
+    for _ in range(4 * 24):
+        clock.forward(HOUR)
+        sweep(shares)
+    with pytest.raises(UnknownFile):
+        inboxes.find(inbox.inbox_id)
+    assert [*store.list("inboxes/"), *store.list("expiries/"), *store.list("metadata/")] == []
+
+
+def test_lifetimes_and_limits_are_checked(store: InterposedStore, clock: Clock) -> None:
+    inboxes = Inboxes(shares_over(store, clock, lifetimes=Lifetimes(longest=100)))
+    for options in (
+        InboxOptions(max_files=0),
+        InboxOptions(max_files=1001),
+        InboxOptions(max_bytes=0),
+        InboxOptions(file_expires_in=101),
+        InboxOptions(title="x" * 201),
+        InboxOptions(note="x" * 2001),
+    ):
+        with pytest.raises(InvalidValue):
+            inboxes.create(options)
+    inbox = inboxes.create(InboxOptions(title=" Photos\x00\u202e ", note="one\r\ntwo\x07", max_file_size=10**9))
+    assert (inbox.title, inbox.note) == ("Photos", "one\ntwo")
+    assert inboxes.largest(inbox) == MAX_FILE_SIZE
+    assert list(store.list("inboxes/")) == [f"inboxes/{inbox.inbox_id[:2]}/{inbox.inbox_id}.json"]
+
+
+def test_parts_never_exceed_the_reservation(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions(max_bytes=100, max_file_size=70))
+    uploads = DirectUploads(shares)
+    for announced in (None, 60):
+        record = uploads.start(
+            "a.bin", "text/plain", Options(), announced, Delivery(inbox.inbox_id, None, 0, announced)
+        )
+        assert record.upload_id is not None
+        limit = announced or 70
+        with pytest.raises(FileTooLarge):
+            uploads.begin_part(record.file_id, record.upload_id, 1, limit + 1)
+        part = uploads.begin_part(record.file_id, record.upload_id, 1)
+        part.write(b"x" * limit)
+        with pytest.raises(FileTooLarge):
+            part.write(b"x")
+        part.abort()
+        uploads.abort(record.file_id, record.upload_id)
+        assert left(inboxes, inbox) == (100, 100)
+
+
+def test_a_direct_upload_settles_at_its_size(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions(max_bytes=100))
+    uploads = DirectUploads(shares)
+    record = uploads.start("a.bin", "text/plain", Options(), None, Delivery(inbox.inbox_id))
+    assert record.upload_id is not None
+    part = uploads.begin_part(record.file_id, record.upload_id, 1)
+    part.write(b"hello")
+    etag = part.finish().etag
+    uploads.complete(record.file_id, record.upload_id, [(1, etag)])
+    assert left(inboxes, inbox) == (99, 95)
+
+
+def test_a_closed_inbox_takes_no_more_parts(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions())
+    uploads = DirectUploads(shares)
+    record = uploads.start("a.bin", "text/plain", Options(), None, Delivery(inbox.inbox_id))
+    assert record.upload_id is not None
+    inboxes.close(inbox.inbox_id)
+    for attempt in (
+        lambda: uploads.begin_part(record.file_id, str(record.upload_id), 1),
+        lambda: uploads.part_url(record.file_id, str(record.upload_id), 1),
+        lambda: uploads.complete(record.file_id, str(record.upload_id), [(1, "x")]),
+    ):
+        with pytest.raises(InboxClosed):
+            attempt()
+
+
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_direct_upload_that_was_given_up_ends_within_an_hour(
+    shares: Shares, inboxes: Inboxes, clock: Clock, swept: bool
+) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=1))
+    uploads = DirectUploads(shares)
+    record = uploads.start("a.bin", "text/plain", Options(), None, Delivery(inbox.inbox_id))
+    assert record.upload_id is not None
+    clock.forward(2 * HOUR)
+    if swept:
+        sweep(shares)
+    else:
+        send(shares, inbox)
+    with pytest.raises(UnknownFile):
+        uploads.begin_part(record.file_id, record.upload_id, 1)
+    with pytest.raises(UnknownFile):
+        uploads.complete(record.file_id, record.upload_id, [(1, "x")])
+
+
+def test_a_direct_upload_in_use_is_not_swept(shares: Shares, inboxes: Inboxes, clock: Clock) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=1))
+    uploads = DirectUploads(shares)
+    record = uploads.start("a.bin", "text/plain", Options(), None, Delivery(inbox.inbox_id))
+    assert record.upload_id is not None
+    for number in range(1, 20):
+        clock.forward(HOUR / 2)
+        sweep(shares)
+        uploads.begin_part(record.file_id, record.upload_id, number).abort()

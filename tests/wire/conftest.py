@@ -1,0 +1,44 @@
+"""Servers that know of each other by their storage alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import BUCKET, S3Server, seaweedfs
+from tests.wire.server import Server, until
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[list[Server]]:
+    """One server whose two processes share a directory."""
+    log = tmp_path / "data.log"
+    with Server(tmp_path / "data", "--workers", "2") as server:
+        # It answers as soon as one of them is up.
+        until(lambda: log.read_text().count("Application startup complete") == 2)
+        yield [server]
+
+
+@pytest.fixture
+def machines(tmp_path: Path, s3_server: S3Server) -> Iterator[list[Server]]:
+    """Two servers that share nothing but a bucket."""
+    variables = {**s3_server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/races/{uuid.uuid4()}"}
+    with Server(tmp_path / "first", **variables) as first, Server(tmp_path / "second", **variables) as second:
+        yield [first, second]
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[S3Server]:
+    with seaweedfs() as server:
+        server.client().create_bucket(Bucket=BUCKET)
+        yield server
+
+
+@pytest.fixture
+def machines_on_seaweedfs(tmp_path: Path, seaweed: S3Server) -> Iterator[list[Server]]:
+    variables = {**seaweed.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/races/{uuid.uuid4()}"}
+    with Server(tmp_path / "first", **variables) as first, Server(tmp_path / "second", **variables) as second:
+        yield [first, second]

@@ -1,0 +1,180 @@
+"""Many senders at once, senders that lie or vanish, and servers that are killed: the limits of an inbox hold."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import InboxFull
+from shared.inboxes import Delivery, Inboxes
+from shared.sharing import Shares, utc_now
+from shared.storage.directory.store import DirectoryStore
+from shared.uploads import Upload
+from tests.properties.effort import EFFORT
+from tests.wire.server import WITHIN, Server, until
+
+SENDERS = 500
+AT_ONCE = 50
+MAX_FILES = 5
+SIZE = 100
+# Room for all files and no more, so that a place that is too large would keep somebody out.
+MAX_BYTES = MAX_FILES * SIZE
+
+
+def make(server: Server, **options: int) -> dict[str, Any]:
+    with contextlib.closing(server.client()) as client:
+        client.request("POST", "/inbox", json.dumps(options), {"Content-Type": "application/json"})
+        response = client.getresponse()
+        assert response.status == 201
+        inbox: dict[str, Any] = json.loads(response.read())
+        return inbox
+
+
+def look(server: Server, inbox: dict[str, Any]) -> dict[str, Any]:
+    with contextlib.closing(server.client()) as client:
+        client.request("GET", f"/inbox/{inbox['inbox_id']}", headers={"X-Owner-Token": inbox["owner_token"]})
+        seen: dict[str, Any] = json.loads(client.getresponse().read())
+        return seen
+
+
+def close(server: Server, inbox: dict[str, Any]) -> None:
+    with contextlib.closing(server.client()) as client:
+        client.request("DELETE", f"/inbox/{inbox['inbox_id']}", headers={"X-Owner-Token": inbox["owner_token"]})
+        assert client.getresponse().status == 204
+
+
+def chunked(*chunks: bytes) -> Iterator[bytes]:
+    yield from chunks
+
+
+def send(server: Server, inbox: dict[str, Any], kind: str) -> int:
+    """The status of one upload, once the server does not ask to come back later; 0 if the sender vanished."""
+    deadline = time.monotonic() + 4 * WITHIN
+    path = f"/inbox/{inbox['inbox_id']}/a.bin"
+    while True:
+        with contextlib.closing(server.client()) as client, contextlib.suppress(ConnectionError):
+            match kind:
+                case "announced":
+                    client.request("PUT", path, b"x" * SIZE)
+                case "unknown":
+                    client.request("PUT", path, chunked(b"x" * 50, b"x" * 50), encode_chunked=True)
+                case "too much":
+                    client.request("PUT", path, chunked(b"x" * SIZE, b"x"), encode_chunked=True)
+                case "vanishes":
+                    client.putrequest("PUT", path)
+                    client.putheader("Content-Length", str(SIZE))
+                    client.endheaders(b"x" * 10)
+                    return 0
+            response = client.getresponse()
+            response.read()
+            if response.status != 503:
+                return response.status
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def has_left(server: Server, inbox: dict[str, Any], files: int) -> bool:
+    return bool(look(server, inbox)["files_left"] == files)
+
+
+def race(servers: list[Server], rounds: int) -> None:
+    for _ in range(rounds):
+        inbox = make(servers[0], max_files=MAX_FILES, max_bytes=MAX_BYTES, max_file_size=SIZE)
+        kinds = itertools.cycle(["announced", "unknown", "too much", "vanishes"])
+        start = threading.Barrier(AT_ONCE)
+
+        def sender(number: int, kind: str, inbox: dict[str, Any] = inbox, start: threading.Barrier = start) -> int:
+            if number < AT_ONCE:
+                start.wait(WITHIN)
+            return send(servers[number % len(servers)], inbox, kind)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            statuses = Counter(pool.map(sender, range(SENDERS), kinds))
+        assert set(statuses) <= {0, 201, 413}, statuses
+        assert statuses[201] <= MAX_FILES
+        # Some places were held by senders who failed, and are free again.
+        until(functools.partial(has_left, servers[-1], inbox, MAX_FILES - statuses[201]))
+        for _ in range(MAX_FILES - statuses[201]):
+            assert send(servers[0], inbox, "announced") == 201
+        assert send(servers[-1], inbox, "announced") == 413
+        seen = look(servers[0], inbox)
+        assert (len(seen["files"]), seen["files_left"], seen["bytes_left"]) == (MAX_FILES, 0, 0)
+        assert {file["file_size"] for file in seen["files"]} == {SIZE}
+
+
+def test_workers_of_one_machine_keep_limits_together(workers: list[Server]) -> None:
+    race(workers, 2 * EFFORT)
+
+
+def test_machines_with_one_bucket_keep_limits_together(machines: list[Server]) -> None:
+    race(machines, EFFORT)
+
+
+def test_machines_on_seaweedfs_keep_limits_together(machines_on_seaweedfs: list[Server]) -> None:
+    race(machines_on_seaweedfs, EFFORT)
+
+
+@contextlib.contextmanager
+def half_sent_from(server: Server, inbox: dict[str, Any]) -> Iterator[None]:
+    """All remaining places, reserved by uploads that do not end."""
+    left = look(server, inbox)["files_left"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(left):
+            client = stack.enter_context(contextlib.closing(server.client()))
+            client.putrequest("PUT", f"/inbox/{inbox['inbox_id']}/a.bin")
+            client.putheader("Content-Length", str(SIZE))
+            client.endheaders(b"x" * 10)
+        until(lambda: look(server, inbox)["files_left"] == 0)
+        yield
+
+
+def test_places_that_a_killed_server_had_reserved_are_free_after_an_hour(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server(data) as server:
+        inbox = make(server, max_files=MAX_FILES, max_bytes=MAX_BYTES, max_file_size=SIZE)
+        assert send(server, inbox, "announced") == 201
+        with half_sent_from(server, inbox):
+            server.process.kill()
+            server.process.wait()
+    soon = Shares(DirectoryStore(data), max_file_size=SIZE)
+    later = Shares(DirectoryStore(data), max_file_size=SIZE, clock=lambda: utc_now() + timedelta(hours=1))
+    with pytest.raises(InboxFull):
+        Upload(soon, Delivery(inbox["inbox_id"]))
+    inboxes = Inboxes(later)
+    assert inboxes.left(inboxes.find(inbox["inbox_id"])) == (MAX_FILES - 1, MAX_BYTES - SIZE)
+    for _ in range(MAX_FILES - 1):
+        Upload(later, Delivery(inbox["inbox_id"]))
+    with pytest.raises(InboxFull):
+        Upload(later, Delivery(inbox["inbox_id"]))
+
+
+def test_a_closed_inbox_refuses_the_next_part(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server:
+        inbox = make(server)
+
+        def ask(method: str, path: str, body: object) -> tuple[int, bytes]:
+            with contextlib.closing(server.client()) as client:
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
+                client.request(method, path, content, {"Content-Type": "application/json"})
+                response = client.getresponse()
+                return response.status, response.read()
+
+        metadata = {"inbox": inbox["inbox_id"]}
+        status, answer = ask("POST", "/file/s3/multipart", {"filename": "a.bin", "metadata": metadata})
+        started = json.loads(answer)
+        part = f"/file/s3/multipart/{started['uploadId']}/1?key={started['key']}"
+        assert (status, ask("PUT", part, b"x")[0]) == (200, 200)
+        close(server, inbox)
+        assert ask("PUT", part, b"y")[0] == 410
