@@ -26,11 +26,13 @@ _VALUES: Json = {
     "expires_in": 3600,
     "file_id": "$FILE_ID",
     "filename": "hello.txt",
+    "inbox_id": "$INBOX_ID",
     "key": "$KEY",
     "name": "hello.txt",
     "part_number": "1",
     "parts": [{"PartNumber": 1, "ETag": "$ETAG"}],
     "password": "swordfish",
+    "title": "Photos of the trip",
     "token": "$DELETE_TOKEN",
     "upload_id": "$UPLOAD_ID",
 }
@@ -48,7 +50,10 @@ curl -sAUTH -T hello.txt BASE/ > uploaded.json
 FILE_ID=$(field file_id < uploaded.json)
 DELETE_TOKEN=$(field delete_token < uploaded.json)
 python3 -m zipfile -c hello.zip hello.txt
-ZIP_ID=$(curl -sAUTH -T hello.zip BASE/ | field file_id)""",
+ZIP_ID=$(curl -sAUTH -T hello.zip BASE/ | field file_id)
+curl -sAUTH -X POST BASE/inbox > inbox.json
+INBOX_ID=$(field inbox_id < inbox.json)
+OWNER_TOKEN=$(field owner_token < inbox.json)""",
     "Large files": r"""
 curl -sAUTH -H 'Content-Type: application/json' -d '{"filename": "hello.txt"}' \
     BASE/file/s3/multipart > started.json
@@ -148,7 +153,8 @@ def _answer(document: Json, status: str, answer: Json) -> dict[str, Any]:
 
 def _fields(document: Json, schema: Json) -> Iterator[dict[str, Any]]:
     """The fields of an object, of a list's items, or of an object's values."""
-    schema = _resolved(document, schema)
+    # Of several kinds of answers, the usual one.
+    schema = _resolved(document, next(iter(schema.get("anyOf", ())), schema))
     inner = schema.get("items") or schema.get("additionalProperties")
     if isinstance(inner, Mapping):
         yield from _fields(document, inner)
@@ -196,6 +202,9 @@ def _command(document: Json, url: str, method: str, operation: Json, auth: str) 
     schemes = _schemes(operation)
     if "DeleteToken" in schemes:
         words += ["-H", "X-Delete-Token: $DELETE_TOKEN"]
+    elif "OwnerToken" in schemes:
+        # A file needs it only in an inbox.
+        words += ["-H", "X-Owner-Token: $OWNER_TOKEN"] if "$INBOX_ID" in url else []
     elif "ApiToken" in schemes:
         words += shlex.split(auth)
     bodies = operation.get("requestBody", {}).get("content", {})
