@@ -13,12 +13,14 @@ class Access:
     """Who can call an endpoint, and the errors for everyone else.
 
     `schemes` are only for the OpenAPI document: `layers.guard` checks `guarded` endpoints, and others check credentials
-    themselves. Credentials are `optional` if only some servers or files require them.
+    themselves. An endpoint `takes_inbox` if the ID of an inbox replaces the token. Credentials are `optional` if only
+    some servers or files require them.
     """
 
     schemes: tuple[Any, ...] = ()
     errors: tuple[int, ...] = ()
     guarded: bool = False
+    takes_inbox: bool = False
     optional: bool = True
 
 
@@ -37,7 +39,7 @@ _PASSWORD = HTTPBasic(auto_error=False, scheme_name="FilePassword", description=
 ANYONE = Access()
 TOKEN = Access((_API_TOKEN,), (401,), guarded=True)
 # The endpoint checks the token itself, because an inbox replaces it.
-SENDER = Access((_API_TOKEN,), (401,))
+SENDER = Access((_API_TOKEN,), (401,), takes_inbox=True)
 OWNER = Access((_API_TOKEN, _DELETE_TOKEN, _DELETE_LINK, _OWNER_TOKEN), (401, 403), optional=False)
 INBOX = Access((_API_TOKEN, _OWNER_TOKEN), (403,))
 INBOX_OWNER = Access((_API_TOKEN, _OWNER_TOKEN), (401, 403), optional=False)

@@ -82,7 +82,7 @@ class Endpoint(APIRoute):
     describes its JSON body, if any.
     """
 
-    guarded = False
+    guarded = takes_inbox = False
     exclusive = False
     model: type[BaseModel] | None = None
 
@@ -232,7 +232,7 @@ class Endpoints(APIRouter):
                 **options,
             )
             route = self.endpoints[-1]
-            route.guarded, route.exclusive = access.guarded, exclusive
+            route.guarded, route.takes_inbox, route.exclusive = access.guarded, access.takes_inbox, exclusive
             route.model = body if isinstance(body, type) else None
             return function
 

@@ -46,7 +46,9 @@ class HttpHandler(LambdaHandler):
     def __init__(self, module: str, *routers: Endpoints, reads_only: bool = False) -> None:
         self._routers = routers
         self._reads_only = reads_only
-        self._checks_tokens = any(endpoint.guarded for router in routers for endpoint in router.endpoints)
+        self._checks_tokens = any(
+            endpoint.guarded or endpoint.takes_inbox for router in routers for endpoint in router.endpoints
+        )
         self.service: Service
         self._adapter: Handler
         super().__init__(module, CORRELATION_ID)

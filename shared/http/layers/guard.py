@@ -63,8 +63,7 @@ class Guard:
         headers, tokens = Headers(scope=scope), self._tokens
         if tokens.required:
             # Use the routing table itself, so that guard and routing interpret each path in the same way.
-            match = self._table.find(scope)
-            if match is None or not match[0].guarded:
+            if not self._is_guarded(scope):
                 return None
             try:
                 if tokens.stale:
@@ -77,6 +76,16 @@ class Guard:
         if scope["method"] not in SAFE_METHODS and self._is_cross_site(headers):
             return CrossSite()
         return None
+
+    def _is_guarded(self, scope: Scope) -> bool:
+        match = self._table.find(scope)
+        if match is None:
+            return False
+        endpoint, parameters = match
+        if not endpoint.takes_inbox or scope["method"] != "PUT":
+            return endpoint.guarded
+        # The bodies of other methods can name an inbox, so their endpoints check.
+        return "inbox_id" not in parameters and b"inbox=" not in scope["query_string"]
 
     def _is_cross_site(self, headers: Headers) -> bool:
         """By the headers in which browsers report a request's origin (Fetch Metadata, RFC 6454)."""
