@@ -56,7 +56,7 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
     # S3 takes so long that the number of threads does not matter.
     alone = threads is not None or service.settings.bucket is not None
     app.state.short = app.state.threads if alone else FewThreads(app.state.threads)
-    app.state.files = AsyncShares(service, app.state.threads, app.state.short)
+    app.state.files = AsyncShares(service, app.state.threads)
     app.state.seal = lambda _file_id: None
     app.state.healthy_until = -math.inf
     app.state.table = RoutingTable(endpoint for router in routers for endpoint in router.endpoints)

@@ -25,17 +25,14 @@ T = TypeVar("T")
 
 
 class AsyncShares:
-    """`Shares` for an event loop; methods raise the same errors as those of `Shares`.
+    """`Shares` for an event loop; methods raise the same errors as those of `Shares`."""
 
-    What is done for one file, or for requests that meet at one, runs in the threads for `short` work.
-    """
-
-    def __init__(self, service: Service, threads: Executor, short: Executor) -> None:
+    def __init__(self, service: Service, threads: Executor) -> None:
         self._service = service
         self.threads = threads
-        self._finds = Lanes(short, self._find, PATIENCE)
-        self._reads = Lanes(short, self._read, PATIENCE)
-        self._counts = Lanes(short, self._count)
+        self._finds = Lanes(threads, self._find, PATIENCE)
+        self._reads = Lanes(threads, self._read, PATIENCE)
+        self._counts = Lanes(threads, self._count)
 
     @property
     def shares(self) -> Shares:

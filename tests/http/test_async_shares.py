@@ -52,7 +52,7 @@ class Gate:
 
 
 def files_over(shares: Shares, threads: Executor) -> AsyncShares:
-    return AsyncShares(Service(Settings(), Tokens(()), shares), threads, threads)
+    return AsyncShares(Service(Settings(), Tokens(()), shares), threads)
 
 
 @pytest.fixture
