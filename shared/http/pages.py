@@ -125,6 +125,7 @@ def page_headers(origin: str | None = None) -> dict[str, str]:
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",
+        "worker-src": "'self'",
         "style-src": "'self'",
         "connect-src": own,
         "img-src": "'self' data:",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.link_states import LINK_STATES
-from tests.browser.upload_page import UPLOADS, drop, hold, open_options, row, share_more
+from tests.browser.upload_page import UPLOADS, drop, drop_together, hold, open_options, row, share_more
 from tests.wire.server import until
 
 # As the server of the pictures is set up.
@@ -30,7 +30,7 @@ SLOW_LINE = """(shares) => {
     XMLHttpRequest.prototype.send = function (body) {
         const share = shares[/filename=[^&]*[.](\\w+)&/.exec(this.address)?.[1]];
         if (share === undefined) return send.call(this, body);
-        const advance = (part) => this.upload.onprogress({ loaded: body.size * share * part });
+        const advance = (part) => this.upload.onprogress({ loaded: (body.size ?? body.byteLength) * share * part });
         advance(0.5);
         setTimeout(() => advance(1), 500);
     };
@@ -76,6 +76,19 @@ def uploading(page: Page) -> None:
     expect(row(page, REPORT[0])).to_have_attribute("data-state", "done")
     expect(row(page, "Floor plans").locator(".share")).to_have_text("70%")
     expect(page.locator("#work-detail")).to_contain_text("left")
+
+
+def packing(page: Page) -> None:
+    drop_together(page, REPORT, FILM, (LONG, "data"), (RIGHT_TO_LEFT, "data"))
+    expect(page.get_by_label("One link for all")).to_be_checked()
+
+
+def uploading_as_one(page: Page) -> None:
+    page.evaluate(SLOW_LINE, SHARES)
+    drop_together(page, ("Report.pdf", "x" * 2_100_000), ("Notes.txt", "x" * 9000), ("Plans.dwg", "x" * 40_000))
+    page.get_by_label("Title").fill("Site visit")
+    page.locator("#pack-upload").click()
+    expect(row(page, "Site visit.zip").locator(".share")).to_have_text("12%")
 
 
 def reconnecting(page: Page) -> None:
@@ -189,7 +202,9 @@ STATES: dict[str, Callable[[Page], None]] = {
         setting_limit,
         setting_password,
         sign_in,
+        packing,
         uploading,
+        uploading_as_one,
         reconnecting,
         failed,
         ready,

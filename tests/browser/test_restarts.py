@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tests.browser.conftest import WITHIN
-from tests.browser.upload_page import link
+from tests.browser.upload_page import link, upload_each
 from tests.servers import free_ports
 from tests.wire.server import Server
 
@@ -41,6 +41,7 @@ def test_uploads_outlive_a_server_that_is_killed(chromium: Browser, tmp_path: Pa
     with Server(tmp_path / "data", "--port", str(port)) as server:
         page.goto("/")
         page.set_input_files("#chosen", [str(large), *(str(tmp_path / name) for name in names)])
+        upload_each(page)
         expect(page.locator("#rows > li[data-state=done]").nth(3)).to_be_visible()
         server.process.kill()
         server.process.wait()

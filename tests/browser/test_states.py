@@ -104,7 +104,7 @@ def test_ten_files_move_nothing_on_their_way(context: BrowserContext, width: int
         paint("left" if number < 9 else "Finishing")
         with page.expect_response(UPLOADS):
             held[number].continue_()
-        page.wait_for_function("(count) => JSON.parse(localStorage.files).length === count", arg=number + 1)
+        page.wait_for_function("(count) => JSON.parse(localStorage.files ?? '[]').length === count", arg=number + 1)
         paint("links are ready" if number == 9 else "Uploading 10 files")
     assert page.evaluate("shifts") == []
 

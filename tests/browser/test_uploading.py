@@ -20,6 +20,7 @@ from tests.browser.upload_page import (
     row,
     setting,
     share_more,
+    upload_each,
 )
 from tests.wire.server import Server, until
 
@@ -194,6 +195,7 @@ def test_the_files_of_a_folder_are_shared(page: Page, tmp_path: Path) -> None:
     (tmp_path / "Photos" / "one.txt").write_text("1")
     (tmp_path / "Photos" / "2026" / "two.txt").write_text("2")
     page.set_input_files("#chosen-folder", str(tmp_path / "Photos"))
+    upload_each(page)
     expect(page.get_by_role("heading", name="2 links are ready")).to_be_visible()
     assert sorted(page.locator("#rows bdi").all_inner_texts()) == ["Photos/2026/two.txt", "Photos/one.txt"]
 

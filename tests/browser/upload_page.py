@@ -11,7 +11,20 @@ UPLOADS = "**/file/upload?**"
 
 
 def drop(page: Page, *files: tuple[str, str]) -> None:
-    """Drop files of these names and texts on the page."""
+    """Drop files of these names and texts on the page. Several get a link each."""
+    drop_together(page, *files)
+    if len(files) > 1:
+        upload_each(page)
+
+
+def upload_each(page: Page) -> None:
+    """Upload the files that were just chosen with a link for each."""
+    page.get_by_label("A link for each file").check()
+    page.locator("#pack-upload").click()
+
+
+def drop_together(page: Page, *files: tuple[str, str]) -> None:
+    """Drop files of these names and texts on the page. Several are one link as soon as the page is told to upload."""
     transfer = page.evaluate_handle(
         """(files) => {
             const transfer = new DataTransfer();

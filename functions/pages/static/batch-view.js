@@ -7,6 +7,8 @@ import { fill, moment, percent, size, span, texts } from "./words.js";
 
 const words = texts.progress;
 const REDRAW_EVERY = 100; // milliseconds
+// With thousands of files, drawing all rows at once would freeze the page.
+const MOST_ROWS_AT_ONCE = 500;
 
 class Row {
   constructor(task, batch) {
@@ -46,7 +48,7 @@ class Row {
       this.find("progress").value = share;
       write(this.find(".share"), percent(share));
     }
-    const values = { size: size(source.size) };
+    const values = { size: extent(source) };
     const details = { waiting: fill(words.waiting, values), sending: "", done: fill(words.done, values), failed: error };
     write(this.find(".detail"), details[state]);
   }
@@ -122,7 +124,8 @@ export class BatchView {
   #draw() {
     this.#due = false;
     const added = document.createDocumentFragment();
-    for (const task of this.#stale) {
+    for (const task of [...this.#stale].slice(0, MOST_ROWS_AT_ONCE)) {
+      this.#stale.delete(task);
       if (!this.batch.tasks.has(task)) this.#drop(task);
       else {
         if (!this.#rows.has(task)) {
@@ -132,9 +135,9 @@ export class BatchView {
         this.#rows.get(task).update();
       }
     }
-    this.#stale.clear();
     $("rows").append(added);
     this.#drawTotal();
+    if (this.#stale.size > 0) this.#redraw();
   }
 
   #drop(task) {
@@ -168,7 +171,10 @@ export class BatchView {
     const { counts, tasks } = this.batch;
     if (whole) return fill(texts.ready.many, { count: counts.done });
     if (ended) return fill(words.failed, { count: counts.failed });
-    return network.lost ? words.reconnecting : fill(words.uploading, { count: tasks.size });
+    if (network.lost) return words.reconnecting;
+    const [first] = tasks;
+    if (tasks.size === 1 && first.source.count) return fill(words.uploading_as_one, { count: first.source.count });
+    return fill(words.uploading, { count: tasks.size });
   }
 
   #detail(ended) {
@@ -199,13 +205,18 @@ export class BatchView {
       $("ready-link").replaceChildren(...(task ? [linkPanel(task.answer)] : []));
       if (task) $("ready-title").focus();
     }
-    if (task) write($("ready-detail"), describe(task.answer));
+    if (task) write($("ready-detail"), describe(task));
   }
 }
 
+/** The size of a source, and of an archive also the number of files. */
+function extent(source) {
+  return source.count ? fill(texts.packing.files, { count: source.count, size: size(source.size) }) : size(source.size);
+}
+
 /** Name, size and, if there is one, the expiry of a link. */
-function describe({ original_name, file_size, expires_at }) {
-  const parts = [`\u2068${original_name}\u2069`, size(file_size)];
+function describe({ source, answer: { original_name, expires_at } }) {
+  const parts = [`\u2068${original_name}\u2069`, extent(source)];
   if (expires_at) parts.push(fill(texts.files.expires, { date: moment(expires_at) }));
   return parts.join(" · ");
 }

@@ -88,6 +88,7 @@ export class Batch extends EventTarget {
     this.#progress(task, 0);
     if (!this.tasks.delete(task)) return;
     task.controller?.abort();
+    task.source.close();
     if (task.begun) {
       takeBack(task.begun);
       this.#forget(task);
@@ -137,6 +138,7 @@ export class Batch extends EventTarget {
         },
       });
       this.#forget(task);
+      source.close();
       this.#progress(task, source.size);
       this.dispatchEvent(new CustomEvent("uploaded", { detail: task }));
       await this.#applyTo(task);

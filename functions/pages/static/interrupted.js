@@ -1,4 +1,5 @@
 // Uploads that were interrupted when the page was closed. Each one names the file to choose again.
+import { ArchiveSource } from "./archive.js";
 import { $, copyOf, passFocus, write } from "./dom.js";
 import { forget, interrupted, watch } from "./memory.js";
 import { FileSource } from "./sources.js";
@@ -7,34 +8,41 @@ import { fill, percent, size, texts } from "./words.js";
 
 const words = texts.interrupted;
 
-/** Show interrupted uploads, and pass the sources that resume them to `take`. */
-export function showInterrupted(take) {
+/** Show interrupted uploads, and pass the sources that resume them to `begin`. */
+export function showInterrupted(begin) {
   const draw = () => {
     const entries = interrupted();
     passFocus($("interrupted"), $("choose"));
-    $("interrupted-rows").replaceChildren(...entries.map((entry) => row(entry, take, draw)));
+    $("interrupted-rows").replaceChildren(...entries.map((entry) => row(entry, begin, draw)));
     $("interrupted").hidden = entries.length === 0;
   };
   watch(draw);
   draw();
 }
 
-function row(entry, take, draw) {
+function row(entry, begin, draw) {
   const [element, find] = copyOf("interrupted-template");
-  const { name, begun } = entry;
+  const { name, begun, count, inFolder } = entry;
   const isolated = `\u2068${name}\u2069`;
-  find(".name").textContent = fill(words.again, { name: isolated, percent: percent(begun.share ?? 0) });
+  const values = { name: isolated, count, percent: percent(begun.share ?? 0) };
+  find(".name").textContent = fill(count ? words.again_all : words.again, values);
   const field = find("input");
-  for (const [button, action] of [[".choose", words.choose], [".discard", words.discard]]) {
+  field.multiple = Boolean(count);
+  field.webkitdirectory = Boolean(inFolder);
+  write(find(".choose"), count ? words.choose_all : words.choose);
+  for (const [button, action] of [[".choose", find(".choose").textContent], [".discard", words.discard]]) {
     find(button).setAttribute("aria-label", fill(texts.common.of_file, { action, name }));
   }
   find(".choose").onclick = () => field.click();
-  field.onchange = () => {
-    const source = new FileSource(field.files[0]);
+  field.onchange = async () => {
+    const files = [...field.files].map((file) => new FileSource(file));
     field.value = "";
+    const source = count ? await ArchiveSource.open(name, files) : files[0];
     const same = ["name", "size", "stamp"].every((part) => source[part] === entry[part]);
-    write(find(".error"), same ? "" : fill(words.other_file, { name: isolated, size: size(entry.size) }));
-    if (same) take([source]);
+    const other = count ? words.other_files : fill(words.other_file, { name: isolated, size: size(entry.size) });
+    write(find(".error"), same ? "" : other);
+    if (same) begin([source]);
+    else source.close();
   };
   find(".discard").onclick = () => {
     takeBack(begun);

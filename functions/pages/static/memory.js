@@ -28,7 +28,9 @@ export function watch(listener) {
   tabs.postMessage("who?");
 }
 
-/** Uploads that no tab is sending. Each has its key, the file's name, size and stamp, and the fraction sent. */
+/** Uploads that no tab is sending. Each has its key, and the name, size and stamp of the source, and for an archive
+ * the `count` of its files and whether they are all `inFolder`s.
+ */
 export function interrupted() {
   const entries = [...storedUnder(START)].map(([key, entry]) => {
     const [name, size, stamp] = JSON.parse(key.slice(START.length));
@@ -59,7 +61,8 @@ function take({ uploadId }) {
 export function remember(source, begun, { expires_in, max_downloads, password }) {
   take(begun);
   const options = { expires_in, max_downloads, password: Boolean(password) };
-  store(keyOf(source), { begun, options, since: Date.now() });
+  const { count, inFolder } = source;
+  store(keyOf(source), { begun, options, count, inFolder, since: Date.now() });
 }
 
 export function forget(source) {

@@ -1,5 +1,6 @@
-// Sources of uploads. A source has `name`, `type`, `size`, `path` (shown in its row), `stamp` (identifies it, together
-// with name and size), and `slice(start, end)`, like a File. `check()` throws if its bytes can no longer be read.
+// Sources of uploads. A source has `name`, `type`, `size`, `path` (shown in its row), and `stamp` (identifies it, together
+// with name and size). `read(start, stop)` resolves with a range as the `body` of a request, and its `crc`, or null if
+// the stamp is enough to recognise its bytes. `check()` throws if its bytes can no longer be read. `close()` frees it.
 import { fill, moment, texts } from "./words.js";
 
 export class FileSource {
@@ -7,9 +8,9 @@ export class FileSource {
     Object.assign(this, { file, path, name: file.name, type: file.type, size: file.size, stamp: file.lastModified });
   }
 
-  slice(start, end) {
+  async read(start, stop) {
     // With this type, a slice is sent as plain bytes.
-    return this.file.slice(start, end, "application/octet-stream");
+    return { body: this.file.slice(start, stop, "application/octet-stream"), crc: null };
   }
 
   /** Browsers report a file that changed or vanished as a lost connection. */
@@ -20,9 +21,14 @@ export class FileSource {
       throw new Error(fill(texts.progress.changed, { name: this.name }));
     }
   }
+
+  close() {}
 }
 
-/** The sources in a drop, including folders. Call this while the event is handled: later the data is empty. */
+/** The sources in a drop, and its empty folders, whose `file` is null and whose path ends in "/".
+ *
+ * Call this while the event is handled: later the data is empty.
+ */
 export async function droppedSources(transfer) {
   const items = [...transfer.items].filter((item) => item.kind === "file");
   const entries = items.map((item) => [item.webkitGetAsEntry?.(), item.getAsFile()]);
@@ -40,15 +46,16 @@ async function inFolder(folder) {
   for (;;) {
     // Returns at most 100 at a time, and none at the end.
     const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (entries.length === 0) return sources;
-    for (const entry of entries) {
-      if (entry.isDirectory) sources.push(...(await inFolder(entry)));
-      else {
-        const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-        sources.push(new FileSource(file, entry.fullPath.slice(1)));
-      }
-    }
+    if (entries.length === 0) break;
+    for (const each of await Promise.all(entries.map(inEntry))) sources.push(...each);
   }
+  return sources.length > 0 ? sources : [{ path: `${folder.fullPath.slice(1)}/`, file: null, size: 0 }];
+}
+
+async function inEntry(entry) {
+  if (entry.isDirectory) return inFolder(entry);
+  const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+  return [new FileSource(file, entry.fullPath.slice(1))];
 }
 
 /** Browsers call every pasted image "image.png". */

@@ -33,7 +33,7 @@ async function uploadWhole(source, { expires_in, max_downloads, password }, { si
   const headers = { "Content-Type": "application/octet-stream", Accept: "application/json" };
   // A header consists of bytes, each written as one character.
   if (password) headers["X-Password"] = String.fromCharCode(...new TextEncoder().encode(password));
-  const body = source.slice(0, source.size);
+  const { body } = await source.read(0, source.size);
   const attempt = () =>
     sendWithToken("PUT", `${prefix}/file/upload?${query}`, { headers, body, signal, onProgress });
   const request = await persistently(attempt, signal, () => source.check());
@@ -67,13 +67,13 @@ class PartsUpload {
     const count = Math.ceil(this.source.size / partSize);
     for (let number = 1; number <= count; number++) {
       const part = this.#done.get(number);
-      if (part?.Size === this.#length(number)) this.#sent.set(number, part.Size);
+      if (part?.Size === this.#length(number) && (await this.#isSame(number))) this.#sent.set(number, part.Size);
       else {
         this.#done.delete(number);
         this.#waiting.push(number);
       }
+      this.#report(true);
     }
-    this.#report(true);
     await this.#sendParts();
     const parts = [...this.#done.values()].sort((a, b) => a.PartNumber - b.PartNumber);
     this.begun.parts = parts.map(({ PartNumber, ETag }) => ({ PartNumber, ETag }));
@@ -107,9 +107,19 @@ class PartsUpload {
     }
   }
 
-  async #sendPart(number) {
+  #read(number) {
     const start = (number - 1) * this.begun.partSize;
-    const body = this.source.slice(start, start + this.#length(number));
+    return this.source.read(start, start + this.#length(number));
+  }
+
+  /** Whether the bytes of a part are still those that were sent. */
+  async #isSame(number) {
+    const { crc } = await this.#read(number);
+    return crc === (this.begun.crcs?.[number] ?? null);
+  }
+
+  async #sendPart(number) {
+    const { body, crc } = await this.#read(number);
     const onProgress = (bytes) => {
       this.#sent.set(number, bytes);
       this.#report();
@@ -124,12 +134,13 @@ class PartsUpload {
       }
       const since = performance.now();
       const request = await send("PUT", url, { body, signal: this.signal, onProgress });
-      lineSpeed = (body.size * this.#running.size) / ((performance.now() - since) / 1000);
+      lineSpeed = (this.#length(number) * this.#running.size) / ((performance.now() - since) / 1000);
       return request.getResponseHeader("ETag");
     };
     const ETag = await persistently(attempt, this.signal, () => this.source.check());
-    this.#sent.set(number, body.size);
+    this.#sent.set(number, this.#length(number));
     this.#done.set(number, { PartNumber: number, ETag });
+    if (crc !== null) this.begun.crcs = { ...this.begun.crcs, [number]: crc };
     this.#report();
     this.begun.share = [...this.#done.keys()].reduce((sum, part) => sum + this.#length(part), 0) / this.source.size;
     this.remember(this.begun);

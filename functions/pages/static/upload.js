@@ -4,6 +4,7 @@ import { BatchView } from "./batch-view.js";
 import { $, passFocus, say, write } from "./dom.js";
 import { addFile, showFiles } from "./files.js";
 import { showInterrupted } from "./interrupted.js";
+import { Packing } from "./packing.js";
 import { server } from "./requests.js";
 import { Chips, Settings } from "./settings.js";
 import { FileSource, droppedSources, pastedSources } from "./sources.js";
@@ -16,25 +17,42 @@ const batch = new Batch(settings);
 new BatchView(batch, showStart);
 $("settings").append(new Chips(settings).element);
 
-function take(sources) {
-  if (sources.length === 0) return;
+const packing = new Packing(begin, () => {
+  showStart();
+  passFocus($("pack"), $(batch.tasks.size === 0 ? "choose" : "add"));
+});
+
+/** A single file is uploaded at once. For several, or a folder, the user first decides between one link and many. */
+function take(items) {
   write($("trouble"), "");
+  if (items.length === 0) return;
+  if (!packing.isOpen && items.length === 1 && !items[0].path.includes("/")) begin(items);
+  else {
+    packing.add(items);
+    hideStart();
+  }
+}
+
+function begin(sources) {
   const began = batch.tasks.size === 0;
   batch.add(sources);
   say(fill(texts.upload.added, { count: sources.length }));
   // After the list is drawn, so that it can take the focus, and before the browser paints.
-  if (began) queueMicrotask(showWork);
+  queueMicrotask(() => {
+    $("after").hidden = false;
+    for (const id of ["start", "pack"]) passFocus($(id), $(began ? "work-title" : "add"));
+    if (began) hideStart();
+  });
 }
 
-function showWork() {
-  $("after").hidden = false;
-  passFocus($("start"), $("work-title"));
+function hideStart() {
   for (const id of ["start", "files", "interrupted-place"]) $(id).hidden = true;
   // Inserted again, the settings appear below the list without visibly jumping there from below the drop zone.
   $("settings-state").before($("settings"));
 }
 
 function showStart() {
+  if (packing.isOpen || batch.tasks.size > 0) return;
   for (const id of ["start", "files", "interrupted-place"]) $(id).hidden = false;
   passFocus($("after"), $("choose"));
   $("after").hidden = true;
@@ -58,7 +76,7 @@ $("more").onclick = () => {
   write($("settings-state"), "");
 };
 
-for (const [button, field] of [["choose", "chosen"], ["choose-folder", "chosen-folder"], ["add", "chosen"]]) {
+for (const [button, field] of [["choose", "chosen"], ["choose-folder", "chosen-folder"], ["add", "chosen"], ["pack-add", "chosen"]]) {
   $(button).onclick = () => $(field).click();
 }
 for (const id of ["chosen", "chosen-folder"]) {
@@ -78,9 +96,10 @@ document.addEventListener("drop", async (event) => {
   document.body.classList.remove("over");
   if (event.dataTransfer.items.length === 0) return;
   try {
-    const sources = await droppedSources(event.dataTransfer);
-    take(sources);
-    if (sources.length === 0) write($("trouble"), texts.upload.empty_folder);
+    const items = await droppedSources(event.dataTransfer);
+    const empty = items.every(({ file }) => file === null);
+    take(empty ? [] : items);
+    if (empty) write($("trouble"), texts.upload.empty_folder);
   } catch (error) {
     write($("trouble"), fill(texts.upload.unreadable, { name: error.message }));
   }
@@ -93,6 +112,6 @@ window.addEventListener("beforeunload", (event) => {
   if (batch.active) event.preventDefault();
 });
 
-showInterrupted(take);
+showInterrupted(begin);
 showFiles();
 if (server.token_required && currentToken() === null) askForToken(null);

@@ -1,0 +1,100 @@
+// Reads files away from the page, for their checksums and for any range of their archive.
+import { crc32 } from "./crc32.js";
+import { Layout } from "./zip-layout.js";
+
+// Files are read and checked in blocks of this many bytes.
+const BLOCK = 2 ** 20;
+
+/** A file changed or can no longer be read. */
+class Changed extends Error {}
+
+class Archive {
+  // Each has `path`, `file` (null for an empty folder), its member of the layout, and the CRC-32 up to each block.
+  #entries = [];
+  #layout = null;
+  #measured = [];
+  #failure = null;
+
+  add(items) {
+    this.#entries.push(...items.map(({ path, file }) => ({ path, file, checkpoints: [0] })));
+  }
+
+  /** Call this after all files were added. Starts to read them. Returns the size, and what identifies the files. */
+  open() {
+    // Browsers list files in any order.
+    this.#entries.sort((a, b) => (a.path < b.path ? -1 : Number(a.path > b.path)));
+    const times = this.#entries.map(({ file }) => (file === null ? 0 : Math.floor(file.lastModified / 1000)));
+    const newest = times.reduce((latest, time) => Math.max(latest, time), 0);
+    const names = new Set();
+    this.#entries.forEach((entry, index) => {
+      // Browsers do not know the times of folders.
+      const modified = entry.file === null ? newest : times[index];
+      entry.member = { name: unique(entry.path, names), size: entry.file?.size ?? 0, modified, crc: 0 };
+    });
+    this.#layout = new Layout(this.#entries.map(({ member }) => member));
+    const list = this.#entries.map(({ member, file }) => [member.name, member.size, file?.lastModified]);
+    let last = Promise.resolve();
+    this.#measured = this.#entries.map((entry) => (last = last.then(() => measure(entry))));
+    last.catch((error) => (this.#failure = error));
+    return { size: this.#layout.size, stamp: crc32(new TextEncoder().encode(JSON.stringify(list))) };
+  }
+
+  /** The bytes from `start` to before `stop`, and their CRC-32. Throws `Changed` if a file has changed. */
+  async read({ start, stop }) {
+    await this.#measured[this.#layout.needed(stop) - 1];
+    const bytes = new Uint8Array(stop - start);
+    let at = 0;
+    for (const piece of this.#layout.pieces(start, stop)) {
+      if (this.#failure) throw this.#failure;
+      if (piece instanceof Uint8Array) bytes.set(piece, at);
+      else await copy(this.#entries[piece.index], piece.start, bytes.subarray(at, at + piece.stop - piece.start));
+      at += piece.length ?? piece.stop - piece.start;
+    }
+    return { bytes, crc: crc32(bytes) };
+  }
+}
+
+async function measure({ path, file, member, checkpoints }) {
+  for (let start = 0; start < member.size; start += BLOCK) {
+    checkpoints.push(crc32(await block(path, file, start), checkpoints.at(-1)));
+  }
+  member.crc = checkpoints.at(-1);
+}
+
+/** Copy the bytes of a file from `start` into `target`, if they still have the checksums that were measured. */
+async function copy({ path, file, checkpoints }, start, target) {
+  for (let number = Math.floor(start / BLOCK); number * BLOCK < start + target.length; number++) {
+    const first = number * BLOCK;
+    const bytes = await block(path, file, first);
+    if (crc32(bytes, checkpoints[number]) !== checkpoints[number + 1]) throw new Changed(path);
+    target.set(bytes.subarray(Math.max(start - first, 0), start + target.length - first), Math.max(first - start, 0));
+  }
+}
+
+async function block(path, file, start) {
+  const bytes = await file.slice(start, start + BLOCK).arrayBuffer().catch(() => null);
+  // Some browsers return less of a file that became shorter.
+  if (bytes?.byteLength !== Math.min(BLOCK, file.size - start)) throw new Changed(path);
+  return new Uint8Array(bytes);
+}
+
+/** The path as valid Unicode, with a number before the extension if it is taken. */
+function unique(path, names) {
+  const name = new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(path));
+  const [, stem, rest] = /^(.*?[^/])((?:\.[^./]+)?\/?)$/s.exec(name);
+  let result = name;
+  for (let number = 2; names.has(result); number++) result = `${stem} (${number})${rest}`;
+  names.add(result);
+  return result;
+}
+
+const archive = new Archive();
+
+onmessage = async ({ data: { id, method, argument } }) => {
+  try {
+    const value = await archive[method](argument);
+    postMessage({ id, value }, value?.bytes ? [value.bytes.buffer] : []);
+  } catch (error) {
+    postMessage({ id, [error instanceof Changed ? "changed" : "failure"]: error.message });
+  }
+};

@@ -1,0 +1,57 @@
+"""Archives that the upload page makes: how tests make one, and what is in it."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import WITHIN
+
+TIME = 1_795_860_001  # 2026-11-28T10:00:01Z, so DOS time rounds it
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    """Write files below a folder, all from the same second."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (TIME, TIME))
+    return folder
+
+
+def drop_paths(page: Page, *paths: Path) -> None:
+    """Drop files and folders of this machine, as from a file manager."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 200, "y": 200, "data": data})
+    session.detach()
+
+
+def upload(page: Page) -> None:
+    page.locator("#pack-upload").click()
+
+
+def answer(page: Page) -> Any:
+    """What the server said of the upload, once it is done."""
+    expect(page.get_by_role("heading", name="Your link is ready")).to_be_visible(timeout=WITHIN)
+    file_id = page.locator("#ready input").input_value().rpartition("/")[2]
+    return {"file_id": file_id, **page.request.get(f"/file/metadata/{file_id}").json()}
+
+
+def archive(page: Page) -> zipfile.ZipFile:
+    """The archive that was just uploaded, in which nothing is damaged."""
+    body = page.request.get(f"/file/download/{answer(page)['file_id']}").body()
+    opened = zipfile.ZipFile(io.BytesIO(body))
+    assert opened.testzip() is None
+    return opened
+
+
+def contents(opened: zipfile.ZipFile) -> dict[str, bytes]:
+    return {name: opened.read(name) for name in opened.namelist()}

@@ -1,0 +1,201 @@
+"""Archives in transit: in ranges, resumed, with files that change, and with ten thousand files."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from tests.browser.archive_page import answer, archive, contents, drop_paths, upload, write
+from tests.browser.conftest import WITHIN
+from tests.browser.firefox import Firefox
+from tests.browser.upload_page import choose, no_violations, row
+from tests.servers import free_ports
+from tests.wire.server import Server, until
+
+MIB = 2**20
+PARTS = "**/file/s3/multipart/**"
+NAMES = ["報告書 年次.txt", "e\u0301te\u0301.txt", "😀.bin", "empty.txt"]
+
+
+def test_any_range_is_that_of_the_whole(page: Page, tmp_path: Path) -> None:
+    choice = random.Random(300)
+    sizes = [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 7, *(choice.randrange(3000) for _ in range(50))]
+    write(tmp_path, {f"{number}.bin": choice.randbytes(size) for number, size in enumerate(sizes)})
+    choose(page, *sorted(tmp_path.iterdir()))
+    with page.expect_request(re.compile("multipart")):
+        upload(page)
+    whole = page.request.get(f"/file/download/{answer(page)['file_id']}").body()
+    assert zipfile.ZipFile(io.BytesIO(whole)).testzip() is None
+    version = page.evaluate("document.querySelector('script[src]').src.replace('upload.js', '')")
+    ranges = [sorted(choice.choices(range(len(whole) + 1), k=2)) for _ in range(300)]
+    page.evaluate(
+        """([base]) => {
+            const make = async () => {
+                const { ArchiveSource } = await import(base + "archive.js");
+                const { FileSource } = await import(base + "sources.js");
+                const files = [...document.getElementById("ranges").files].map((file) => new FileSource(file));
+                window.source = await ArchiveSource.open("ranges.zip", files);
+            };
+            const field = document.createElement("input");
+            Object.assign(field, { id: "ranges", type: "file", multiple: true, onchange: make });
+            document.body.append(field);
+        }""",
+        [version],
+    )
+    page.set_input_files("#ranges", [str(path) for path in sorted(tmp_path.iterdir())])
+    until(lambda: bool(page.evaluate("window.source !== undefined")))
+    assert page.evaluate("source.size") == len(whole)
+    crcs = page.evaluate(
+        """async (ranges) => {
+            const crcs = [];
+            for (const [start, stop] of ranges) {
+                const { body, crc } = await source.read(start, stop);
+                crcs.push([body.length, crc]);
+            }
+            return crcs;
+        }""",
+        ranges,
+    )
+    assert crcs == [[stop - start, zlib.crc32(whole[start:stop])] for start, stop in ranges]
+
+
+def test_an_archive_resumes_after_the_page_was_closed(context: BrowserContext, tmp_path: Path) -> None:
+    files = {f"Films/{number}.bin": random.Random(number).randbytes(9 * MIB) for number in range(3)}
+    write(tmp_path, files)
+    sent: list[int] = []
+    held: list[Route] = []
+    # Parts have 8 MiB.
+    last = 2
+
+    def pass_some(route: Route) -> None:
+        number = re.search(r"/([0-9]+)\?", route.request.url)
+        if route.request.method != "PUT" or number is None:
+            route.continue_()
+        elif int(number[1]) <= last:
+            sent.append(int(number[1]))
+            route.continue_()
+        else:
+            held.append(route)
+
+    context.route(PARTS, pass_some)
+    first = context.new_page()
+    first.goto("/")
+    drop_paths(first, tmp_path / "Films")
+    upload(first)
+    stored = "Object.values(localStorage).map((text) => JSON.parse(text).begun?.share ?? 0)"
+    until(lambda: max(first.evaluate(stored), default=0) > 0.5 and len(held) > 0)
+    for route in held:
+        route.abort()
+    first.close()
+    assert sorted(sent) == [1, 2]
+
+    sent.clear()
+    last = 10
+    second = context.new_page()
+    second.goto("/")
+    words = "Interrupted: choose or drop the 3 files in \u2068Films.zip\u2069 again to continue (59%)."
+    expect(second.get_by_text(words)).to_be_visible()
+    no_violations(second)
+    field = second.locator("#interrupted-rows input")
+    # A file of the same size and time, with other bytes in the second part: that part is sent again.
+    changed = bytes([files["Films/1.bin"][0] ^ 1]) + files["Films/1.bin"][1:]
+    write(tmp_path, {"Films/1.bin": changed})
+    field.set_input_files(str(tmp_path / "Films"))
+    assert contents(archive(second)) == {**files, "Films/1.bin": changed}
+    assert sorted(sent) == [2, 3, 4]
+    assert second.evaluate("Object.keys(localStorage)") == ["files"]
+
+
+def test_a_file_that_changes_between_its_checksum_and_its_sending_fails_by_name(page: Page, tmp_path: Path) -> None:
+    write(tmp_path, {"a.bin": bytes(MIB), "b.bin": bytes(9 * MIB)})
+    held: list[Route] = []
+    page.route(PARTS, lambda route: held.append(route) if route.request.method == "PUT" else route.continue_())
+    choose(page, tmp_path / "a.bin", tmp_path / "b.bin")
+    upload(page)
+    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
+    # The header of b.bin is in the first part, so its checksum is known. Its time stays the same.
+    write(tmp_path, {"b.bin": bytes(9 * MIB - 1) + b"!"})
+    held[0].continue_()
+    words = "b.bin changed or disappeared after you chose it. Choose it again."
+    expect(row(page, "2 files.zip").locator(".detail")).to_have_text(words)
+    no_violations(page)
+    row(page, "2 files.zip").locator(".remove").click()
+    expect(page.get_by_role("button", name="Choose files")).to_be_visible()
+    until(lambda: page.evaluate("Object.keys(localStorage)") == [])
+
+
+def test_an_archive_outlives_a_server_that_is_killed(chromium: Browser, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    files = {f"Films/{number}.bin": random.Random(number).randbytes(9 * MIB) for number in range(3)}
+    write(tmp_path, files)
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{port}")
+    context.set_default_timeout(WITHIN)
+    page = context.new_page()
+    held: list[Route] = []
+
+    def hold_the_third(route: Route) -> None:
+        if "/3?" in route.request.url and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(PARTS, hold_the_third)
+    with Server(tmp_path / "data", "--port", str(port)) as server:
+        page.goto("/")
+        drop_paths(page, tmp_path / "Films")
+        upload(page)
+        until(lambda: bool(page.evaluate("true")) and len(held) == 1)
+        server.process.kill()
+        server.process.wait()
+    held[0].abort()
+    expect(page.get_by_role("heading", name="Reconnecting…")).to_be_visible()
+    with Server(tmp_path / "data", "--port", str(port)):
+        assert contents(archive(page)) == files
+    context.close()
+
+
+def test_ten_thousand_files_keep_the_page_responsive(page: Page, tmp_path: Path) -> None:
+    page.evaluate("""() => {
+        const { postMessage } = Worker.prototype;
+        window.groups = [];
+        Worker.prototype.postMessage = function (message, ...rest) {
+            if (message.method === "add") groups.push(message.argument.length);
+            postMessage.call(this, message, ...rest);
+        };
+        const transfer = new DataTransfer();
+        for (let number = 0; number < 10000; number++) transfer.items.add(new File([String(number)], `${number}.txt`));
+        const clipboardData = transfer;
+        document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+    }""")
+    expect(page.get_by_role("heading", name="10,000 files")).to_be_visible()
+    # Not a row for each.
+    expect(page.locator("#pack-rows > li")).to_have_count(50)
+    expect(page.get_by_text("and 9,950 more")).to_be_visible()
+    upload(page)
+    assert contents(archive(page)) == {f"{number}.txt": str(number).encode() for number in range(10_000)}
+    # The worker gets the files in groups, between which the page can do other things.
+    groups = page.evaluate("groups")
+    assert sum(groups) == 10_000
+    assert max(groups) <= 500
+
+
+def test_firefox_makes_archives_too(firefox: Firefox, server: Server, tmp_path: Path) -> None:
+    files = {name: name.encode() * 300_000 for name in NAMES}
+    write(tmp_path / "files", files)
+    firefox.command("WebDriver:Navigate", url=f"http://127.0.0.1:{server.port}/")
+    paths = "\n".join(str(tmp_path / "files" / name) for name in files)
+    firefox.command("WebDriver:ElementSendKeys", id=firefox.element("#chosen"), text=paths)
+    firefox.command("WebDriver:ElementClick", id=firefox.element("#pack-upload"))
+    link = "return document.querySelector('#ready input')?.value"
+    until(lambda: firefox.run("content", link) is not None)
+    status, body = server.get(f"/file/download/{firefox.run('content', link).rpartition('/')[2]}")
+    assert status == 200
+    with zipfile.ZipFile(io.BytesIO(body)) as opened:
+        assert opened.testzip() is None
+        assert contents(opened) == files
