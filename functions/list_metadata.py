@@ -13,6 +13,7 @@ from shared.http.handler import HttpHandler
 from shared.http.models import FileMetadata, base_url, metadata, owner_metadata
 from shared.http.options import only
 from shared.http.streams import in_thread
+from shared.listing import list_files
 from shared.options import whole_number
 from shared.settings import LAMBDA_PAGE_SIZE, MAX_PAGE_SIZE, Settings
 from shared.sharing import FILE_ID
@@ -54,7 +55,7 @@ async def list_metadata(request: Request) -> JSONResponse:
         raise InvalidValue("after", "must be a file ID")
     # Without tokens, everyone can list files, even the senders of private ones.
     private = service_of(request).tokens.required
-    page = await in_thread(request.app.state.threads, lambda: shares.page(after, size, private=private))
+    page = await in_thread(request.app.state.threads, lambda: list_files(shares, after, size, private=private))
     view = owner_metadata if private else metadata
     headers = {}
     if page.more:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -37,12 +35,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-__all__ = ["FILE_ID", "Page", "Payload", "Record", "Shares", "Stored", "rfc3339", "utc_now"]
+__all__ = ["FILE_ID", "Payload", "Record", "Shares", "Stored", "rfc3339", "utc_now"]
 
 FILE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
-
-# Records that a listing reads at once.
-MAX_BATCH = 1001
 
 
 def utc_now() -> datetime:
@@ -52,14 +47,6 @@ def utc_now() -> datetime:
 def has_password(record: Record, stored: Stored) -> bool:
     """Whether who knew the password of the file that was read as `stored` can have this one, read later."""
     return record.password_hash in (None, stored.record.password_hash)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Files of one listing, sorted by ID; `more` says whether others follow."""
-
-    files: Sequence[Record]
-    more: bool
 
 
 class Shares:
@@ -161,26 +148,6 @@ class Shares:
 
         return self._counter.count(stored, downloads, allow)
 
-    def page(self, after: str, limit: int, *, private: bool = False) -> Page:
-        """List at most `limit` visible files, perhaps `private` ones, after an ID. Damaged records are only logged."""
-        now = self.now()
-        files: list[Record] = []
-        ids = self.records.ids(after)
-        # One more than requested, to know whether there are more.
-        size = limit + 1
-        while True:
-            batch = list(itertools.islice(ids, size))
-            visible = [
-                record
-                for record in self.records.get_many(batch)
-                if record.is_visible(now) and (private or not record.is_private)
-            ]
-            files += self._totals(visible)
-            if len(files) > limit or not batch:
-                return Page(files[:limit], len(files) > limit)
-            # Many files in a row may be invisible, and each batch waits for storage.
-            size = min(2 * size, MAX_BATCH)
-
     def change(self, file_id: str, options: Options, names: frozenset[str]) -> Record:
         """Set the options with these names, where None removes one, and return the changed file.
 
@@ -275,6 +242,14 @@ class Shares:
         else:
             self._counter.fold(stored, may_widen=True)
 
+    def totals(self, records: Sequence[Record]) -> Iterator[Record]:
+        """The records with all downloads counted, without those that are gone. Damaged ones are only logged."""
+        for total in self._counter.totals(records):
+            if isinstance(total, DamagedFile):
+                log.error("%s", total)
+            elif not isinstance(total, ShareError):
+                yield total
+
     def check(self) -> None:
         """Raise `StorageUnavailable` unless storage answers."""
         self.store.check()
@@ -284,13 +259,6 @@ class Shares:
         if isinstance(total, ShareError):
             raise total
         return total
-
-    def _totals(self, records: Sequence[Record]) -> Iterator[Record]:
-        for total in self._counter.totals(records):
-            if isinstance(total, DamagedFile):
-                log.error("%s", total)
-            elif not isinstance(total, ShareError):
-                yield total
 
     def _new_expiry(self, record: Record, now: datetime, expires_in: int | None) -> datetime | None:
         if expires_in is None and self.lifetimes.longest is not None:

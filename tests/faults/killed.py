@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from shared.direct_uploads import DirectUploads
 from shared.errors import Expired, UnknownFile, UsedUp
+from shared.listing import list_files
 from shared.options import Options
 from shared.scrub import scrub
 from shared.sharing import Record, Shares
@@ -159,7 +160,7 @@ UseCase = tuple[Callable[[Path], Any], Callable[[Path, Any], object], Callable[[
 
 
 def visible(shares: Shares) -> dict[str, Record]:
-    return {record.file_id: record for record in shares.page("", 1000).files}
+    return {record.file_id: record for record in list_files(shares, "", 1000).files}
 
 
 def is_whole(shares: Shares, record: Record) -> bool:

@@ -32,6 +32,7 @@ from hypothesis.stateful import (
 
 from shared.direct_uploads import DirectUploads
 from shared.errors import Expired, FileTooLarge, InvalidValue, UnknownFile, UsedUp
+from shared.listing import list_files
 from shared.options import Options
 from shared.redirects import download_url
 from shared.retention import KEEP_USED_UP_FOR, UPLOAD_WITHIN
@@ -471,7 +472,11 @@ class Files(RuleBasedStateMachine):
     @rule(kill=KILLS)
     def list(self, kill: Moment) -> None:
         pages: list[set[str]] = []
-        self._carry_out(lambda: pages.append({record.file_id for record in self.shares.page("", 1000).files}), kill)
+
+        def visible() -> None:
+            pages.append({record.file_id for record in list_files(self.shares, "", 1000).files})
+
+        self._carry_out(visible, kill)
         for listed in pages:
             assert listed == {file_id for file_id in self.model if self._check(file_id) is not None}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import DamagedFile, UnknownFile, UsedUp
+from shared.listing import list_files
 from shared.options import Options
 from shared.sharing import Record, Shares
 from shared.storage.contract import NotFound
@@ -41,7 +42,7 @@ def widen(shares: Shares, file_id: str) -> Record:
 def counted(shares: Shares, file_id: str) -> int:
     """The downloads of a file, which its metadata and the list have to agree on."""
     described = shares.describe(file_id)
-    assert described in shares.page("", 100).files
+    assert described in list_files(shares, "", 100).files
     return described.download_count
 
 
@@ -172,7 +173,7 @@ def test_a_file_with_a_damaged_cell_is_reported_and_left_out(
     with pytest.raises(DamagedFile):
         shares.describe(damaged)
     with caplog.at_level(logging.ERROR):
-        assert [record.file_id for record in shares.page("", 10).files] == [sound]
+        assert [record.file_id for record in list_files(shares, "", 10).files] == [sound]
     assert "the cell cannot be read" in caplog.text
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import StorageUnavailable, UnknownFile
+from shared.listing import list_files
 from shared.options import Options
 from shared.sharing import Shares
 from shared.storage.contract import Ambiguous
@@ -347,7 +348,7 @@ def test_an_upload_that_slept_for_days_fails_cleanly_or_keeps_what_it_acknowledg
     with contextlib.suppress(StorageUnavailable):
         acknowledged = {upload(shares).file_id}
     hourly(shares, clock, 72)
-    assert {record.file_id for record in shares.page("", 10).files} == blobs(store) == acknowledged
+    assert {record.file_id for record in list_files(shares, "", 10).files} == blobs(store) == acknowledged
     assert [download(shares, file_id) for file_id in acknowledged] == [b"hello"] * len(acknowledged)
     assert silent_for < 2 * DAY or not acknowledged
     assert acknowledged or contents(root) == {}
@@ -454,7 +455,7 @@ def test_a_deleted_record_stays_for_an_hour(shares: Shares, clock: Clock, root: 
     assert (kept.state, kept.deleted_at) == (DELETED, START)
     # It says nothing of what the file was.
     assert (kept.original_name, kept.password_hash, kept.sha256) == ("", None, None)
-    assert shares.page("", 10).files == []
+    assert list_files(shares, "", 10).files == []
     clock.forward(HOUR - SECOND)
     sweep(shares)
     assert shares.records.get(file_id).record.state == DELETED
