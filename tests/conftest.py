@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # The tests of each file here share a server or a browser, whose start takes longer than most of them.
 ONE_WORKER = ("browser/", "client/", "wire/")
+
+# A shell has what it starts in the background ignore SIGINT, and so would all programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time, and as long for each as a busy machine needs.
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

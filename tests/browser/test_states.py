@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 from tests.browser.conftest import WITHIN
 from tests.browser.firefox import Firefox
 from tests.browser.states import SETTINGS, STATES
-from tests.browser.upload_page import UPLOADS, drop, hold, no_violations
+from tests.browser.upload_page import UPLOADS, drop, hold, no_violations, upload_of
 from tests.programs import require
 from tests.wire.server import Server, until
 
@@ -28,11 +28,11 @@ WATCH = """
             shifts.push(`${value}: ${sources.map(({ node }) => node?.id || node?.className || node?.nodeName)}`);
         }
     }).observe({ type: "layout-shift", buffered: true });
-    window.bodies = [];
-    const { send } = XMLHttpRequest.prototype;
-    XMLHttpRequest.prototype.send = function (body) {
-        if (body) bodies.push(this);
-        send.call(this, body);
+    window.uploads = {};
+    const { open } = XMLHttpRequest.prototype;
+    XMLHttpRequest.prototype.open = function (method, url) {
+        if (method === "PUT") uploads[new URL(url, location).searchParams.get("filename")] = this;
+        open.call(this, method, url);
     };
 """
 
@@ -92,10 +92,11 @@ def test_ten_files_move_nothing_on_their_way(context: BrowserContext, width: int
     page.screenshot()
     expect(page.locator("#rows > li")).to_have_count(10)
     for number in range(10):
-        until(lambda count=number: bool(page.evaluate("true")) and len(held) > count)  # type: ignore[misc]
-        page.evaluate("(number) => bodies[number].upload.onprogress({ loaded: 2 })", number)
+        name = f"{number}.txt"
+        upload = upload_of(page, held, name)
+        page.evaluate("(name) => uploads[name].upload.onprogress({ loaded: 2 })", name)
         paint("50%")
-        page.evaluate("(number) => bodies[number].upload.onprogress({ loaded: 4 })", number)
+        page.evaluate("(name) => uploads[name].upload.onprogress({ loaded: 4 })", name)
         paint("left" if number < 9 else "Finishing")
         page.evaluate("dispatchEvent(new Event('offline'))")
         paint("Reconnecting")
@@ -103,7 +104,7 @@ def test_ten_files_move_nothing_on_their_way(context: BrowserContext, width: int
         probes.pop().continue_()
         paint("left" if number < 9 else "Finishing")
         with page.expect_response(UPLOADS):
-            held[number].continue_()
+            upload.continue_()
         page.wait_for_function("(count) => JSON.parse(localStorage.files ?? '[]').length === count", arg=number + 1)
         paint("links are ready" if number == 9 else "Uploading 10 files")
     assert page.evaluate("shifts") == []

@@ -21,6 +21,7 @@ from tests.browser.upload_page import (
     setting,
     share_more,
     upload_each,
+    upload_of,
 )
 from tests.wire.server import Server, until
 
@@ -60,7 +61,7 @@ def test_a_file_keeps_its_place_from_waiting_to_sent(page: Page) -> None:
     assert states("(rows) => rows.map((row) => row.dataset.state)") == ["sending"] * 3 + ["waiting"] * 2
     until(lambda: bool(page.evaluate("true")) and len(held) == 3)
     # The second is the first to arrive.
-    held[1].continue_()
+    upload_of(page, held, "1.txt").continue_()
     expect(page.locator("#rows > li").nth(1)).to_have_attribute("data-state", "done")
     names = page.locator("#rows bdi").all_inner_texts()
     assert names == [f"{number}.txt" for number in range(5)]
@@ -218,12 +219,14 @@ def test_the_focus_stays_with_a_file_as_its_upload_ends(page: Page) -> None:
     drop(page, ("focused.txt", "data"), ("other.txt", "data"))
     row(page, "focused.txt").locator(".remove").focus()
     until(lambda: bool(page.evaluate("true")) and len(held) == 2)
-    held[0].fulfill(status=507, content_type="application/problem+json", body='{"detail": "No room."}')
+    upload_of(page, held, "focused.txt").fulfill(
+        status=507, content_type="application/problem+json", body='{"detail": "No room."}'
+    )
     row(page, "focused.txt").get_by_role("button", name="Retry: focused.txt").focus()
     page.keyboard.press("Enter")
     expect(row(page, "focused.txt").locator(".remove")).to_be_focused()
     until(lambda: bool(page.evaluate("true")) and len(held) == 3)
-    held[2].continue_()
+    upload_of(page, held, "focused.txt").continue_()
     expect(row(page, "focused.txt").locator(".copy")).to_be_focused()
 
 

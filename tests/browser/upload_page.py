@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.wire.server import until
 
 UPLOADS = "**/file/upload?**"
 
@@ -93,6 +96,16 @@ def hold(page: Page, address: str) -> list[Route]:
     held: list[Route] = []
     page.route(address, lambda route: held.append(route))
     return held
+
+
+def upload_of(page: Page, held: list[Route], name: str) -> Route:
+    """The latest upload of a file, once it is held. Requests may be seen in another order than that of the files."""
+
+    def uploads() -> list[Route]:
+        return [route for route in held if parse_qs(urlsplit(route.request.url).query)["filename"] == [name]]
+
+    until(lambda: bool(page.evaluate("true")) and uploads() != [])
+    return uploads()[-1]
 
 
 def no_violations(page: Page) -> None:
