@@ -190,7 +190,7 @@ class Inboxes:
         self._documents.update(inbox_id, apply)
 
     def settle(self, record: Record) -> None:
-        """Note the size of a file that has arrived. If that fails, whoever looks in an hour does it."""
+        """Note the size of a file that has arrived. If that fails, a reservation made an hour later does it."""
         assert record.inbox_id is not None
         place = Place(record.file_size)
         self._note(record.inbox_id, record.file_id, lambda inbox: inbox.with_place(record.file_id, place))
