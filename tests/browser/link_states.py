@@ -194,6 +194,34 @@ def plain_uploaded(page: Page) -> None:
     expect(page.get_by_role("link", name="Open the link")).to_be_visible()
 
 
+def _inbox(page: Page) -> str:
+    note = "Please send photos and plans.\nLarge files are welcome."
+    answer = page.request.post("/inbox", data={"title": "Site visit, north façade", "note": note})
+    assert answer.status == 201
+    inbox_id: str = answer.json()["inbox_id"]
+    return inbox_id
+
+
+def inbox(page: Page) -> None:
+    page.goto(f"/inbox/{_inbox(page)}")
+    expect(page.get_by_role("heading", name="Site visit, north façade")).to_be_visible()
+
+
+def inbox_received(page: Page) -> None:
+    inbox(page)
+    plan = {"name": "Site plan.pdf", "mimeType": "application/pdf", "buffer": b"x" * 41_000}
+    page.locator("#file").set_input_files(plan)  # type: ignore[arg-type]
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Site plan.pdf")).to_be_visible()
+
+
+def inbox_private(page: Page) -> None:
+    answer = page.request.put(f"/inbox/{_inbox(page)}/Site%20plan.pdf", data="x")
+    assert answer.status == 201
+    page.goto(f"/download/{answer.json()['file_id']}")
+    expect(page.locator("#password")).to_be_visible()
+
+
 LINK_STATES = (
     landing,
     landing_details,
@@ -218,4 +246,7 @@ LINK_STATES = (
     all_unreachable,
     plain_form,
     plain_uploaded,
+    inbox,
+    inbox_received,
+    inbox_private,
 )
