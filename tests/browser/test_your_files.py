@@ -13,6 +13,7 @@ from tests.browser.upload_page import (
     hold,
     link,
     no_violations,
+    now,
     open_options,
     row,
     share_more,
@@ -158,10 +159,11 @@ def test_an_idle_page_asks_once_in_five_seconds_and_then_less(page: Page, server
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/file/metadata/" in request.url else None)
     for minute in range(10):
-        before = len(asked)
+        before, since = len(asked), now(page)
         for _ in range(12):
             page.clock.run_for(5000)
-        assert len(asked) - before <= 12, minute
+        # The page's clock goes on between these calls, too.
+        assert len(asked) - before <= 1 + (now(page) - since) // 5000, minute
     # What is not on the screen is not asked about.
     assert 0 < len(set(asked)) < 30
 

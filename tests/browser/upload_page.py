@@ -108,6 +108,11 @@ def upload_of(page: Page, held: list[Route], name: str) -> Route:
     return uploads()[-1]
 
 
+def now(page: Page) -> int:
+    """The time in the page, in milliseconds."""
+    return int(page.evaluate("Date.now()"))
+
+
 def no_violations(page: Page) -> None:
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
