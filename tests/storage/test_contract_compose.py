@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -136,13 +137,16 @@ def test_a_source_of_another_version_leaves_nothing(backend: Backend, size: int)
 def test_a_source_that_changes_while_it_is_copied_is_noticed(backend: Backend, requests: Requests) -> None:
     store = backend.store
     write(store, RAW, pattern(LARGE))
+    lock, changes = threading.Lock(), list[object]()
 
     def change(_number: int, request: AWSPreparedRequest) -> None:
-        if "partNumber=" in request.url:
-            requests.before = lambda _number, _request: None
-            other.put(RAW, pattern(LARGE)[::-1])
+        if "x-amz-copy-source" not in request.headers:
+            return
+        # The other copies wait here: none can be made before the change.
+        with lock:
+            if not changes:
+                changes.append(store.put(RAW, pattern(LARGE)[::-1]))
 
-    other = store
     pieces = framed(store, LARGE)
     requests.before = change
     with pytest.raises(Changed) as changed:
