@@ -1,4 +1,4 @@
-"""Measure this project beside its peers: `python -m benchmarks [PART ...]`."""
+"""Measures this project and compares it with its peers: `python -m benchmarks [PART ...]`."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ PARTS: dict[str, Callable[[Setup], Result]] = {
     "p12": sealing.sealing,
     "p16": sweeping.sweeping,
 }
-# Only where it is asked for, since it takes long.
+# Only on request, because it takes long.
 MORE = {"growth": growth.growth}
 
 
 def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup], Result]] = PARTS) -> int:
-    """Print what each part measured and how that compares with its goals, and write a dated JSON; the exit status."""
+    """Print what each part measured and how it meets its goals, and write dated JSON. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)} (default: these), growth")
     parser.add_argument("--rounds", type=int, default=5, help="how often each case is measured (default: %(default)s)")
@@ -73,13 +73,13 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
         for title, drawing in results[name].plots.items():
             chosen.results.mkdir(parents=True, exist_ok=True)
             (chosen.results / f"{title}.svg").write_text(drawing)
-        # After each, since a later one may fail.
+        # Written after each part, because a later one may fail.
         write_json(path, about, results)
     print(f"\nEvery figure is in {path}.")
     return 0
 
 
 if __name__ == "__main__":
-    # Like Ctrl+C, so that the servers end too.
+    # As on Ctrl+C, so that the servers end, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

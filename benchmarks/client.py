@@ -1,4 +1,5 @@
-"""Clients cheap enough to run on the same machine: many connections of one loop, and curl for large files."""
+"""Clients that use little processor time, so they can run on the same machine: one event loop, and curl for large
+files."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ Check = Callable[[int, bytes], bool]
 
 @dataclass
 class Load:
-    """What a run of requests took: all together, and each, in seconds."""
+    """The results of a run of requests: its duration, and the duration of each request, in seconds."""
 
     seconds: float = 0.0
     good: int = 0
@@ -34,7 +35,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Good answers per second."""
+        """Successful answers per second."""
         return self.good / self.seconds
 
 
@@ -54,7 +55,8 @@ class _Connection:
         self.socket.sendall(request)
 
     def receive(self) -> tuple[int, bytes, bool] | None:
-        """Status, body and whether the server closes, once all is there; status 0 if it closes before that."""
+        """Read a complete answer: its status, its body, and whether the server closes. Status 0 if it closes before
+        that."""
         try:
             data = self.socket.recv(262_144)
         except ConnectionResetError:
@@ -78,7 +80,7 @@ class _Connection:
 
 
 def load(port: int, requests: Iterable[bytes], connections: int, check: Check) -> Load:
-    """Send all requests, each connection its next one as soon as it has an answer, and check every answer."""
+    """Send all requests and check every answer. Each connection sends its next request after the last answer."""
     result = Load()
     remaining: Iterator[bytes] = iter(requests)
     with _closing_selector() as selector:
@@ -107,7 +109,7 @@ def load(port: int, requests: Iterable[bytes], connections: int, check: Check) -
 
 @contextlib.contextmanager
 def _closing_selector() -> Iterator[selectors.BaseSelector]:
-    """One that closes the sockets of an attempt that failed."""
+    """A selector that closes the sockets of failed connection attempts."""
     with selectors.DefaultSelector() as selector:
         try:
             yield selector
@@ -143,7 +145,7 @@ def get(path: str) -> bytes:
 
 
 def post_file(path: str, data: bytes, name: str = "file.bin", field_name: str = "file", extra: str = "") -> bytes:
-    """A form with one file; `extra` are fields in front of it, already encoded."""
+    """A form with one file. `extra` has encoded fields that precede the file."""
     part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field_name}"; filename="{name}"\r\n\r\n'
     body = (extra + part).encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
     head = (
@@ -158,7 +160,7 @@ def form_field(name: str, value: str) -> str:
 
 
 def expecting(wanted: int, body: bytes | None = None) -> Check:
-    """Accept only this status, and this body if there is one."""
+    """A check that accepts only this status, and only this body if there is one."""
 
     def check(status: int, received: bytes) -> bool:
         if status != wanted:
@@ -173,8 +175,8 @@ def expecting(wanted: int, body: bytes | None = None) -> Check:
 def curl(
     url: str, *arguments: str, sent: bytes = b"", wanted: Sequence[int] = (200, 201, 204)
 ) -> tuple[float, int, bytes]:
-    """Seconds from start to end, bytes downloaded and what curl printed."""
-    # Without "Expect", which some answer and some let curl wait a second for.
+    """Run curl. Returns its duration in seconds, the number of bytes downloaded, and its output."""
+    # No "Expect": some servers answer it, others let curl wait a second.
     command = ["curl", "-sS", "-H", "Expect:", "-w", "\n%{http_code} %{time_total} %{size_download}", *arguments, url]
     done = subprocess.run(command, input=sent, capture_output=True, check=True)
     body, _, written = done.stdout.rpartition(b"\n")

@@ -1,4 +1,4 @@
-"""The comparison: every contestant, large files and small ones, in turns; and the table that the README shows."""
+"""The comparison: every contestant in turn, with large and small files; and the table in the README."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from benchmarks.wrk import run
 
 LARGE = 1024 * MIB
 FILES = 1000
-SECONDS = 3  # that small requests are sent for
+SECONDS = 3  # duration of each run of small requests
 
 UP, DOWN = "1 GiB up", "1 GiB down"
 SMALL_UP, HOT, MANY = "10 KiB up", "one 10 KiB file down", "1,000 of them down"
@@ -67,7 +67,7 @@ def compare(setup: Setup) -> Result:
 
 
 class _Entrant:
-    """One contestant whose server runs, and what is measured of it."""
+    """One contestant with its running server, and its measurements."""
 
     def __init__(self, setup: Setup, contestant: Contestant, server: Server, source: Path, digest: str) -> None:
         self._contestant = contestant
@@ -102,7 +102,7 @@ class _Entrant:
         return {f"{case}, {name}": measure for case, measure in cases.items()}
 
     def _send_large(self) -> tuple[float, Path, str]:
-        """Seconds that an upload took, what is stored of it, and its path for downloads."""
+        """Upload the large file. Returns the duration in seconds, the stored file, and its path for downloads."""
         *options, target = self._contestant.large
         values = {"FILE": str(self._source), "SIZE": str(self._size)}
         arguments = [functools.reduce(lambda text, item: text.replace(*item), values.items(), one) for one in options]
@@ -119,7 +119,7 @@ class _Entrant:
             seconds += _sync(stored)
         self._check(stored)
         stored.unlink()
-        # What a server left for the kernel to write must not fall on the next one.
+        # Data that the kernel has still to write must not slow the next upload down.
         os.sync()
         return self._size / seconds / 1e6
 
@@ -129,7 +129,7 @@ class _Entrant:
             raise WrongAnswer(f"{self._contestant.name} stored something else")
 
     def _store_large(self) -> str:
-        """The path for downloads of the large file."""
+        """Store the large file. Returns its path for downloads."""
         if self._contestant.path is not None:
             return self._send_large()[2]
         path = f"/{FOLDER}/download.bin"
@@ -146,11 +146,11 @@ class _Entrant:
         before = self._files(SIZE)
         sent = run(self._server, [self._contestant.upload], self._seconds, self._contestant.connections, self._sent)
         new = self._files(SIZE) - before
-        # Some are still on their way when a run ends.
+        # Some uploads are still in transit when a run ends.
         if not sent.requests <= len(new) <= sent.requests + 2 * self._contestant.connections:
             raise WrongAnswer(f"{self._contestant.name} stored {len(new)} of {sent.requests} uploads")
         self._sent += len(new) + self._contestant.connections
-        # Nothing is deleted: ext4 searches past inodes that were freed lately, so all later uploads would take longer.
+        # Nothing is deleted: ext4 skips inodes that were freed recently, so all later uploads would take longer.
         os.sync()
         return {case: sent.rate, f"{case}{PROCESSOR}": sent.processor}
 
@@ -164,10 +164,10 @@ class _Entrant:
         return {case: received.rate, f"{case}{PROCESSOR}": received.processor}
 
     def _files(self, least: int) -> set[Path]:
-        """What is stored and has at least so many bytes."""
+        """The stored files that have at least this many bytes."""
         files = set()
         for path in self._server.files.rglob("*"):
-            # Of an upload that was cut off.
+            # The temporary file of an interrupted upload can disappear.
             with contextlib.suppress(FileNotFoundError):
                 status = path.lstat()
                 if stat.S_ISREG(status.st_mode) and status.st_size >= least:
@@ -210,7 +210,7 @@ def _goals() -> list[Goal]:
 
 
 def faster(result: Result) -> list[str]:
-    """Markdown: in each column those who are faster than this project with one worker, the fastest first."""
+    """Markdown: for each column, the contestants that are faster than this project with one worker, fastest first."""
     lines = []
     for column in COLUMNS:
         ratios = {
@@ -224,7 +224,7 @@ def faster(result: Result) -> list[str]:
 
 
 def table(result: Result) -> list[str]:
-    """Markdown: a row for each contestant, of medians."""
+    """A Markdown table of medians, with a row for each contestant."""
     lines = [
         f"| | durable | counted | {' | '.join(COLUMNS)} | memory |",
         "| --- | --- | --- |" + " ---: |" * (len(COLUMNS) + 1),

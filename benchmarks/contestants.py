@@ -1,4 +1,4 @@
-"""Everything that is compared: how each server is started, given files and asked for them again."""
+"""The servers of the comparison: how to start each, and how to upload to it and download from it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ DATA = random.Random(0).randbytes(SIZE)
 
 @dataclass(frozen=True)
 class Contestant:
-    """One server. `upload` is a whole request that sends a small file; `large` is curl's arguments that send FILE.
+    """One server. `upload` is a complete request that sends a small file; `large` has curl's arguments that send FILE.
 
-    `path` makes of the answer's head and body where the file is to be had; without it the server shows a directory as
-    it is. `offset` is where a file begins in what is stored of it.
+    `path` returns the path of an uploaded file, from the answer's head and body; without it, the server serves its
+    directory unchanged. `offset` is where the file begins in the stored data.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Contestant:
     connections: int = CONNECTIONS
 
     def store(self, server: Server, number: int) -> str:
-        """Store a small file; its path for downloads."""
+        """Store a small file. Returns its path for downloads."""
         if self.path is not None:
             return self.path(*ask(server.port, self.upload, (200, 201)))
         path = f"/{FOLDER}/{number:08}.bin"
@@ -78,7 +78,7 @@ _OURS = functools.partial(
     upload=post_file("/file/upload", DATA),
     path=_our_path,
     large=["-F", "file=@FILE", "/file/upload"],
-    # Of a pickle's frame (shared.storage.blobs).
+    # The length of the pickle frame (shared.storage.blobs).
     offset=11,
 )
 OURS, TWO_WORKERS, UNSYNCED = "this project", "this project, 2 workers", "this project, not synced"
@@ -122,9 +122,9 @@ CONTESTANTS = (
         upload=post_file("/upload", DATA),
         path=_seed_path,
         large=["-F", "file=@FILE", "/upload"],
-        # Of the frame that Python's pickler makes.
+        # The length of the frame that Python's pickler writes.
         offset=7,
-        # Two at once break the one file of its metadata.
+        # Parallel uploads would corrupt its single metadata file.
         connections=1,
     ),
 )

@@ -1,4 +1,4 @@
-"""P8: one hot file, counted by many processes on S3."""
+"""P8: one hot file on S3, counted by many processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def new_record() -> Record:
 
 
 def _anybody(_record: Record) -> None:
-    """Refuses nobody."""
+    """An access check that refuses nobody."""
 
 
 def _now() -> datetime:
@@ -43,7 +43,7 @@ def _now() -> datetime:
 
 
 def total(store: ObjectStore) -> int:
-    """All downloads of the file that are counted in a store."""
+    """The total download count of the file in a store."""
     records = Records(store, _now)
     [match] = Counter(records, _now, _anybody).totals([records.get(FILE_ID).record])
     if not isinstance(match, Record):
@@ -52,7 +52,7 @@ def total(store: ObjectStore) -> int:
 
 
 def burst(clients: int, seed: int) -> list[float]:
-    """How long each of many processes takes to count one download of one file, at a store as far away as S3.
+    """How long each of many processes takes to count one download of one file, with a store as distant as S3.
 
     In simulated seconds. Raises `WrongAnswer` unless all are counted.
     """
@@ -91,7 +91,7 @@ def burst(clients: int, seed: int) -> list[float]:
 
 
 def hot_file(setup: Setup) -> Result:
-    """P8: a burst on one file, simulated; and many processes on real servers, which have to lose nothing."""
+    """P8: a simulated burst on one file, and many processes on real servers, which must not lose a count."""
     clients = setup.sized(BURST, CLIENTS)
     seeds = iter(range(1, 1 + setup.rounds))
     latencies: list[list[float]] = []

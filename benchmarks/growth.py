@@ -1,4 +1,4 @@
-"""How cost grows with the size of a file, the number of files, and the number of clients at once."""
+"""How cost grows with the size of a file, the number of files, and the number of concurrent clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WIDTH, HEIGHT, MARGIN = 560, 300, 60
 
 
 def growth(setup: Setup) -> Result:
-    """Each of the three, with a plot of its own beside the results."""
+    """All three measurements, each with a plot that is stored with the results."""
     result = Result()
     for name, axis, measure in (
         ("sizes", "MiB", by_size),
@@ -55,12 +55,12 @@ Series = Mapping[str, Sequence[tuple[float, str]]]
 
 
 def by_size(setup: Setup) -> tuple[Result, Series]:
-    """Speed and memory against the size of a file."""
+    """Speed and memory by file size."""
     result = Result()
     series: dict[str, list[tuple[float, str]]] = {"upload, MB/s": [], "download, MB/s": [], "peak memory, MiB": []}
     for mebibytes in SIZES:
         size = setup.sized(mebibytes * MIB)
-        # The file, what is stored of it, and the next one.
+        # Room for the file, for its stored copy, and for the next copy.
         if shutil.disk_usage(setup.work).free < 4 * size:
             result.notes.append(f"Too little room for {mebibytes} MiB.")
             break
@@ -79,7 +79,7 @@ def by_size(setup: Setup) -> tuple[Result, Series]:
 
 
 class _Trip:
-    """A file that is uploaded again and again, and downloaded after each time."""
+    """A file that is uploaded repeatedly, and downloaded after each upload."""
 
     def __init__(self, server: peers.Server, source: Path, size: int) -> None:
         self._server = server
@@ -93,7 +93,7 @@ class _Trip:
         if answer["file_size"] != self._size:
             raise WrongAnswer("another size was stored")
         if self._link:
-            # The last one, or the disk would fill.
+            # Delete the previous copy, so that the disk does not fill.
             shutil.rmtree(self._server.files / "files" / self._link.rpartition("/")[2][:2])
         self._link = answer["download_link"]
         return self._size / seconds / 1e6
@@ -106,7 +106,7 @@ class _Trip:
 
 
 def by_files(setup: Setup) -> tuple[Result, Series]:
-    """A page of the list, an upload, and memory, against how many files there are, in a directory and on moto."""
+    """Duration of a list page and an upload, and memory, by number of files, in a directory and on moto."""
     result = Result()
     series: dict[str, list[tuple[float, str]]] = {}
     stored = 0
@@ -166,7 +166,7 @@ def _with_files(
 
 
 def _memory(result: Result, server: peers.Server, what: str) -> str:
-    """Measure the most that a server ever occupied; the name of that figure."""
+    """Measure the peak memory of a server. Returns the name of that figure."""
     name = f"peak memory with {what}"
     result.figures[name] = [memory(server.process.pid, "VmHWM")]
     result.units[name] = "MiB"
@@ -174,7 +174,7 @@ def _memory(result: Result, server: peers.Server, what: str) -> str:
 
 
 def by_clients(setup: Setup) -> tuple[Result, Series]:
-    """Small counted downloads a second, and memory, against how many clients come at once."""
+    """Small counted downloads per second, and memory, by number of concurrent clients."""
     result = Result()
     ids = fill(setup.work / "crowd", 200)
     series: dict[str, list[tuple[float, str]]] = {
@@ -200,7 +200,7 @@ def by_clients(setup: Setup) -> tuple[Result, Series]:
 
 
 def plot(axis: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """An SVG with both axes logarithmic."""
+    """An SVG with two logarithmic axes."""
     points = [point for line in lines.values() for point in line]
     left, right = (pick(math.log10(x) for x, _ in points) for pick in (min, max))
     low, high = (

@@ -1,4 +1,4 @@
-"""What every part of the benchmark is made of: cases that take turns, the goals they are held to, and the report."""
+"""The parts of the benchmark: cases that take turns, their goals, and the report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PROCESSOR_UNIT = "µs per request"
 
 
 class WrongAnswer(Exception):
-    """A server did not do what it was measured for."""
+    """A server gave a wrong result."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How much to measure. `scale` shrinks sizes and numbers, `work` is an empty directory for whatever is stored."""
+    """How much to measure. `scale` reduces sizes and numbers; `work` is an empty directory for stored files."""
 
     work: Path
     rounds: int = 5
@@ -34,7 +34,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Goal:
-    """What one figure over another is to reach, both named by their cases; without `theirs` the figure itself."""
+    """What one case must reach relative to another. Without `theirs`, the figure itself must reach it."""
 
     part: str
     what: str
@@ -47,7 +47,7 @@ class Goal:
 
 @dataclass
 class Result:
-    """The figures of each case, one for each round, and the goals they are held to."""
+    """The figures of each case, one for each round, and their goals."""
 
     figures: dict[str, list[float]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
@@ -66,14 +66,14 @@ class Result:
         return statistics.median(self.figures[case])
 
     def ratios(self, goal: Goal) -> list[float]:
-        """What was reached, round by round."""
+        """The ratio of each round."""
         ours = self.figures[goal.ours]
         if goal.theirs is None:
             return ours
         return self.quotients(goal.ours, goal.theirs)
 
     def quotients(self, case: str, other: str) -> list[float]:
-        """One case over another, round by round."""
+        """The ratio of two cases in each round."""
         return [mine / its for mine, its in zip(self.figures[case], self.figures[other], strict=True)]
 
 
@@ -89,10 +89,10 @@ def interleave(
     warm_up: bool = True,
     watch: Callable[[], Watch] = Watch,
 ) -> Result:
-    """Run all cases once per round, so that a machine which is busy for a while is busy for all of them.
+    """Run all cases once per round, so that other load on the machine affects all of them.
 
-    With `warm_up` a first round fills caches and does not count. What other programs disturb is measured again, and if
-    that does not help, the round does not count, unless none is left without.
+    With `warm_up`, a first round fills the caches and does not count. Rounds that other programs disturb are repeated.
+    If they are disturbed again, they do not count, unless there are no others.
     """
     quiet: list[dict[str, float]] = []
     disturbed: list[dict[str, float]] = []
@@ -115,7 +115,7 @@ def interleave(
 
 
 def _undisturbed(measure: Measure, watch: Callable[[], Watch]) -> tuple[float | Mapping[str, float], bool]:
-    """What is measured, and whether without disturbance."""
+    """One measurement, and whether it was undisturbed."""
     for _ in range(TRIES):
         watching = watch()
         figure = measure()
@@ -125,7 +125,7 @@ def _undisturbed(measure: Measure, watch: Callable[[], Watch]) -> tuple[float | 
 
 
 def figures_table(result: Result) -> str:
-    """Markdown: the median of each case, with the smallest and the largest figure."""
+    """A Markdown table: the median of each case, with its minimum and maximum."""
     lines = ["| case | median (min to max) | |", "| --- | --- | --- |"]
     for name, values in result.figures.items():
         lines.append(f"| {name} | {_spread(values)} | {result.units.get(name, '')} |")
@@ -133,7 +133,7 @@ def figures_table(result: Result) -> str:
 
 
 def goals_table(result: Result) -> str:
-    """Markdown: what each goal asks for and what was reached, as the median of the rounds with its spread."""
+    """A Markdown table: each goal and what was reached, as the median of the rounds with its range."""
     lines = ["| part | what | goal | reached (min to max) | |", "| --- | --- | --- | --- | --- |"]
     for goal in result.goals:
         values = result.ratios(goal)
@@ -150,7 +150,7 @@ def is_reached(goal: Goal, values: Sequence[float]) -> bool:
 
 
 def write_json(path: Path, about: Mapping[str, Any], results: Mapping[str, Result]) -> None:
-    """Every single figure, for whoever wants to look closer."""
+    """Write every single figure, for closer analysis."""
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = {
         name: {

@@ -1,4 +1,4 @@
-"""What /proc tells of processors and memory: of a server with all its processes, and of what else ran meanwhile."""
+"""Processor time and memory from /proc: of a server with all its processes, and of other programs meanwhile."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")  # per second
 DISTURBED = 0.05  # of the processors
-# What the clock of /proc rounds to, on each processor.
+# The rounding error of the clock in /proc, for each processor.
 UNCERTAIN = 0.03  # seconds
 
 
 @dataclass(frozen=True)
 class ProcessorTime:
-    """In seconds."""
+    """Processor time in seconds."""
 
     user: float
     system: float
@@ -28,7 +28,7 @@ class ProcessorTime:
 
 
 def processor_time(pid: int) -> ProcessorTime:
-    """What a process and all that it started have taken, those that have ended included."""
+    """The processor time of a process and all its descendants, including those that have ended."""
     user = system = 0
     for tree_pid in processes(pid):
         fields = _stat(tree_pid)
@@ -39,21 +39,21 @@ def processor_time(pid: int) -> ProcessorTime:
 
 
 def peak_memory(pid: int) -> float:
-    """The most that each process of a tree has occupied, added up; in MiB."""
+    """The peak memory of each process in a tree, added up, in MiB."""
     return sum(memory(tree_pid, "VmHWM") for tree_pid in processes(pid))
 
 
 def memory(pid: int, field: str) -> float:
-    """`VmRSS`, what a process occupies now, or `VmHWM`, the most that it ever did; in MiB."""
+    """`VmRSS`, the current memory of a process, or `VmHWM`, its peak; in MiB."""
     match = re.search(rf"^{field}:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return 0.0 if match is None else int(match[1]) / 1024
 
 
 def processes(pid: int) -> list[int]:
-    """A process and all that it started, directly or not."""
+    """A process and all its descendants."""
     parents = dict(_parents())
     tree = [pid]
-    # It grows meanwhile.
+    # The list grows during the loop.
     for member in tree:
         tree += [child for child, parent in parents.items() if parent == member]
     return tree
@@ -69,14 +69,14 @@ def _parents() -> Iterator[tuple[int, int]]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields behind the name of the program, which may hold anything."""
+    """The fields after the program's name, which can contain any character."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
 
 
 class Watch:
-    """Looks, from its making on, whether programs that are no part of the benchmark take processor time.
+    """Checks whether programs outside the benchmark use processor time, from its creation on.
 
-    By their time in user mode: in system mode the kernel also works for us, as when it writes to the disk.
+    It counts user time only: the kernel also works for the benchmark, for example when it writes to the disk.
     """
 
     def __init__(self) -> None:

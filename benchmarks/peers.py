@@ -1,4 +1,4 @@
-"""The servers that are measured, each a process of its own on a free loopback port, ended by its ID."""
+"""The servers to measure, each in a separate process on a free loopback port, ended by its process ID."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ http {{
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, and where it keeps what it is given."""
+    """A running server, and the directory where it stores files."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -78,7 +78,7 @@ class Server:
 def ours(
     files: Path, *, workers: int = 1, synced: bool = True, settings: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """This project, as `make run` starts it, but without an access log, which the peers do not keep here either.
+    """This project, as `make run` starts it, but without an access log, because the peers have none here either.
 
     Without `synced`, its fsync does nothing.
     """
@@ -93,7 +93,7 @@ def ours(
 
 @contextlib.contextmanager
 def nginx(work: Path) -> Iterator[Server]:
-    """nginx that takes PUT and sends files."""
+    """nginx with PUT uploads and file downloads."""
     files = work / "shown"
     (files / FOLDER).mkdir(parents=True)
     port = free_port()
@@ -106,7 +106,7 @@ def nginx(work: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def copyparty(files: Path) -> Iterator[Server]:
-    """copyparty, without an index of what it holds."""
+    """copyparty without a file index."""
     (files / FOLDER).mkdir(parents=True)
     port = free_port()
     command: list[str | Path] = [
@@ -128,18 +128,18 @@ def copyparty(files: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def caddy(files: Path) -> Iterator[Server]:
-    """Caddy's file server, which takes no uploads."""
+    """Caddy's file server, which accepts no uploads."""
     (files / FOLDER).mkdir(parents=True)
     port = free_port()
     command: list[str | Path] = [INSTALLED / "caddy", "file-server", "--root", str(files), "--listen", f"{HOST}:{port}"]
-    # It keeps what it configures itself with under its home.
+    # Caddy saves its own configuration in its home directory.
     with _running(command, port, files, {**os.environ, "HOME": str(files.parent)}) as server:
         yield server
 
 
 @contextlib.contextmanager
 def rclone(protocol: str, files: Path) -> Iterator[Server]:
-    """`rclone serve` of a directory."""
+    """`rclone serve` for a directory."""
     (files / FOLDER).mkdir(parents=True)
     port = free_port()
     command: list[str | Path] = [INSTALLED / "rclone", "serve", protocol, str(files), "--addr", f"{HOST}:{port}"]
@@ -167,7 +167,7 @@ def seed(files: Path) -> Iterator[Server]:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that takes part and is installed."""
+    """The versions of all installed programs that take part."""
     programs = {
         "nginx": ("nginx", "-v"),
         "copyparty": (INSTALLED / "pip", "show", "copyparty"),
@@ -217,7 +217,7 @@ def _running(command: Sequence[str | Path], port: int, files: Path, environment:
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
-            # With its workers, which it would have ended itself.
+            # Kill its workers, too; it would have ended them itself.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

@@ -1,4 +1,5 @@
-"""P12: a large file that was uploaded straight to S3 becomes a pickle there, without passing through us."""
+"""P12: sealing a large file that was uploaded directly to S3. It becomes a pickle there, and its bytes do not pass
+through us."""
 
 from __future__ import annotations
 
@@ -30,12 +31,12 @@ MIB = 1024 * 1024
 SIZE = 1024 * MIB
 PART = 64 * MIB
 PARALLEL = (1, 4, 16)
-# Of SeaweedFS, for all that is sealed and deleted again.
+# For SeaweedFS: room for all sealed blobs, including deleted ones.
 VOLUMES = 400
 
 
 class Traffic:
-    """Bytes of bodies that go to S3 and come from it."""
+    """Counts the bytes of request and response bodies between us and S3."""
 
     def __init__(self) -> None:
         self.moved = 0
@@ -56,12 +57,12 @@ class Traffic:
 
 
 def sealing(setup: Setup) -> Result:
-    """P12, on both servers: what passes through us, and how long it takes with more copies at once."""
+    """P12 on both servers: bytes that pass through us, and duration with more parallel copies."""
     result = Result()
     for name, server in (("moto", moto_server()), ("SeaweedFS", seaweedfs(VOLUMES))):
         with server as running, environment(running.environment()):
             result.add(_on(name, running, setup))
-    # moto copies in one process of Python, one part after another.
+    # moto runs in one Python process and copies one part after another.
     first, *_, last = (_case("SeaweedFS", parallel) for parallel in PARALLEL)
     result.goals.append(Goal("P12", "more copies at once", last, first, most=1))
     return result
@@ -102,7 +103,7 @@ def _on(name: str, server: S3Server, setup: Setup) -> Result:
 
 
 def _upload(store: ObjectStore, file_id: str, size: int) -> None:
-    """Have the raw object there, as a client's direct upload leaves it."""
+    """Store the raw object as a client's direct upload would."""
     client = boto3.session.Session().client("s3")
     key = raw_key(file_id)
     upload_id = store.multipart.start(key)

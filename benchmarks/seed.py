@@ -1,6 +1,6 @@
-"""The naive service that people write first, as a reference: whole files in memory, one list of metadata for all.
+"""The naive service that people write first, as a reference: whole files in memory, and one list of all metadata.
 
-It runs as `SEED_DIRECTORY=… uvicorn benchmarks.seed:app`.
+Run it as `SEED_DIRECTORY=… uvicorn benchmarks.seed:app`.
 """
 
 from __future__ import annotations

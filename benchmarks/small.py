@@ -1,4 +1,4 @@
-"""P5, P6 and P9: small files beside many, exact counts under load, and a page of a long list."""
+"""P5, P6 and P9: small files beside many others, exact counts under load, and a page of a long list."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ STORED = 100_000
 
 
 def fill(directory: Path, count: int, data: bytes = DATA) -> list[str]:
-    """Store so many files in our layout; their IDs."""
+    """Store this many files in our layout. Returns their IDs."""
     shares = Shares(DirectoryStore(directory), max_file_size=len(data))
     ids = []
-    # They are only made to be measured with.
+    # These files only fill the directory, so durability is not needed.
     with mock.patch.object(os, "fsync", nothing):
         for _ in range(count):
             upload = Upload(shares)
@@ -39,7 +39,7 @@ def fill(directory: Path, count: int, data: bytes = DATA) -> list[str]:
 
 
 def with_many_stored(setup: Setup) -> Result:
-    """P5: small files up, into an empty directory and into one that holds many."""
+    """P5: uploads of small files into an empty directory, and into one with many files."""
     fill(setup.work / "full", setup.sized(STORED), b"x")
     request = post_file("/file/upload", DATA)
     seconds = max(1, round(SECONDS * setup.scale))
@@ -59,7 +59,7 @@ def with_many_stored(setup: Setup) -> Result:
 
 
 def counts(setup: Setup) -> Result:
-    """P6: the counts after many downloads at once, of one hot file and of several, with one worker and with four."""
+    """P6: counts after many parallel downloads, of one hot file and of several, with one worker and with four."""
     result = Result()
     count = setup.sized(DOWNLOADS, CONNECTIONS)
     for workers in (1, 4):
@@ -85,7 +85,7 @@ def counts(setup: Setup) -> Result:
 
 
 def pages(setup: Setup) -> Result:
-    """P9: a page of 100 of a long list, and how long others wait meanwhile."""
+    """P9: a page of 100 files of a long list, and how long other requests wait meanwhile."""
     directory = setup.work / "many"
     ids = sorted(fill(directory, setup.sized(STORED), b"x"))
     with peers.ours(directory) as server:
@@ -123,7 +123,7 @@ def pages(setup: Setup) -> Result:
 
 
 def _counts(server: Server) -> dict[str, int]:
-    """The downloads of every file, as the list shows them."""
+    """The download counts of all files, from the list."""
     counts: dict[str, int] = {}
     after = ""
     while True:

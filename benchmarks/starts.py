@@ -1,9 +1,9 @@
-"""How long a function takes to start: from the start of its process until it is ready to answer.
+"""How long a function takes to start: from the start of its process until it can answer.
 
-`python -m benchmarks.starts` runs each case in fresh interpreters, all cases once per round, so that a machine which is
-busy for a while is busy for all of them. Each function is imported as Lambda imports it, which makes its S3 client and
-lets those that change files send a first request, to a port where nobody listens. An HTTP function is ready once it has
-then answered an event that needs no storage; seal and sweep once they are imported.
+`python -m benchmarks.starts` runs each case in fresh interpreters, all cases once per round, so that other load on the
+machine affects all of them. Each function is imported as Lambda imports it. This creates its S3 client, and functions
+that change files send a first request, to a port without a listener. An HTTP function is ready once it has answered an
+event that needs no storage; seal and sweep are ready once they are imported.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ ENVIRONMENT = {
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
-    # Nobody listens there, so that nothing waits for a network. It counts for the others, too.
+    # A port without a listener, so that nothing waits for a network. The same for all cases.
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
 }
 
-# What the others are held against. A client is made as boto3 makes it by default.
+# The references for comparison. boto3 creates its default client.
 CLIENT = "import boto3; boto3.client('s3')"
 FRAMEWORK = f"{CLIENT}; from fastapi import FastAPI; from mangum import Mangum; Mangum(FastAPI(), lifespan='off')"
 POWERTOOLS = (
@@ -82,27 +82,27 @@ from functions.{name} import handler
 
 
 def cases() -> dict[str, str]:
-    """The code that each case runs in an interpreter of its own, by name."""
+    """The code of each case by name. Each case runs in a fresh interpreter."""
     handlers = {f"functions.{name}": _HTTP.format(name=name) for name in FUNCTIONS}
     events = {f"functions.{name}": _EVENT.format(name=name) for name in EVENTS}
     return {**PEERS, **handlers, **events}
 
 
 def measure(codes: Mapping[str, str], rounds: int) -> dict[str, list[float]]:
-    """Seconds from process start to ready of each case, one for each round. Raises `CalledProcessError`."""
+    """Seconds from process start to ready, for each case and round. Raises `CalledProcessError`."""
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/"), **ENVIRONMENT}
     times: dict[str, list[float]] = {name: [] for name in codes}
     for number in range(-1, rounds):
         for name, code in codes.items():
             seconds = _start(code, environment)
-            # The first round compiles and fills the file cache.
+            # The first round fills the bytecode and file caches.
             if number >= 0:
                 times[name].append(seconds)
     return times
 
 
 def _start(code: str, environment: Mapping[str, str]) -> float:
-    # The monotonic clock is one for all processes of a machine.
+    # All processes of a machine share the monotonic clock.
     ready = f"{code}\nimport sys, time\nsys.stderr.write(f'ready {{time.monotonic()}}')"
     began = time.monotonic()
     process = subprocess.run(
@@ -112,7 +112,7 @@ def _start(code: str, environment: Mapping[str, str]) -> float:
 
 
 def part(setup: Setup) -> Result:
-    """P10: the slowest functions, of those that serve HTTP from S3 and of the others, beside the packages alone."""
+    """P10: the slowest HTTP function on S3, the slowest other function, and the packages alone."""
     times = measure(cases(), setup.rounds)
     http = [f"functions.{name}" for name in FUNCTIONS]
     events = [f"functions.{name}" for name in EVENTS]
@@ -130,7 +130,7 @@ def part(setup: Setup) -> Result:
 
 
 def report(times: Mapping[str, Sequence[float]]) -> str:
-    """A Markdown table of medians, their spread, and the ratios to three of the peers."""
+    """A Markdown table of medians, their range, and the ratios to three of the peers."""
     medians = {name: statistics.median(values) for name, values in times.items()}
     lines = [
         "| start of | median (min to max), ms | times fastapi | times boto3 client | times FastAPI, Mangum, client |",
@@ -144,7 +144,7 @@ def report(times: Mapping[str, Sequence[float]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table, and write the single times if asked to; the exit status."""
+    """Print the table, and write the single times on request. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.starts", description=__doc__)
     parser.add_argument("--rounds", type=int, default=11, help="(default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the single times, in seconds")

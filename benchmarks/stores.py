@@ -1,7 +1,8 @@
-"""An object store in memory that takes as long as S3 does, in a time of its own.
+"""An in-memory object store with the latency of S3, in simulated time.
 
-Whoever uses it runs as an actor of a `Simulation`: a thread that runs alone until it sleeps or calls storage. So
-thousands of clients can meet on a machine with few processors, and every meeting can be repeated from its seed.
+Users of the store run as actors of a `Simulation`: threads that run one at a time, each until it sleeps or calls
+storage. So thousands of clients can compete on a machine with few processors, and every run can be repeated from its
+seed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from shared.storage.contract import ABSENT, ANYTHING, AlreadyExists, Changed, Co
 
 READ_SECONDS = 0.018
 WRITE_SECONDS = 0.028
-# Calls differ from one another by this share of their length, up and down.
+# Durations of calls vary by this fraction, up and down.
 SPREAD = 0.2
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 STACK_SIZE = 256 * 1024
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class Simulation:
-    """Actors that take turns, and a clock that stands still while one of them runs."""
+    """Actors that take turns, and a clock that stands still while an actor runs."""
 
     def __init__(self, seed: int) -> None:
         self.now = 0.0
@@ -44,7 +45,7 @@ class Simulation:
         return self.now
 
     def start(self, at: float, work: Callable[[], object]) -> None:
-        """Have an actor begin its work at that time."""
+        """Schedule an actor to start at this time."""
         turn = threading.Semaphore(0)
 
         def run() -> None:
@@ -65,14 +66,14 @@ class Simulation:
         self._wait_until(at, turn)
 
     def sleep(self, seconds: float) -> None:
-        """Let the others run meanwhile. For actors only."""
+        """Let other actors run for this time. Only actors can call it."""
         turn: threading.Semaphore = self._actor.turn
         self._wait_until(self.now + seconds, turn)
         self._idle.release()
         turn.acquire()
 
     def run(self) -> None:
-        """Until all actors are done. Raises what the first of them failed with."""
+        """Run until all actors are done. Raises the first exception of an actor."""
         while self._waiting:
             self.now, _, turn = heapq.heappop(self._waiting)
             turn.release()
@@ -86,7 +87,7 @@ class Simulation:
 
 
 class MemoryStore:
-    """The small objects of an `ObjectStore`, and nothing that streams."""
+    """The methods of an `ObjectStore` for small objects, without streams."""
 
     ready = None
 
@@ -131,7 +132,7 @@ class MemoryStore:
 
 
 class SlowStore(MemoryStore):
-    """As far away as S3: each call takes its time, and takes effect in the middle of it."""
+    """A store as distant as S3: each call takes time, and takes effect in the middle of that time."""
 
     def __init__(self, simulation: Simulation) -> None:
         super().__init__()

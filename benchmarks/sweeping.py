@@ -1,4 +1,4 @@
-"""P16: many files that are due at once, swept on S3."""
+"""P16: sweeping many due files on S3."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CREDENTIALS = {
 
 
 class DistantS3:
-    """One bucket in memory. botocore prepares and reads as ever; only the network is replaced, by a pause."""
+    """One bucket in memory. botocore works unchanged; only the network is replaced, by a pause."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -117,7 +117,7 @@ def _condition(headers: HTTPHeaders) -> Condition:
 
 
 def sweeping(setup: Setup) -> Result:
-    """P16: one sweep for each round; its time, its processor time and its requests, each for 20,000 due files."""
+    """P16: one sweep per round: its duration, processor time and requests, each for 20,000 due files."""
     count = setup.sized(DUE, 100)
     names = {"20,000 due files": "s", "processor time of that": "s", "requests of that": ""}
     result = Result({name: [] for name in names}, names)
@@ -141,7 +141,7 @@ def sweeping(setup: Setup) -> Result:
 
 
 def fill(store: MemoryStore, count: int, now: datetime) -> None:
-    """So many files that are over since a day, as they are stored."""
+    """Store this many files that expired a day ago."""
     shares = Shares(cast("ObjectStore", store), max_file_size=1, clock=lambda: now - timedelta(days=2))
     over = now - timedelta(days=1)
     for _ in range(count):

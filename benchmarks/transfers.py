@@ -1,4 +1,4 @@
-"""P2 and P3: how soon a range begins, and the memory that large files take."""
+"""P2 and P3: how soon a range begins, and how much memory large files need."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EARLY = 1000  # bytes that show where a range begins
 
 
 def make_file(path: Path, size: int) -> str:
-    """Fill a file with bytes that do not repeat, and return their SHA-256 in hex."""
+    """Fill a file with bytes that do not repeat. Returns their SHA-256 in hex."""
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for number in range(0, size, len(CHUNK)):
@@ -36,7 +36,7 @@ def make_file(path: Path, size: int) -> str:
 
 
 def sha256(path: Path, start: int = 0, stop: int | None = None) -> str:
-    """SHA-256 in hex of a file, or of the bytes `[start, stop)` of it."""
+    """The SHA-256 of a file in hex, or of its bytes `[start, stop)`."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         file.seek(start)
@@ -59,7 +59,7 @@ def starts(setup: Setup) -> Result:
 
 
 def _far_file(setup: Setup, server: Server) -> tuple[int, Callable[[int], float]]:
-    """A file whose blob is one hole but for its frame; its size, and a measure of how soon a range of it begins."""
+    """A file whose blob is a hole except for its frame. Returns its size, and a function that times a range of it."""
     size = setup.sized(FAR_SIZE)
     _, _, body = curl(f"{server.url}/file/upload", "-F", f"file=@{os.devnull};filename=far.bin")
     file_id = json.loads(body)["file_id"]
@@ -86,12 +86,12 @@ def _far_file(setup: Setup, server: Server) -> tuple[int, Callable[[int], float]
 
 
 def memory(setup: Setup) -> Result:
-    """P3: how much memory large files take, over what the idle process has."""
+    """P3: how much memory large files need, beyond that of the idle process."""
     source = setup.work / "memory.bin"
     make_file(source, setup.sized(SIZE))
 
     def send(server: Server) -> str:
-        """The path of what is sent."""
+        """Upload the file. Returns its download link."""
         _, _, body = curl(f"{server.url}/file/upload", "-F", f"file=@{source}", wanted=[201])
         return f"{server.url}/file/download/{json.loads(body)['file_id']}"
 
@@ -100,7 +100,7 @@ def memory(setup: Setup) -> Result:
             curl(f"{server.url}/health")
             idle = occupied(server.process.pid, "VmRSS")
             act = prepare(server)
-            # From here on the peak is counted anew.
+            # This resets the peak (proc_pid_clear_refs(5)).
             Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
             act()
             return occupied(server.process.pid, "VmHWM") - idle

@@ -1,4 +1,4 @@
-"""`local.serve` that brings nothing to disk, to see what durability costs. Not for files that matter."""
+"""`local.serve` without fsync, to measure what durability costs. Do not use it for files that matter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from local.serve import main
 
 
 def nothing(*_arguments: int) -> None:
-    """Stands in for what waits for the disk, and for what hands it some of a file early."""
+    """Replaces fsync, and the call that starts to write a file early."""
 
 
 if __name__ == "__main__":
-    # macOS has no posix_fadvise, and then there is nothing to leave out.
+    # macOS has no posix_fadvise, hence `create`.
     with mock.patch.object(os, "fsync", nothing), mock.patch.object(os, "posix_fadvise", nothing, create=True):
         sys.exit(main())

@@ -1,4 +1,4 @@
-"""P11: a warm call for metadata through Mangum, storage apart, beside the least that FastAPI can answer there."""
+"""P11: a warm metadata request through Mangum, without storage time, and the minimum that FastAPI needs there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CONTEXT = SimpleNamespace(
 
 
 def event(path: str) -> dict[str, Any]:
-    """A GET as the HTTP API of the gateway sends it."""
+    """A GET request as the gateway's HTTP API sends it."""
     return {
         "version": "2.0",
         "routeKey": "GET /file/metadata/{file_id}",
@@ -53,9 +53,9 @@ def event(path: str) -> dict[str, Any]:
 
 
 def calls(setup: Setup) -> Result:
-    """P11. The log lines are made and written, but to nowhere."""
+    """P11. Log lines are formatted and written, but discarded."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), asyncio.Runner() as runner:
-        # Mangum would make one, and leave it open.
+        # Mangum would create an event loop and leave it open.
         asyncio.set_event_loop(runner.get_loop())
         return _calls(setup)
 

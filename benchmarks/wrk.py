@@ -1,4 +1,4 @@
-"""wrk as the client for small requests: it takes some 10 µs for each, so that fast servers are not held up by it."""
+"""wrk as the client for small requests: it needs only about 10 µs for each, so it does not slow fast servers down."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from benchmarks.machine import processor_time
 from benchmarks.peers import HOST, Server
 
 SCRIPT = Path(__file__).with_name("requests.lua")
-NUMBER = "@" * 8  # in a request, becomes another number each time
+NUMBER = "@" * 8  # replaced by a new number in each request
 TIMEOUT = 60  # seconds
 SETTLE = 0.1
-IDLE = 0.01  # of processor time in that
+IDLE = 0.01  # of processor time during that
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a server answered, and the processor time that it took for that, in µs for each request."""
+    """The results of a run, and the server's processor time per request in µs."""
 
     requests: int
     seconds: float
@@ -35,7 +35,7 @@ class Run:
 
 
 def run(server: Server, requests: Sequence[bytes], seconds: int, connections: int, first: int = 0) -> Run:
-    """Send requests for so many seconds, numbered from `first` on. Raises `WrongAnswer` if one fails."""
+    """Send requests for this many seconds, numbered from `first`. Raises `WrongAnswer` if one fails."""
     with tempfile.NamedTemporaryFile() as file:
         for request in requests:
             file.write(b"%d\n" % len(request) + request)
@@ -53,7 +53,7 @@ def run(server: Server, requests: Sequence[bytes], seconds: int, connections: in
 
 
 def _settle(server: Server) -> None:
-    """Wait until a server is through with the requests that wrk has left behind."""
+    """Wait until the server has finished the requests that wrk abandoned at the end."""
     before, now = -1.0, processor_time(server.process.pid).total
     deadline = time.monotonic() + TIMEOUT
     while now - before > IDLE and time.monotonic() < deadline:

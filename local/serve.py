@@ -88,7 +88,7 @@ def _serve(config: uvicorn.Config, welcome: Callable[[int], None]) -> int:
 
 
 def _welcome(host: str, port: int, settings: Settings) -> str:
-    """What somebody who has just started a server wants to know."""
+    """What you want to know after you started a server."""
     local = _is_loopback(host)
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
     address = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
