@@ -1,4 +1,4 @@
-"""Zip archives for tests: good ones, and ones that lie."""
+"""Zip archives for tests: valid ones, and inconsistent ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOMENT = (2026, 11, 27, 10, 15, 0)
 
 
 def packed(files: Mapping[str, bytes] | Iterable[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED) -> bytes:
-    """An archive of these files, by name; one name can come twice."""
+    """An archive of these files by name; one name can occur twice."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", compression) as archive:
         warnings.filterwarnings("ignore", "Duplicate name")
@@ -28,14 +28,14 @@ def directory_at(archive: bytes) -> int:
 
 
 def patched(archive: bytes, offset: int, layout: str, value: int) -> bytes:
-    """The archive with one number of its directory's first entry replaced; `offset` counts from that entry."""
+    """The archive with one number in the first directory entry replaced; `offset` counts from that entry."""
     data = bytearray(archive)
     struct.pack_into(layout, data, directory_at(archive) + offset, value)
     return bytes(data)
 
 
 def overlapping(copies: int) -> bytes:
-    """Many names for the same bytes, as in a bomb that does not recurse."""
+    """Many names for the same bytes, as in a zip bomb without recursion."""
     one = packed({"a": b"0" * 1000})
     start = directory_at(one)
     entry = one[start:-22]
@@ -43,12 +43,12 @@ def overlapping(copies: int) -> bytes:
 
 
 def with_directory_of(size: int) -> bytes:
-    """An archive whose end announces a directory of this many bytes, which are there."""
+    """An archive whose end record announces a directory of this many bytes, which exist."""
     return b"\0" * size + _end(1, size, 0)
 
 
 def crowded(entries: int) -> bytes:
-    """An archive of empty files with no local headers: the least that so many entries can take."""
+    """An archive of empty files without local headers: the smallest for this number of entries."""
     entry = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 33, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
     return entry * entries + _end(min(entries, 0xFFFF), len(entry) * entries, 0)
 
@@ -62,10 +62,10 @@ PLAIN = packed({"a.txt": b"0123456789", "b.txt": b"abc"})
 LARGE = packed({"a": b"0" * 9000})
 DEFLATED = packed({"a.txt": b"0123456789" * 100, "b.txt": b"abc"}, zipfile.ZIP_DEFLATED)
 
-# Offsets within an entry of the directory (APPNOTE.TXT 4.3.12).
+# Offsets within a directory entry (APPNOTE.TXT 4.3.12).
 FLAGS, METHOD, CRC, PACKED_SIZE, SIZE, EXTRA_LENGTH, HEADER_OFFSET = 8, 10, 16, 20, 24, 30, 42
 
-# What must be refused as a whole, each with the reason.
+# Archives that must be refused as a whole, each with the reason.
 LIARS: Mapping[str, Callable[[], bytes]] = {
     "no archive": lambda: b"0123456789" * 10,
     "empty": lambda: b"",

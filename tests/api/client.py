@@ -1,4 +1,4 @@
-"""What the tests of the API speak to it with: the same requests, and the same checks, for every way of running."""
+"""Requests and checks that all API tests share, for every way of running."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 BOUNDARY = "X-boundary"
 DIGITS = b"0123456789"
 
-# The way of running that costs most to start, so that one process of pytest has all of its tests.
+# The slowest way to start, so one pytest process runs all of its tests.
 EMULATED = pytest.param("emulated", marks=pytest.mark.xdist_group("emulated API"))
-# Emulated, with a gateway that renames WWW-Authenticate, as the real one may.
+# The emulator with a gateway that renames WWW-Authenticate, as the real one might.
 REMAPPED = pytest.param("remapped", marks=pytest.mark.xdist_group("emulated API"))
 SERVER = "http://share.test:8080"
 WAYS = ("directory", "s3", "functions", EMULATED)
 
-# For tests that look at WWW-Authenticate, and what else depends on being asked for a token or password.
+# For tests that look at WWW-Authenticate, or depend on it otherwise.
 CHALLENGES = pytest.mark.parametrize("api", [*WAYS, REMAPPED], indirect=True)
 # For tests of what the gateway changes: it refuses some requests itself, and alters names in paths and some text.
 SERVERS = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 BEHIND_GATEWAY = pytest.mark.parametrize("api", ["functions", EMULATED], indirect=True)
 
-# What is shown of a file, and nothing else is.
+# All members of a file's metadata.
 METADATA = {
     "original_name",
     "content_type",
@@ -62,14 +62,14 @@ METADATA = {
 
 
 def openapi_document() -> dict[str, Any]:
-    """What the whole application says of itself, whatever its settings."""
+    """The OpenAPI document of the whole application, which does not depend on settings."""
     with tempfile.TemporaryDirectory() as root:
         shares = Shares(DirectoryStore(Path(root)), max_file_size=1)
         return build_app(*ROUTERS, service=Service(Settings(), Tokens(), shares)).openapi()
 
 
 class Objects(Protocol):
-    """What lies in storage, seen from behind the API's back."""
+    """Direct access to the stored objects, past the API."""
 
     def read(self, key: str) -> bytes: ...
 
@@ -78,12 +78,12 @@ class Objects(Protocol):
     def delete(self, key: str) -> None: ...
 
     def keys(self) -> list[str]:
-        """Of everything that is stored, unfinished writes included."""
+        """All keys, including those of unfinished writes."""
         ...
 
 
 class DirectoryObjects:
-    """The files of a data directory, but for its locks and spares, which are no data."""
+    """The files of a data directory, except locks and spare files, which hold no data."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -105,7 +105,7 @@ class DirectoryObjects:
 
 
 class BucketObjects:
-    """The objects under one prefix of a bucket, or all of them where it is empty."""
+    """The objects under one prefix of a bucket, or all of them if the prefix is empty."""
 
     def __init__(self, client: S3Client, bucket: str, prefix: str) -> None:
         self._client = client
@@ -127,7 +127,7 @@ class BucketObjects:
         return sorted(entry["Key"].removeprefix(self._prefix) for entry in (*listed, *begun))
 
     def clear(self, keep: str) -> None:
-        """Delete every object but one, and forget the multipart uploads that are not finished."""
+        """Delete every object but one, and abort all unfinished multipart uploads."""
         begun = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix).get("Uploads", [])
         for upload in begun:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -139,7 +139,7 @@ class BucketObjects:
 class WholeApp(httpx.BaseTransport):
     """The application as a server would run it, answering one request after another on `loop`.
 
-    Without an `app`, it is the one that the environment describes, put together again whenever that has changed.
+    Without an `app`, it is built from the environment, and rebuilt whenever that changes.
     """
 
     def __init__(self, app: ASGIApp | None, loop: asyncio.AbstractEventLoop) -> None:
@@ -153,7 +153,7 @@ class WholeApp(httpx.BaseTransport):
         return self._loop.run_until_complete(self._answer(request))
 
     def services(self) -> list[Service]:
-        """What is asked, as the environment describes it now."""
+        """The service, as configured by the current environment."""
         settings = Settings.from_environment()
         if self._service is None or self._service.settings != settings:
             self._service = service()
@@ -164,14 +164,14 @@ class WholeApp(httpx.BaseTransport):
         assert self._app is not None
         transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
         response = await transport.handle_async_request(request)
-        # A server sends no body in answer to HEAD, whatever the application says.
+        # A server sends no body in answer to HEAD, whatever the application returns.
         assert isinstance(response.stream, httpx.AsyncByteStream)
         content = b"" if request.method == "HEAD" else b"".join([chunk async for chunk in response.stream])
         return httpx.Response(response.status_code, headers=response.headers, content=content)
 
 
 class Api:
-    """The API run in one way, over storage of its own. `base` is where its links are to lead."""
+    """The API in one way of running, with its own storage. Its links should start with `base`."""
 
     def __init__(
         self, transport: httpx.BaseTransport, base: str, objects: Objects, configure: Callable[[str, str], None]
@@ -183,11 +183,11 @@ class Api:
         self.objects = objects
 
     def configure(self, variable: str, value: str | int) -> None:
-        """Start over with this in the environment."""
+        """Restart with this environment variable."""
         self._configure(variable, str(value))
 
     def services(self) -> list[Service]:
-        """What answers requests in this process."""
+        """The services that answer requests in this process."""
         assert isinstance(self._transport, WholeApp | Gateway)
         return self._transport.services()
 
@@ -199,18 +199,18 @@ class Api:
         content: bytes = b"",
         params: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Ask for a path, or for an absolute link as it was handed out."""
+        """Send a request for a path, or for an absolute link that the API returned."""
         return self._client.request(method, path, headers=headers, content=content, params=params)
 
     def post(self, content: bytes, **headers: str) -> httpx.Response:
-        """Send a form to be uploaded."""
+        """Send an upload form."""
         sent = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", **_header_names(headers)}
         return self.request("POST", "/file/upload", sent, content)
 
     def upload(
         self, data: bytes = DIGITS, name: str | bytes = "digits.txt", content_type: str | None = "text/plain"
     ) -> dict[str, Any]:
-        """Upload a file; the JSON of the answer."""
+        """Upload a file. Returns the JSON answer."""
         return _json(self.post(form(file_part(data, name, content_type))), 201)
 
     def download(self, file_id: str, method: str = "GET", **headers: str) -> httpx.Response:
@@ -223,14 +223,14 @@ class Api:
         return _json(self.request("GET", "/file/metadata"), 200)
 
     def count(self, file_id: str) -> int:
-        """How many downloads the API says there were."""
+        """The download count in the metadata."""
         counted = self.metadata(file_id)["download_count"]
         assert type(counted) is int
         return counted
 
 
 def file_part(data: bytes, name: str | bytes = "digits.txt", content_type: str | None = "text/plain") -> bytes:
-    """The part `file` of a form; `name` goes between the quotes as it is."""
+    """The `file` part of a form; `name` goes between the quotes unchanged."""
     raw = name.encode() if isinstance(name, str) else name
     typed = b"" if content_type is None else f"Content-Type: {content_type}\r\n".encode()
     return b'Content-Disposition: form-data; name="file"; filename="' + raw + b'"\r\n' + typed + b"\r\n" + data
@@ -246,7 +246,7 @@ def form(*parts: bytes) -> bytes:
 
 
 def problem(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The members of a problem document, checked to be one (RFC 9457)."""
+    """The members of a problem document, after checking it (RFC 9457)."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -257,13 +257,13 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def challenge(response: httpx.Response) -> str:
-    """What a client is asked for (RFC 9110 §11.6.1), by whichever name the gateway gives the header."""
+    """The authentication challenge (RFC 9110 §11.6.1), whichever name the gateway gives the header."""
     (name,) = {"www-authenticate", "x-amzn-remapped-www-authenticate"} & response.headers.keys()
     return response.headers[name]
 
 
 def saved_as(response: httpx.Response) -> str:
-    """The name that a client saves a download under (RFC 6266 §4.3)."""
+    """The name under which a client saves a download (RFC 6266 §4.3)."""
     (disposition,) = response.headers.get_list("content-disposition")
     assert disposition.isascii()
     assert disposition.startswith("attachment; filename=")
@@ -280,12 +280,12 @@ def record_key(file_id: str) -> str:
 
 
 def stored(api: Api) -> list[str]:
-    """Keys of what is stored, but for the entries that say when to look at a file."""
+    """All keys in storage, except the entries of the expiry index."""
     return [key for key in api.objects.keys() if not key.startswith("expiries/")]  # noqa: SIM118
 
 
 def is_tombstone(api: Api, key: str) -> bool:
-    """Whether it is the record of a file that was deleted, which stays for an hour."""
+    """Whether this is the record of a deleted file, which stays for an hour."""
     return key.startswith("metadata/") and json.loads(api.objects.read(key))["state"] == "deleted"
 
 
@@ -301,11 +301,11 @@ def _json(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def redirected(response: httpx.Response) -> str:
-    """Where an answer sends its client, and nobody else."""
+    """The target of a redirect, which must not leak to other sites."""
     assert response.status_code == 307, response.text
     assert response.content == b""
     assert response.headers["cache-control"] == "no-store"
-    # The address is as good as the file.
+    # Anyone with this address can download the file.
     assert response.headers["referrer-policy"] == "no-referrer"
     location: str = response.headers["location"]
     return location

@@ -1,4 +1,4 @@
-"""Who may do what: API tokens, requests from other sites, and the token that comes with a file."""
+"""Access: API tokens, cross-site requests, and the delete token that comes with a file."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_token_is_asked_for_before_the_body_is_read(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    # A client that waits for leave to send is never given it.
+    # A client that waits for 100 Continue never gets it.
     headers = [(b"host", b"share.test"), (b"content-length", b"52428800"), (b"expect", b"100-continue")]
     method, path = asked
     scope: Scope = {
@@ -181,7 +181,7 @@ def test_a_token_is_asked_for_before_the_body_is_read(
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
-# The functions of a process keep the CORS that they began with, and no proxy of ours is in front of a gateway.
+# Functions read their CORS settings once per process, and a gateway has no proxy of ours in front.
 whole_app = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 
 CROSS_SITE = {
@@ -231,7 +231,7 @@ def test_the_refusal_tells_the_operator_what_to_set(api: Api) -> None:
 def test_the_browser_knows_better_than_a_proxy_what_is_same_origin(api: Api) -> None:
     seen = {"host": "share.test", "origin": "https://share.test:8443"}
     assert by_put(api, {**seen, "sec-fetch-site": "same-origin"}).status_code == 201
-    # Old browsers do not say it, so that only the names can be compared.
+    # Old browsers do not send Sec-Fetch-Site, so only the names can be compared.
     assert by_put(api, seen).status_code == 403
 
 
@@ -372,7 +372,7 @@ def test_where_tokens_are_set_either_kind_will_do(api: Api, ask: Ask) -> None:
 def test_without_any_token_a_file_stays_as_it_is(api: Api, ask: Ask) -> None:
     uploaded = api.upload()
     file_id = uploaded["file_id"]
-    # No API token is configured, so none counts.
+    # No API token is configured, so none is valid.
     for headers in ({}, bearer(), bearer(""), bearer(uploaded["delete_token"])):
         assert_token_wanted(ask(api, file_id, headers))
     with_tokens(api)

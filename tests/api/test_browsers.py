@@ -1,4 +1,4 @@
-"""Browsers: an error that somebody navigates to is a page with its usual status, and nothing differs for programs."""
+"""Browsers: an error in a navigation is a page with the usual status. Nothing changes for programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAVIGATIONS = {
     "to a document": NAVIGATE,
     "in a frame": {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
     "without a destination": {"sec-fetch-mode": "navigate"},
-    # Browsers send no Fetch Metadata by plain HTTP, unless to their own machine.
+    # Over plain HTTP, browsers send Fetch Metadata only to their own machine.
     "by plain HTTP": {"accept": HTML_FIRST},
     "all types alike": {"accept": "text/html, application/xhtml+xml, */*"},
     "HTML rather than JSON": {"accept": "application/json;q=0.8, text/html"},
@@ -224,13 +224,13 @@ def test_a_file_and_what_is_known_of_it_are_the_same_to_a_browser(api: Api) -> N
 
 
 def delete_link(api: Api, **options: str) -> httpx.URL:
-    """What the uploader is told to open to delete the file, and nobody else."""
+    """The delete link, which only the uploader receives."""
     response = api.request("PUT", "/file/upload", content=DIGITS, params={"filename": "digits.txt", **options})
     return httpx.URL(response.headers["x-url-delete"])
 
 
 def press_delete(api: Api, text: str) -> httpx.Response:
-    """Send the form of a page as a browser does."""
+    """Send a page's form as a browser does."""
     (action,) = re.findall(r'<form [^>]*action="([^"]+)"', text)
     fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', text))
     body = httpx.Request("POST", "http://x", data=fields).content
@@ -239,7 +239,7 @@ def press_delete(api: Api, text: str) -> httpx.Response:
 
 
 def opened(api: Api, link: httpx.URL) -> str:
-    """The page of a delete link, which sends its address along with no request."""
+    """The page of a delete link; no request of that page sends the link as its referrer."""
     response = navigate(api, str(link))
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
     assert response.headers["referrer-policy"] == "strict-origin"

@@ -1,4 +1,4 @@
-"""Caps: exactly so many downloads, and resuming one of them is free only with the ticket that it came with."""
+"""Download limits: they are exact, and only a resume ticket makes resuming free."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECRET = "a secret that only this test knows"
 
 
 def share(api: Api, max_downloads: int) -> str:
-    """Upload a file that may be downloaded so often; its ID."""
+    """Upload a file with a download limit. Returns its ID."""
     response = api.post(form(text_part("max_downloads", str(max_downloads).encode()), file_part(DIGITS)))
     assert response.status_code == 201, response.text
     file_id: str = response.json()["file_id"]
@@ -24,7 +24,7 @@ def share(api: Api, max_downloads: int) -> str:
 
 
 def spent(api: Api, max_downloads: int = 1) -> tuple[str, str]:
-    """The ID of a file that was downloaded as often as it may be, and the tag of the last download."""
+    """A file that has reached its download limit: its ID, and the ETag of its last download."""
     file_id = share(api, max_downloads)
     responses = [api.download(file_id) for _ in range(max_downloads)]
     assert {response.status_code for response in responses} == {200}
@@ -165,7 +165,7 @@ def plain_tag(api: Api, file_id: str) -> str:
 
 
 def signed(file_id: str, secret: str = SECRET, age: float = 0) -> str:
-    """A tag with a ticket that was signed so many seconds ago."""
+    """An ETag with a ticket that was signed this many seconds ago."""
     moment = datetime.now(UTC) - timedelta(seconds=age)
     return f'"{Signing(lambda: secret, lambda: moment).ticket(file_id)}"'
 
@@ -222,7 +222,7 @@ def test_the_date_of_the_file_is_no_ticket(api: Api) -> None:
 
 
 def test_firefox_resumes_with_the_ticket_in_if_match(api: Api) -> None:
-    # It never sends If-Range; after a 410 or 412 it removes what it has, and the link is spent.
+    # Firefox never sends If-Range. After a 410 or 412, it deletes the partial file, and the link is used up.
     file_id = share(api, 1)
     first = api.download(file_id, range="bytes=0-3")
     condition = {"if_match": first.headers["etag"], "if_unmodified_since": first.headers["last-modified"]}
@@ -236,7 +236,7 @@ def test_firefox_resumes_with_the_ticket_in_if_match(api: Api) -> None:
 
 @pytest.mark.parametrize("asked", ["bytes=0-0", "bytes=0-1"])
 def test_a_probe_for_the_first_bytes_is_no_download(api: Api, asked: str) -> None:
-    # Safari sends one before it plays anything, and a one-time link would be spent on two bytes.
+    # Safari sends one before it plays anything; otherwise a one-time link would be spent on two bytes.
     file_id = share(api, 1)
     for _ in range(3):
         probe = api.download(file_id, range=asked)

@@ -1,4 +1,4 @@
-"""Passwords and cookies: what a stranger sends as one costs no more than its length."""
+"""Passwords and cookies: input from strangers costs no more time than its length justifies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def enter(api: Api, file_id: str, password: str) -> Any:
     return api.request("POST", f"/download/{file_id}", headers, body.encode())
 
 
-# 7 kB, so that they also fit into the head that a gateway lets through; of falling class, which is the worst order.
+# 7 kB, to fit also into the request head that a gateway accepts. Descending combining classes are the worst case.
 MARKS = "\N{COMBINING COMMA ABOVE RIGHT}\N{COMBINING ACUTE ACCENT}\N{COMBINING CEDILLA}" * 850
 
 
@@ -53,7 +53,7 @@ def test_a_password_that_is_too_long_is_wrong_before_it_is_normalised(
         problem(api.download(file_id, **basic(password)), 401)
         assert enter(api, file_id, password).status_code == 401
     assert derived == []
-    # The longest that can be set is still looked at.
+    # The longest valid password is still checked.
     problem(api.download(file_id, **basic("x" * 256)), 401)
     assert derived == ["x" * 256]
 
@@ -64,7 +64,7 @@ def test_the_longest_password_opens_its_file(api: Api) -> None:
     assert api.download(uploaded["file_id"], **basic(password)).content == DIGITS
 
 
-# What Python's own parser needs quadratic time for (CVE-2024-7592).
+# Python's own parser needs quadratic time for this (CVE-2024-7592).
 HOSTILE_COOKIE = 'pass="' + '\\"' * 3000 + '"'
 
 
@@ -89,7 +89,7 @@ def test_no_general_parser_of_cookies_is_used(api: Api, monkeypatch: pytest.Monk
 def test_our_cookie_is_found_among_others_and_the_first_of_its_name_counts(api: Api) -> None:
     file_id = share(api)
     cookie = enter(api, file_id, PASSWORD).headers["set-cookie"].partition(";")[0]
-    # Browsers send those of longer paths first, and ours has the longest (RFC 6265 §5.4).
+    # Browsers send cookies with longer paths first, and ours has the longest (RFC 6265 §5.4).
     assert (
         api.download(file_id, cookie=f"theme=dark; bypass=1; {cookie}; pass=of-another-application").content == DIGITS
     )

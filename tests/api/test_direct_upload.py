@@ -1,4 +1,4 @@
-"""Direct uploads: a file sent in parts to wherever storage takes them, and what becomes of one that is wrong."""
+"""Direct uploads: the client sends parts directly to storage. Wrong uploads are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 class DirectUpload:
-    """One upload in parts, as a client goes about it."""
+    """One upload in parts, as a client does it."""
 
     def __init__(self, api: Api, **body: Any) -> None:
         self._api = api
@@ -58,7 +58,7 @@ class DirectUpload:
         )
 
     def send(self, number: int, data: bytes) -> dict[str, Any]:
-        """Send a part; how `complete` names it."""
+        """Send a part. Returns its entry for `complete`."""
         response = self.put(self.url(number), data)
         assert response.status_code == 200, response.text
         return {"PartNumber": number, "ETag": response.headers["etag"]}
@@ -102,7 +102,7 @@ def completed(api: Api, *datas: bytes, **body: Any) -> dict[str, Any]:
 
 
 def fetched(api: Api, file_id: str) -> bytes:
-    """The bytes of a download, wherever the answer leads."""
+    """The bytes of a download, following a redirect."""
     response = api.download(file_id)
     if response.status_code == 307:
         response = ask("GET", response.headers["location"])
@@ -111,7 +111,7 @@ def fetched(api: Api, file_id: str) -> bytes:
 
 
 def left(api: Api, file_id: str = "") -> list[str]:
-    """What is stored of a file, or of all, but for entries of what falls due, tombstones, and the signing key."""
+    """The stored keys of one file or of all, except the expiry index, tombstones and the signing key."""
     others = [key for key in stored(api) if file_id in key and key != "secret"]
     return [key for key in others if not is_tombstone(api, key)]
 
@@ -133,7 +133,7 @@ def test_parts_become_a_file(api: Api) -> None:
     assert shown["original_name"] == "big.bin"
     assert shown["content_type"] == "video/mp4"
     assert shown["file_size"] == len(FIRST + LAST)
-    # The bytes never passed through us.
+    # The server never saw the bytes.
     assert shown["sha256"] is None
     assert fetched(api, upload.file_id) == FIRST + LAST
     assert api.count(upload.file_id) == 1
@@ -171,7 +171,7 @@ def test_a_complete_that_is_sent_again_is_answered_the_same(api: Api) -> None:
 
 
 def test_options_come_as_uppys_metadata(api: Api) -> None:
-    # Uppy sends what its user typed, beside fields of its own (@uppy/aws-s3, `allowedMetaFields`).
+    # Uppy sends the metadata that its user entered, with fields of its own (@uppy/aws-s3, `allowedMetaFields`).
     metadata = {"expires_in": "60", "max_downloads": 2, "password": "secret", "name": "x", "relativePath": None}
     answer = completed(api, DIGITS, metadata=metadata)
     assert answer["max_downloads"] == 2
@@ -218,7 +218,8 @@ def test_a_wrong_body_begins_nothing(api: Api, body: bytes, status: int) -> None
 
 
 def test_a_form_cannot_begin_an_upload(api: Api) -> None:
-    # Or any page could make a browser do so, without asking first (Fetch Standard, "CORS-safelisted request-header").
+    # Otherwise, any page could make a browser do so without a preflight (Fetch Standard, "CORS-safelisted
+    # request-header").
     problem(api.request("POST", MULTIPART, {"content-type": "text/plain"}, b'{"filename": "x"}'), 415)
 
 
@@ -348,7 +349,7 @@ def test_more_than_the_limit_is_refused_and_forgotten(api: Api) -> None:
         assert left(api, upload.file_id) == [record_key(upload.file_id), f"raw/{upload.file_id}.parts/1"]
         assert upload.complete(parts).status_code == 200
         return
-    # Storage takes what it gets, so only the end shows.
+    # Storage accepts all bytes, so the size is known only at the end.
     parts.append(upload.send(2, LAST))
     assert problem(upload.complete(parts), 413)["limit"] == len(FIRST) + 3
     assert left(api, upload.file_id) == []
@@ -364,7 +365,7 @@ def test_more_than_was_announced_is_refused_at_the_part_or_in_the_end(api: Api) 
         assert (members["title"], members["limit"]) == ("More than announced", len(DIGITS))
         assert upload.parts() == []
     else:
-        # Storage takes what it gets, so only the end shows.
+        # Storage accepts all bytes, so the size is known only at the end.
         problem(upload.complete(upload.parts()), 422)
     assert upload.complete([upload.send(1, DIGITS)]).status_code == 200
 
@@ -390,7 +391,7 @@ def test_another_site_may_not_begin_an_upload(api: Api) -> None:
 
 
 def test_a_file_without_bytes_is_sent_by_form(api: Api) -> None:
-    # Uppy has no part to send of it, and asks how to send it whole (@uppy/aws-s3, S3Uploader).
+    # Uppy cannot send an empty part, and asks how to send the whole file (@uppy/aws-s3, S3Uploader).
     asked = {"filename": "none.txt", "type": "text/plain", "metadata[expires_in]": "60", "metadata[name]": "none.txt"}
     answer = api.request("GET", "/file/s3/params", params=asked)
     assert answer.json() == {
@@ -398,7 +399,7 @@ def test_a_file_without_bytes_is_sent_by_form(api: Api) -> None:
         "url": f"{api.base}/file/upload",
         "fields": {"key": "none.txt", "expires_in": "60"},
     }
-    # `null` is how it writes that there is no value.
+    # Uppy writes `null` for a missing value.
     assert api.request("GET", "/file/s3/params", params={**asked, "metadata[password]": "null"}).status_code == 200
     problem(api.request("GET", "/file/s3/params", params={**asked, "metadata[password]": "secret"}), 422)
     problem(api.request("GET", "/file/s3/params", params={**asked, "metadata[expires_in]": "soon"}), 422)
@@ -425,7 +426,7 @@ def test_a_directory_seals_a_file_at_once(api: Api) -> None:
 def server(
     request: pytest.FixtureRequest, configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop
 ) -> Iterator[Api]:
-    """The API as a server runs it, from its start to its end."""
+    """The API as a server runs it, from startup to shutdown."""
     objects: Objects = request.getfixturevalue(request.param)
     app = build_app(*ROUTERS, service=service())
     lifespan = app.router.lifespan_context(app)
@@ -473,7 +474,7 @@ def test_a_part_of_an_unknown_upload_is_refused_before_its_body_is_read(
         "path": path,
         "raw_path": path.encode(),
         "query_string": f"key=raw/{UNKNOWN}".encode(),
-        # A client that waits for leave to send is never given it.
+        # A client that waits for 100 Continue never gets it.
         "headers": [(b"host", b"share.test"), (b"content-length", b"1000"), (b"expect", b"100-continue")],
     }
     loop.run_until_complete(build_app(*ROUTERS, service=service())(scope, receive, send))

@@ -1,4 +1,4 @@
-"""Downloading: the exact bytes, whole or in part, safe headers, and a count of exactly what is a download."""
+"""Downloads: exact bytes of the whole file or a range, safe headers, and a count of exactly the downloads."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_client_that_has_the_file_is_told_so(api: Api) -> None:
 
 
 def test_what_is_not_modified_keeps_its_type(api: Api) -> None:
-    # A cache takes the headers of a 304 over (RFC 9111 §3.2), so there the type must be the file's, if any.
+    # A cache copies the headers of a 304 (RFC 9111 §3.2), so a type there must be that of the file.
     file_id = api.upload(content_type="text/plain")["file_id"]
     response = api.download(file_id, if_none_match="*")
     assert response.headers.get("content-type", "text/plain") == "text/plain"
@@ -249,7 +249,7 @@ def test_a_missing_blob_is_a_problem_and_not_counted(api: Api) -> None:
 
 
 class _Touch:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""What is handed out is what was handed in, whatever it is called, wherever it lies and whoever asks."""
+"""Downloads return the uploaded bytes, whatever their name, their storage and the client."""
 
 from __future__ import annotations
 
@@ -65,13 +65,14 @@ def test_an_answer_carries_nothing_of_the_one_before(api: Api) -> None:
     assert api.download(file_id, range="bytes=2-3").status_code == 206
     again = api.download(file_id)
     assert (again.status_code, again.content) == (200, DIGITS)
-    # On AWS the gateway dates its answers.
+    # On AWS, the gateway sets Date.
     assert again.headers.keys() == first.headers.keys()
     assert "content-range" not in again.headers
 
 
 def test_a_preview_counts_only_where_it_takes_the_file(api: Api) -> None:
-    # What looks at links in chats is not told apart from people: the page is there to be looked at, the file to be got.
+    # Link previews of chats are not distinguished from people: the page is for viewing, and the file is for
+    # downloading.
     parts = form(text_part("max_downloads", b"1"), file_part(DIGITS))
     upload = api.post(parts).json()
     bot = {"User-Agent": "TelegramBot (like TwitterBot)"}
@@ -184,7 +185,7 @@ def test_a_bucket_may_keep_old_versions(
     problem(api.request("DELETE", f"/file/{upload['file_id']}", owner), 404)
     problem(api.download(upload["file_id"]), 404)
     assert upload["file_id"] not in api.listing()
-    # Whoever has rights in the bucket itself can still get at what it keeps.
+    # Anyone with access to the bucket itself can still read old versions.
     kept = s3_client.list_object_versions(Bucket=versioned)["Versions"]
     assert blob_key(upload["file_id"]) in [version["Key"] for version in kept]
 

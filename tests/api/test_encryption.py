@@ -1,4 +1,4 @@
-"""The option `encryption`: stored and shown as it was sent, bounded, and nothing of the file is shown without it."""
+"""The option `encryption`: stored and shown unchanged, limited in size, and the only information about the file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_it_is_shown_as_it_was_sent_wherever_the_file_is(api: Api, encryption: d
     page = api.request("GET", f"/file/{file_id}", {"Accept": "application/json"}).json()
     for shown in (answer.json(), api.metadata(file_id), page):
         assert shown["encryption"] == encryption
-    # A list of a thousand files would otherwise be too long for Lambda.
+    # Otherwise, a list of a thousand files would be too long for Lambda.
     assert api.listing()[file_id]["encryption"] == {**encryption, "metadata": None}
     assert api.download(file_id).content == DIGITS
 

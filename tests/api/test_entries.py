@@ -1,4 +1,4 @@
-"""What is inside an archive: every zip is listed as it is, and one that lies is refused."""
+"""Entries of archives: every valid zip is listed exactly, and inconsistent ones are refused."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_an_archive_without_files_has_no_entries(api: Api) -> None:
 
 
 def test_names_are_not_changed_however_odd(api: Api) -> None:
-    # Who makes paths of them has to check them, and can only if they are what is in the archive.
+    # Programs that make paths of these names must check them, and can do so only if the names are exact.
     names = ["../../etc/passwd", "/etc/passwd", "C:\\a", "a", "A", "a", "CON", ' "\n\x1b[2J', ".."]
     assert [name for name, _ in entries(api, archives.packed(zip(names, itertools.repeat(b""))))] == names
 
 
-def test_bytes_in_front_of_an_archive_do_not_matter(api: Api) -> None:  # as in one that unpacks itself
+def test_bytes_in_front_of_an_archive_do_not_matter(api: Api) -> None:  # as in a self-extracting archive
     assert entries(api, b"#!/bin/sh\n" + archives.PLAIN) == [("a.txt", 10), ("b.txt", 3)]
 
 
@@ -105,7 +105,7 @@ OVER_S3 = pytest.mark.parametrize("api", ["s3", "functions"], indirect=True)
 
 
 def shared(api: Api, archive: bytes = archives.PLAIN, **headers: str) -> str:
-    """Upload an archive; its ID."""
+    """Upload an archive. Returns its ID."""
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     response = api.request("PUT", "/file/upload?filename=files.zip&content_type=application/zip", fields, archive)
     assert response.status_code == 201, response.text
@@ -184,7 +184,7 @@ def test_an_entry_needs_the_password_of_its_archive(api: Api) -> None:
 
 @OVER_S3
 def test_a_large_entry_is_counted_and_sent_to_storage_alone(api: Api) -> None:
-    """To a copy of its own, since a browser cannot be sent to a range of the archive."""
+    """The redirect leads to a separate copy, because it cannot select a range of the archive."""
     api.configure("SHARE_INLINE_LIMIT", 4)
     file_id = shared(api)
     for count in (1, 2):

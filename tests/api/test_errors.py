@@ -1,4 +1,4 @@
-"""Errors: a problem document for every one of them, and none that tells more than the client may know."""
+"""Errors: each is a problem document, and none reveals more than the client may know."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_is_no_id_is_an_unknown_path(api: Api, text: str) -> None:
 
 @SERVERS
 def test_a_path_with_a_percent_sign_is_unknown(api: Api) -> None:
-    # The gateway refuses it, since it decodes paths twice.
+    # The gateway refuses it, because it decodes paths twice.
     problem(api.request("GET", "/file/download/100%25"), 404)
 
 

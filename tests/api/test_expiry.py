@@ -1,4 +1,4 @@
-"""Expiry: a file is there until the very instant, and gone on every route from then on, wherever the clock hangs."""
+"""Expiry: a file is available until the exact instant, and then gone on every route, whatever the clock does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def timed(tmp_path: Path, loop: asyncio.AbstractEventLoop, clock: Clock) -> Api:
-    """The whole application over a directory, by a clock of ours."""
+    """The whole application with a directory and a clock that tests control."""
 
     def never(_name: str, _value: str) -> NoReturn:
         raise AssertionError("these settings are fixed")
@@ -206,7 +206,7 @@ def test_the_zone_of_the_server_has_no_influence(timed: Api, clock: Clock) -> No
     file_id = answer["file_id"]
     assert answer["created_at"] == "2026-03-29T12:00:00.250Z"
     assert answer["expires_at"] == "2026-03-29T13:00:00.250Z"
-    # Some seconds earlier, so that it is never later than the server's Date.
+    # A few seconds earlier, so that it is never later than the server's Date.
     assert timed.download(file_id, "HEAD").headers["last-modified"] == "Sun, 29 Mar 2026 11:59:55 GMT"
     keys = timed.objects.keys()
     assert f"expiries/2026-03-29T13/{file_id}" in keys

@@ -1,4 +1,4 @@
-"""Forms at the edge of what is legal mean the same on every way of running."""
+"""Edge cases of valid forms mean the same in every way of running."""
 
 from __future__ import annotations
 

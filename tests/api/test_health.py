@@ -1,4 +1,4 @@
-"""Health: whether storage answers, and nothing about it."""
+"""Health: whether storage answers, without details about it."""
 
 from __future__ import annotations
 

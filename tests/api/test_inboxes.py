@@ -1,4 +1,4 @@
-"""Inboxes: what owners and senders can do with them, and above all what senders cannot."""
+"""Inboxes: what owners and senders can do, and above all what senders cannot do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAVIGATION = {"accept": "text/html", "sec-fetch-mode": "navigate"}
 
 
 class Box:
-    """An inbox on a server whose tokens its senders do not have."""
+    """An inbox on a server with access tokens, which senders do not have."""
 
     def __init__(self, api: Api, **options: Any) -> None:
         with_tokens(api)

@@ -1,4 +1,4 @@
-"""JSON bodies: read beside the event loop, and refused where reading one would cost more than its length."""
+"""JSON bodies: parsed off the event loop, and refused if parsing would cost more time than their length justifies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.client import Api, problem
 
-# A Lambda function serves one request at a time, and has no threads for what takes long.
+# A Lambda function serves one request at a time, and has no threads for slow work.
 on_a_server = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 
 
@@ -43,12 +43,12 @@ MANY = {"lists": b"[]", "objects": b"{}", "numbers": b"1"}
 
 @pytest.mark.parametrize("value", MANY.values(), ids=MANY.keys())
 def test_json_of_a_great_many_tiny_values_is_refused_unparsed(api: Api, value: bytes) -> None:
-    # Parsed, these would stop the process for a third of a second, whichever thread did it.
+    # Parsing these would block the process for a third of a second, in any thread.
     problem(complete(api, b'{"parts": [' + value + (b"," + value) * 120_000 + b"]}"), 413)
 
 
 def test_a_list_of_as_many_parts_as_there_may_be_is_read(api: Api) -> None:
     parts = [{"PartNumber": number, "ETag": f'"{number:032x}"', "Size": 5} for number in range(1, 10_001)]
-    # They are not stored, which can be said only of a list that was read.
+    # The error is that they are not stored, so the list was read.
     refused = problem(complete(api, json.dumps({"parts": parts}).encode()), 422)
     assert refused["errors"][0]["field"] == "parts"

@@ -1,4 +1,4 @@
-"""Links: absolute, of the place where the client stands, and never of a place that the client made up."""
+"""Links: absolute, with the address that the client uses, never with one that the client made up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata of one file and of all: exact shapes, one source of truth, pages that miss nothing."""
+"""Metadata of one file and of all: exact shapes, one source of truth, and list pages that miss no file."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_page_may_begin_behind_an_id_that_is_not_there(api: Api) -> None:
 
 
 def test_a_list_without_a_limit_is_shorter_on_lambda(api: Api, request: pytest.FixtureRequest) -> None:
-    # There each file of a page is a read of S3, and all of them have to fit into one invocation.
+    # On Lambda, each file of a page is a read from S3, and all reads must fit into one invocation.
     size = 1000 if request.node.callspec.params["api"] in ("directory", "s3") else 100
     file_id = api.upload()["file_id"]
     record = api.objects.read(record_key(file_id))
@@ -159,7 +159,7 @@ def test_junk_in_storage_is_not_listed(api: Api) -> None:
 
 
 def test_no_cache_keeps_what_is_said_of_a_file(api: Api) -> None:
-    # A cache may choose a lifetime for what says none (RFC 9111 §4.2.2), and would show an old count.
+    # A cache can choose a lifetime for answers without one (RFC 9111 §4.2.2), and would show an old count.
     file_id = api.upload(DIGITS, "a.json", "application/json")["file_id"]
     paths = ["/file/metadata", f"/file/metadata/{file_id}", "/health", "/openapi.json", "/no/such/path"]
     for path in (*paths, "/file/metadata?limit=none"):
@@ -170,14 +170,14 @@ def test_no_cache_keeps_what_is_said_of_a_file(api: Api) -> None:
 
 def test_the_name_of_a_file_is_in_its_record_alone(api: Api) -> None:
     file_id = api.upload(DIGITS, "../../é😀 name.txt", "text/x-odd")["file_id"]
-    # Besides the signing key, and the entry that would have found the blob without its record.
+    # Nothing else is stored, except the signing key and the entries that `stored` leaves out.
     assert [key for key in stored(api) if key != "secret"] == sorted([blob_key(file_id), record_key(file_id)])
     assert json.loads(api.objects.read(record_key(file_id)))["original_name"] == "é😀 name.txt"
 
 
 def test_ids_are_random_and_safe_to_show_anywhere(api: Api) -> None:
     ids = [api.upload(b"x")["file_id"] for _ in range(20)]
-    # RFC 9562 §5.4: 122 bits are random, and the rest is the same in every ID of version 4.
+    # RFC 9562 §5.4: 122 bits are random, and the rest is the same in every version 4 ID.
     assert all(uuid.UUID(file_id).version == 4 and re.fullmatch(r"[0-9a-f][0-9a-f-]{35}", file_id) for file_id in ids)
     assert len({file_id[:8] for file_id in ids}) == 20
     assert ids != sorted(ids)

@@ -1,4 +1,4 @@
-"""Options of an upload: every way of stating them, read strictly, and refused before anything is stored."""
+"""Upload options: every way to send them, read strictly, and refused before anything is stored."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ BAD_NUMBERS = {
     "a word": "never",
     "a list": "1,2",
 }
-# Servers strip blanks around a header's value, so these are bad elsewhere only.
+# Servers strip blanks around header values, so these are invalid only elsewhere.
 PADDED = {"spaces": " 5 ", "line break": "5\n", "no-break space": "5\u00a0"}
 
 
@@ -370,7 +370,7 @@ def test_a_change_that_is_no_json_object_is_refused(api: Api, body: bytes) -> No
 
 @pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 def test_a_change_that_is_not_utf8_is_refused(api: Api) -> None:
-    # A gateway hands over JSON as text, and so has mended it already.
+    # A gateway passes JSON on as text, and so has already repaired it.
     problem(change(api, api.upload(), b'{"password": "\xff"}'), 400)
 
 

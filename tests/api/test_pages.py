@@ -1,4 +1,4 @@
-"""The web pages: what they show and to whom, that they count nothing, and the cookie that a right password gets."""
+"""The web pages: what they show and to whom, that viewing is never counted, and the cookie for a correct password."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ scrypt = hashlib.scrypt
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes at the lowest cost."""
+    """Hash passwords at the lowest cost."""
 
     def cheap(data: bytes, *, salt: bytes, n: int, r: int, p: int, maxmem: int, dklen: int) -> bytes:
         return scrypt(data, salt=salt, n=2, r=1, p=1, maxmem=maxmem, dklen=dklen)
@@ -47,7 +47,7 @@ def share(api: Api, **options: str) -> dict[str, Any]:
 
 
 def page(response: httpx.Response, status: int = 200) -> str:
-    """The text of a page, checked to be one that can run and load nothing but its own."""
+    """The text of a page, after checking that it can run and load only our own files."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     policy = dict(entry.split(" ", 1) for entry in response.headers["content-security-policy"].split("; "))
@@ -92,7 +92,7 @@ def test_a_page_has_a_head(api: Api, path: str) -> None:
 
 
 def loads(text: str) -> set[str]:
-    """The addresses of what a page loads."""
+    """The addresses of everything that a page loads."""
     return {address.partition("#")[0] for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', text)}
 
 
@@ -134,7 +134,7 @@ def test_a_page_may_reach_the_storage_that_large_files_are_on(quick_api: Api) ->
     for path in ("/", f"/download/{file_id}"):
         policy = api.request("GET", path).headers["content-security-policy"].split("; ")
         assert f"connect-src {expected}" in policy
-        # A redirect that answers the form's redirect counts as one of the form.
+        # A redirect that answers the form's redirect still counts as part of the form's submission.
         assert f"form-action {expected}" in policy
 
 
@@ -172,7 +172,7 @@ def test_the_page_shows_the_file(api: Api) -> None:
 
 
 def card(text: str) -> dict[str, str]:
-    """What a page says of itself to chats and social networks (https://ogp.me/)."""
+    """The preview card of a page for chats and social networks (https://ogp.me/)."""
     tags = re.findall(r'<meta property="og:([\w:]+)" content="([^"]*)">', text)
     return {name: html.unescape(value) for name, value in tags}
 
@@ -346,7 +346,7 @@ def test_a_wrong_password_gets_the_page_again(quick_api: Api) -> None:
     response = enter(api, file_id, "wrong")
     assert "Wrong password" in page(response, 401)
     assert "set-cookie" not in response.headers
-    # With Basic the browser would ask in a window of its own.
+    # With Basic authentication, the browser would open its own password dialog.
     assert not challenge(response).startswith("Basic")
 
 
@@ -386,7 +386,7 @@ def test_a_cookie_ends_with_the_password_it_stood_for(quick_api: Api) -> None:
     uploaded = share(api, password=PASSWORD)
     file_id = uploaded["file_id"]
     cookie = passed(enter(api, file_id, PASSWORD))
-    # The same password again has another salt, and so is another one.
+    # The same password has another salt when it is set again, so its cookie changes.
     changed = api.request(
         "PATCH",
         f"/file/{file_id}",
@@ -443,7 +443,7 @@ def test_the_qr_code_leads_to_the_page(api: Api) -> None:
 
 
 def modules(image: str) -> str:
-    """The dark ones of a QR code, as its last path draws them."""
+    """The dark modules of a QR code, as its last path draws them."""
     return str(re.findall(r' d="([^"]+)"', image)[-1])
 
 
@@ -456,7 +456,7 @@ def test_the_qr_code_is_an_image_of_the_pages_address(api: Api) -> None:
     problem(api.request("GET", "/download/cut-off/qr.svg"), 404)
 
 
-# A Lambda function serves one request at a time, and has no threads for what takes long.
+# A Lambda function serves one request at a time, and has no threads for slow work.
 on_a_server = pytest.mark.parametrize("api", ["directory", "s3"], indirect=True)
 
 

@@ -1,4 +1,4 @@
-"""Passwords of files: asked for by HTTP Basic before any byte, kept as slow hashes, and checked a few at a time."""
+"""File passwords: requested by HTTP Basic before any byte, stored as slow hashes, and checked a few at a time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ scrypt = hashlib.scrypt
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes at the lowest cost, or these tests would do little else."""
+    """Hash passwords at the lowest cost; otherwise these tests would take too long."""
 
     def cheap(data: bytes, *, salt: bytes, n: int, r: int, p: int, maxmem: int, dklen: int) -> bytes:
         return scrypt(data, salt=salt, n=2, r=1, p=1, maxmem=maxmem, dklen=dklen)
@@ -65,7 +65,7 @@ def basic(password: str, user: str = "") -> dict[str, str]:
 
 
 def assert_asked(response: httpx.Response) -> None:
-    """That the client is told to send a password."""
+    """Check that the answer asks for a password."""
     assert problem(response, 401)["type"].endswith("password-required")
     assert challenge(response).startswith("Basic realm=")
     assert 'charset="UTF-8"' in challenge(response)
@@ -261,7 +261,7 @@ def test_a_hash_is_salted_scrypt_at_the_recommended_cost() -> None:
 
 
 class Gate:
-    """A stand-in for scrypt that lets nobody through while its context lasts."""
+    """Replaces scrypt, and blocks all callers until its context ends."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
@@ -287,12 +287,12 @@ class Gate:
         return bytes(dklen)
 
 
-# As `hash` makes them; what `Gate` answers is all zeros.
+# In the form that `hash` returns; `Gate` returns zeros.
 HASH = f"$scrypt$ln=14,r=8,p=5${'A' * 22}${'A' * 43}"
 
 
 def crowd(passwords: Passwords, pool: ThreadPoolExecutor, password_hash: str = HASH) -> list[Future[bool]]:
-    """One attempt at a file more than there are places, of which one is refused by now: all others have theirs."""
+    """One more attempt at a file than there are places. Returns once one is refused, so the others all have a place."""
     attempts = [pool.submit(passwords.matches, "guess", password_hash) for _ in range(PLACES + 1)]
     (refused,) = wait(attempts, WITHIN, FIRST_EXCEPTION).done
     assert isinstance(refused.exception(), TooManyAttempts)

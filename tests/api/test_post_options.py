@@ -1,4 +1,4 @@
-"""Options of a form upload that come beside the form: none that was sent is left out without a word."""
+"""Options of a form upload in headers and query: each is applied or refused, never ignored."""
 
 from __future__ import annotations
 

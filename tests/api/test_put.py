@@ -1,4 +1,4 @@
-"""PUT, as `curl -T` sends it: a name in the path, bytes in the body, and a link for people who read no JSON."""
+"""PUT, as `curl -T` sends it: a name in the path, bytes in the body, and a plain-text link for people."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_name_is_the_last_segment_of_the_path(api: Api, path: str, name: str
     assert saved_as(api.download(answer["file_id"])) == name
 
 
-# What a path is to a server, and to the gateway, which decodes it twice and cuts it in between, or refuses it.
+# A path, its name on a server, and its name behind the gateway, which decodes twice, cuts in between, or refuses.
 ALTERED = {
     "question mark": ("a%3Fb.txt", "a?b.txt", "a"),
     "question mark, twice encoded": ("a%253Fb.txt", "a%3Fb.txt", "a?b.txt"),
@@ -169,7 +169,7 @@ LAST_SEGMENTS = {
 def test_a_text_answer_ends_in_a_form_of_the_name_that_nothing_alters(api: Api, name: str, segment: str) -> None:
     response = api.request("PUT", "/file/upload", {"accept": "text/plain"}, DIGITS, params={"filename": name})
     link = response.text.removesuffix("\n")
-    # Percent-encoded, so that the link ends where a terminal or a chat ends it.
+    # Percent-encoded, so that terminals and chats find the end of the link.
     assert link == f"{response.headers['location']}/{quote(segment)}"
     assert saved_as(api.request("GET", link)) == name
 
@@ -307,7 +307,6 @@ def test_no_file_is_stored_under_the_first_segment_of_our_own_paths(api: Api, na
 def test_the_first_segments_of_our_paths_are_all_reserved() -> None:
     paths = [route.path for router in ROUTERS for route in router.routes if isinstance(route, Route)]
     first = {path.split("/")[1] for path in paths if not path.startswith("/{")}
-    # A later release has `inbox`.
     assert set(OWN_SEGMENTS) == (first - {""}) | {"docs", "inbox", "openapi.json"}
 
 

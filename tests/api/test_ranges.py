@@ -1,4 +1,4 @@
-"""Ranges at the edge of what is legal mean the same on every way of running."""
+"""Edge cases of ranges mean the same in every way of running."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.client import DIGITS, Api, problem
 
-# Digits only, and ASCII ones (RFC 9110 §14.1.1): what is no range is as good as none.
+# Only ASCII digits are valid (RFC 9110 §14.1.1); an invalid range is ignored.
 NO_RANGES = ["bytes=abc", "bytes=", "bytes=1-2-3", "bytes=--3", "bytes=+1-2", "bytes=0x1-3", "bytes=1_0-", "bytes 0-3"]
 
 

@@ -1,4 +1,4 @@
-"""Downloads above the limit of one answer: counted, and sent to storage for the bytes."""
+"""Downloads above the size limit of an answer: counted, then redirected to storage."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_large_download_is_counted_and_sent_to_storage(api: Api) -> None:
     assert (answer.status_code, answer.content) == (200, DIGITS)
     assert answer.headers["content-type"] == "text/plain"
     assert saved_as(answer) == "Über.txt"
-    # The browser goes on with its ranges there.
+    # Browsers request further ranges from storage.
     assert fetch(location, range="bytes=2-3").content == DIGITS[2:4]
     assert api.count(file_id) == 1
     assert lifetime(location) == 300

@@ -1,4 +1,4 @@
-"""The API reference at /docs: complete, offline, and with commands that work when they are pasted."""
+"""The API reference at /docs: complete, offline, with commands that work when pasted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_reference_shows_every_operation_with_all_of_its_statuses(api: Api, 
 
 
 def test_the_reference_needs_nothing_from_elsewhere(api: Api) -> None:
-    """It is a page like the others: under their policy, with their style sheets, and it works offline."""
+    """It has the same policy and style sheets as the other pages, and works offline."""
     page = api.request("GET", "/docs")
     others = api.request("GET", "/file").headers["content-security-policy"]
     assert page.headers["content-security-policy"] == re.sub(r"'self' https?:[^\s;]+", "'self'", others)
@@ -70,7 +70,7 @@ def test_there_is_one_reference(api: Api) -> None:
 def commands(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, list[str]]]:
-    """The commands to paste for each operation, in order, from the page of a running server."""
+    """The commands for each operation, in order, from the page of a running server."""
     variables = {} if request.param == "open" else {"SHARE_API_TOKEN": TOKEN}
     with Server(tmp_path_factory.mktemp("reference") / "data", **variables) as server:
         address = f"http://127.0.0.1:{server.port}"
@@ -88,7 +88,7 @@ def commands(
                 operation = ""
             else:
                 preparations.append(html.unescape(text).replace("your access token", TOKEN))
-        # The page asks for a token only if the server does.
+        # The page asks for a token only if the server requires one.
         assert preparations[0].startswith("TOKEN=") is bool(variables)
         yield commands
 
@@ -96,7 +96,7 @@ def commands(
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_each_command_works_as_it_is_shown(commands: dict[str, list[str]], operation: str, tmp_path: Path) -> None:
     assert shutil.which("curl"), "curl is needed (on Debian or Ubuntu: apt install curl)"
-    # Curl itself would take a refusal for a success.
+    # curl itself exits with 0 when the server refuses a request.
     script = "\n".join(['curl() { command curl --fail "$@"; }', *commands[operation]])
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],

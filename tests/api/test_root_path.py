@@ -1,4 +1,4 @@
-"""The whole application under a prefix, as behind a proxy that passes one on."""
+"""The whole application under a path prefix, as behind a proxy that passes one on."""
 
 from __future__ import annotations
 

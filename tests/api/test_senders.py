@@ -1,4 +1,4 @@
-"""What senders can do with an inbox's ID and a receipt, on every route and with every method, and nothing else."""
+"""What senders can do with an inbox ID and a receipt, on every route and with every method, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.api.test_access import TOKENS, bearer
 from tests.api.test_direct_upload import JSON
 from tests.api.test_inboxes import Box
 
-# What a sender can do, by what it sends: everything else is refused, on every route and with every method.
+# All that a sender can do. Everything else is refused, on every route and with every method.
 ANYONE = {
     ("GET", "/"),
     ("GET", "/file"),
@@ -31,7 +31,7 @@ UPLOADS = {
 }
 SENDERS = {
     "nothing": ANYONE,
-    # Its ID twice is refused.
+    # Sending the ID twice is refused.
     "inbox": (ANYONE | UPLOADS) - {("PUT", "/inbox/{inbox_id}"), ("PUT", "/inbox/{inbox_id}/{filename}")},
     "receipt": ANYONE | {("DELETE", "/file/{file_id}")},
     "receipt in the query": ANYONE | {("DELETE", "/file/{file_id}")},
@@ -76,11 +76,11 @@ def test_a_sender_can_do_nothing_else(api: Api, sender: str) -> None:
 
 
 def _routes(inbox_id: str, file_id: str) -> list[tuple[str, str, str]]:
-    """Method, path as declared without its convertors, and as it is asked for, of every endpoint."""
+    """The method, the declared path without convertors, and a sample path of every endpoint."""
     values = {
         "inbox_id": inbox_id,
         "file_id": file_id,
-        # Nobody can guess one.
+        # Senders cannot guess an upload ID.
         "upload_id": "unknown",
         "part_number": "1",
         "filename": "new.txt",

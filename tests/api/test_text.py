@@ -1,4 +1,4 @@
-"""Text that is not UTF-8: exact where bytes arrive as they were sent, refused where the gateway alters them."""
+"""Text that is not UTF-8: kept exactly if the bytes arrive unchanged, refused if the gateway alters them."""
 
 from __future__ import annotations
 

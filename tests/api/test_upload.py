@@ -1,4 +1,4 @@
-"""Uploading: what a form has to look like, what it is answered with, and what is left of one that is refused."""
+"""Uploads: valid forms and their answers, and that refused forms leave nothing behind."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_files_of_one_name_and_content_are_files_of_their_own(api: Api) -> None:
     assert api.download(second["file_id"]).content == b"two"
 
 
-# What is sent between the quotes, and the name of the file from then on.
+# The text between the quotes, and the resulting name of the file.
 NAMES = {
     "not ASCII": ("报告-ä-😀.txt", "报告-ä-😀.txt"),
     "quoted pairs": (r"q\"uo\\te.txt", "te.txt"),
@@ -128,7 +128,7 @@ def test_a_name_is_the_same_wherever_it_is_shown(api: Api, sent: str | bytes, na
     assert saved_as(api.download(file_id)) == name
 
 
-# What is sent, and the type of the file from then on.
+# The type that is sent, and the resulting type of the file.
 TYPES = {
     "none": (None, "application/octet-stream"),
     "HTML": ("text/html", "text/html"),
