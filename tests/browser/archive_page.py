@@ -1,4 +1,4 @@
-"""Archives that the upload page makes: how tests make one, and what is in it."""
+"""Archives from the upload page: helpers that make and read them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import WITHIN
 
-TIME = 1_795_860_001  # 2026-11-28T10:00:01Z, so DOS time rounds it
+TIME = 1_795_860_001  # 2026-11-28T10:00:01Z, an odd second, which DOS times round
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:
-    """Write files below a folder, all from the same second."""
+    """Write files below a folder, all with the same modification time."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,14 +39,14 @@ def upload(page: Page) -> None:
 
 
 def answer(page: Page) -> Any:
-    """What the server said of the upload, once it is done."""
+    """The metadata of the uploaded file, once the upload is done."""
     expect(page.get_by_role("heading", name="Your link is ready")).to_be_visible(timeout=WITHIN)
     file_id = page.locator("#ready input").input_value().rpartition("/")[2]
     return {"file_id": file_id, **page.request.get(f"/file/metadata/{file_id}").json()}
 
 
 def archive(page: Page) -> zipfile.ZipFile:
-    """The archive that was just uploaded, in which nothing is damaged."""
+    """The archive that was just uploaded, after checking its integrity."""
     body = page.request.get(f"/file/download/{answer(page)['file_id']}").body()
     opened = zipfile.ZipFile(io.BytesIO(body))
     assert opened.testzip() is None

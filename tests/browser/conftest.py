@@ -1,4 +1,4 @@
-"""A server, a browser, and visitors whose pages must break none of their own rules."""
+"""A server, a browser, and contexts that check the pages for script errors, policy violations and foreign requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-WITHIN = 60_000  # milliseconds, on a machine that does much else
+WITHIN = 60_000  # milliseconds, long enough for a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
 
 @pytest.fixture
 def context(chromium: Browser, server: Server) -> Iterator[BrowserContext]:
-    """A browser that has never been here."""
+    """A new browser profile without site data."""
     context = chromium.new_context(base_url=f"http://127.0.0.1:{server.port}")
     context.set_default_timeout(WITHIN)
     faults: list[str] = []

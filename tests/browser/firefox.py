@@ -1,4 +1,4 @@
-"""Firefox, headless and driven over Marionette, the protocol that it speaks itself: no driver is needed beside it."""
+"""Headless Firefox over Marionette, its own protocol, so no driver is needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from tests.wire.server import WITHIN, until
 
-# Everything but loopback goes to a proxy that is not there, so Firefox can reach nothing else, not even a name server.
+# All traffic except loopback goes to a proxy that does not exist, so Firefox cannot even reach a name server.
 PREFERENCES = {
     "marionette.port": 0,
     "network.proxy.type": 1,
@@ -23,7 +23,7 @@ PREFERENCES = {
 
 
 class Firefox:
-    """Firefox with a profile of its own in `folder`, while its context lasts; it saves files to `downloads`."""
+    """Firefox with a new profile in `folder`, while its context lasts. It saves files to `downloads`."""
 
     def __init__(self, folder: Path) -> None:
         self.downloads = folder / "downloads"
@@ -59,7 +59,7 @@ class Firefox:
         self._connection.close()
 
     def command(self, name: str, **parameters: Any) -> Any:
-        """The value that a command of WebDriver or Marionette answers with."""
+        """The result of a WebDriver or Marionette command."""
         message = json.dumps([0, 1, name, parameters]).encode()
         self._connection.sendall(b"%d:%b" % (len(message), message))
         _type, _id, error, result = self._read()
@@ -73,14 +73,14 @@ class Firefox:
         return self.command("WebDriver:ExecuteScript", script=script, args=arguments)
 
     def element(self, selector: str) -> str:
-        """The ID of the first element of the page that matches."""
+        """The ID of the first matching element of the page."""
         self.command("Marionette:SetContext", value="content")
         reference = self.command("WebDriver:FindElement", using="css selector", value=selector)
         (element_id,) = reference.values()
         return str(element_id)
 
     def prefer_scheme(self, scheme: str) -> None:
-        """Let pages see that the user prefers "light" or "dark"."""
+        """Let the page see that the user prefers "light" or "dark"."""
         name, value = "layout.css.prefers-color-scheme.content-override", ("dark", "light").index(scheme)
         self.run("chrome", "Services.prefs.setIntPref(...arguments)", name, value)
 
@@ -90,7 +90,7 @@ class Firefox:
         return port.exists() and port.read_text() != ""
 
     def _read(self) -> Any:
-        """A message, which follows its length in bytes and a colon."""
+        """Read a message: its length in bytes, a colon, and its text."""
         length = b""
         while (digit := self._answers.read(1)) != b":":
             assert digit, "Firefox closed the connection"

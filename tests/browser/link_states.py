@@ -1,4 +1,4 @@
-"""States of the pages behind a link, of errors, of all files, and of the pages without JavaScript."""
+"""States of the landing page, of errors, of the list of all files, and of the pages without JavaScript."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def plain_form(page: Page) -> None:
     page.goto("/")
     expect(page.get_by_role("button", name="Upload")).to_be_visible()
     expect(page.get_by_role("button", name="Choose files")).to_be_hidden()
-    # The same to the eye where scripts run, as axe needs.
+    # Change the document to what is shown now, because axe needs scripts.
     page.evaluate("""() => {
         for (const element of document.querySelectorAll(".scripted")) element.remove();
         for (const element of document.querySelectorAll("noscript")) element.replaceWith(...element.childNodes);

@@ -1,6 +1,6 @@
-"""Take pictures of every state of the pages: `python -m tests.browser.screenshots [FOLDER] [STATE…]`.
+"""Takes pictures of every state of the pages: `python -m tests.browser.screenshots [FOLDER] [STATE…]`.
 
-Without states all are drawn, and the pictures in docs/ and the image of the preview card as well.
+Without states, it draws all of them, and also the pictures in docs/ and the image of the preview card.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.wire.server import ROOT, Server
 
 FOLDER = ROOT / "build" / "screenshots"
 STATIC = ROOT / "functions" / "pages" / "static"
-# What a visitor has, by the name of the picture.
+# The visitor's devices, by the picture's name.
 VISITORS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 900, "height": 760}},
     "dark": {"viewport": {"width": 900, "height": 760}, "color_scheme": "dark"},
@@ -27,7 +27,7 @@ VISITORS: dict[str, dict[str, Any]] = {
     "small": {"viewport": {"width": 320, "height": 640}, "color_scheme": "dark", "has_touch": True, "is_mobile": True},
     "forced": {"viewport": {"width": 900, "height": 760}, "forced_colors": "active"},
 }
-# The pictures in docs/: of which state, with which window.
+# The pictures in docs/: their state and window.
 DOCS = {
     "upload": ("uploading", {"viewport": {"width": 760, "height": 620}}),
     "success": ("ready", {"viewport": {"width": 760, "height": 620}}),
@@ -48,7 +48,7 @@ def picture(browser: Browser, server: Server, state: str, path: Path, **visitor:
 
 
 def card(browser: Browser, path: Path) -> None:
-    """Draw what chats show beside a link: our icon on our background."""
+    """Draw the preview card for chats: our icon on our background."""
     tokens, icon = ((STATIC / name).read_text() for name in ("tokens.css", "icon.svg"))
     style = "body { display: grid; place-items: center; height: 100vh; margin: 0; background: var(--tint) }"
     page = browser.new_page(viewport={"width": 1200, "height": 630})

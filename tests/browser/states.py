@@ -1,4 +1,4 @@
-"""Every state of the pages, each set up on a page that was just opened: for pictures, and to be checked by axe."""
+"""Every state of the pages, each set up on a page that was just opened, for pictures and for axe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.link_states import LINK_STATES
 from tests.browser.upload_page import UPLOADS, drop, drop_together, hold, open_options, row, share_more
 from tests.wire.server import until
 
-# As the server of the pictures is set up.
+# The configuration of the server for pictures.
 SETTINGS = {
     "SHARE_TITLE": "files.example.org",
     "SHARE_PUBLIC_URL": "https://files.example.org",
@@ -23,7 +23,7 @@ FILM = ("Site visit, north façade.mov", "x" * 3_200_000)
 LONG = "a very long name that somebody gave to a file, " * 5 + "last.docx"
 RIGHT_TO_LEFT = "דו״ח שנתי 2026.pdf"
 
-# Sends of some files no more than this share, as on a line that is slow for ever.
+# Stop uploads of these files at this share, as on a connection that stalls.
 SHARES = {"mov": 0.31, "dwg": 0.7, "zip": 0.12}
 SLOW_LINE = """(shares) => {
     const { send } = XMLHttpRequest.prototype;

@@ -1,4 +1,4 @@
-"""The upload page of a server that requires an access token, also where the browser can keep nothing."""
+"""The upload page of a server that requires an access token, even if the browser cannot store anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_token_is_required_where_the_server_has_one(
     with Server(tmp_path_factory.mktemp("guarded") / "data", SHARE_API_TOKEN=TOKEN) as guarded:
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{guarded.port}/")
-        # Before anything is chosen.
+        # Before the user chooses anything.
         expect(page.get_by_role("heading", name="Sign in to upload")).to_be_visible()
         expect(page.get_by_role("button", name="Choose files")).to_be_hidden()
         no_violations(page)
@@ -39,7 +39,7 @@ def test_the_token_is_required_where_the_server_has_one(
         page.reload()
         drop(page, ("second.txt", "data"))
         link(page, "second.txt")
-        # The server may have got another one meanwhile.
+        # The server's token can change while the page is open.
         page.evaluate("sessionStorage.token = JSON.stringify('an-older-token')")
         page.reload()
         drop(page, ("third.txt", "data"))
@@ -58,7 +58,7 @@ def test_files_are_shared_where_site_data_is_blocked(
         page.goto(f"http://127.0.0.1:{guarded.port}/")
         page.get_by_label("Access token").fill(TOKEN)
         page.keyboard.press("Enter")
-        # In parts, and without a second question.
+        # In parts, and without asking for the token again.
         drop(page, ("small.txt", "data"), ("large.txt", "x" * (4 * 2**20 + 1)))
         share_more(page)
         expect(page.locator("#file-rows > li")).to_have_count(2)

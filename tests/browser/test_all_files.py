@@ -1,4 +1,4 @@
-"""The page of all files in a real browser: who may see it, what it shows of many files, and what it asks the server."""
+"""The page of all files in a real browser: who can see it, how it shows many files, and what it requests."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TOKEN = "a-token-of-thirty-two-characters"
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with a token, and four files."""
+    """A server with a token and four files."""
     with Server(tmp_path_factory.mktemp("guarded") / "data", SHARE_API_TOKEN=TOKEN) as server:
         yield server
 
 
 @pytest.fixture
 def page(context: BrowserContext, guarded: Server) -> Page:
-    """The page of all files, where nobody has signed in."""
+    """The page of all files, before signing in."""
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{guarded.port}/file")
     return page
@@ -62,7 +62,7 @@ def test_all_files_are_shown_to_who_has_the_token(page: Page) -> None:
     expect(row(page, "secret.txt")).to_be_visible()
     expect(page.get_by_role("heading", name="All files")).to_be_focused()
     no_violations(page)
-    # In this tab until it is closed, and in no address.
+    # In this tab until it is closed, and in no URL.
     assert TOKEN not in page.url
     assert not [request.url for request in requests if TOKEN in request.url]
     assert page.evaluate("JSON.stringify(localStorage)").find(TOKEN) == -1
@@ -117,7 +117,7 @@ def test_a_file_is_changed_and_deleted(page: Page, guarded: Server) -> None:
 def test_all_pages_of_the_list_are_read(page: Page) -> None:
     for number in range(7):
         upload(page, f"paged {number}.txt")
-    # As on Lambda, where a page of the list is short.
+    # As on Lambda, where pages of the list are short.
     page.route("**/file/metadata*", lambda route: route.continue_(url=short(route.request.url)))
     sign_in(page)
     page.get_by_label("Filter by name").fill("paged")
@@ -161,7 +161,7 @@ def test_there_is_one_question_in_five_seconds_whatever_the_number_of_files(page
     del asked[:]
     since = now(page)
     page.clock.run_for(60_000)
-    # The page's clock goes on after this call, too.
+    # The page's clock continues after this call.
     assert len(asked) <= 1 + (now(page) - since) // 5000
 
 

@@ -1,4 +1,4 @@
-"""The page's layout of archives, in both browsers: the same bytes as the client's."""
+"""The page's archive layout in both browsers: it produces the same bytes as the client's."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TIMES = [-5 * 10**9, -1, 0, TIME, 2**31 - 1, 2**31, 10**11, 5 * 10**11]
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """The scripts of the pages, and a page that gives tests their functions."""
+    """Serves the pages' scripts, and a page that exports their functions for tests."""
 
     def do_GET(self) -> None:
         if self.path != "/":
@@ -107,7 +107,7 @@ def test_firefox_makes_the_archives_of_the_vectors(firefox: Firefox, harness: st
     firefox.command("WebDriver:Navigate", url=harness)
     until(lambda: bool(firefox.run("content", "return document.title === 'ready'")))
     for vector in VECTORS:
-        # In a script of the page, because Firefox keeps those of tests apart from it.
+        # In a script of the page, because Firefox isolates test scripts from page scripts.
         script = """
             const script = document.createElement("script");
             script.textContent = `vector(${arguments[0]}).then((answer) => {
@@ -134,7 +134,7 @@ def test_any_range_of_random_archives_is_that_of_the_client(chromium: Browser, h
             size = 0 if folder or count > 300 else choice.choice(SIZES)
             members.append(Member(name, size, choice.choice(TIMES), choice.getrandbits(32)))
         layout = Layout(members)
-        # The start is often near the directory, where most of the structure is.
+        # Many ranges start near the directory, which has most of the structure.
         starts = [0] + [max(0, layout.size - choice.randrange(2 ** choice.randrange(1, 44))) for _ in range(30)]
         ranges = [(start, min(start + choice.randrange(10**5), layout.size)) for start in starts]
         answer = page.evaluate(

@@ -1,4 +1,4 @@
-"""The landing page of a zip archive: what it lists, and how single files are downloaded from it."""
+"""The landing page of a zip archive: its list of files, and downloads of single files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives in transit: in ranges, resumed, with files that change, and with ten thousand files."""
+"""Archives in transit: ranges, resuming, files that change, and ten thousand files."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_an_archive_resumes_after_the_page_was_closed(context: BrowserContext, t
     expect(second.get_by_text(words)).to_be_visible()
     no_violations(second)
     field = second.locator("#interrupted-rows input")
-    # A file of the same size and time, with other bytes in the second part: that part is sent again.
+    # A file of the same size and time, but with other bytes in the second part: that part is sent again.
     changed = bytes([files["Films/1.bin"][0] ^ 1]) + files["Films/1.bin"][1:]
     write(tmp_path, {"Films/1.bin": changed})
     field.set_input_files(str(tmp_path / "Films"))
@@ -174,12 +174,12 @@ def test_ten_thousand_files_keep_the_page_responsive(page: Page, tmp_path: Path)
         document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
     }""")
     expect(page.get_by_role("heading", name="10,000 files")).to_be_visible()
-    # Not a row for each.
+    # Not one row per file.
     expect(page.locator("#pack-rows > li")).to_have_count(50)
     expect(page.get_by_text("and 9,950 more")).to_be_visible()
     upload(page)
     assert contents(archive(page)) == {f"{number}.txt": str(number).encode() for number in range(10_000)}
-    # The worker gets the files in groups, between which the page can do other things.
+    # The worker gets the files in groups, and the page can do other work between groups.
     groups = page.evaluate("groups")
     assert sum(groups) == 10_000
     assert max(groups) <= 500

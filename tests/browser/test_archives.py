@@ -1,4 +1,4 @@
-"""Several files and folders as one link: what the user decides, and what is in the archive."""
+"""Several files and folders as one link: what the user decides, and what the archive contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages behind a proxy that passes on another Host than the one the browser asked for."""
+"""The pages behind a proxy that passes on another Host header than the browser's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.proxies import Site, site_in
 
 @pytest.fixture(scope="module")
 def portless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """nginx on a port of its own, with `$host`, as in many recipes: it has the name of the site and not the port."""
+    """nginx with `$host`, as in many recipes: it passes on the site's name without its port."""
     with site_in(tmp_path_factory.mktemp("portless"), changes={"Host $http_host": "Host $host"}) as site:
         yield site
 

@@ -1,4 +1,4 @@
-"""The page where large files go past the API: to an S3 server that checks signatures, and as deployed on AWS."""
+"""The page with direct uploads: to an S3 server that checks signatures, and as deployed on AWS."""
 
 from __future__ import annotations
 

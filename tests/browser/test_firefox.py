@@ -1,4 +1,4 @@
-"""The pages in Firefox: what is uploaded with one can be downloaded with the other."""
+"""The pages in Firefox: either browser can download what the other uploaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large files in a real browser: sent in parts, and gone on with where the page was closed."""
+"""Large files in a real browser: sent in parts, and resumed after the page was closed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SIZE = 200 * MIB + 1
 PART = 8 * MIB
 COUNT = 26
 BUCKET = "shares"
-WITHIN = 240_000  # milliseconds, for 200 MiB on a machine that does much else
+WITHIN = 240_000  # milliseconds, for 200 MiB on a busy machine
 
 
 def write(path: Path, size: int) -> Path:
-    """A file no two of whose pieces are alike."""
+    """Write a file in which no two parts are alike."""
     with path.open("wb") as file:
         for number in range(size // MIB):
             file.write(number.to_bytes(8, "big") * (MIB // 8))
@@ -39,7 +39,7 @@ def large(tmp_path: Path) -> Path:
     return write(tmp_path / "large.bin", SIZE)
 
 
-# Keeps what an upload shows of itself, which is gone once it ends.
+# Records the progress that an upload shows, because it disappears at the end.
 WATCH = """
     addEventListener("DOMContentLoaded", () => {
         window.seen = [];
@@ -66,7 +66,7 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
         number = re.search(r"/([0-9]+)\?", route.request.url)
         if route.request.method != "PUT" or number is None:
             route.continue_()
-        # A part that is held stays unanswered, as on a line that went dead.
+        # A part that is held stays unanswered, as on a dead connection.
         elif int(number[1]) <= last:
             sent.append(int(number[1]))
             route.continue_()
@@ -75,13 +75,13 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
 
     context.route("**/file/s3/multipart/**", pass_on)
     first = context.new_page()
-    # Bytes that were sent, which the page shows, are not stored yet.
+    # The progress that the page shows includes bytes that are sent but not yet stored.
     stored: list[Response] = []
     first.on("response", lambda response: stored.append(response) if response.request.method == "PUT" else None)
     begin(first, large)
     expect(first.locator("#work-detail")).to_contain_text("MB of", timeout=WITHIN)
     until(lambda: bool(first.evaluate("true")) and len(stored) == last and len(held) > 0)
-    # A browser may let go of what is held when its page is closed. The page itself tries again only after a while.
+    # A browser can release held requests when their page is closed. The page itself retries only after a while.
     for route in held:
         route.abort()
     first.close()
@@ -94,7 +94,7 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     second.goto("/")
     expect(second.get_by_text("Interrupted: choose \u2068large.bin\u2069 again to continue (15%).")).to_be_visible()
     no_violations(second)
-    # Another file is not the one that was interrupted.
+    # A different file does not resume the interrupted upload.
     field = second.locator("#interrupted-rows input")
     field.set_input_files(str(write(tmp_path / "other.bin", 1)))
     expect(second.get_by_text("That is a different file.")).to_be_visible()
@@ -105,13 +105,13 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     values = [value for value, _ in seen if 0 < value < 1]
     assert values == sorted(values)
     assert len(set(values)) > 4
-    # It begins with what is there already.
+    # It begins with what is already stored.
     assert values[0] == pytest.approx(4 * PART / SIZE)
     words = re.compile(r"[0-9.]+ MB of 210 MB · [0-9.]+ [kMG]B/s · [0-9]+ (second|minute)s? left")
     assert [text for _, text in seen if words.fullmatch(text)]
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
     file_id = second.locator("#ready input").input_value().rpartition("/")[2]
-    # What the page shows holds, and not what it showed when the upload began.
+    # The current settings apply, not those of the time when the upload began.
     assert second.request.get(f"/file/metadata/{file_id}").json()["max_downloads"] is None
     assert filecmp.cmp(large, fetched(second, tmp_path), shallow=False)
 
@@ -119,7 +119,7 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
 def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(context: BrowserContext, tmp_path: Path) -> None:
     file = write(tmp_path / "large.bin", PART + 1)
     completed: list[APIResponse] = []
-    # Done, and the answer is lost with the page.
+    # The upload is complete, but its answer is lost with the page.
     context.route("**/complete?*", lambda route: completed.append(route.fetch()))
     first = context.new_page()
     with first.expect_request("**/complete?*"):
@@ -139,7 +139,7 @@ def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(context: 
 
 
 def test_one_part_goes_alone_until_the_speed_of_the_line_is_known(context: BrowserContext, tmp_path: Path) -> None:
-    """A line that breaks loses what is under way: on a slow one that is to be one part and not three."""
+    """If a slow connection breaks, it should lose one part and not three."""
     held: list[Route] = []
     context.route(
         "**/file/s3/multipart/**",
@@ -147,7 +147,7 @@ def test_one_part_goes_alone_until_the_speed_of_the_line_is_known(context: Brows
     )
     page = context.new_page()
     begin(page, write(tmp_path / "large.bin", 3 * PART))
-    # All that go at once are sent at once.
+    # Parallel parts are sent in the same turn of the event loop.
     until(lambda: bool(page.evaluate("true")) and len(held) > 0)
     page.evaluate("new Promise((resolve) => setTimeout(resolve))")
     assert len(held) == 1
@@ -158,7 +158,7 @@ def test_one_part_goes_alone_until_the_speed_of_the_line_is_known(context: Brows
 
 
 def fetched(page: Page, folder: Path) -> Path:
-    """The file that the page has just shared, downloaded from the page that its link leads to."""
+    """The file that the page has just shared, downloaded by its link."""
     page.goto(page.locator("#ready input").input_value())
     with page.expect_download(timeout=WITHIN) as started:
         page.get_by_role("link", name="Download").click()
@@ -185,7 +185,7 @@ def test_the_bytes_go_to_a_bucket_and_come_from_there(
     size = 2 * PART + 1
     file = write(tmp_path / "large.bin", size)
     with storage() as s3:
-        # As the bucket is on AWS, CORS rules included.
+        # The bucket is configured as on AWS, including its CORS rules.
         (rules,) = read(ROOT / "template.yaml").cors.values()
         aws.provide(Template({}, (), (BUCKET,), (), cors={BUCKET: rules}), "", s3.environment())
         variables = {**s3.environment(), "SHARE_STORAGE": f"s3://{BUCKET}", "SHARE_INLINE_LIMIT": str(MIB)}

@@ -1,4 +1,4 @@
-"""The settings of links: what is offered, and that they hold before, during and after an upload."""
+"""Link settings: which ones are offered, and that they apply before, during and after an upload."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def metadata(page: Page, name: str) -> dict[str, Any]:
 
 
 def lifetime(described: dict[str, Any]) -> float:
-    """Seconds that a file has left."""
+    """Seconds until a file expires."""
     expires_at = datetime.fromisoformat(described["expires_at"])
     return (expires_at - datetime.now(UTC)).total_seconds()
 
@@ -64,7 +64,7 @@ def test_settings_hold_for_what_is_under_way_and_what_is_uploaded(page: Page) ->
     first = upload_of(page, held, "0.txt")
     first.continue_()
     expect(row(page, "0.txt")).to_have_attribute("data-state", "done")
-    # One is uploaded, three are under way with the settings that were.
+    # One file is uploaded, and three are in transit with the old settings.
     setting(page, "limit", "7")
     setting(page, "password", "later")
     until(lambda: bool(page.evaluate("true")) and len(held) == 4)

@@ -1,4 +1,4 @@
-"""The landing page in a real browser, against the server as `make run` starts it."""
+"""The landing page in a real browser, with the server that `make run` starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Resp
 from tests.browser.upload_page import no_violations
 from tests.wire.server import Server
 
-# One server and one browser serve all of them.
+# All these tests share one server and one browser.
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -54,7 +54,7 @@ def test_a_password_is_asked_for(context: BrowserContext, server: Server, tmp_pa
         visitor.get_by_role("button", name="Download").click()
     started.value.save_as(tmp_path / "fetched")
     assert (tmp_path / "fetched").read_bytes() == b"hidden"
-    # The cookie is out of reach of scripts, and of every other address.
+    # Scripts cannot read the cookie, and no other path receives it.
     assert visitor.evaluate("document.cookie") == ""
     assert "gr" not in visitor.url.partition("/download/")[2]
 
@@ -130,7 +130,7 @@ def test_the_landing_page_and_errors_are_accessible_and_fit(page: Page, scheme: 
         page.goto(address)
         no_violations(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        # Three lines of a long name are shown, and no more.
+        # A long name is cut after three lines.
         lines = "(h1) => h1.clientHeight / parseFloat(getComputedStyle(h1).lineHeight)"
         assert page.locator("h1").evaluate(lines) < 3.5
 

@@ -1,4 +1,4 @@
-"""The API reference in a real browser: readable by everyone, on any screen, and its commands can be copied."""
+"""The API reference in a real browser: accessible, on any screen, with commands that can be copied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.browser.upload_page import no_violations
 from tests.wire.server import Server
 
 
-# Checked together: the page is as many seconds as it has elements.
+# All checks share one page, because it takes long to load so many elements.
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (320, "dark")])
 def test_it_is_accessible_and_fits(chromium: Browser, server: Server, width: int, scheme: str) -> None:
     context = chromium.new_context(
@@ -27,7 +27,7 @@ def test_it_is_accessible_and_fits(chromium: Browser, server: Server, width: int
     expect(page.get_by_role("button", name="Copy the command for GET /health")).to_be_visible()
     no_violations(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    # Nothing was refused by the policy of the pages.
+    # The pages' policy blocked nothing.
     assert errors == []
     context.close()
 
@@ -43,7 +43,7 @@ def test_a_command_can_be_reached_and_copied_by_keyboard(context: BrowserContext
     page.keyboard.press("Tab")
     expect(section.get_by_role("button", name="Copy the command for GET /health")).to_be_focused()
     page.keyboard.press("Enter")
-    # The button says so, too, but not for long.
+    # The button also says so, but only briefly.
     expect(page.locator("#news")).to_have_text("Copied")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == section.locator("pre").inner_text()

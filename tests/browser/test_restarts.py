@@ -1,4 +1,4 @@
-"""A server that goes away in the middle and comes back: everything arrives, and nobody clicks on anything."""
+"""A server that stops during transfers and restarts: everything arrives, without a click."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.wire.server import Server
 SMALL = 30
 LARGE = 24 * 1024 * 1024
 
-# The large file would take two minutes, longer than anything here waits.
+# The large file would take two minutes, longer than any timeout here.
 BYTES_PER_SECOND = 200_000
 
 
 def slow_uploads(page: Page) -> CDPSession:
-    """Let the page send BYTES_PER_SECOND until the session is detached."""
+    """Limit the page's uploads to BYTES_PER_SECOND until the session is detached."""
     session = page.context.new_cdp_session(page)
     conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": BYTES_PER_SECOND}
     session.send("Network.emulateNetworkConditions", conditions)
@@ -37,7 +37,7 @@ def test_uploads_outlive_a_server_that_is_killed(chromium: Browser, tmp_path: Pa
     context = chromium.new_context(base_url=f"http://127.0.0.1:{port}")
     context.set_default_timeout(WITHIN)
     page = context.new_page()
-    throttle = slow_uploads(page)  # the large file is certainly under way when the server dies
+    throttle = slow_uploads(page)  # the large file is certainly in transit when the server dies
     with Server(tmp_path / "data", "--port", str(port)) as server:
         page.goto("/")
         page.set_input_files("#chosen", [str(large), *(str(tmp_path / name) for name in names)])

@@ -1,4 +1,4 @@
-"""Browsers resume a one-time download whose connection broke: a reset (RST), or an end before the last byte (FIN)."""
+"""Browsers resume a one-time download after its connection broke: by a reset (RST), or by an early end (FIN)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.wire.server import Server, until
 
 NAME = "one-time.bin"
 DATA = os.urandom(4_000_000)
-# The first download would take 80 s at this speed, longer than anything here waits.
+# The first download would take 80 s at this speed, longer than any timeout here.
 PIECE = 1000  # bytes
 PAUSE = 0.02  # seconds
 
@@ -32,7 +32,7 @@ both_ways = pytest.mark.parametrize("cut", [Cut, Reset], ids=["ended", "reset"])
 class SlowStart:
     """Slows the first download down until the test breaks its connection.
 
-    Bytes must keep arriving: Firefox takes a download as resumable only if some arrive after it has chosen a path.
+    Bytes must keep arriving: Firefox considers a download resumable only if bytes arrive after it has chosen a path.
     """
 
     def __init__(self, cut: type[Cut]) -> None:
@@ -56,7 +56,7 @@ class SlowStart:
 
 
 class OneTimeFile:
-    """A file that can be downloaded once, behind a proxy that breaks the first download."""
+    """A file with a limit of one download, behind a proxy that breaks the first download."""
 
     def __init__(self, proxy: Proxy, cut: type[Cut]) -> None:
         answer = ask("PUT", f"{proxy.address}/file/upload/{NAME}?max_downloads=1", content=DATA)
@@ -70,13 +70,13 @@ class OneTimeFile:
         self._slow.interrupt()
 
     def assert_resumed(self, condition: str) -> None:
-        """Exactly one request came after the first, for what was missing, and it did not count."""
+        """Exactly one request followed the first: for the missing bytes, and not counted."""
         first, rest = (seen for seen in self._proxy.seen if seen.is_download)
         assert (first.status, rest.status) == (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
         start = re.fullmatch(r"bytes=(\d+)-", rest.headers["range"])
         assert start is not None
         assert 0 < int(start[1]) < len(DATA)
-        # A resume ticket, without which this range would be a second download.
+        # Without the resume ticket, this range would be a second download.
         assert rest.headers[condition].startswith(f'"{self._file_id}.')
         metadata = ask("GET", f"{self._proxy.address}/file/metadata/{self._file_id}").json()
         assert metadata["download_count"] == 1
@@ -98,7 +98,7 @@ def test_chromium_resumes_with_if_range(
 ) -> None:
     file = OneTimeFile(proxy, cut)
     downloads = tmp_path / "downloads"
-    # Only in a profile that lasts does chrome://downloads list downloads. Its language is that of the system.
+    # chrome://downloads lists downloads only in a persistent profile. Its language is that of the system.
     context = browser_type.launch_persistent_context(
         tmp_path / "profile",
         executable_path=shutil.which("chromium"),
@@ -107,7 +107,7 @@ def test_chromium_resumes_with_if_range(
     )
     context.set_default_timeout(WITHIN)
     page = context.new_page()
-    # As without Playwright, which would give the file another name.
+    # Without this setting, Playwright would rename the file.
     save = {"behavior": "allow", "downloadPath": str(downloads)}
     context.new_cdp_session(page).send("Browser.setDownloadBehavior", save)
     page.goto(file.page)
@@ -115,7 +115,7 @@ def test_chromium_resumes_with_if_range(
     until(lambda: size(downloads / f"{NAME}.crdownload") > 0)
     file.interrupt()
     if cut is Reset:
-        # After an end it resumes by itself.
+        # After an early end, it resumes automatically.
         page.goto("chrome://downloads")
         page.locator("#more-actions").click()
         page.get_by_role("menuitem", name="Resume").click()
@@ -125,7 +125,7 @@ def test_chromium_resumes_with_if_range(
     file.assert_resumed("if-range")
 
 
-# What the list of downloads calls when you click on Retry.
+# The function that chrome://downloads calls when you click Retry.
 DOWNLOAD = """
 const { Downloads } = ChromeUtils.importESModule("resource://gre/modules/Downloads.sys.mjs");
 const list = await Downloads.getList(Downloads.ALL);

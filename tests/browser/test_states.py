@@ -1,4 +1,4 @@
-"""Every state of the pages: accessible, within the window, and quiet while it changes."""
+"""Every state of the pages: accessible, within the window, and without layout shifts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.wire.server import Server, until
 MOST_BYTES = 60_000
 # The rows of a list are alike, and axe would take minutes for a thousand.
 SHORTEN = "() => { for (const row of document.querySelectorAll('#rows > li:nth-child(n + 21)')) row.remove(); }"
-# A layout shift counts its part of the window times how far it moves, each from 0 to 1.
+# A layout shift is the share of the window that moved, times the distance, both from 0 to 1.
 WATCH = """
     window.shifts = [];
     new PerformanceObserver((list) => {
@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-# Checked together: each page is as many seconds as it has elements.
+# All checks share one page, because opening each state takes long.
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (320, "light")])
 @pytest.mark.parametrize("name", STATES)
 def test_each_state_is_accessible_and_fits(
@@ -131,7 +131,7 @@ def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
         yield firefox
 
 
-# Into attributes, where the text of the document has them.
+# Copies values into attributes, so that they are part of the serialised document.
 SNAPSHOT = """() => {
     for (const field of document.querySelectorAll("input:not([type=file])")) {
         field.setAttribute("value", field.value);
@@ -163,7 +163,7 @@ CHECK = f"""
 
 @pytest.mark.parametrize("name", STATES)
 def test_firefox_finds_nothing_either(chromium: Browser, server: Server, firefox: Firefox, name: str) -> None:
-    """Firefox lays out the document as Chromium's scripts left it. How it runs them is in `test_firefox.py`."""
+    """Firefox lays out the document that Chromium's scripts left. How it runs them is in `test_firefox.py`."""
     address = f"http://127.0.0.1:{server.port}"
     context = chromium.new_context(base_url=address)
     context.set_default_timeout(WITHIN)
@@ -173,11 +173,11 @@ def test_firefox_finds_nothing_either(chromium: Browser, server: Server, firefox
     page.evaluate(SHORTEN)
     title, document = page.title(), page.evaluate(SNAPSHOT)
     context.close()
-    # A page of the same server that has no scripts, and so leaves what is put into it alone.
+    # A page of the same server without scripts, which therefore does not change the inserted document.
     firefox.command("WebDriver:Navigate", url=f"{address}/no/such/page")
     for scheme in ("light", "dark"):
         firefox.prefer_scheme(scheme)
-        # Sizes come from our style sheets, so these were applied.
+        # Sizes come from our style sheets, so they were applied.
         assert firefox.run("content", SHOW, document) == [title, "15px"]
         violations, passes = firefox.run("content", CHECK)
         assert violations == []

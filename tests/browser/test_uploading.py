@@ -1,4 +1,4 @@
-"""Files on their way up from the page: one list, one total, and a network that fails."""
+"""Uploads from the page: one list, one total, and a network that fails."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_two_files_are_dropped_and_fetched_by_somebody_else(page: Page, chromium
     other.close()
     assert started.value.suggested_filename.startswith("two ")
     assert (tmp_path / "fetched").read_bytes() == b"second"
-    # The first page sees it without being asked.
+    # The first page updates without a click.
     share_more(page)
     expect(file(page, "two <b>.txt").locator(".state")).to_have_text("6 bytes · 1 download", timeout=WITHIN)
     expect(file(page, "one.txt").locator(".state")).to_have_text("5 bytes · 0 downloads")
@@ -60,7 +60,7 @@ def test_a_file_keeps_its_place_from_waiting_to_sent(page: Page) -> None:
     expect(page.locator("#rows > li[data-state=sending]")).to_have_count(3)
     assert states("(rows) => rows.map((row) => row.dataset.state)") == ["sending"] * 3 + ["waiting"] * 2
     until(lambda: bool(page.evaluate("true")) and len(held) == 3)
-    # The second is the first to arrive.
+    # The second file arrives first.
     upload_of(page, held, "1.txt").continue_()
     expect(page.locator("#rows > li").nth(1)).to_have_attribute("data-state", "done")
     names = page.locator("#rows bdi").all_inner_texts()
@@ -113,7 +113,7 @@ def test_a_failed_upload_says_why_and_can_be_tried_again(page: Page) -> None:
     page.unroute(UPLOADS)
     setting(page, "limit", "3")
     row(page, "again.txt").get_by_role("button", name="Retry: again.txt").click()
-    # With the settings as they are now, not as they were.
+    # With the current settings, not with the old ones.
     address = link(page, "again.txt")
     metadata = page.request.get(f"/file/metadata/{address.rpartition('/')[2]}").json()
     assert metadata["max_downloads"] == 3
@@ -136,7 +136,7 @@ def test_files_wait_for_the_network_and_go_on_by_themselves(page: Page, context:
     drop(page, *((f"{number}.txt", "data") for number in range(10)))
     expect(page.get_by_role("heading", name="Reconnecting…")).to_be_visible()
     expect(page.get_by_text("What you sent is saved")).to_be_visible()
-    # Three are under way, and the others wait: nothing has failed.
+    # Three files are in transit, and the others wait: nothing has failed.
     expect(page.locator("#rows > li[data-state=sending]")).to_have_count(3)
     expect(page.locator("#rows > li[data-state=waiting]")).to_have_count(7)
     no_violations(page)
@@ -168,7 +168,7 @@ def test_what_is_too_large_is_refused_before_it_is_sent(
         expect(row(page, "large.txt").locator(".detail")).to_have_text(
             "Too large: this server accepts files up to 2 MB."
         )
-        # There is no use in trying again.
+        # Trying again would not help.
         expect(row(page, "large.txt").get_by_role("button")).to_have_count(1)
         expect(page.get_by_role("button", name="Retry all")).to_be_hidden()
         no_violations(page)

@@ -1,4 +1,4 @@
-"""Uppy's own client in a real browser, set up as docs/large-files.md says, on a page of another origin than the API."""
+"""Uppy in a real browser, configured as in docs/large-files.md, on a page of another origin than the API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.wire.server import ROOT, Server, until
 
 UPPY = ROOT / "tests" / "uppy"
 MIB = 1024 * 1024
-# What Uppy sends at a time, for files below 50 GB.
+# The size of Uppy's parts for files below 50 GB.
 PART = 5 * MIB
 SIZE = 3 * PART + 1
 COUNT = 4
@@ -43,7 +43,7 @@ UPLOAD = """async () => {
 
 @dataclass(frozen=True)
 class Site:
-    """An API that pages at `origin` may use, and the folder that they come from."""
+    """An API that pages of `origin` can use, and the folder that those pages come from."""
 
     server: str
     token: str
@@ -63,7 +63,7 @@ def authorization(token: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def bundled() -> Callable[[str], bytes]:
-    """Makes one script of a module and the packages that it imports, which are fetched where they are missing."""
+    """Bundles a module and its packages into one script, and installs missing packages."""
     required = os.environ.get("REQUIRE_CHROMIUM") == "1"
     npm = shutil.which("npm")
     if npm is None:
@@ -88,7 +88,7 @@ def bundled() -> Callable[[str], bytes]:
 
 
 def as_documented(server: str, token: str) -> str:
-    """What docs/large-files.md says to write for such a server, and the page's name for it."""
+    """The configuration from docs/large-files.md for such a server, and the page's name for it."""
     source = block("js", "companionEndpoint").replace(ADDRESS, server)
     if token:
         plain = re.compile(r"^uppy\.use\(.*\n", re.MULTILINE)
@@ -102,7 +102,7 @@ def as_documented(server: str, token: str) -> str:
 
 @contextlib.contextmanager
 def pages(folder: Path) -> Iterator[str]:
-    """Serves the files of a folder; gives the origin."""
+    """Serves the files of a folder; yields the origin."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_arguments: object) -> None:
@@ -126,7 +126,7 @@ def in_directory(folder: Path, token: str, origin: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def in_emulator(folder: Path, token: str, origin: str) -> Iterator[str]:
-    """The deployment of a template that differs in who may use the API."""
+    """The emulated deployment of a template with another origin and other access."""
     source = folder / "source"
     source.mkdir()
     template = (ROOT / "template.yaml").read_text()
@@ -183,7 +183,7 @@ def large(tmp_path: Path) -> Path:
 
 
 def add(page: Page, file: Path) -> str:
-    """Give Uppy the file; its name there."""
+    """Add the file to Uppy. Returns its ID there."""
     page.set_input_files("#files", str(file))
     files = page.evaluate_handle("document.getElementById('files').files")
     name: str = page.evaluate(ADD, files)
@@ -191,7 +191,7 @@ def add(page: Page, file: Path) -> str:
 
 
 def upload(page: Page) -> str:
-    """Have Uppy send its one file; the link that it comes to know."""
+    """Let Uppy send its only file. Returns the link that it receives."""
     result = page.evaluate(UPLOAD)
     assert result["failed"] == []
     (link,) = result["links"]
@@ -204,7 +204,7 @@ def test_a_file_goes_up_in_parts(page: Page, site: Site, large: Path, tmp_path: 
     add(page, large)
     link = upload(page)
     assert len(sent) == COUNT
-    # The address of a part is all that it takes.
+    # A part's URL is sufficient, so no token is sent.
     assert not [request for request in sent if "authorization" in request.headers]
     metadata = site.api(link.removeprefix(site.server).replace("/download/", "/metadata/"))
     assert (metadata["original_name"], metadata["file_size"], metadata["max_downloads"]) == (large.name, SIZE, 5)
@@ -231,9 +231,9 @@ def test_an_upload_goes_on_after_the_page_was_left(page: Page, site: Site, large
     def pass_on(route: Route) -> None:
         if route.request.method == "PUT":
             if len(sent) == let_through:
-                # Never answered, as on a line that went dead.
+                # Never answered, as on a dead connection.
                 return
-            # Ours, and S3's.
+            # Our part URLs, and those of S3.
             number = re.search(r"/([0-9]+)\?|partNumber=([0-9]+)", route.request.url)
             assert number is not None
             sent.append(int(number[1] or number[2]))
@@ -249,7 +249,7 @@ def test_an_upload_goes_on_after_the_page_was_left(page: Page, site: Site, large
     page.reload()
     let_through = COUNT
     assert add(page, large) == file
-    # As Golden Retriever does, which keeps it between visits.
+    # As Golden Retriever does, which keeps this state between visits.
     page.evaluate("([file, s3Multipart]) => uppy.setFileState(file, { s3Multipart })", [file, kept])
     link = upload(page)
     assert sent == [1, 2, 3, 4]

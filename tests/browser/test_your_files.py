@@ -1,4 +1,4 @@
-"""Links on the page: the moment of success, and what this browser has shared before."""
+"""Links on the page: after an upload, and the list of files that this browser has shared."""
 
 from __future__ import annotations
 
@@ -162,15 +162,15 @@ def test_an_idle_page_asks_once_in_five_seconds_and_then_less(page: Page, server
         before, since = len(asked), now(page)
         for _ in range(12):
             page.clock.run_for(5000)
-        # The page's clock goes on between these calls, too.
+        # The page's clock continues between these calls.
         assert len(asked) - before <= 1 + (now(page) - since) // 5000, minute
-    # What is not on the screen is not asked about.
+    # Files outside the window are not requested.
     assert 0 < len(set(asked)) < 30
 
 
 def test_all_can_be_done_from_the_keyboard(page: Page) -> None:
     with page.expect_file_chooser() as chooser:
-        # Past the links to the page itself and to all files.
+        # Skip the links to the page itself and to all files.
         for _ in range(3):
             page.keyboard.press("Tab")
         page.keyboard.press("Enter")
@@ -227,7 +227,7 @@ def test_what_another_tab_has_shared_is_kept_before_it_is_heard_of(context: Brow
     delete(one, "one.txt")
     one.reload()
     expect(one.locator("#file-rows bdi")).to_have_text(["two.txt"])
-    # Its delete token was kept with it.
+    # Its delete token was saved with it.
     delete(one, "two.txt")
     expect(one.locator("#file-rows > li")).to_have_count(0)
 

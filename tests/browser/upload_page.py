@@ -1,4 +1,4 @@
-"""What a visitor does on the upload page, and where things are on it."""
+"""What a visitor does on the upload page, and where its elements are."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def drop(page: Page, *files: tuple[str, str]) -> None:
 
 
 def upload_each(page: Page) -> None:
-    """Upload the files that were just chosen with a link for each."""
+    """Upload the chosen files with a link for each."""
     page.get_by_label("A link for each file").check()
     page.locator("#pack-upload").click()
 
 
 def drop_together(page: Page, *files: tuple[str, str]) -> None:
-    """Drop files of these names and texts on the page. Several are one link as soon as the page is told to upload."""
+    """Drop files of these names and texts on the page. Several become one link when the page is told to upload."""
     transfer = page.evaluate_handle(
         """(files) => {
             const transfer = new DataTransfer();
@@ -44,12 +44,12 @@ def choose(page: Page, *files: Path) -> None:
 
 
 def row(page: Page, name: str) -> Locator:
-    """A file that is being uploaded."""
+    """The row of a file that is being uploaded."""
     return page.locator("#rows > li", has_text=name)
 
 
 def file(page: Page, name: str) -> Locator:
-    """A file that this browser has shared."""
+    """The row of a file that this browser has shared."""
     return page.locator("#file-rows > li", has_text=name)
 
 
@@ -63,7 +63,7 @@ def link(page: Page, name: str) -> str:
 
 
 def share_more(page: Page) -> None:
-    """Back to where files are chosen, once all uploads are done."""
+    """Go back to choosing files, once all uploads are done."""
     page.get_by_role("button", name="Share more files").click()
 
 
@@ -92,14 +92,14 @@ def chips(page: Page) -> list[str]:
 
 
 def hold(page: Page, address: str) -> list[Route]:
-    """Keep requests to such an address waiting, and say which."""
+    """Hold requests to these addresses. Returns the list of held requests, which grows."""
     held: list[Route] = []
     page.route(address, lambda route: held.append(route))
     return held
 
 
 def upload_of(page: Page, held: list[Route], name: str) -> Route:
-    """The latest upload of a file, once it is held. Requests may be seen in another order than that of the files."""
+    """The latest upload of a file, once it is held. Requests can arrive in another order than their files."""
 
     def uploads() -> list[Route]:
         return [route for route in held if parse_qs(urlsplit(route.request.url).query)["filename"] == [name]]

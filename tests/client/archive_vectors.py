@@ -1,7 +1,8 @@
-"""Writes tests/archive_vectors.json, which every implementation of the archive's layout is held to.
+"""Writes tests/archive_vectors.json, with which every implementation of the archive layout must agree.
 
-Each vector has the members of an archive and its size, and `structure_sha256`, the SHA-256 of all its bytes but those
-of the members. Where members have a `content`, `sha256` is that of the whole archive; small ones are there as `hex`.
+Each vector has the members of an archive, its size, and `structure_sha256`: the SHA-256 of all its bytes except those
+of the members. If members have a `content`, `sha256` is that of the whole archive; small archives are included as
+`hex`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ PATH = Path(__file__).parent.parent / "archive_vectors.json"
 TIME = 1_795_860_000  # 2026-11-28T10:00:00Z
 GIB = 2**30
 
-# Name, content or size, and time of each member.
+# The name, content or size, and time of each member.
 ARCHIVES: dict[str, list[tuple[str, str | int, int]]] = {
     "nothing": [],
     "one file": [("hello.txt", "Hello!", TIME)],
@@ -42,7 +43,7 @@ ARCHIVES: dict[str, list[tuple[str, str | int, int]]] = {
     "a size just below the limit of 32 bits": [("large.bin", 2**32 - 2, TIME), ("after.txt", 1, TIME)],
     "a size just at the limit of 32 bits": [("large.bin", 2**32 - 1, TIME), ("after.txt", 1, TIME)],
     "5 GiB, and a member after it": [("large.bin", 5 * GIB, TIME), ("after.txt", 1, TIME)],
-    # The local header of a name of one byte has 40 bytes.
+    # With a name of one byte, the local header has 40 bytes.
     "an offset just below the limit": [("a", 2**32 - 2 - 40, TIME), ("b", 1, TIME)],
     "an offset just at the limit": [("a", 2**32 - 1 - 40, TIME), ("b", 1, TIME)],
     "65,534 members": [(f"{number}", 0, TIME) for number in range(65_534)],

@@ -1,4 +1,4 @@
-"""The client as people run it: a process of its own, in a home of its own, against a server of its own."""
+"""The client as people run it: in a separate process, with its own home directory and server."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ COMMAND = [sys.executable, "-m", "share"]
 MIB = 1024 * 1024
 PART = 8 * MIB
 SIZE = 5 * PART + 12_345
-# No two of its parts are alike.
+# No two parts are alike.
 DATA = b"".join(number.to_bytes(8) for number in range(SIZE // 8 + 1))[:SIZE]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Client:
-    """`share`, with an empty home; it works in `here`."""
+    """`share` with an empty home directory; it works in `here`."""
 
     home: Path
     here: Path
@@ -60,7 +60,7 @@ class Client:
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # No terminal to ask at.
+            # No terminal for questions.
             start_new_session=True,
         )
 
@@ -124,7 +124,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, started: Callable[[str], Way]) -> Iterator[Way]:
-    """Each way of running in turn, unless a test names some."""
+    """Each way of running in turn, unless a test selects some."""
     way = started(request.param)
     way.bytes.reset()
     yield way
@@ -133,7 +133,7 @@ def way(request: pytest.FixtureRequest, started: Callable[[str], Way]) -> Iterat
 
 @pytest.fixture
 def owner(tmp_path: Path, way: Way) -> Client:
-    """The client of somebody who has the token, if there is one."""
+    """The client of a user with the token, if there is one."""
     return dataclasses.replace(make_client(tmp_path, way.address), token=way.token)
 
 

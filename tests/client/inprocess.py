@@ -1,4 +1,4 @@
-"""The client in the process of the tests, which is fast enough for long tables of answers."""
+"""The client inside the test process, which is fast enough for long tables of answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Ended:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Share:
-    """The command `share` with a home of its own, in the current directory."""
+    """The command `share` with its own home directory, in the current directory."""
 
     home: Path
     server: str
@@ -40,13 +40,13 @@ class Share:
         result = CliRunner().invoke(
             app, arguments, input=data, env={**inherited, **own, **self.environment, **environment}
         )
-        # Whatever else is raised would be a traceback.
+        # Any other exception would print a traceback.
         assert isinstance(result.exception, SystemExit | None), result.exception
         return Ended(result.exit_code, result.stdout_bytes, result.stderr)
 
 
 def description(server: str, **changes: object) -> dict[str, Any]:
-    """What a server says of a file, and of one that was just sent: an empty one."""
+    """The server's answer to an upload, here of an empty file."""
     return {
         "file_id": FILE_ID,
         "original_name": "empty.txt",

@@ -1,4 +1,4 @@
-"""Draws docs/client.svg: what the client really shows in a terminal (`make screenshots`)."""
+"""Draws docs/client.svg: the client's real output in a terminal (`make screenshots`)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.client.terminal import in_terminal
 from tests.wire.server import ROOT, Server
 
 COLUMNS = 80
-WIDTH = 84  # so that links, which wrap in no terminal, stay on one line
+WIDTH = 84  # so that links stay on one line, since terminals do not wrap them
 ADDRESS = "https://files.example.org"
-# The picture asks no other server for a font.
+# The picture requests no fonts from other servers.
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 

@@ -1,6 +1,6 @@
-"""Writes tests/private_vectors.json, which every implementation of private links is held to.
+"""Writes tests/private_vectors.json, with which every implementation of private links must agree.
 
-- `messages`: a key, salt and context, a text, and what it is encrypted to. `size` is the length of the text, whose byte
+- `messages`: a key, salt and context, a text, and the encrypted message. `size` is the length of the text, whose byte
   at `i` is `i % 251` unless there is a `text`. Bytes are in hexadecimal.
 - `refused`: changed messages, which must be refused. Join `pieces`, which are ranges of encrypted messages, and invert
   the lowest bit of each byte at `flip`. `key` and `context`, if any, replace those of the message. At most the first

@@ -1,4 +1,4 @@
-"""A proxy between the client and the real server, which counts bytes and can hold, break and falsify what passes."""
+"""A proxy between the client and the real server, which counts bytes, and can hold, cut and falsify transfers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @dataclasses.dataclass(slots=True)
 class Seen:
-    """A request, the bytes of its body, and the status and bytes of the answer from behind the proxy."""
+    """A request, the size of its body, and the status and body size of the server's answer."""
 
     method: str
     target: str
@@ -41,7 +41,7 @@ class Seen:
 
     @property
     def is_signed(self) -> bool:
-        """Whether it was sent to S3 by a client; the server signs its own requests in a header."""
+        """Whether a client sent it to S3; the server signs its own requests in a header."""
         return "X-Amz-Signature=" in self.target
 
 
@@ -54,10 +54,10 @@ class Reset(Cut):
 
 
 class Proxy:
-    """In front of the server at `port`.
+    """A proxy for the server at `port`.
 
-    `before` may answer itself, `alter` may change what goes up, `through` sees what comes down. With `tls` it speaks
-    https.
+    `before` can answer itself, `alter` can change what goes up, and `through` sees what comes down. With `tls`, the
+    proxy speaks HTTPS.
     """
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
@@ -77,7 +77,7 @@ class Proxy:
                     super().handle_one_request()
                 except Reset:
                     self.close_connection = True
-                    # Lingering for no time makes closing a reset. It must come before the server's own shutdown.
+                    # A linger time of zero makes closing a reset. It must come before the server's own shutdown.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.rfile.close()
                     self.connection.close()
@@ -93,7 +93,7 @@ class Proxy:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        # A connection that a test holds must not hold up its end.
+        # A connection that a test holds must not delay the proxy's shutdown.
         self._server.block_on_close = False
         self._is_secure = tls is not None
         if tls is not None:
@@ -111,7 +111,7 @@ class Proxy:
         self._thread.join()
 
     def reset(self) -> None:
-        """As it was at first."""
+        """Restore the initial state."""
         self.seen.clear()
         self.before = lambda _seen: None
         self.through = lambda _seen, chunks: chunks
@@ -179,7 +179,7 @@ class Proxy:
 
 
 class HeldUp:
-    """Lets so many parts through, and holds the others until it is told."""
+    """Lets this many parts pass, and holds the others until it is released."""
 
     def __init__(self, passing: int) -> None:
         self._slots = threading.Semaphore(passing)
@@ -202,7 +202,7 @@ class HeldUp:
 
 
 class FirstBytes:
-    """The first download stops after so many bytes: it is held until released, or cut at once."""
+    """The first download stops after this many bytes: it is held until released, or cut at once."""
 
     def __init__(self, count: int, *, hold: bool) -> None:
         self._count = count

@@ -11,7 +11,7 @@ IPV4, NAME, IPV6 = 1, 3, 4
 
 
 class SocksProxy:
-    """Keeps the hosts that clients asked for, and whether bytes came back through it."""
+    """Records the hosts that clients requested, and whether bytes came back through it."""
 
     def __init__(self) -> None:
         self.hosts: list[str] = []
@@ -47,7 +47,7 @@ class SocksProxy:
                         server.sendall(data)
                     server.shutdown(socket.SHUT_WR)
                 except OSError:
-                    # The server has closed its side first.
+                    # The server closed its side first.
                     return
 
         ThreadingTCPServer.daemon_threads = True

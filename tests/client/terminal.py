@@ -15,7 +15,7 @@ from tests.wire.server import WITHIN
 def in_terminal(
     client: Client, *arguments: str, watch: Callable[[str], None] = lambda _shown: None, **environment: str
 ) -> str:
-    """What a terminal gets on both outputs of a command, which must succeed. `watch` sees it grow."""
+    """The output of a command that must succeed, on both streams, in a terminal. `watch` sees it grow."""
     encoding = environment.get("PYTHONIOENCODING", "utf-8")
     controller, terminal = pty.openpty()
     with os.fdopen(controller, "rb", buffering=0) as screen:
@@ -45,7 +45,7 @@ def read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 65536)
     except OSError:
-        # This is how Linux reports that the other side has closed a terminal.
+        # Linux reports in this way that the other side has closed a terminal.
         return b""
 
 

@@ -1,4 +1,4 @@
-"""The layout of archives: any range of it is right, and others read it."""
+"""The archive layout: any range of it is right, and other programs can read it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WHOLE = archive_bytes(LAYOUT, 0, LAYOUT.size)
 
 
 class Zeros(io.RawIOBase):
-    """An archive in which all files are full of zeros, however large they are."""
+    """An archive in which all files consist of zeros, however large they are."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -66,7 +66,7 @@ class Zeros(io.RawIOBase):
 
 
 def test_the_published_vectors_are_those_of_this_implementation() -> None:
-    # Whoever changes the layout changes archives that are being sent, and the page's copy of it.
+    # A change of the layout breaks uploads that are being resumed, and differs from the page's copy of the layout.
     assert PATH.read_text() == text()
 
 

@@ -1,4 +1,4 @@
-"""Several files and folders, one link."""
+"""Several files and folders as one link."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.wire.server import Server, until
 
 
 def entries(client: Client, link: str) -> dict[str, bytes]:
-    """Names and bytes of the archive, in its order."""
+    """Names and bytes of the archive's entries, in order."""
     ran = client.run("down", link, "-o", "-")
     assert ran.code == 0, ran.err
     with zipfile.ZipFile(io.BytesIO(ran.out)) as archive:
@@ -151,7 +151,7 @@ def write_large(client: Client) -> None:
 
 
 def interrupt(client: Client, proxy: Proxy) -> int:
-    """Kills an upload; returns how many bytes of parts the server has."""
+    """Kill an upload. Returns the number of part bytes that the server has."""
     proxy.before = hold = HeldUp(passing=2)
     process = client.start("up", "folder")
     until(lambda: hold.held >= 1 and len(proxy.parts_there()) == 2)
@@ -177,7 +177,7 @@ def test_an_archive_of_files_that_changed_is_not_resumed(client: Client, proxy: 
     path = client.here / "folder" / "a.bin"
     before = path.stat()
     interrupt(client, proxy)
-    # One byte: size and time are as they were, and only reading it shows the difference.
+    # One byte: size and time are unchanged, so only reading the file shows the difference.
     path.write_bytes(DATA[:-1] + b"x")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     sent = client.json("up", "folder")

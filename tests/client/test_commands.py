@@ -1,4 +1,4 @@
-"""What each command does, prints and answers scripts with."""
+"""Each command: its effect, its output, and its exit status."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_size_arrives_whole(client: Client, proxy: Proxy, size: int) -> No
     (client.here / "data.bin").write_bytes(data)
     sent = client.json("up", "data.bin")
     assert (sent["file_size"], sent["sha256"]) == (size, sha256(data))
-    # 4 MiB is what one request may hold on Lambda; parts are 8 MiB.
+    # 4 MiB is the maximum of one request on Lambda; parts have 8 MiB.
     assert sum(seen.is_part for seen in proxy.seen) == (0 if size <= 4 * 1024 * 1024 else size // (8 * 1024 * 1024) + 1)
     fetched = client.json("down", sent["download_link"], "-o", "copy.bin")
     assert (fetched["sha256"], fetched["file_size"], fetched["resumed_at"]) == (sha256(data), size, 0)
@@ -111,7 +111,7 @@ def test_ls_follows_the_pages_and_shows_the_newest_first(client: Client, proxy: 
     proxy.before = one_at_a_time
     ran = client.run("ls", "--json")
     listed = [json.loads(line)["file_id"] for line in ran.out.splitlines()]
-    # The newest come first, on whichever page they are.
+    # The newest come first, whichever page they are on.
     assert listed[:3] == sent[::-1]
     assert len(listed) == len(set(listed))
     rows = client.run("ls").out.decode().splitlines()
@@ -240,7 +240,7 @@ def test_the_configuration_file_names_server_and_token(tmp_path: Path) -> None:
         client.kept("uploads")[0].unlink()
         assert client.run("rm", sent["file_id"], SHARE_TOKEN="a-long-random-token").code == 0
         proxy.seen.clear()
-        # The same server by another address is another server, and does not get the file's token.
+        # Another address of the same server counts as another server, and does not get the file's token.
         other = proxy.address.replace("127.0.0.1", "localhost")
         assert client.run("ls", "--server", other, NO_PROXY="localhost").code == 5
         assert [seen for seen in proxy.seen if "authorization" in seen.headers] == []
@@ -290,7 +290,7 @@ def test_set_changes_what_it_names(client: Client) -> None:
     assert client.run("set", sent).code == 2
     assert client.run("set", sent, "--max-downloads", "0").code == 2
     assert client.run("set", sent, "--token", "wrong", "--expires", "1h").code == 5
-    # As with rm, what fails stops no other, and the saved delete token is used.
+    # As with rm, one failure does not stop the others, and the saved delete token is used.
     other = client.json("up", "-", data=b"x")["file_id"]
     assert client.run("set", str(uuid.uuid4()), other, "--max-downloads", "7").code == 5
     assert client.json("info", other)["max_downloads"] == 7
@@ -302,7 +302,7 @@ def test_the_first_digits_of_an_id_are_enough(client: Client, proxy: Proxy) -> N
     assert client.json("info", sent[:20])["file_id"] == sent
     assert client.run("down", sent[:10]).code == 0
     assert client.json("set", sent[:8], "--max-downloads", "3")["max_downloads"] == 3
-    # Without the API token that the list requires, those uploaded from here can be found.
+    # Without the API token that the list requires, files that were uploaded from here can be found.
     proxy.before = lambda seen: (401, {}, b"") if seen.target.startswith("/file/metadata?") else None
     assert client.json("rm", sent[:8]) == {"file_id": sent, "deleted": True}
     proxy.reset()
@@ -364,7 +364,7 @@ def test_a_small_upload_waits_for_a_server_that_restarts(client: Client, proxy: 
 
 
 def test_a_link_is_copied_to_the_clipboard(client: Client, tmp_path: Path) -> None:
-    # Stands for the program that reaches the clipboard of a Linux desktop.
+    # Replaces the program that accesses the clipboard of a Linux desktop.
     program = tmp_path / "xclip"
     program.write_text(f"#!/bin/sh\ncat > {tmp_path}/clipboard\n")
     program.chmod(0o755)

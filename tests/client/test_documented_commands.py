@@ -1,4 +1,4 @@
-"""The client as docs/client.md has it: installed as a command, run by the page's own lines, on every way of running."""
+"""The client as in docs/client.md: installed as a command, run by the page's own lines, in every way of running."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.wire.server import ROOT, WITHIN, Server
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command `share`, as pip makes it."""
+    """The command `share`, as pip installs it."""
     folder = tmp_path_factory.mktemp("installed")
-    # What it needs is here, and nothing is asked of a package registry.
+    # Its dependencies are already installed, so pip asks no package registry.
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
     subprocess.run(
         [*pip, "--no-build-isolation", "--target", str(folder), str(ROOT / "client")], timeout=WITHIN * 2, check=True
@@ -50,7 +50,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def commands() -> list[str]:
-    """Each line of the page's block, without its comment."""
+    """The lines of the page's block, without their comments."""
     return [line.partition("  #")[0].rstrip() for line in block("sh", "share down LINK").splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""What comes out of an archive: all of it, in a new folder, and nothing anywhere else."""
+"""Extracting archives: all files appear in a new folder, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def packed(*names: str, method: int = zipfile.ZIP_STORED, mode: int = 0) -> byte
 
 
 def extract(data: bytes, target: Path) -> list[str]:
-    """The paths of what is in the target afterwards. The folder around it must have nothing else."""
+    """The paths in the target afterwards. The folder around it must contain nothing else."""
     outer = target.parent
     outer.mkdir(exist_ok=True)
     (outer / "archive.zip").write_bytes(data)
@@ -102,7 +102,7 @@ def test_links_and_devices_are_left_out(tmp_path: Path, mode: int) -> None:
 
 
 def with_changed(data: bytes, signature: bytes, offset: int, form: str, value: int) -> bytes:
-    """The archive with one number after the last such signature changed."""
+    """The archive with one number changed, `offset` bytes after the last such signature begins."""
     changed = bytearray(data)
     struct.pack_into(form, changed, data.rindex(signature) + offset, value)
     return bytes(changed)
@@ -150,7 +150,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     entry = io.BytesIO()
     with zipfile.ZipFile(entry, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(1_000_000))
-    # A million bytes once, and two thousand names for them: each is small, and all together are not.
+    # A million bytes, and two thousand names for them: each file is small, but their total is not.
     with zipfile.ZipFile(entry, "a") as archive:
         (info,) = archive.infolist()
         archive.filelist.extend([info] * 2000)
@@ -176,7 +176,7 @@ def test_an_existing_folder_is_never_written_to(tmp_path: Path) -> None:
 def test_times_come_back(tmp_path: Path) -> None:
     (tmp_path / "archive.zip").write_bytes(GOOD)
     extracting.extract(tmp_path / "archive.zip", tmp_path / "out", print)
-    # Without the extra field the time is that of the packer's clock, in whatever zone.
+    # Without the extra field, the time is the packer's local time, in an unknown zone.
     assert time.localtime((tmp_path / "out" / "a.txt").stat().st_mtime)[:6] == TIME
 
 
@@ -199,7 +199,7 @@ def test_a_folder_goes_up_and_comes_down(client: Client) -> None:
     }
     assert (copy / "large.bin").stat().st_mtime == 1_000_000_000
     assert [path.name for path in (client.here / "elsewhere").iterdir()] == ["photos"]
-    # What is there is found before anything is downloaded or counted.
+    # The existing folder is noticed before anything is downloaded or counted.
     again = client.run("down", sent["file_id"], "--extract", "-o", "elsewhere")
     assert (again.code, "already exists" in again.err) == (8, True)
     assert client.json("info", sent["file_id"])["download_count"] == 1
@@ -218,7 +218,7 @@ def test_an_archive_that_cannot_be_extracted_stays_where_it_is(share: Share, hos
         ended = share.run("down", FILE_ID, "--extract")
         assert ended.code == 9
         assert ended.err.endswith("it has a file named ../evil. The archive is in bad.part.\n")
-        # The second time it is not downloaded again.
+        # It is not downloaded a second time.
         assert len([seen for seen in hostile.seen if seen.is_download]) == downloads
     assert sorted(path.name for path in Path().iterdir()) == ["bad.part", "bad.part.json"]
 

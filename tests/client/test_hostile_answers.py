@@ -1,4 +1,4 @@
-"""A server that says anything: nothing of it becomes a path, a command, an escape sequence or gigabytes."""
+"""A server that sends anything: none of it becomes a path, a command, an escape sequence or gigabytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def everything(folder: Path) -> list[Path]:
 
 
 def acts(text: str) -> list[str]:
-    """What a terminal would not show as it is."""
+    """The characters that a terminal would interpret instead of showing."""
     return [character for character in text if not character.isprintable() and character not in "\n\t"]
 
 
@@ -71,7 +71,7 @@ def test_a_field_that_cannot_be_right_ends_the_command(
     said = description(share.server, **{field: value})
     hostile.before = lambda _seen: answer(said)
     commands = [("up", "-"), ("up", "-", "--json")]
-    # These two are not in what is said of a file that is there already.
+    # These two fields are not part of an existing file's metadata.
     if field not in ("file_id", "delete_token"):
         commands += [("info", FILE_ID), ("down", FILE_ID), ("info", FILE_ID, "--json")]
     for command in commands:
@@ -172,7 +172,7 @@ def test_the_memory_that_an_answer_takes_is_bounded(share: Share, hostile: Proxy
     finally:
         tracemalloc.stop()
     assert codes == [9 if status == 200 else 3] * 3
-    # The server that sends it is in this process, and copies none of it.
+    # The server that sends it is in this process, and does not copy it.
     assert peak < 32 * MIB
 
 
@@ -198,7 +198,7 @@ def test_a_list_that_never_ends_is_ended(share: Share, hostile: Proxy) -> None:
     hostile.before = lambda _seen: answer(page, Link=link)
     ended = share.run("ls")
     assert (ended.code, "never ends" in ended.err) == (9, True)
-    # Where the next page is said to be, nothing was asked.
+    # The client sent no request to that address.
     assert [seen.target for seen in hostile.seen] == ["/file/metadata", f"/file/metadata?after={FILE_ID}"]
 
 

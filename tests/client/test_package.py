@@ -1,4 +1,4 @@
-"""The client as it would be published: a source distribution, and a wheel whose command runs anywhere."""
+"""The client package as it would be published: a source distribution, and a wheel whose command runs anywhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROJECT = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
 
 
 def run(command: Sequence[str | Path], folder: Path, **environment: str) -> str:
-    """What a command prints."""
+    """The output of a command."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **environment}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -35,7 +35,7 @@ def run(command: Sequence[str | Path], folder: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The source distribution, made from the repository, and the wheel, made from what that holds."""
+    """The source distribution, built from the repository, and the wheel, built from that distribution."""
     folder = tmp_path_factory.mktemp("packages")
     build = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
     run([*build, "-t", "sdist"], CLIENT)
@@ -85,7 +85,7 @@ def test_its_command_runs_in_an_environment_of_its_own(tmp_path: Path, packages:
     home = tmp_path / "environment"
     venv.create(home, with_pip=True)
     python = home / "bin" / "python"
-    # The packages that it requires are here already, so nothing is fetched; pip checks that they fit.
+    # Its dependencies are already installed, so pip fetches nothing, but does check their versions.
     here = {"PYTHONPATH": sysconfig.get_path("purelib")}
     run([python, "-m", "pip", "install", "--no-index", "--disable-pip-version-check", packages[1]], tmp_path, **here)
     assert run([home / "bin" / "share", "--version"], tmp_path, **here).strip().endswith(share.__version__)
