@@ -1,4 +1,4 @@
-"""The four ways of running the API, each over fresh storage and put together as in production."""
+"""The four ways of running the API, each with empty storage and assembled as in production."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-# The tests of each file here share a server or a browser, whose start takes longer than most of them.
+# The tests of each of these files share a server or a browser, which takes longer to start than most tests take.
 ONE_WORKER = ("browser/", "client/", "wire/")
 
-# A shell has what it starts in the background ignore SIGINT, and so would all programs that tests start and interrupt.
+# Shells make background processes ignore SIGINT, and programs that the tests start and interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples each time, and as long for each as a busy machine needs.
+# The same examples in every run, and no time limit, for busy machines.
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """An S3 server for all tests of this process, with one empty bucket."""
+    """An S3 server with an empty bucket, for all tests of this process."""
     with moto_server() as server:
         server.client().create_bucket(Bucket=BUCKET)
         yield server
@@ -59,7 +59,7 @@ def s3_session() -> SharedSession:
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Set a variable, with which the API starts over. Nothing is set to begin with."""
+    """Set an environment variable and restart the API. No variable is set at first."""
 
     def set_variable(name: str, value: str) -> None:
         monkeypatch.setenv(name, value)
@@ -71,7 +71,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
 
 @pytest.fixture
 def in_directory(configure: Callable[[str, str], None], tmp_path: Path) -> Objects:
-    """Storage is an empty directory."""
+    """An empty directory as storage."""
     configure("SHARE_STORAGE", str(tmp_path / "data"))
     return DirectoryObjects(tmp_path / "data")
 
@@ -84,7 +84,7 @@ def in_bucket(
     s3_client: S3Client,
     s3_session: SharedSession,
 ) -> Objects:
-    """Storage is an empty prefix of the bucket."""
+    """An empty prefix of the bucket as storage."""
     monkeypatch.setattr(clients, "Session", lambda: s3_session)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
@@ -95,14 +95,14 @@ def in_bucket(
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    # The runner waits for what is left to be cleaned up, as a server would.
+    # The runner waits for cleanup, as a server would.
     with asyncio.Runner() as runner:
         yield runner.get_loop()
 
 
 @pytest.fixture(scope="session")
 def lambda_logging() -> dict[str, LoggerState]:
-    """How the functions set up logging with their first event, which all of them have had by now."""
+    """The logging configuration that a function sets up at its first event, which has passed by now."""
     before = {name: logger_state(name) for name in LAMBDA_LOGGERS}
     thresholds = gc.get_threshold()
     with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as environment:
@@ -110,7 +110,7 @@ def lambda_logging() -> dict[str, LoggerState]:
         unset_all(environment)
         for handler in handlers().values():
             httpx.Client(transport=Gateway(only=handler), base_url=f"https://{DOMAIN}").get("/no/such/page")
-    # Here others come and go in the process, and what they leave open is to be found.
+    # Other objects come and go in this process, and the collector must find those that were not closed.
     gc.unfreeze()
     gc.set_threshold(*thresholds)
     states = {name: logger_state(name) for name in LAMBDA_LOGGERS}
@@ -124,7 +124,7 @@ def on_lambda(
     loop: asyncio.AbstractEventLoop,
     lambda_logging: dict[str, LoggerState],
 ) -> Iterator[None]:
-    """What a Lambda function finds in its process."""
+    """The environment of a Lambda function's process."""
     before = {name: logger_state(name) for name in LAMBDA_LOGGERS}
     configure("AWS_LAMBDA_FUNCTION_NAME", LambdaContext().function_name)
     set_loggers(lambda_logging)
@@ -146,7 +146,7 @@ def emulated_api(
 ) -> Iterator[Callable[[bool], Api]]:
     """The API behind an emulated gateway, which remaps headers or not.
 
-    What a test cannot ask of another process is said by its mark.
+    Tests that need the API in their own process are marked accordingly.
     """
     for mark in request.node.iter_markers("not_emulated"):
         pytest.skip(mark.args[0])
@@ -178,7 +178,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=WAYS)
 def api(request: pytest.FixtureRequest, configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop) -> Api:
-    """The API: the whole application over a directory, or over S3, or each function on its own over S3, or emulated."""
+    """The API in each way: the whole application on a directory or S3, each function by itself on S3, or emulated."""
     if request.param in ("emulated", "remapped"):
         emulated: Callable[[bool], Api] = request.getfixturevalue("emulated_api")
         return emulated(request.param == "remapped")

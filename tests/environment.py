@@ -1,4 +1,4 @@
-"""The environment and the settings of this process, as if it had just been started."""
+"""The environment and the settings of this process, as if it had just started."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def unset_all(environment: pytest.MonkeyPatch) -> None:
 
 
 def service() -> Service:
-    """What the environment describes, over storage that need not prove anything."""
+    """The service that the environment describes, without a check of its storage."""
     return Service.open(Settings.from_environment(), reads_only=True)
 
 
 class Questions(Mapping[str, str]):
-    """An empty environment that notes which variables it is asked for."""
+    """An empty environment that records which variables are read."""
 
     def __init__(self) -> None:
         self.asked: set[str] = set()

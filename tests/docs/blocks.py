@@ -1,4 +1,4 @@
-"""The blocks of the pages that tests put to use: the language of each, and words that it alone has."""
+"""The blocks of the pages that tests run: the language of each, and a text that identifies it."""
 
 USED = (
     ("caddyfile", "reverse_proxy"),

@@ -1,4 +1,4 @@
-"""docs/aws.md keeps up with the template, and its commands are ones that make, AWS and the API take."""
+"""docs/aws.md agrees with the template, and its commands are valid for make, AWS and the API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VARIABLES = {
     "NEW_TOKEN": "new",
     "URL": "https://files.example.org",
 }
-# What the command line does with an answer.
+# Options of the command line itself.
 OF_THE_COMMAND_LINE = {"query", "output"}
 
 
@@ -39,7 +39,7 @@ def commands(program: str) -> list[str]:
 
 
 def arguments(program: str, command: str) -> list[str]:
-    """What the shell makes of a command."""
+    """The arguments of a command after shell parsing."""
     script = f"{program}() {{ printf '%s\\0' \"$@\"; }}; {command}"
     environment = {"PATH": os.environ["PATH"], **VARIABLES}
     result = subprocess.run(["bash", "-euc", script], env=environment, capture_output=True, text=True, check=True)
@@ -47,7 +47,7 @@ def arguments(program: str, command: str) -> list[str]:
 
 
 def request(command: str) -> tuple[str, str, dict[str, Any]]:
-    """Service, operation and parameters of a call of the AWS command line, as its API names them."""
+    """Service, operation and parameters of an AWS command, with the API's names."""
     service, operation, *options = arguments("aws", command)
     session: Any = boto3.session.Session(region_name="us-east-1")
     client = session.client(service.removesuffix("api"))
@@ -139,7 +139,7 @@ def test_the_costs_add_up() -> None:
         *parts, total = [float(row[column].strip("*").replace(",", "")) for row in rows[: end + 1]]
         assert sum(parts) == pytest.approx(total)
     assert f"Idle, it costs\nabout ${rows[end][2].strip('*')} a month" in AWS
-    # What is off by default has no share in the sum.
+    # What is off by default is not part of the sum.
     optional = {row[0].strip("`") for row in rows[end + 1 :]}
     assert {"AlarmTopicArn", "Dashboard", "Tracing", "KmsKeyArn"} <= optional
 
@@ -147,5 +147,5 @@ def test_the_costs_add_up() -> None:
 def test_the_alarms_cost_what_the_page_says() -> None:
     metrics = sum(map(len, alarmed().values()))
     assert f"each of {metrics} alarm metrics" in AWS
-    # And the custom metric of logged errors.
+    # Plus the custom metric of logged errors.
     assert f"${metrics * 0.10 + 0.30:.2f} per month" in AWS

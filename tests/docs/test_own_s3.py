@@ -1,4 +1,4 @@
-"""Files on an S3 server of your own, and moving them there from a directory."""
+"""Storing files on your own S3 server, and moving them there from a directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_files_are_kept_on_an_s3_server_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_the_bucket_is_made_with_what_the_api_itself_installs() -> None:
-    """The tests have more packages than a server has."""
+    """The tests have more packages than a server."""
     imported = set(re.findall(r"^(?:import|from) (\w+)", block("sh", "create_bucket"), re.MULTILINE))
     locked = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     assert imported
@@ -32,7 +32,7 @@ def test_the_bucket_is_made_with_what_the_api_itself_installs() -> None:
 
 
 def test_a_directory_can_be_moved_to_a_bucket_and_back(tmp_path: Path, s3_server: S3Server) -> None:
-    """Everything except the names that begin with a dot, as docs/storage.md says."""
+    """Everything except names that begin with a dot, as in docs/storage.md."""
     data, back = tmp_path / "data", tmp_path / "back"
     prefix = f"moved/{tmp_path.name}/"
     in_bucket = {**s3_server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/{prefix.rstrip('/')}"}

@@ -1,4 +1,4 @@
-"""The image and what starts it, as far as they can be tested without a container engine; and the sample settings."""
+"""The image and the files that start it, as far as testable without a container engine, and the sample settings."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Instruction = tuple[str, str]
 
 
 def instructions() -> list[Instruction]:
-    """Name and arguments of each instruction of the Dockerfile."""
+    """The name and arguments of each instruction in the Dockerfile."""
     text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
     return [(line.partition(" ")[0], line.partition(" ")[2]) for line in lines if line]
 
 
 DOCKERFILE = instructions()
-# The second FROM begins the image itself; what precedes it builds.
+# The second FROM begins the image itself; everything before it builds.
 (_, LAST) = [number for number, (name, _) in enumerate(DOCKERFILE) if name == "FROM"]
 BUILD, IMAGE = DOCKERFILE[:LAST], DOCKERFILE[LAST:]
 
@@ -55,7 +55,7 @@ def command(name: str) -> list[str]:
 
 
 def copied() -> list[str]:
-    """What the Dockerfile takes from the repository."""
+    """The files that the Dockerfile copies from the repository."""
     return [argument.split()[0] for name, argument in BUILD if name == "COPY"]
 
 
@@ -86,7 +86,7 @@ def test_the_image_is_not_root() -> None:
     user, _, group = only("USER", IMAGE).partition(":")
     assert int(user) > 0
     assert int(group) > 0
-    # /data belongs to the user, and after this line nothing is made that would belong to somebody else.
+    # /data belongs to the user, and nothing after this line creates files of another user.
     assert only("RUN", IMAGE) == f"install -d -o {user} -g {group} {only('VOLUME', IMAGE)}"
     names = [name for name, _ in IMAGE]
     assert not {"COPY", "RUN"} & set(names[names.index("USER") :])
@@ -97,7 +97,7 @@ def variables() -> dict[str, str]:
 
 
 def frozen(app: Path) -> list[str]:
-    """What to put before a command so that it finds this folder on a read-only file system, if that can be had here."""
+    """A command prefix that makes this folder read-only, or nothing if this system does not allow that."""
     mount = f"mount --bind {app} {app} && mount -o remount,ro,bind {app}"
     prefix = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
     if (
@@ -111,7 +111,7 @@ def frozen(app: Path) -> list[str]:
 
 
 def contents(app: Path) -> dict[str, int]:
-    """Every path in a folder, with the time of its last change."""
+    """Every path in a folder, with its modification time."""
     return {path.as_posix(): path.lstat().st_mtime_ns for path in [app, *app.rglob("*")]}
 
 
@@ -123,13 +123,13 @@ def test_what_is_built_serves_from_a_read_only_copy_and_passes_its_health_check(
     def here(text: str) -> str:
         return re.sub(r"/data\b", str(data), re.sub(r"/app\b", str(app), text)).replace("8080", str(port))
 
-    # The packages are here already, so pip finds them and fetches nothing.
+    # The packages are already installed, so pip fetches nothing.
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": sysconfig.get_path("purelib"),
         "HOME": str(tmp_path),
     }
-    # Only root can give a folder to another user.
+    # Only root can change the owner of a folder.
     own = f"-o {os.geteuid()} -g {os.getegid()}" if os.geteuid() else "-o 10001 -g 10001"
     for name, argument in DOCKERFILE:
         if name == "COPY" and "--from" not in argument:
@@ -169,7 +169,7 @@ def test_what_is_built_serves_from_a_read_only_copy_and_passes_its_health_check(
 
 
 def assignments() -> dict[str, str]:
-    """Every setting of the sample, whether it is on or off."""
+    """Every setting of the sample, whether or not it is commented out."""
     lines = re.findall(r"^#?([A-Z_]+=.*)$", (ROOT / "docs" / "share.env").read_text(), re.MULTILINE)
     return dict(shlex.split(line)[0].split("=", 1) for line in lines)
 
@@ -182,7 +182,7 @@ def test_the_sample_has_every_setting_with_its_default_or_an_example() -> None:
     for name, default in documented.items():
         match = re.match(r"`([^`]+)`", default)
         assert match is None or sample[name] == match[1]
-    # Every one of them is a valid value, alone and with the others.
+    # Each one is valid alone and with the others.
     Settings.from_environment(sample)
 
 
@@ -190,7 +190,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 
 
 def settings_of(name: str, env: Mapping[str, str]) -> Settings:
-    """The settings of a service, given what is in `.env`: the engine fills in `${NAME:-default}`."""
+    """The settings of a service with these values in `.env`; the engine fills in `${NAME:-default}`."""
 
     def value(match: re.Match[str]) -> str:
         return env.get(match[1]) or match[2]

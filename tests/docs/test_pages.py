@@ -1,4 +1,4 @@
-"""Every page says whom it is for, leads to what is there, and shows nothing that no test runs."""
+"""Every page says whom it is for, has valid links, and has no example that no test runs."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def test_what_a_page_links_to_is_there(path: str) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """The anchors that GitHub generates from headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_every_block_is_run() -> None:
-    """What is shown in a language that a program reads is put to use by a test, which finds it by these words."""
+    """A test runs every example in a programming language or format, and finds it by these words."""
     for page in PAGES:
         for language, text in blocks(page):
             if language not in ("", "console") and page != "docs/aws.md":
                 assert sum(kind == language and words in text for kind, words in USED) == 1, f"{page}\n{text}"
-    # test_aws.py takes the commands of these.
+    # test_aws.py runs the commands of these.
     assert {language for language, _ in blocks("docs/aws.md")} == {"sh"}
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     for language, words in USED:

@@ -1,4 +1,4 @@
-"""What holds behind each proxy of docs/self-hosting.md, and what goes wrong behind one that is set up otherwise."""
+"""Guarantees behind each proxy of docs/self-hosting.md, and the faults of proxies that are configured differently."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def logs(site: Site) -> str:
-    """All that the API and its proxy logged."""
+    """The complete logs of the API and its proxy."""
     return "".join(path.read_text(errors="replace") for path in site.api_log.parent.iterdir() if path.is_file())
 
 
 def is_logged(site: Site, *requests: str) -> bool:
-    """By the API, whose lines have routes, and by the proxy, whose lines have paths, if it keeps a log of requests."""
+    """In the API's log, which has routes, and in the proxy's log, if there is one, which has paths."""
     kept = [log.read_text() for log in (site.api_log, site.proxy_log) if log.exists()]
     return all(any(request in text for request in requests) for text in kept)
 
@@ -53,7 +53,7 @@ def test_a_large_body_streams_through(site: Site) -> None:
         connection.putheader("Content-Length", str(len(data)))
         connection.endheaders()
         connection.send(data[: 8 * MIB])
-        # The rest has not been sent, and what was is being written.
+        # The rest has not been sent yet, but the first part is already being written.
         until(lambda: any(path.stat().st_size > 4 * MIB for path in (site.data / ".staging").iterdir()))
         connection.send(data[8 * MIB :])
         response = connection.getresponse()
@@ -74,7 +74,7 @@ def test_answers_come_through_unchanged(site: Site) -> None:
 
 
 def test_no_file_is_compressed_in_transit(site: Site) -> None:
-    # Without its length a download shows no progress, and with a weak tag it cannot be resumed.
+    # Without a length, a download shows no progress; with a weak ETag, it cannot be resumed.
     page = b"<p>Hello</p>" * 200
     file_id = site.upload(page, "?content_type=text/html")["file_id"]
     response, body = site.ask("GET", f"/file/download/{file_id}", Accept_Encoding="gzip")
@@ -86,7 +86,7 @@ def test_no_file_is_compressed_in_transit(site: Site) -> None:
 def test_the_log_has_the_visitors_address_and_no_token(site: Site) -> None:
     sent = site.upload(b"data")
     path = f"/file/{sent['file_id']}"
-    # What a visitor says of an address is not believed.
+    # The server ignores the addresses that visitors claim.
     deleted, _ = site.ask("DELETE", f"{path}?token={sent['delete_token']}", X_Forwarded_For="203.0.113.7")
     assert deleted.status == 204
     route = "DELETE /file/{file_id}"

@@ -1,4 +1,4 @@
-"""What a newcomer runs by the README: the start, and the recipes."""
+"""What a newcomer runs from the README: the first start, and the recipes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEEDED = ("Makefile", "requirements.lock", "shared", "functions", "local")
 
 
 def test_the_clone_starts_and_says_where_it_serves(tmp_path: Path) -> None:
-    # Git would clone only what is committed, and the packages are in this environment already.
+    # Git would clone only committed files, and the packages are already in this environment.
     functions = f"""
         git() {{
             [ "$1 $2" = "clone here" ] && mkdir "$3" && cp -R {" ".join(NEEDED)} "$3" && ln -s {sys.prefix} "$3/.venv"
@@ -86,5 +86,5 @@ def test_each_recipe_does_what_it_says(tmp_path: Path, server: Server) -> None:
         (here / "hello.part").write_text("Hel")
         run(resumed)
         assert (here / "hello.part").read_text() == "Hello!\n"
-        # A range that starts later is no download.
+        # A range that starts later does not count as a download.
         assert server.metadata(sent["file_id"])["download_count"] == 0

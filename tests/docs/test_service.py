@@ -1,4 +1,4 @@
-"""The service of docs/self-hosting.md: its unit, backup and restore, and the upgrade."""
+"""The service of docs/self-hosting.md: its unit, backup and restore, and upgrade."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_unit_may_write_where_it_keeps_files() -> None:
 
 
 def run(script: str, folder: Path) -> str:
-    """What the script prints, with `systemctl` only announced."""
+    """The output of the script; `systemctl` only prints its arguments."""
     result = subprocess.run(
         ["bash", "-eu", "-c", f'systemctl() {{ echo "systemctl $*"; }}\n{script}'],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""The sessions that the pages show are what really happens, on any port."""
+"""The sessions that the pages show match the real output, on any port."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ START_TIMEOUT = 60.0  # seconds
 SESSION_TIMEOUT = 120.0  # seconds
 PROMPT = "--- the next command ---"
 
-# What an upload gives out at random, and later outputs name.
+# Random parts of an upload's answer, which later output repeats.
 RANDOM = re.compile(r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<="delete_token": ")[\w-]+')
 
-# What differs from run to run, and stands for itself after that.
+# Parts that differ between runs, and their replacements.
 VOLATILE = {
     "a moment": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z"),
     "a date": re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"),
@@ -35,12 +35,13 @@ VOLATILE = {
 
 
 def comparable(output: str) -> Any:
-    """The output without what differs from run to run; JSON as values, and the head of an answer as a set."""
+    """The output without parts that differ between runs. JSON becomes values, and an answer's header fields become a
+    set."""
     text = output.replace("\r\n", "\n")
     for stand_in, pattern in VOLATILE.items():
         text = pattern.sub(stand_in, text)
     if text.startswith("HTTP/"):
-        # The gateway puts the fields into another order, and adds one of its own.
+        # The gateway changes the order of header fields, and adds one.
         return {line for line in text.splitlines() if not line.startswith("apigw-requestid:")}
     try:
         return json.loads(text)
@@ -49,23 +50,23 @@ def comparable(output: str) -> Any:
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
-    """The text with other IDs and tokens, also where the first characters of an ID name a folder."""
+    """The text with other IDs and tokens, including folder names that begin with an ID's first characters."""
     for old, new in names.items():
-        # A folder's whole name: the path of a link may end in the same two letters, as "/download/ad…" does.
+        # Whole folder names only: the path of a link can end with the same two letters, as "/download/ad…" does.
         text = re.sub(rf"\b{old[:2]}/(?={old})", f"{new[:2]}/", text).replace(old, new)
     return text
 
 
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[str]:
-    """The address of the emulated deployment, started as the README says."""
+    """The address of the emulated deployment, started as in the README."""
     with emulating(tmp_path, ARTIFACT, "--open") as emulator:
         yield emulator.url
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """The address of a server in a process of its own, with storage in `./data` of the temporary directory."""
+    """The address of a server process with storage in `./data` of the temporary directory."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
     environment |= {"PYTHONPATH": str(ROOT), "SHARE_MIN_FREE_SPACE": "0"}
     log = tmp_path / "server.log"
@@ -96,8 +97,8 @@ def started(server: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def outputs(commands: Sequence[str], folder: Path) -> Iterator[str]:
-    """What each command prints in one shell, as if typed one after the other."""
-    # Nothing else of the environment, in which a proxy or a .curlrc might be set.
+    """The output of each command in one shell, as if typed one after the other."""
+    # Nothing else from the environment, which could set a proxy or a .curlrc.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     result = subprocess.run(
         ["bash", "-eo", "pipefail", "-c", "".join(f"echo {PROMPT}\n{command}\n" for command in commands)],
@@ -124,10 +125,10 @@ def test_the_sessions_are_found() -> None:
 @pytest.mark.parametrize("way", ["server", "emulator"])
 @pytest.mark.parametrize("page", SESSIONS)
 def test_session(request: pytest.FixtureRequest, tmp_path: Path, page: str, way: str) -> None:
-    """Every command shows what the page says, with another port in the first line and nothing else changed."""
+    """Every command prints what the page shows, with another port in the first line and no other change."""
     address: str = request.getfixturevalue(way)
     assert shutil.which("curl"), "curl is needed (on Debian or Ubuntu: apt install curl)"
-    # The emulator keeps nothing in a directory.
+    # The emulator has no data directory.
     shown = [(command, output) for command, output in session(page) if way == "server" or "data/" not in command]
     (first, _), *others = shown
     assert first == ADDRESS_LINE

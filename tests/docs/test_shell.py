@@ -79,7 +79,7 @@ def test_sharex_uploads_and_gets_a_link_and_one_to_delete_with(tmp_path: Path) -
         assert httpx.get(page.replace("https://files.example.org", base)).status_code == 200
         assert httpx.get(answer["download_link"].replace("https://files.example.org", base)).content == image
 
-        # What the page does once it is opened is for the tests in a browser.
+        # Browser tests cover what the page does once it is open.
         address, _, fragment = filled_in(uploader["DeletionURL"], answer).partition("#")
         assert (address, fragment) == (page, f"delete={answer['delete_token']}")
 

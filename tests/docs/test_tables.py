@@ -1,4 +1,4 @@
-"""The tables of the documentation are complete, and its tree is that of the repository."""
+"""The tables of the documentation are complete, and its tree matches the repository."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shown(value: str | int | tuple[str, ...] | None) -> str:
 
 
 def shown_default(variable: str) -> str:
-    # The setting of SHARE_API_TOKEN is `api_tokens`.
+    # SHARE_API_TOKEN sets `api_tokens`.
     field = variable.removeprefix("SHARE_").lower()
     field += "s" * (not hasattr(Settings(), field))
     somewhere, on_lambda = (
@@ -42,7 +42,7 @@ def test_settings() -> None:
     environment = Questions()
     Settings.from_environment(environment)
     documented = {cells[0].strip("`"): cells[1] for cells in table("variable", "default", "meaning")}
-    # Lambda itself sets this one.
+    # Lambda itself sets this variable.
     assert set(documented) == environment.asked - {"AWS_LAMBDA_FUNCTION_NAME"}
     assert documented == {variable: shown_default(variable) for variable in documented}
 
@@ -78,12 +78,12 @@ def test_routes() -> None:
 
 def test_functions() -> None:
     sources = {f"functions/{path.name}" for path in (ROOT / "functions").glob("*.py")} - {"functions/__init__.py"}
-    # The last is the one that docs/contributing.md adds.
+    # The last one is the example that docs/contributing.md adds.
     assert set(re.findall(r"functions/\w+\.py", "".join(PAGES.values()))) == sources | {"functions/exists.py"}
 
 
 def answered_problems() -> set[tuple[int, str | None]]:
-    """Status and kind of every problem in the code, as far as they are written out there."""
+    """Status and kind of every problem that the code spells out."""
     # The framework raises the last two.
     problems = {(row.status, row.kind) for row in PROBLEMS.values()} | {(404, None), (405, None)}
     for path in [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").glob("*.py")]:

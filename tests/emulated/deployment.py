@@ -1,4 +1,4 @@
-"""The deployment as the tests of the API meet it: functions in processes of their own, under AWS's runtime client."""
+"""The emulated deployment for the API tests: functions in separate processes, with AWS's runtime client."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 ROOT = Path(__file__).parent.parent.parent
-# What is emulated: the source tree, or a build where CI says so.
+# The source tree, or a build if CI selects one.
 ARTIFACT = Path(os.environ.get("EMULATED_ARTIFACT", ROOT)).resolve()
-# How many are kept, of some hundred MiB each.
+# The number of configurations kept running, each with some hundred MiB.
 CONFIGURATIONS = 3
 
 _Gateways = Mapping[bool, httpx.BaseTransport]
 
 
 class Deployment:
-    """The functions of the template over the AWS services found in `services`, set up anew for each configuration.
+    """The template's functions with the AWS services in `services`, started for each configuration.
 
-    Starting them is what a test would spend its time on, so those without configuration are kept for all tests, and
-    those of the configurations that were asked for last. It ends all of them with its `with` block.
+    Starting takes most of a test's time. So the functions without configuration stay up for all tests, and so do those
+    of the most recent configurations. The `with` block ends all of them.
     """
 
     def __init__(self, services: Mapping[str, str]) -> None:
@@ -59,7 +59,7 @@ class Deployment:
         self._stack.close()
 
     def configured(self, variables: Mapping[str, str]) -> _Gateways:
-        """What answers as the functions do with these in their environment, by whether it remaps headers."""
+        """Transports to functions with these variables in their environment, by whether the gateway remaps headers."""
         if not variables:
             return self._plain
         key = frozenset(variables.items())
@@ -72,7 +72,7 @@ class Deployment:
         return kept[0]
 
     def _end_all_but(self, number: int) -> None:
-        """End the functions of every configuration but those that were asked for last."""
+        """End the functions of all configurations except the most recent ones."""
         while len(self._configured) > number:
             _, stack = self._configured.pop(next(iter(self._configured)))
             stack.close()
@@ -86,7 +86,7 @@ class Deployment:
                     environment.setenv(name, value)
                 runtime, _ = stack.enter_context(running(ARTIFACT, template, token=None, concurrency=1))
             stack.callback(lambda: self._loop.run_until_complete(runtime.close()))
-            # A start on a busy machine may take longer than the gateway waits.
+            # On a busy machine, a start can take longer than the gateway waits.
             yield {
                 remap: WholeApp(
                     Gateway(template.routes, runtime.invoke, DOMAIN, timeout=START_WITHIN, remap=remap), self._loop
@@ -96,7 +96,7 @@ class Deployment:
 
 
 def _with_variables(template: Template, variables: Mapping[str, str]) -> Template:
-    """The template with other settings."""
+    """The template with these variables added."""
     functions = {
         name: dataclasses.replace(function, environment={**function.environment, **variables})
         for name, function in template.functions.items()
@@ -117,13 +117,13 @@ class Emulated(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         response = self._deployment.configured(self._variables)[self._remap].handle_request(request)
-        # The gateway's name for this one request, in which any two answers of functions differ.
+        # The gateway's request ID, which is always different.
         response.headers.pop("apigw-requestid", None)
         return response
 
 
 class EmulatedObjects(BucketObjects):
-    """The objects of the deployment's bucket, but for the signing key: processes that outlast a test hold on to it."""
+    """The objects in the deployment's bucket, except the signing key: processes that outlast a test keep using it."""
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         super().__init__(client, bucket, "")

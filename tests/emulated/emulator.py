@@ -1,4 +1,4 @@
-"""The emulator as `make emulate` starts it, in a process of its own."""
+"""The emulator as `make emulate` starts it, in a separate process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Emulator:
         return httpx.Client(base_url=self.url, timeout=WITHIN)
 
     def processes(self, text: str = "") -> list[int]:
-        """Everything that it started and that still runs, or what has the text in its command line."""
+        """All its running descendants whose command line contains the text."""
         return [pid for pid in descendants(self.process.pid) if text in command_line(pid)]
 
     def stop(self, how: signal.Signals) -> int:
@@ -52,7 +52,7 @@ class Emulator:
 def descendants(parent: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
-        # A process may end while the list is read.
+        # A process can end while the list is read.
         with contextlib.suppress(OSError):
             state, above = path.read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
@@ -72,7 +72,7 @@ def command_line(pid: int) -> str:
 
 
 def alive(pids: list[int]) -> list[int]:
-    """Those that still run; the end of a killed process may take the system a moment."""
+    """The processes that still run, after waiting until killed ones have ended."""
     deadline = time.monotonic() + WITHIN
     while (left := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -89,7 +89,7 @@ def is_alive(pid: int) -> bool:
 def emulating(folder: Path, artifact: Path, *arguments: str) -> Iterator[Emulator]:
     command = [sys.executable, "-m", "local.emulate", "--port", "0", "--artifact", str(artifact), *arguments]
     log = folder / "log"
-    # The shell that runs the tests may point boto3 anywhere.
+    # The environment could point boto3 elsewhere.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SHARE_"))}
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)

@@ -1,4 +1,4 @@
-"""What `make build` has made, where `EMULATED_ARTIFACT` names it: all that a function needs, and nothing else."""
+"""The output of `make build` that `EMULATED_ARTIFACT` names: all that a function needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_our_own_code_is_in_it_whole(folder: Path) -> None:
 
 
 def normal(name: str) -> str:
-    """The name of a package as all ways to write it are compared (PEP 503)."""
+    """The normalized name of a package (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -54,7 +54,7 @@ def test_beside_it_is_what_the_functions_require_and_nothing_else(folder: Path) 
     waiting = list(required)
     while waiting:
         name = waiting.pop()
-        # Not what only another extra or system needs.
+        # Without dependencies that only another extra or system needs.
         if name in installed and name not in needed:
             needed.add(name)
             waiting += [normal(re.split(r"[^\w.-]", text)[0]) for text in installed[name].requires or ()]

@@ -1,6 +1,6 @@
-"""`sam deploy` as `make deploy` calls it, over moto's CloudFormation: the change set is all that it asks about.
+"""`sam deploy` as `make deploy` calls it, on moto's CloudFormation: it asks only about the change set.
 
-moto knows no SAM: of the stack it makes the plain resources, such as the bucket, and none of the functions.
+moto does not know SAM: it creates the stack's plain resources, such as the bucket, but none of the functions.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tests.emulated.deployment import ARTIFACT, ROOT
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 TIMEOUT = 300.0  # seconds
 
-# What a `make test` around these tests has set is not for the make inside of them.
+# The make inside the tests must not see the variables of a `make test` around them.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_", "MAKE", "MFLAGS"))
 }
 
 
 def commands(**variables: str) -> str:
-    """What `make deploy` would run."""
+    """The commands that `make deploy` would run."""
     assignments = [f"{name}={value}" for name, value in variables.items()]
     result = subprocess.run(
         ["make", "--dry-run", "deploy", *assignments],
@@ -52,10 +52,10 @@ def test_the_check_comes_first_and_the_environment_alone_is_given() -> None:
 def test_a_deployment_asks_for_nothing_but_the_change_set(tmp_path: Path) -> None:
     (command,) = re.findall(r"^.*sam deploy.*$", commands(), re.MULTILINE)
     configuration = tmp_path / "aws"
-    # There is no DNS for the names of buckets here.
+    # There is no DNS for bucket names here.
     configuration.write_text("[default]\ns3 =\n  addressing_style = path\n")
     with aws.services(environment={}) as services:
-        # moto finds a template in S3 by this name for itself.
+        # moto recognises a template in S3 by this host name.
         endpoint = services[aws.ENDPOINT].replace("127.0.0.1", "localhost")
         variables = {**services, aws.ENDPOINT: endpoint, "AWS_CONFIG_FILE": str(configuration), "HOME": str(tmp_path)}
         session = boto3.session.Session(
@@ -84,7 +84,7 @@ def test_a_deployment_asks_for_nothing_but_the_change_set(tmp_path: Path) -> Non
 
 
 def provide_packages_bucket(client: Any) -> None:
-    """Where SAM uploads to. It would make the stack itself, but moto keeps no outputs of one from a change set."""
+    """Create the bucket for SAM's uploads. SAM could create its stack itself, but moto loses outputs of change sets."""
     template = {
         "Resources": {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "packages-of-sam"}}},
         "Outputs": {"SourceBucket": {"Value": {"Ref": "Bucket"}}},

@@ -1,4 +1,4 @@
-"""The emulator as a whole: real processes under AWS's runtime client, behind the gateway, over moto."""
+"""The emulator as a whole: real processes with AWS's runtime client, behind the gateway, on moto."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
 
 pytestmark = [
-    # One emulator for the whole module, so in one process of pytest.
+    # One emulator for the whole module, so in one pytest process.
     pytest.mark.xdist_group("emulator"),
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc"),
 ]
@@ -84,7 +84,7 @@ def test_what_no_route_is_for_goes_to_the_whole_app(client: httpx.Client) -> Non
     assert client.put("/health").status_code == 405
 
 
-# An HTTP API has no routes that end in a slash: https://github.com/aws/serverless-application-model/issues/1949
+# HTTP APIs have no routes that end in a slash: https://github.com/aws/serverless-application-model/issues/1949
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_every_path_of_the_session_answers_with_and_without_its_slash(client: httpx.Client, slash: str) -> None:
     sent = {"file": ("a.txt", b"0123456789", "text/plain")}
@@ -105,7 +105,7 @@ NAMES = ["100% really?.txt", "a%41.txt", "a+b c#d.txt", "🎉.txt"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_in_the_query_comes_back(client: httpx.Client, name: str) -> None:
-    # As page and client send it. In a path the gateway would alter some of these, and refuse others.
+    # As the page and the client send it. In a path, the gateway would alter some of these names, and refuse others.
     query = {"filename": name, "content_type": "text/plain"}
     headers = {**OWNER, "Content-Type": "application/octet-stream"}
     response = client.put("/file/upload", params=query, content=b"caf\xe9\n", headers=headers)
@@ -122,7 +122,8 @@ def test_bytes_sent_as_text_that_they_are_not_are_refused(client: httpx.Client) 
 
 
 def test_the_log_has_no_lines_without_a_correlation_id(emulator: Emulator, client: httpx.Client) -> None:
-    # The template's LogFormat has Lambda log what libraries say, too, and botocore says where it found credentials.
+    # With the template's LogFormat, Lambda also logs the messages of libraries. botocore logs where it found
+    # credentials.
     assert client.get("/health").status_code == 200
     lines = [json.loads(line) for line in emulator.log.read_text().splitlines() if line.startswith("{")]
     logged = [line for line in lines if "level" in line]
@@ -225,7 +226,7 @@ def test_a_function_finds_what_lambda_sets_and_nothing_of_the_machine(faulty: Em
 def test_nothing_is_left_running(faulty_folder: Path, tmp_path: Path, how: signal.Signals) -> None:
     with emulating(tmp_path, faulty_folder) as emulator, ThreadPoolExecutor(1) as threads, emulator.client() as client:
         client.get("/")
-        # One that is busy when the end comes.
+        # One process that is busy when the emulator ends.
         busy = threads.submit(client.get, "/sleep")
         started = emulator.processes()
         assert [pid for pid in started if "moto" in command_line(pid)]
@@ -291,7 +292,7 @@ def test_a_request_is_invoked_by_the_function_that_answers_it() -> None:
 def test_a_function_is_invoked_by_its_first_route() -> None:
     run = local("invoke", "--function", "DownloadFunction", "--artifact", str(ROOT))
     assert run.returncode == 0, run.stderr
-    # There is no such file.
+    # The file does not exist.
     assert json.loads(run.stdout)["statusCode"] == 404
     assert "DownloadFunction" in run.stderr
 
@@ -331,7 +332,7 @@ def test_a_direct_upload_is_sealed_by_the_buckets_event(emulator: Emulator, clie
 
 
 def found_storage(emulator: Emulator) -> BucketObjects:
-    """The bucket that the emulator says it uses."""
+    """The bucket that the emulator's output names."""
     said = re.search(r"^Bucket: (\S+) on (\S+)$", emulator.log.read_text(), re.MULTILINE)
     assert said is not None
     session = boto3.session.Session("testing", "testing", region_name="us-east-1")

@@ -1,4 +1,4 @@
-"""The emulated HTTP API: events of payload format 2.0, responses, routes and limits as of the real one."""
+"""The emulated HTTP API: events in payload format 2.0, with responses, routes and limits like those of the real one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_sample_event_is_what_the_gateway_makes_of_its_request(name: str) -> N
         time=sample["requestContext"]["timeEpoch"] / 1000,
     )
     produced = event_of(request, route, sample.get("pathParameters", {}), DOMAIN)
-    # What names the hop is made anew, and the account is of the emulation.
+    # The emulator creates its own values for these headers.
     for one in (produced, sample):
         for header in ("x-amzn-trace-id", "x-forwarded-for", "content-length"):
             one["headers"].pop(header, None)
@@ -83,7 +83,7 @@ def test_the_path_arrives_decoded_twice_and_cut(target: str, path: str) -> None:
     assert produced["requestContext"]["http"]["path"] == path
 
 
-# The raw query as it came, the parameters decoded once.
+# The raw query unchanged, and the parameters decoded once.
 QUERIES = [
     ("", None),
     ("a=1", {"a": "1"}),
@@ -149,14 +149,14 @@ BODIES = [
 
 @pytest.mark.parametrize(("content_type", "body", "encoded"), BODIES)
 def test_type_and_charset_decide_what_arrives_as_text(content_type: str, body: bytes, encoded: bool) -> None:
-    # The types were tried on AWS: https://github.com/ministackorg/ministack/pull/766.
+    # The types were tested on AWS: https://github.com/ministackorg/ministack/pull/766.
     produced = event("POST", "/", ("Content-Type", content_type), body=body)
     assert produced["isBase64Encoded"] is encoded
     assert (base64.b64decode(produced["body"]) if encoded else produced["body"].encode()) == body
 
 
 def test_bytes_that_are_not_the_text_they_claim_to_be_are_lost_but_counted() -> None:
-    # What a function is given is what it can store.
+    # A function can store only what it receives.
     produced = event("POST", "/", ("Content-Type", "text/plain"), ("Content-Length", "5"), body=b"caf\xe9\n")
     assert produced["body"] == "caf\N{REPLACEMENT CHARACTER}\n"
     assert produced["headers"]["content-length"] == "5"
@@ -413,7 +413,7 @@ def test_a_request_has_one_host(hosts: int) -> None:
 
 
 def test_a_request_that_breaks_off_reaches_no_function() -> None:
-    # Half a body is no body.
+    # An incomplete body is not passed on.
     half: dict[str, Any] = {"type": "http.request", "body": b"ha", "more_body": True}
     messages: Iterator[dict[str, Any]] = iter([half, {"type": "http.disconnect"}])
     sent: list[Any] = []

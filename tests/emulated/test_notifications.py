@@ -1,4 +1,4 @@
-"""The events of an emulated bucket: which are sent to whom, how often, and that they look like S3's own."""
+"""The events of an emulated bucket: their recipients, their number, and their form, which is that of S3."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTIFICATION = Notification("files", ("s3:ObjectCreated:CompleteMultipartUpload"
 
 
 class Bucket:
-    """As much of an S3 client as lists one."""
+    """The part of an S3 client that lists a bucket."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -43,7 +43,7 @@ Invoke = Callable[[str, bytes], Awaitable[bytes]]
 
 
 def told(bucket: Bucket, invoke: Invoke, done: Callable[[], bool]) -> None:
-    """Have functions told of the bucket until that is done."""
+    """Run the notifier until the condition holds."""
 
     async def run() -> None:
         notifier = Notifier([NOTIFICATION], bucket, invoke, look_every=0)  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def test_a_function_is_told_once_of_each_object_made_of_parts() -> None:
     assert [event["Records"][0]["s3"]["object"]["key"] for _, event in events] == [
         "raw/one",
         "raw/one",
-        # As a form would have it (Amazon S3 User Guide, "Event message structure").
+        # Encoded as in a form (Amazon S3 User Guide, "Event message structure").
         "raw/two+words",
     ]
 

@@ -1,4 +1,4 @@
-"""What the emulated functions are given: a build that fits, the packages that Lambda provides, and services to use."""
+"""What emulated functions need: a suitable build, the packages that Lambda provides, and AWS services."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WRITERS = 8
 
 @pytest.fixture(autouse=True)
 def nothing_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever this machine has built, no Python of `make build` is found."""
+    """No Python of `make build` is found, even if this machine has one."""
     monkeypatch.setattr(artifact, "BUILDER", tmp_path / "none")
     artifact.builder.cache_clear()
     yield
@@ -132,7 +132,7 @@ def test_moto_holds_the_bucket_and_the_token_and_no_real_credentials() -> None:
     template = Template({}, (), ("files-of-a-test",), ("token-of-a-test",), cors={"files-of-a-test": [rule]})
     with aws.services(environment=REAL) as variables:
         assert "AKIAREAL" not in variables.values()
-        # Twice, as over services that outlive an emulation.
+        # Twice, as with services that outlive an emulation.
         for token in ("first", "second"):
             aws.provide(template, token, variables)
         session = boto3.session.Session("testing", "testing", region_name=REGION)
@@ -163,7 +163,7 @@ def test_moto_never_compares_for_one_writer_while_it_writes_for_another() -> Non
     inside, alone, release = threading.Semaphore(1), [], threading.Event()
 
     def app(environ: dict[str, Any], _start: Callable[..., Any]) -> Iterable[bytes]:
-        # The first stays until all others have come.
+        # The first waits until all others have arrived.
         alone.append(inside.acquire(blocking=False))
         release.wait(timeout=WITHIN)
         inside.release()

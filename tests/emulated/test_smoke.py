@@ -1,4 +1,4 @@
-"""`make smoke`: passes on what is right, says what differs on what is not, and leaves nothing behind."""
+"""`make smoke`: passes on a correct deployment, names differences on others, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_plain_server_passes_and_is_told_what_does_not_apply_to_it(server: str
     assert status == 0, output
     assert "Redirect: not applicable" in output
     assert "n/a   direct upload of 6 MB" in output
-    # Of what was there before nothing is missing, and all else is gone.
+    # The existing file is still there, and all others are gone.
     assert list(httpx.get(f"{server}/file/metadata", headers=OWNER).json()) == [kept]
 
 
@@ -76,7 +76,7 @@ def test_a_wrong_token_is_named(server: str) -> None:
 
 @pytest.fixture
 def altering(server: str) -> Iterator[str]:
-    """A proxy that turns what is not UTF-8 into U+FFFD, as some do."""
+    """A proxy that replaces what is not UTF-8 with U+FFFD, as some do."""
 
     class Altering(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

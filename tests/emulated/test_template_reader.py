@@ -1,4 +1,4 @@
-"""What is read of a template: functions and routes with everything worked out, or an error that names the place."""
+"""Reading a template: functions and routes with all values evaluated, or an error that names the place."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_parameter_can_be_given(tmp_path: Path) -> None:
 
 UNKNOWN = [
     ("!Ref Nothing", "Nothing does not exist"),
-    # Of what the template does not need, which would be easy to read wrongly.
+    # The template does not need these, and they would be easy to evaluate wrongly.
     ("!Ref AWS::NoValue", "AWS::NoValue does not exist"),
     ('!Sub "${!literal}"', "!literal does not exist"),
     ('!Sub ["${name}", {name: x}]', "Fn::Sub"),
@@ -165,7 +165,7 @@ def test_a_function_needs_a_handler(tmp_path: Path) -> None:
 
 
 def test_a_route_that_ends_in_a_slash_is_refused(tmp_path: Path) -> None:
-    # An HTTP API drops it in silence: https://github.com/aws/serverless-application-model/issues/1949
+    # An HTTP API silently ignores it: https://github.com/aws/serverless-application-model/issues/1949
     with pytest.raises(InvalidTemplate, match=r"OneFunction.Events.Get.Path: .*slash"):
         reading(tmp_path, WHOLE.replace('"/one/{id}"', '"/one/{id}/"'))
 

@@ -14,7 +14,7 @@ from tests.interposed import InterposedStore
 
 @pytest.fixture
 def faulty(tmp_path: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    """Over a directory that nobody pulls the plug of."""
+    """The API on a directory. Without fsync, because these tests do not simulate power cuts."""
     monkeypatch.setattr("os.fsync", lambda _file: None)
     clock = Clock()
     store = InterposedStore(DirectoryStore(tmp_path / "data"))

@@ -1,4 +1,4 @@
-"""The API over storage that can go wrong, and what must be left of it in the end."""
+"""The API on storage with faults, and the expected state afterwards."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.clock import START, Clock
 from tests.interposed import InterposedStore, undisturbed
 
 SECRET = "x" * 16
-# Hours by which everything that is over, or has no record, has been swept.
+# By these hours, sweeps have removed everything that has expired or has no record.
 SWEEPS = (2, 27, 52, 77)
 
 
 @dataclasses.dataclass
 class Faulty:
-    """The API over a store whose calls may go wrong, and the same store without that."""
+    """The API on a store with faults, and access to the same store without them."""
 
     api: Api
     store: InterposedStore
@@ -40,7 +40,7 @@ class Faulty:
         return Shares(store or self.store.store, max_file_size=10**8, clock=self.clock, secret=SECRET)
 
     def settle(self) -> None:
-        """Sweep as time goes by, until nothing is left that nobody wants."""
+        """Sweep repeatedly with later clocks, until everything unneeded is removed."""
         self.store.begin(undisturbed)
         for hours in SWEEPS:
             self.clock.now = START + timedelta(hours=hours)
@@ -49,11 +49,11 @@ class Faulty:
         assert scrub(self.shares(), damage.append), damage
 
     def kept(self) -> set[str]:
-        """IDs under which anything of a file is stored."""
+        """The IDs of all stored blobs and records."""
         return _ids(self.store.store, "files/") | _ids(self.store.store, "metadata/")
 
     def entries(self) -> set[str]:
-        """IDs that a sweep will look at."""
+        """The IDs in the expiry index, which a sweep will look at."""
         return _ids(self.store.store, "expiries/")
 
 
@@ -77,7 +77,7 @@ def over(
         nonlocal passed
         passed += seconds
 
-    # What waits between tries does so by this clock, and gives up at the same try each time.
+    # Retries wait by this clock, so they give up at the same attempt in every run.
     defaults = Records.__init__.__kwdefaults__
     assert defaults is not None
     for name, value in {"sleep": sleep, "monotonic": lambda: passed, "jitter": lambda: 1.0}.items():

@@ -1,8 +1,8 @@
-"""A process that is killed at every step it takes in a data directory: `python -m tests.faults.killed DIR [N]`.
+"""Kills a process at every step that it takes in a data directory: `python -m tests.faults.killed DIR [N]`.
 
-A step is a call to the operating system that changes something. For each use case a fresh copy of one directory is made
-for each step; a child is killed by SIGKILL there, before the step or after it; then another process looks at what is
-left, sweeps, and looks again. Prints how many points each use case was killed at; with N, only every N-th is tried.
+A step is a system call that changes something. For each use case and each step, a child process works on a fresh copy
+of one directory, and is killed by SIGKILL before or after the step. Then another process checks the result, sweeps, and
+checks again. Prints the number of kills for each use case; with N, it tries only every N-th step.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ STEPS = (
     "link",
 )
 OPEN = os.open
-# Hours by which everything that is over, or has no record, has been swept.
+# By these hours, sweeps have removed everything that has expired or has no record.
 SWEEPS = (7 * 24 + 2, 7 * 24 + 27, 7 * 24 + 52, 7 * 24 + 77)
 DATA = b"0123456789" * 10
-# What a part has at least if others follow, here.
+# The minimum size here of a part that others follow.
 PART_SIZE = 60
 SHORTER = DATA[: PART_SIZE - 1]
 NOW = datetime.now(UTC)
@@ -89,7 +89,7 @@ def send_part(shares: Shares, begun: Record, number: int, data: bytes) -> None:
 
 
 def stored_parts(shares: Shares, begun: Record) -> dict[int, tuple[int, str]]:
-    """Size and etag by number."""
+    """Size and ETag by part number."""
     assert begun.upload_id is not None
     stored = DirectUploads(shares).parts(begun.file_id, begun.upload_id)
     return {part.number: (part.size, part.etag) for part in stored}
@@ -100,7 +100,7 @@ def complete(shares: Shares, begun: Record) -> Record:
     try:
         part_list = [(number, etag) for number, (_, etag) in stored_parts(shares, begun).items()]
     except UnknownFile:
-        # Completed before; which parts were named decides nothing then.
+        # It was completed before, and then the part list has no effect.
         part_list = [(1, "any")]
     return DirectUploads(shares).complete(begun.file_id, begun.upload_id, part_list)[0]
 
@@ -144,7 +144,7 @@ def die() -> NoReturn:
 
 
 def run_killed(act: Callable[[], object], number: int, *, after: bool) -> bool:
-    """Whether it was done before the step came at which it was to be killed."""
+    """Run it in a child process. Returns whether it finished before the step at which it was to be killed."""
     child = os.fork()
     if child == 0:
         Steps(number, after=after).install()
@@ -169,7 +169,7 @@ def is_whole(shares: Shares, record: Record) -> bool:
 
 
 def nothing(_root: Path) -> None:
-    """An empty directory, in which even the signing key is to be made."""
+    """An empty directory, which does not even have a signing key."""
 
 
 def a_file(root: Path) -> Record:
@@ -276,7 +276,7 @@ def sent_again(shares: Shares, prepared: Record, done: bool) -> None:
 def completed(shares: Shares, prepared: Record, done: bool) -> None:
     records = visible(shares)
     assert records.keys() in (({prepared.file_id},) if done else (set(), {prepared.file_id}))
-    # Asked again it is done, once.
+    # Repeated, it completes, but only once.
     for _ in range(2):
         record = complete(shares, prepared)
         assert (record.file_size, record.download_count, record.sealed) == (len(DATA), 0, True)
@@ -298,7 +298,7 @@ def aborted(shares: Shares, prepared: Record, done: bool) -> None:
         sizes = {number: size for number, (size, _) in stored_parts(shares, prepared).items()}
     except UnknownFile:
         return
-    # Not begun to end.
+    # The abort has not started.
     assert sizes == {1: PART_SIZE, 2: len(DATA) - PART_SIZE}
     assert not done
 
@@ -334,7 +334,7 @@ USE_CASES: dict[str, UseCase] = {
 
 
 def settle(root: Path) -> None:
-    """Sweep as time goes by; then nothing may be left that no visible file needs."""
+    """Sweep with later clocks. After that, only what visible files need may remain."""
     for hours in SWEEPS:
         assert Sweep(shares_in(root, hours)).run().failed == 0
     shares = shares_in(root, SWEEPS[-1])
@@ -348,7 +348,7 @@ def settle(root: Path) -> None:
 
 
 def killed_everywhere(place: Path, use_case: UseCase, stride: int) -> int:
-    """How many points were tried."""
+    """Returns the number of kills."""
     prepare, act, check = use_case
     origin = place / "origin"
     origin.mkdir(parents=True)
@@ -367,7 +367,7 @@ def killed_everywhere(place: Path, use_case: UseCase, stride: int) -> int:
 
 def main() -> None:
     place, stride = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    # Nobody pulls the plug, and what is not killed here may be fast.
+    # These tests do not simulate power cuts, so fsync would only take time.
     setattr(os, "fsync", lambda _file: None)  # noqa: B010
     multipart.MIN_PART_SIZE = PART_SIZE
     print(json.dumps({name: killed_everywhere(place / name, case, stride) for name, case in USE_CASES.items()}))

@@ -1,8 +1,8 @@
-"""What a power cut can leave of a directory.
+"""The possible states of a directory after a power cut.
 
-A `Recorder` notes every call that changes something below a directory, and what each `fsync` made durable. From these a
-`Disk` derives the states that a power cut can leave. It allows more than any one file system does: what was not synced
-is there or not, each name for itself and each file for itself, whatever the order of the calls was.
+A `Recorder` records every call that changes something below a directory, and what each `fsync` made durable. From
+these, a `Disk` derives the states that a power cut can leave. It allows more than any single file system does: each
+unsynced name and each unsynced file is there or not, independent of all others and of the order of calls.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unittest import mock
 
 _OPEN, _FSTAT, _STAT = os.open, os.fstat, os.stat
 
-# What becomes of a file whose bytes may be lost: none came, half of them did, or only its length did.
+# How unsynced file contents can be lost: completely, by half, or all except their length.
 _TEARS: tuple[Callable[[bytes], bytes], ...] = (
     lambda _data: b"",
     lambda data: data[: len(data) // 2],
@@ -29,7 +29,7 @@ _TEARS: tuple[Callable[[bytes], bytes], ...] = (
 
 @dataclass(eq=False)
 class File:
-    """A file, with every content that may be on the disk: the last that was synced, and all since."""
+    """A file, with every content that the disk can have: the last synced one, and all later ones."""
 
     contents: list[bytes]
 
@@ -38,7 +38,7 @@ class File:
             return self.contents
         synced, torn = self.contents[0], []
         for data in self.contents[1:]:
-            # What was synced is not lost again by what is appended.
+            # Appending does not lose synced bytes again.
             size = len(synced) if data.startswith(synced) else 0
             torn += [data[:size] + tear(data[size:]) for tear in _TEARS]
         return list(dict.fromkeys([*self.contents, *torn]))
@@ -49,7 +49,7 @@ class File:
 
 @dataclass(eq=False)
 class Folder:
-    """A folder, with all that each name in it may stand for: what it stood for at the last sync, and all since."""
+    """A folder, with everything that each name in it can refer to: its target at the last sync, and all later ones."""
 
     names: dict[str, list[File | Folder | None]] = field(default_factory=dict)
 
@@ -65,18 +65,18 @@ Node = File | Folder
 
 @dataclass(frozen=True)
 class Leaf:
-    """A file as it may be found. The same one may have two names, if neither of them was synced."""
+    """A file after a power cut. The same file can have two names if neither of them was synced."""
 
     number: int
     data: bytes
 
 
-# A tree as it may be found: a leaf for a file, the names in it for a folder.
+# A tree after a power cut: a leaf for each file, and a dictionary of names for each folder.
 Tree = dict[str, Any]
 
 
 def read(path: Path) -> Folder:
-    """A directory all of which is on the disk."""
+    """A directory that is completely on the disk."""
     names: dict[str, list[Node | None]] = {
         entry.name: [read(entry) if entry.is_dir() else File([entry.read_bytes()])] for entry in sorted(path.iterdir())
     }
@@ -97,7 +97,7 @@ def write(tree: Tree, path: Path, written: dict[int, Path] | None = None) -> Non
 
 
 def states(root: Folder, limit: int, seed: int) -> Iterator[Tree]:
-    """What a power cut can leave of this folder: all of it, or so many of them if there are more than the limit."""
+    """The states that a power cut can leave of this folder. If there are more than the limit, a random selection."""
     choices = _choices(root)
     sizes = [len(options) for options in choices.values()]
     if math.prod(sizes) <= limit:
@@ -106,7 +106,7 @@ def states(root: Folder, limit: int, seed: int) -> Iterator[Tree]:
         source = random.Random(seed)
         last = tuple(size - 1 for size in sizes)
         some = (tuple(source.randrange(size) for size in sizes) for _ in range(limit))
-        # At random, everything but a few things; nothing but a few things; and anything.
+        # Random states: everything except a few things, nothing except a few things, and any mixture.
         picks = itertools.chain(
             [(0,) * len(sizes), last],
             (_mixed(source, last, pick) for pick in itertools.islice(some, limit // 3)),
@@ -126,7 +126,7 @@ _Key = tuple[int, str]
 
 
 def _choices(root: Folder) -> dict[_Key, list[Any]]:
-    """All that is uncertain below a folder: names, and the contents of files."""
+    """All that is uncertain below a folder: names, and contents of files."""
     choices: dict[_Key, list[Any]] = {}
     seen: set[int] = set()
     waiting: list[Node] = [root]
@@ -155,13 +155,13 @@ def _tree(node: Node, outcome: dict[_Key, Any]) -> Any:
 
 
 class Recorder:
-    """Notes what happens below `root` between `with` and its end; `steps` apply it to a `Folder` read before."""
+    """Records changes below `root` during its `with` block. `steps` apply them to a `Folder` that was read before."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.disk = read(root)
         self.steps: list[Callable[[], None]] = []
-        # What is open or has a name, by its number on the file system that this happens on.
+        # All open or named files and folders, by their inode numbers in the real file system.
         self._nodes: dict[int, Node] = {}
         self._know(root, self.disk)
 
@@ -191,7 +191,7 @@ class Recorder:
         return call
 
     def _place(self, path: Any, folder: int | None) -> tuple[Folder, str] | None:
-        """The folder and the name that a path stands for; None outside."""
+        """The folder and the name that a path refers to; None outside `root`."""
         above, name = os.path.split(os.fspath(path))
         status = _STAT(above or ".", dir_fd=folder)
         node = self._nodes.get(status.st_ino)
@@ -231,7 +231,7 @@ class Recorder:
         node = self._nodes.get(_STAT(source, dir_fd=src_dir_fd, follow_symlinks=False).st_ino)
         places = self._place(source, src_dir_fd), self._place(target, dst_dir_fd)
         call(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
-        # One step, as a power cut does not come between the two.
+        # One step, because rename is atomic.
         self.steps.append(lambda: _renamed(*places, node))
 
     def _unlink(self, call: Callable[..., None], path: Any, *, dir_fd: int | None = None) -> None:

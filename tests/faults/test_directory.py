@@ -1,4 +1,4 @@
-"""A data directory in trouble: full, read-only, forbidden, gone, and full of things that somebody has put there."""
+"""A data directory in trouble: full, read-only, forbidden, missing, or with foreign files in it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_directory_that_is_gone_is_a_fault_of_storage_until_it_is_back(faulty:
 
 @pytest.fixture
 def open_to_all() -> Iterator[Path]:
-    """A directory that every user can reach."""
+    """A directory that every user can access."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -112,13 +112,13 @@ def test_a_directory_of_somebody_else_is_a_fault_of_storage(open_to_all: Path) -
         path = f"/file/download/{upload['file_id']}"
         for folder in data.iterdir():
             folder.chmod(0)
-        # Storage was well when the server started, and is asked once a second.
+        # Storage was healthy when the server started, and is checked once a second.
         until(lambda: server.get("/health")[0] != 200)
         for asked in (path, "/file/metadata/", "/health"):
             status, body = server.get(asked)
             assert status == 503
             assert json.loads(body)["title"] == "Storage unavailable"
-            # Nothing of where it lies, or of what the system said.
+            # The answer reveals neither the path nor the system's message.
             assert b"denied" not in body
             assert str(data).encode() not in body
         for folder in data.iterdir():
@@ -126,7 +126,7 @@ def test_a_directory_of_somebody_else_is_a_fault_of_storage(open_to_all: Path) -
         assert server.get(path) == (200, DIGITS)
 
 
-# What somebody has put there
+# Foreign files
 
 
 def to_fifo(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Every use case, with each of its calls to storage going wrong in each way that it can.
+"""Every use case, with each of its storage calls failing in every possible way.
 
-Whatever happens the client is told what is true or that nobody knows, a count is exact as far as it is known, and what
-is left behind is swept.
+In each case, the client learns the outcome, or that it is unknown. Counts are exact as far as the outcome is known, and
+leftovers are swept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.api.client import DIGITS, file_part, form, problem, text_part
 from tests.faults.faulty import Faulty
 from tests.interposed import Around, Call, undisturbed
 
-# Ways to go wrong
+# Kinds of faults
 
 
 def unavailable(_call: Call, _proceed: Callable[[], Any]) -> NoReturn:
@@ -49,7 +49,7 @@ def full(_call: Call, _proceed: Callable[[], Any]) -> NoReturn:
 
 
 def conflict(call: Call, _proceed: Callable[[], Any]) -> NoReturn:
-    # As S3 answers 409 to a write that another one is in the way of.
+    # S3 answers 409 if another write is in progress.
     raise Changed(call.key)
 
 
@@ -65,7 +65,7 @@ WAYS: dict[str, tuple[Around, frozenset[str] | None]] = {
 
 @dataclass
 class Fault:
-    """Lets one call go wrong, or all from that one on."""
+    """Makes one call fail, or that call and all later ones."""
 
     number: int
     way: str
@@ -85,7 +85,7 @@ class Fault:
 
 
 def every_fault(act: Callable[[Fault], None]) -> int:
-    """Do it once for every call it makes and every way in which that call can go wrong; how many faults there were."""
+    """Run `act` once for every call and every kind of fault. Returns the number of faults that occurred."""
     tried = 0
     for way, lasting in itertools.product(WAYS, (False, True)):
         for number in itertools.count():
@@ -105,7 +105,7 @@ def share(faulty: Faulty, *options: bytes) -> dict[str, Any]:
 
 
 def is_clear(response: httpx.Response) -> None:
-    """A fault of storage, told as one and without its cause."""
+    """Check that it is a storage fault that does not reveal its cause."""
     assert response.status_code in (500, 503, 507), response.text
     members = problem(response, response.status_code)
     assert "said so" not in response.text
@@ -132,7 +132,7 @@ def test_uploads(faulty: Faulty) -> None:
             return
         is_clear(answer)
         refused += 1
-        # A record whose answer was lost may be in; then the file is whole.
+        # If the answer to the record's put was lost, the record can exist. Then the file is complete.
         for file_id in new:
             assert fault.way in ("answer lost", "never sent")
             assert faulty.api.download(file_id).content == DIGITS
@@ -143,7 +143,7 @@ def test_uploads(faulty: Faulty) -> None:
     assert faulty.api.listing().keys() == acknowledged
     faulty.settle()
     assert faulty.kept() == acknowledged
-    # What was filed for uploads that came to nothing goes when it is due.
+    # The expiry entries of failed uploads are removed when they are due.
     for wait in (timedelta(seconds=1_000_000, hours=2), timedelta(hours=25)):
         faulty.clock.now += wait
         Sweep(faulty.shares()).run()
@@ -167,7 +167,8 @@ def test_downloads(faulty: Faulty, cap: bytes | None) -> None:
         else:
             is_clear(answer)
             assert DIGITS not in answer.content
-            # Counted for nothing only where the count was in before the first bytes could not be read, or may be in.
+            # A failed download may count only if its count was stored before the first bytes could not be read, or
+            # might be stored.
             late = fault.way == "answer lost" or (fault.struck is not None and fault.struck.verb == "read on")
             assert now == count or (now == count + 1 and late)
         count = now
@@ -235,7 +236,7 @@ def test_deletions(faulty: Faulty) -> None:
         faulty.store.begin(undisturbed)
         if answer.status_code != 204:
             is_clear(answer)
-            # It may be asked for again, until it is done or nobody finds the file any more.
+            # It can be repeated until it succeeds or the file is unknown.
             again = faulty.api.request("DELETE", f"/file/{file['file_id']}", owner)
             assert again.status_code in (204, 404)
         problem(faulty.api.download(file["file_id"]), 404)
@@ -280,7 +281,7 @@ def test_direct_uploads(faulty: Faulty) -> None:
         faulty.store.begin(undisturbed)
         if answer.status_code != 200:
             is_clear(answer)
-            # It may have gone further than the answer says, and can be gone on with either way.
+            # It can be further than the answer says, and can be continued in both cases.
             answer = ask("POST", f"{upload}/complete{key}", b'{"parts": [{"PartNumber": 1, "ETag": "any"}]}')
             if answer.status_code != 200:
                 problem(answer, 422)
@@ -339,7 +340,7 @@ def test_sweeps(faulty: Faulty) -> None:
             assert fault.struck is not None
         faulty.store.begin(undisturbed)
         assert faulty.api.listing().keys() == {kept}
-        # What is left is for the next sweeps, so that the next fault finds the same number of things to do.
+        # Later sweeps remove the rest, so that the next fault finds the same amount of work.
         for _ in range(2):
             faulty.clock.now += timedelta(hours=49)
             assert Sweep(faulty.shares()).run().failed == 0

@@ -1,4 +1,4 @@
-"""A disk without a free block or inode: what makes room must work there, and so must downloads."""
+"""A disk without free blocks or inodes: deletions must work there, because they free space, and so must downloads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOUR = timedelta(hours=1)
 
 
 class Disk:
-    """A small file system, and another program on it that takes all that is free."""
+    """A small file system, and another program on it that uses all free space."""
 
     def __init__(self, path: Path, lacking: str) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class Disk:
 
 @pytest.fixture(params=["blocks", "inodes", "both"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """Of 6 MB and 600 inodes, which the test is to fill."""
+    """A disk of 6 MB for the test to fill."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=6m,nr_inodes=1200", "tmpfs", str(mounted)]
@@ -88,7 +88,7 @@ def spares(disk: Disk) -> set[str]:
 
 def test_files_can_be_deleted(faulty: Faulty, disk: Disk) -> None:
     files = [faulty.api.upload() for _ in range(10)]
-    # None of these folders is there yet, nor some of the locks.
+    # None of these folders exists yet, nor do some of the locks.
     faulty.clock.now += 5 * HOUR
     for file in files:
         disk.fill()
@@ -137,7 +137,7 @@ def test_the_sweep_removes_what_has_expired(faulty: Faulty, disk: Disk) -> None:
     swept = Sweep(faulty.shares()).run()
     assert (swept.removed, swept.failed) == (40, 0)
     assert set(faulty.api.listing()) == {kept}
-    # Room was made, and comes to the uploads.
+    # The deletions made room for uploads.
     assert faulty.api.upload()["file_size"] == len(DIGITS)
 
 
@@ -184,7 +184,7 @@ def test_a_server_starts_on_a_full_disk(faulty: Faulty, disk: Disk) -> None:
 
 
 def test_a_few_spares_are_enough_for_many_at_once(faulty: Faulty, disk: Disk) -> None:
-    """In several processes, as the locks of open files see them."""
+    """With several stores, because open file locks treat each like a separate process."""
     file_ids = [faulty.api.upload()["file_id"] for _ in range(3 * len(FILES))]
     stores = [DirectoryStore(disk.path / "data") for _ in range(3)]
     disk.fill()

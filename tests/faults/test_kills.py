@@ -1,4 +1,4 @@
-"""Whatever step a process is killed at, what it leaves is the old state or the new one, and the rest is swept."""
+"""A process killed at any step leaves the old state or the new one, and the sweep removes the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.faults.killed import USE_CASES
 from tests.properties.effort import EFFORT
 
 ROOT = Path(__file__).parent.parent.parent
-# In memory where there is such a place: it is processes that are killed here, not power that is cut.
+# In memory if possible, because these tests simulate kills and not power cuts.
 MEMORY = Path("/dev/shm")
 
 

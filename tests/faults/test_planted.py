@@ -1,4 +1,4 @@
-"""Records that somebody with access to storage has written: no header, page or log is what they make of it."""
+"""Records that someone with access to storage has written: headers, pages and logs stay safe."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Whatever a power cut leaves of what was not synced, what was acknowledged is there, and the rest is swept.
+"""Whatever unsynced data a power cut loses, acknowledged changes survive, and the sweep removes the rest.
 
-A power cut is tried after each call that changes the directory. The next start finds a state in which each name and
-each content that was not synced is there or is not, and must show the old state or the new one: the new one, once the
-call that made it has returned.
+The tests cut the power after each call that changes the directory. The next start finds a state in which each unsynced
+name and content is there or not. It must show the old state or the new one, and the new one once the call has returned.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from tests.faults.power import Recorder, Tree, states
 from tests.faults.power import write as write_tree
 from tests.properties.effort import EFFORT
 
-# States that are tried after one call. Where there are more, these are drawn.
+# The number of states to try after one call. If there are more, they are selected at random.
 LIMIT = 50 * EFFORT
-# Hours by which uploads that expire have expired, and were swept.
+# By these hours, uploads with an expiry have expired and were swept.
 LONG_AFTER = (281, 306)
-# In memory where there is such a place.
+# In memory if possible.
 MEMORY = Path("/dev/shm")
 
 
@@ -58,7 +57,7 @@ def _small_and_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spares, "FOLDERS", ("folder-0",))
     monkeypatch.setattr(spares, "_ALL", frozenset({"file-00", "folder-0"}))
     monkeypatch.setattr(spares, "SPARE_SIZE", 1024)
-    # A state is written anew for each check, with other times and inode numbers, which versions are made of.
+    # Each check writes the state anew, with other times and inode numbers, and ETags depend on these.
     for module in (multipart_in_directory, store, writer):
         monkeypatch.setattr(module, "info_of", lambda status: Info(status.st_size, f"{status.st_size:x}"))
 
@@ -66,9 +65,10 @@ def _small_and_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
 def power_cuts(
     recorder: Recorder, place: Path, acknowledged: Sequence[int], check: Callable[[Path, int], None], limit: int
 ) -> int:
-    """Check what a power cut after each step leaves, up to a limit for each; how many states there were.
+    """Check what a power cut after each step leaves, up to a limit for each. Returns the number of states.
 
-    `acknowledged` says after how many steps each call returned, and `check` is told how many calls had returned.
+    `acknowledged` has the number of steps after which each call returned. `check` receives the number of returned
+    calls.
     """
     tried: set[int] = set()
     root = place / "left"
@@ -102,7 +102,7 @@ def single_power_cuts(
 
 
 def settle(root: Path, origin: Path, returned: int) -> None:
-    """Let time pass: what nobody needs goes, and then what expires. The key that signs stays once it was used."""
+    """Let time pass until unneeded data and then expired files are removed. A signing key that was used must stay."""
     killed.settle(root)
     files = killed.visible(killed.shares_in(root))
     for hours in LONG_AFTER:
@@ -152,7 +152,7 @@ def test_a_power_cut_on_a_full_disk_leaves_the_old_state_or_the_new(
 
 
 def without_room(call: Callable[..., Any], *, creates: Callable[[int], int]) -> Callable[..., Any]:
-    """The call, where no inode is left for a file or folder that it `creates` by these flags or with this mode."""
+    """The call without free inodes. `creates` says by its flags or mode whether it creates a file or folder."""
 
     def refused(path: str, flags: int, *rest: Any, dir_fd: int | None = None) -> Any:
         if creates(flags) and not os.access(path, os.F_OK, dir_fd=dir_fd):
@@ -167,7 +167,7 @@ def test_a_power_cut_in_a_long_history_loses_nothing_acknowledged(place: Path, s
     origin = place / "origin"
     origin.mkdir()
     with Recorder(origin) as recorder:
-        # Each remembers which folders it has made durable.
+        # Each of them remembers which folders it has made durable.
         processes = itertools.cycle([killed.shares_in(origin), killed.shares_in(origin)])
         history, acknowledged = [shown(killed.shares_in(origin))], []
         for act in life():
@@ -185,7 +185,7 @@ def test_a_power_cut_in_a_long_history_loses_nothing_acknowledged(place: Path, s
 
 
 def life() -> Iterator[Callable[[Shares], object]]:
-    """What becomes of three files, one call after another."""
+    """The life of three files, one call after another."""
     files: list[Record] = []
     yield lambda shares: files.append(killed.upload(shares, expires_in=10**6))
     yield lambda shares: files.append(killed.upload(shares, max_downloads=2))
@@ -218,7 +218,7 @@ def test_no_sync_of_an_upload_can_be_left_out(number: int, place: Path) -> None:
     shares = killed.shares_in(origin)
     first = killed.upload(shares)
     with Recorder(origin) as recorder, pytest.MonkeyPatch.context() as patch:
-        # In the folders of the first, whose names are durable, so that there are no other syncs.
+        # In the first file's folders, whose names are already durable, so that there are no other syncs.
         patch.setattr(uuid, "uuid4", lambda: uuid.UUID(first.file_id[:4] + "0000" + first.file_id[8:]))
         killed.upload(shares)
     syncs = [at for at, step in enumerate(recorder.steps) if getattr(step, "__name__", "") == "sync"]

@@ -1,4 +1,4 @@
-"""Every use case over S3, with each of its requests at fault: what botocore makes of it, and what we do then."""
+"""Every use case on S3, with each of its requests failing: how botocore reacts, and what we do then."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Send = Callable[[], AWSResponse]
 
 
 class _Raw(io.BytesIO):
-    """The body of an answer, as botocore reads it."""
+    """The body of an answer, in the form that botocore reads."""
 
     def stream(self, **_options: Any) -> Iterator[bytes]:
         yield self.getvalue()
@@ -55,7 +55,7 @@ def hanging(request: AWSPreparedRequest, send: Send) -> AWSResponse:
     raise ReadTimeoutError(endpoint_url=request.url)
 
 
-# The statuses are those of the API reference, "Error responses".
+# The status codes are from the S3 API reference, "Error responses".
 FAULTS: dict[str, Callable[[AWSPreparedRequest, Send], AWSResponse]] = {
     "SlowDown": answered(503, "SlowDown"),
     "InternalError": answered(500, "InternalError"),
@@ -67,16 +67,16 @@ FAULTS: dict[str, Callable[[AWSPreparedRequest, Send], AWSResponse]] = {
     "answer lost": answer_lost,
     "hanging": hanging,
 }
-# What is over by itself, and what botocore or we try again.
+# Temporary faults, which botocore or we retry.
 PASSING = FAULTS.keys() - {"AccessDenied", "RequestTimeTooSkewed", "ConditionalRequestConflict", "PreconditionFailed"}
 
 
-# What alone is ever answered 412.
+# Only requests with these headers can get 412.
 CONDITIONS = {"If-Match", "If-None-Match"}
 
 
 class Line:
-    """The connection to S3, on which one request meets a fault, or all from that one on."""
+    """The connection to S3, on which one request meets a fault, or that request and all later ones."""
 
     def __init__(self, send: Callable[[URLLib3Session, AWSPreparedRequest], AWSResponse]) -> None:
         self._send = send
@@ -88,7 +88,7 @@ class Line:
         self.struck = False
 
     def mend(self) -> None:
-        """From here on nothing goes wrong; whether something did is still to be seen."""
+        """Stop the fault. `struck` keeps its value."""
         self._fault = None
 
     def __call__(self, session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
@@ -110,7 +110,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     class Sleepless:
         @staticmethod
         def sleep(_seconds: float) -> None:
-            """Botocore waits between its tries, and there is nothing to wait for here."""
+            """botocore waits between retries, which tests need not do."""
 
     monkeypatch.setattr(botocore.endpoint, "time", Sleepless)
     return line
@@ -122,7 +122,7 @@ def faulty(in_bucket: Objects, loop: asyncio.AbstractEventLoop, line: Line, monk
     return over(store, Clock(), loop, in_bucket, monkeypatch)
 
 
-# What differs to us; the others are tried by `make fuzz`.
+# The faults that differ in their effects; `make fuzz` tries all.
 USUAL = ["SlowDown", "ConditionalRequestConflict", "PreconditionFailed", "AccessDenied", "answer lost", "hanging"]
 
 
@@ -197,14 +197,14 @@ def test_a_life_of_a_file_with_every_request_at_fault(faulty: Faulty, line: Line
                 break
             positions += 1
             if not lasting and fault in PASSING and fault != "hanging":
-                # One fault that is over by itself is nothing that a client hears of.
+                # The client does not notice a single temporary fault.
                 assert refusals == 0, (act, number)
     assert positions >= (8 if fault == "PreconditionFailed" else 20), positions
     assert refusals
 
     listed = api.listing().keys()
     assert acknowledged <= listed
-    # Whatever else is there is a whole file, whose sender has not heard of it.
+    # Any other file is complete, but its uploader got no answer.
     for file_id in listed - acknowledged:
         assert api.download(file_id).content == DIGITS
     faulty.settle()

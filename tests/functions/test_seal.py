@@ -1,4 +1,4 @@
-"""The function that a bucket's event starts: seals what is complete, and has the event sent again for what is not."""
+"""The seal function, started by a bucket's events: it seals complete uploads, and reports the others for a retry."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def completed(uploads: DirectUploads, data: bytes) -> str:
 
 
 def told_of(*file_ids: str, prefix: str = "raw/") -> dict[str, Any]:
-    """The event of these objects together."""
+    """One event for all these objects."""
     records = []
     for file_id in file_ids:
         (record,) = copy.deepcopy(EVENT["Records"])
@@ -67,7 +67,7 @@ def test_a_completed_upload_is_sealed_once(
     uploads: DirectUploads, in_bucket: Objects, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file_id = completed(uploads, b"bytes")
-    # Under whatever prefix the bucket is used.
+    # With whatever prefix the bucket is used.
     event = told_of(file_id, prefix="shares/a+b/raw/")
     assert seal.handler(event, LambdaContext()) == {"sealed": 1}
     assert pickle.loads(in_bucket.read(blob_key(file_id))) == b"bytes"
@@ -100,7 +100,7 @@ def test_a_damaged_upload_fails_alone(
 @pytest.mark.parametrize(
     "event",
     [
-        # What S3 sends when a notification is set up (Amazon S3 User Guide, "Event message structure").
+        # The message that S3 sends when a notification is set up (Amazon S3 User Guide, "Event message structure").
         {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "files"},
         told_of(UNKNOWN),
         told_of("no+ID"),
