@@ -22,7 +22,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 Check = Callable[[int, bytes], bool]
-"""Whether an answer, of this status and body, is one to be counted; raises if it is not one to go on with."""
+"""Whether an answer with this status and body counts. Raises if the run cannot continue after it."""
 
 
 @dataclass

@@ -78,7 +78,7 @@ class Result:
 
 
 Measure = Callable[[], float | Mapping[str, float]]
-"""Gives one figure, or several by their names."""
+"""Returns one figure, or several by name."""
 
 
 def interleave(

@@ -1,6 +1,6 @@
-"""An API Gateway HTTP API in front of the functions, in this process: a request becomes an event, a result an answer.
+"""An API Gateway HTTP API for the functions, in this process: requests become events, and results become answers.
 
-It does what the emulated gateway does, with routes that are read off the functions' own routers.
+It behaves like the emulated gateway, with routes that it reads from the functions' own routers.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from shared.telemetry import LambdaHandler
 H = TypeVar("H", bound=LambdaHandler)
 
 DOMAIN = "files.example.com"
-# The function with the application as a whole, which serves what no other function has a route for.
+# The function with the whole application, which serves all requests without a route of another function.
 WHOLE = "app"
 
 
 @dataclass(frozen=True)
 class LambdaContext:
-    """What Powertools reads of the context that Lambda passes to a handler."""
+    """The attributes that Powertools reads from Lambda's context."""
 
     function_name: str = "share"
     function_version: str = "$LATEST"
@@ -52,7 +52,7 @@ class LambdaContext:
 
 @functools.cache
 def handlers() -> Mapping[str, HttpHandler]:
-    """The handlers of the functions that answer requests, by the names of their files."""
+    """The handlers of all HTTP functions, by the names of their files."""
     modules = [importlib.import_module(f"functions.{each.name}") for each in pkgutil.iter_modules(functions.__path__)]
     return {
         module.__name__.rpartition(".")[2]: module.handler
@@ -74,22 +74,22 @@ def routes() -> tuple[Route, ...]:
 
 
 def _keys(router: APIRouter) -> Iterator[tuple[str, str]]:
-    """Methods and paths, without those that only `$default` can serve."""
+    """Methods and paths, except those that only `$default` can serve."""
     for route in router.routes:
         assert isinstance(route, Endpoint)
-        # What takes any number of segments takes none as well, and to the gateway that is another route.
+        # A parameter for the rest of a path can also be empty, which is another route to the gateway.
         paths = {re.sub(r"\{(\w+):rest\}", r"{\1+}", route.path), re.sub(r"\{\w+:rest\}", "", route.path)}
         for method, path in itertools.product(sorted(route.offers), sorted(paths)):
-            # To the gateway a first segment that may be anything would also be the paths of other functions.
+            # If the first segment is a parameter, the gateway would also match paths of other functions.
             if path == "/" or not (path.endswith("/") or path.startswith("/{")):
                 yield method, re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
 
 
 def _shadowed(own: list[Route]) -> Iterator[Route]:
-    """Fixed paths with methods that they do not have, but that a path with a parameter has in another function.
+    """Fixed paths with methods that they lack, but that a parameterized path of another function has.
 
-    To the gateway a parameter is any segment, so these would reach a function that does not know the fixed path, and
-    could only say 404 instead of 405.
+    The gateway accepts any segment for a parameter. So these requests would reach a function that does not know the
+    fixed path, and would answer 404 instead of 405.
     """
     router = Router(own)
     methods = sorted({route.method for route in own})
@@ -102,7 +102,7 @@ def _shadowed(own: list[Route]) -> Iterator[Route]:
 
 
 def started(handler: H) -> H:
-    """A handler as Lambda would have started it with the environment of now."""
+    """A handler as Lambda would start it with the current environment."""
     service = getattr(handler, "service", None)
     if service is None or service.settings != Settings.from_environment():
         handler.prepare()
@@ -110,7 +110,7 @@ def started(handler: H) -> H:
 
 
 class Gateway(httpx.BaseTransport):
-    """Answers requests by the handlers of the functions, or all by `only` one of them."""
+    """Answers requests by the handlers of all functions, or by `only` one of them."""
 
     def __init__(self, only: HttpHandler | None = None) -> None:
         self._handlers = handlers() if only is None else {WHOLE: only}
@@ -134,11 +134,11 @@ class Gateway(httpx.BaseTransport):
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
     def services(self) -> list[Service]:
-        """What answers requests, as the environment describes it now."""
+        """The services that answer requests, as configured by the current environment."""
         return [started(handler).service for handler in self._handlers.values()]
 
 
 def _carried(payload: bytes) -> bytes:
-    """The payload as Lambda carries it."""
+    """The payload as Lambda transmits it."""
     assert len(payload) <= PAYLOAD_LIMIT, "Lambda takes no payload of this size"
     return payload

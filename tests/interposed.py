@@ -1,4 +1,4 @@
-"""A store in front of another, any call of which can fail, wait, or be the moment at which something else happens."""
+"""Wraps a store. Any of its calls can fail, wait, or trigger something else."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from shared.storage.multipart import Part, PartWriter
 T = TypeVar("T")
 Held = TypeVar("Held", Reader, Writer)
 
-# Calls that change what other processes see. Between any two of them a process can die, or another one act.
+# Calls that change what other processes see. Between any two of them, this process can die, or another one act.
 CHANGES = frozenset({"put", "put if", "commit", "delete", "discard", "compose", "start", "finish", "abort parts"})
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a store. `put if` is a put on a condition."""
+    """One call of a store. `put if` is a conditional put."""
 
     number: int
-    """Calls before this one."""
+    """The number of calls before this one."""
     verb: str
     key: str
     change: int | None
-    """Changes before this one; None for a call that changes nothing."""
+    """The number of changes before this one; None for a call that changes nothing."""
     put: int | None
-    """Which put this is, from 1; None for any other call."""
+    """The number of this put, from 1; None for any other call."""
 
 
 Proceed = Callable[[], Any]
 Around = Callable[[Call, Proceed], Any]
-"""Given a call and what it would do: does it, or something else. What it returns or raises is the call's outcome."""
+"""Gets a call and a function that carries it out. Its result or exception is the outcome of the call."""
 
 
 def undisturbed(_call: Call, proceed: Proceed) -> Any:
@@ -54,12 +54,12 @@ def undisturbed(_call: Call, proceed: Proceed) -> Any:
 
 
 class InterposedStore:
-    """An `ObjectStore` in front of another that hands every call to `around`, those of its readers and writers too.
+    """An `ObjectStore` that passes every call to another one through `around`, including those of readers and writers.
 
-    `changes` has verb and key of each change, refused ones too.
+    `changes` has the verb and key of each change, including refused ones.
     """
 
-    # None of its calls may be missed.
+    # Without this shortcut, every read goes through `around`.
     ready = None
 
     def __init__(self, store: ObjectStore, around: Around = undisturbed) -> None:
@@ -73,7 +73,7 @@ class InterposedStore:
         self.links: Links | None = store.links
 
     def release(self) -> None:
-        """Give back the handles that a killed process held; the system would have."""
+        """Close the handles that a killed process held, as the system would have."""
         for held in self._held:
             (held._close if isinstance(held, DirectoryWriter) else getattr(held, "close", lambda: None))()
         self._held.clear()
@@ -83,7 +83,7 @@ class InterposedStore:
         return held
 
     def begin(self, around: Around) -> None:
-        """Count from 0 again, and have what follows go through `around`."""
+        """Restart all counters, and send further calls through `around`."""
         self.calls = []
         self.changes = []
         self.puts = 0
@@ -120,7 +120,7 @@ class InterposedStore:
         return _Writer(self, key, self.call("writer", key, lambda: self._hold(self.store.writer(key, reserve))))
 
     def delete(self, *keys: str) -> None:
-        # One by one, as a process that is killed may have got.
+        # One by one, so that a process can be killed in between.
         failures: list[StorageUnavailable] = []
         for key in keys:
             try:
@@ -221,11 +221,11 @@ class _PartWriter:
 
 
 Fault = Callable[[Proceed], Any]
-"""What becomes of one put: does it, or something else, and returns or raises in its place."""
+"""Carries out one put, or does something else. Its result or exception is the outcome of the put."""
 
 
 def _nothing() -> None:
-    """What most often happens meanwhile."""
+    """By default, nothing happens meanwhile."""
 
 
 def before(error: Exception, meanwhile: Callable[[], object] = _nothing) -> Fault:
@@ -239,7 +239,7 @@ def before(error: Exception, meanwhile: Callable[[], object] = _nothing) -> Faul
 
 
 def after(error: Exception, meanwhile: Callable[[], object] = _nothing) -> Fault:
-    """The put takes effect, then something happens, and the answer is an error."""
+    """The put takes effect, then `meanwhile` runs, and the answer is an error."""
 
     def fail(proceed: Proceed) -> Any:
         proceed()
@@ -250,7 +250,7 @@ def after(error: Exception, meanwhile: Callable[[], object] = _nothing) -> Fault
 
 
 def preceded_by(action: Callable[[], object]) -> Fault:
-    """Something happens just before the put, which then succeeds or fails as it would anyway."""
+    """Something happens just before the put, which then succeeds or fails as usual."""
 
     def act(proceed: Proceed) -> Any:
         action()
@@ -275,7 +275,7 @@ class Killed(BaseException):
 
 
 class Kill:
-    """Ends the process at call `number`: before it takes effect, or after. Whoever goes on calling is dead already."""
+    """Ends the process at call `number`, before it takes effect or after. All later calls fail, too."""
 
     def __init__(self, number: int, *, after: bool) -> None:
         self._number = number
@@ -294,7 +294,7 @@ class Kill:
 
 
 def dies_after(changes: int) -> Around:
-    """So many changes still happen, and none after them."""
+    """This many changes still happen, and none after them."""
 
     def die(call: Call, proceed: Proceed) -> Any:
         if call.change is not None and call.change >= changes:
@@ -305,7 +305,7 @@ def dies_after(changes: int) -> Around:
 
 
 def once_after(changes: int, action: Callable[[], object]) -> Around:
-    """Something else happens between two changes."""
+    """Runs `action` between two changes."""
     pending = [action]
 
     def act(call: Call, proceed: Proceed) -> Any:

@@ -1,4 +1,4 @@
-"""That an input which somebody crafted costs no more than others of its length."""
+"""Checks that crafted input takes no longer than other input of its length."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-# Every input takes milliseconds, and minutes if each of its bytes costs more the more bytes there are.
+# Every input takes milliseconds. With quadratic effort, it would take minutes.
 LIMIT = 10.0  # seconds
 
 
 @contextlib.contextmanager
 def linear() -> Iterator[None]:
-    """Fails if the block takes far longer than it should. Counts time of this process, so others do not matter."""
+    """Fails if the block takes far too long. It counts only this process's time, so others do not matter."""
     started = time.process_time()
     yield
     assert time.process_time() - started < LIMIT

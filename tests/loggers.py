@@ -1,10 +1,10 @@
-"""What the loggers of a process were set to, and to what the first event of a Lambda function sets them."""
+"""The state of a process's loggers, before and after the first event of a Lambda function."""
 
 from __future__ import annotations
 
 import logging
 
-# Those that the first event takes over for the whole process.
+# The loggers that the first event configures for the whole process.
 LAMBDA_LOGGERS = ("shared", "shared.metrics", "mangum", "botocore")
 
 LoggerState = tuple[int, bool, list[logging.Handler]]

@@ -1,6 +1,6 @@
-"""A proxy in front of an S3 server that makes it behave like servers whose conditional writes are not those of AWS.
+"""An S3 proxy that imitates servers whose conditional writes differ from those of AWS.
 
-Signatures no longer fit what it sends on, so the server behind it must be one that checks none, as moto is.
+Signatures do not match what it passes on, so the server behind it must not check them, like moto.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from tests.servers import HOST, S3Server
 
 LOCKED = "locked"
 CONDITIONS = ("If-Match", "If-None-Match")
-# Of one connection, and set anew by whoever sends something on.
+# These concern one connection only, and are set anew for the next.
 HOP_BY_HOP = {"connection", "content-length", "expect", "host", "keep-alive", "transfer-encoding"}
 
 
 class Quirk(Enum):
-    """What a server does otherwise than AWS."""
+    """A difference between a server and AWS."""
 
-    IGNORES_CONDITIONS = auto()  # Every write takes place, whatever its headers say (rclone serve, s3rver).
-    RECREATES = auto()  # `If-Match` holds for a key that is gone (MinIO before minio#21526, versitygw before #1721).
-    REFUSES_CONDITIONS = auto()  # 501 to either header (Alibaba OSS).
-    ONE_WRITE_AT_A_TIME = auto()  # 429 to a second write of a key within `pause` seconds (Cloudflare R2: 1 s).
-    ONE_DELETE_AT_A_TIME = auto()  # 501 to DeleteObjects.
-    WANTS_MD5 = auto()  # 400 to a DeleteObjects without `Content-MD5`, which boto3 no longer sends since 1.36.
-    LOCKS = auto()  # A key with "locked" in it cannot be deleted, of many only the others are (S3 Object Lock).
-    EQUAL_PARTS = auto()  # All parts of an object but its last must have one size (Cloudflare R2).
+    IGNORES_CONDITIONS = auto()  # All writes succeed, whatever their conditions (rclone serve, s3rver).
+    RECREATES = auto()  # `If-Match` succeeds for a deleted key (MinIO before minio#21526, versitygw before #1721).
+    REFUSES_CONDITIONS = auto()  # 501 for either header (Alibaba OSS).
+    ONE_WRITE_AT_A_TIME = auto()  # 429 for a second write of a key within `pause` seconds (Cloudflare R2: 1 s).
+    ONE_DELETE_AT_A_TIME = auto()  # 501 for DeleteObjects.
+    WANTS_MD5 = auto()  # 400 for DeleteObjects without `Content-MD5`, which boto3 has not sent since 1.36.
+    LOCKS = auto()  # Keys with "locked" in them cannot be deleted, even by DeleteObjects (S3 Object Lock).
+    EQUAL_PARTS = auto()  # All parts of an object except the last must have the same size (Cloudflare R2).
 
 
 class OddS3:
-    """The server behind it, with `quirks` that may be changed at any time."""
+    """The proxy. `quirks` can be changed at any time."""
 
     def __init__(self, behind: S3Server, quirks: Collection[Quirk], pause: float, port: int) -> None:
         self.quirks = set(quirks)
         self.requests: list[tuple[str, str]] = []
-        """Method and target of each, in their order."""
+        """Method and target of each request, in order."""
         self.refused: list[int] = []
-        """The status of each refusal that was not the server's own."""
+        """The status of each refusal by the proxy itself."""
         self._behind = urlsplit(behind.endpoint).netloc
         self._pause = pause
         self._written: dict[str, float] = {}
@@ -69,7 +69,7 @@ class OddS3:
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer((HOST, port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
@@ -135,7 +135,7 @@ class OddS3:
         return 200, [("Content-Type", "application/xml")], ElementTree.tostring(answer)
 
     def _uneven(self, target: str) -> bool:
-        """Whether the stored parts of the upload that is to be completed are of different sizes."""
+        """Whether the stored parts of the upload to be completed have different sizes."""
         listing = ElementTree.fromstring(self._send("GET", target)[2])
         sizes = [int(size.text or 0) for size in listing.findall(".//{*}Part/{*}Size")]
         return len(set(sizes[:-1])) > 1 or any(size > sizes[0] for size in sizes[-1:])
@@ -157,7 +157,7 @@ class OddS3:
 
 @contextlib.contextmanager
 def odd_s3(behind: S3Server, *quirks: Quirk, pause: float = 1.0, port: int = 0) -> Iterator[OddS3]:
-    """The server with these quirks, as `server` of what this yields, until the block ends."""
+    """A proxy with these quirks, until the block ends. `server` describes it as an S3 server."""
     odd = OddS3(behind, quirks, pause, port)
     try:
         yield odd

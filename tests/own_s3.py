@@ -1,4 +1,4 @@
-"""The API over an S3 server of your own, set up as docs/self-hosting.md says."""
+"""The API with your own S3 server, set up as in docs/self-hosting.md."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.wire.server import ROOT, WITHIN, Server
 
 @contextlib.contextmanager
 def on_own_s3(tmp_path: Path) -> Iterator[Server]:
-    """The API over SeaweedFS, as on the page."""
+    """The API on SeaweedFS, as on the page."""
     preparation, _, command = block("sh", "weed server").replace("\\\n", " ").rpartition("weed/bin/weed server")
     _, _, preparation = preparation.partition("\n")
     subprocess.run(["bash", "-eu", "-c", preparation], cwd=tmp_path, timeout=WITHIN, check=True)
     arguments = shlex.split(replaced(command.strip().removesuffix("&"), **{"weed/": f"{tmp_path}/weed/"}))
 
     def weed(ports: Sequence[int]) -> list[str]:
-        # Of a flag that comes twice the latter holds. Two more of its servers are on fixed ports.
+        # The last of several equal flags applies. Two further servers of SeaweedFS use fixed ports.
         free = [f"-{role}.port={port}" for role, port in zip(("s3", "volume", "master", "filer"), ports, strict=True)]
         none = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         sockets = [f"-{role}.localSocket={tmp_path / role}.sock" for role in ("s3", "filer")]
         return [str(BIN / "weed"), f"-logdir={tmp_path}", "server", *arguments, *free, *none, *sockets]
 
-    # It refuses who does not sign.
+    # The server refuses unsigned requests.
     with running(weed, 4, HTTPStatus.FORBIDDEN, patience=0) as ports:
         *lines, start = block("sh", "create_bucket").splitlines()
         exports, making = lines[:2], "\n".join(lines[2:])

@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what they show: tables, files, and sessions in a shell."""
+"""The pages of the documentation, and their contents: tables, files, and shell sessions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PAGES = {
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
 README = PAGES["README.md"]
-# The one line of each session that has an address. All other commands use the variable.
+# The only line of each session with an address. All other commands use the variable.
 ADDRESS = "http://127.0.0.1:8080"
 ADDRESS_LINE = f"URL={ADDRESS}"
 
 
 def table(*header: str) -> list[list[str]]:
-    """The cells of the one table of all pages that has this header."""
+    """The cells of the only table with this header in all pages."""
     first = f"| {' | '.join(header)} |".replace("|  |", "| |")
     (page,) = [text for text in PAGES.values() if first in text.splitlines()]
     lines = page.splitlines()
@@ -33,19 +33,19 @@ def table(*header: str) -> list[list[str]]:
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    """Language and text of each fenced block of a page, also of those within lists."""
+    """Language and text of each fenced block of a page, including blocks in lists."""
     matches = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", PAGES[page], re.MULTILINE | re.DOTALL)
     return [(language, re.sub(f"^{indent}", "", text, flags=re.MULTILINE)) for indent, language, text in matches]
 
 
 def block(language: str, mark: str) -> str:
-    """The one block of all pages in this language that has the mark in it."""
+    """The only block in this language with this text, in all pages."""
     (text,) = [text for page in PAGES for kind, text in blocks(page) if kind == language and mark in text]
     return text
 
 
 def session(page: str) -> Iterator[tuple[str, str]]:
-    """Each command of the page's console blocks with the output shown below it."""
+    """The commands in the page's console blocks, each with the output below it."""
     for language, text in blocks(page):
         if language == "console":
             _, *parts = re.split(r"^\$ ", text, flags=re.MULTILINE)

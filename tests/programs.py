@@ -1,4 +1,4 @@
-"""Programs that tests start, and what a test needs to be installed."""
+"""Programs that tests start, and checks for those that must be installed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def process(command: Sequence[str], log: Path, **environment: str) -> Iterator[s
 
 
 def require(variable: str, *tools: str) -> None:
-    """Skip the test where one of these is not installed, or fail it where the variable says that it must be."""
+    """Skip the test if one of these is not installed, or fail it if the variable says that they are required."""
     for tool in tools:
         if shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is None:
             assert os.environ.get(variable) != "1", f"{variable} is set, and there is no {tool}"

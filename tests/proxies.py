@@ -1,4 +1,4 @@
-"""The API behind the proxies of docs/self-hosting.md, each with the settings of the page on ports that are free."""
+"""The API behind the proxies of docs/self-hosting.md, each with the page's configuration on free ports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.servers import free_ports
 from tests.wire.server import WITHIN, until
 
 NAME = "files.example.org"
-# Whom the API is to see behind a proxy, and whom it would see without.
+# The client address that the API must see behind a proxy, which differs from the proxy's.
 VISITOR = "127.0.0.2"
 INSTALLED = "/opt/simple-file-sharing-api"
 UNCHANGED: Mapping[str, str] = MappingProxyType({})
@@ -45,14 +45,14 @@ def unit() -> dict[str, dict[str, str]]:
     """The sections of the systemd unit."""
     parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    # Systemd joins such lines; this parser wants the rest indented, as it is.
+    # systemd joins continued lines; this parser joins them because they are indented.
     parser.read_string(UNIT.replace("\\\n", "\n"))
     return {name: dict(section) for name, section in parser.items()}
 
 
 @dataclass(frozen=True)
 class Site:
-    """A proxy in front of the API, both as docs/self-hosting.md has them."""
+    """A proxy and the API behind it, both configured as in docs/self-hosting.md."""
 
     port: int
     plain_port: int
@@ -70,7 +70,7 @@ class Site:
                 context = ssl.create_default_context(cafile=str(site.certificate))
                 self.sock = context.wrap_socket(plain, server_hostname=NAME)
 
-        # The port of HTTPS, so that the Host header has none.
+        # The default port of HTTPS, so that the Host header has no port.
         return Connection(NAME, 443)
 
     def ask(
@@ -92,7 +92,7 @@ class Site:
 def site_in(
     folder: Path, proxy: str = "nginx", changes: Mapping[str, str] = UNCHANGED, variables: Mapping[str, str] = UNCHANGED
 ) -> Iterator[Site]:
-    """The API behind a proxy, as on the page but for these variables of the API and changes to the proxy's settings."""
+    """The API behind a proxy, as on the page except for these variables and changes of the proxy's configuration."""
     (api_port,) = free_ports(1)
     command = shlex.split(
         replaced(
@@ -118,7 +118,7 @@ def site_in(
 
 @contextlib.contextmanager
 def in_front_of(api_port: int, folder: Path, proxy: str, changes: Mapping[str, str] = UNCHANGED) -> Iterator[Site]:
-    """The proxy alone, once it answers, in front of whatever is on this port."""
+    """Only the proxy, once it answers, for the server on this port."""
     require(f"REQUIRE_{proxy.upper()}", proxy, "openssl")
     port, plain_port = free_ports(2)
     make_certificate(folder)
@@ -158,7 +158,7 @@ def make_certificate(folder: Path) -> None:
 
 
 def nginx(folder: Path, api_port: int, site: Site) -> str:
-    """The page's servers, within what Debian's nginx.conf has around them."""
+    """nginx with the page's servers in the frame of Debian's nginx.conf."""
     servers = replaced(
         NGINX,
         **{
@@ -170,7 +170,7 @@ def nginx(folder: Path, api_port: int, site: Site) -> str:
             "http://127.0.0.1:8080": f"http://127.0.0.1:{api_port}",
         },
     )
-    # Its workers must reach a directory of the tests, which is for nobody else.
+    # Its workers must have access to the tests' directory, which is private otherwise.
     user = "user root;" if os.geteuid() == 0 else ""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"{kind}_temp_path {folder / kind};" for kind in kinds)
@@ -189,7 +189,7 @@ access_log off;
 
 
 def caddy(folder: Path, api_port: int, site: Site) -> str:
-    """The page's site, with a certificate of ours instead of one that Caddy fetches."""
+    """Caddy with the page's site, and our certificate instead of one that Caddy obtains."""
     ours = f"admin off\nhttp_port {site.plain_port}\nhttps_port {site.port}\ndefault_bind 127.0.0.1\n"
     tls = f"{NAME} {{\ntls {folder / 'certificate'} {folder / 'key'}\n"
     changes = {"{\n    log default": f"{{\n{ours}    log default", f"{NAME} {{\n": tls, "8080": str(api_port)}
@@ -197,7 +197,7 @@ def caddy(folder: Path, api_port: int, site: Site) -> str:
 
 
 def haproxy(folder: Path, api_port: int, site: Site) -> str:
-    """The page's frontend and backend."""
+    """HAProxy with the page's frontend and backend."""
     return replaced(
         block("haproxy", "frontend"),
         **{

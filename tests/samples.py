@@ -1,4 +1,4 @@
-"""One request for each operation, as a sample that every way of running can be asked."""
+"""One sample request for each operation, for every way of running."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.gateway import DOMAIN, routes
 
 EVENTS = Path(__file__).parent.parent / "events"
 TOKEN = "example-token"
-# The file that the samples are about.
+# The file in the sample requests.
 FILE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 FILE = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n"
 UPLOAD_ID = "VXBsb2FkSWRPZkFuRXhhbXBsZQ"
@@ -45,7 +45,7 @@ def _request(method: str, target: str, headers: Mapping[str, str] | None = None,
     return Request(method, target, list(fields.items()), body, source_ip="203.0.113.7", id="UXkFjZ8liAEMJgQ=")
 
 
-# By the name of the function that answers it, perhaps with more after it.
+# By the name of the function, with a suffix if it has several samples.
 REQUESTS: dict[str, Request] = {
     "app": _request("GET", "/file/metadata/?limit=100", _AUTHORISED),
     "change": _request("PATCH", f"/file/{FILE_ID}", _JSON, b'{"expires_in": 86400, "max_downloads": 3}'),
@@ -107,7 +107,7 @@ REQUESTS: dict[str, Request] = {
     "upload_refused": _request("POST", "/file/upload", {**_FORM_TYPE, "authorization": "Bearer wrong-token"}, _FORM),
 }
 
-# What each is answered once the file that they are about is there.
+# The status of each answer, once the sample file exists.
 STATUSES = {
     "upload": 201,
     "upload_put": 201,
@@ -118,13 +118,13 @@ STATUSES = {
     "delete_form": 403,
     "direct_upload": 200,
     "direct_upload_params": 200,
-    # Of an upload that nobody has begun.
+    # Its upload was never started.
     "direct_upload_parts": 404,
     "direct_upload_part_url": 404,
     "direct_upload_part": 404,
     "direct_upload_complete": 404,
     "direct_upload_abort": 404,
-    # Of an inbox that nobody has made.
+    # Its inbox does not exist.
     "inbox_change": 404,
     "inbox_close": 404,
     "inbox_show": 404,
@@ -133,7 +133,7 @@ STATUSES = {
     "inbox": 201,
     "download": 200,
     "download_named": 200,
-    # Of a file that is no archive.
+    # Its file is not an archive.
     "entries": 415,
     "list_metadata": 200,
     "get_metadata": 200,
@@ -150,7 +150,7 @@ STATUSES = {
 
 
 def admitted(name: str) -> Invocation:
-    """What the gateway makes of a sample request."""
+    """The gateway's event for a sample request."""
     invocation = admit(REQUESTS[name], Router(routes()), DOMAIN)
     assert isinstance(invocation, Invocation)
     return invocation

@@ -1,7 +1,7 @@
-"""S3 servers for the tests, each a process of its own that lives as long as its `with` block.
+"""S3 servers for the tests, each in a separate process that lives as long as its `with` block.
 
-Two of them, because each gets something wrong that the other gets right: moto lists in S3's order and answers 404 where
-S3 does, SeaweedFS checks signatures and compares and swaps as fast as a real store. Both listen on 127.0.0.1 only.
+There are two, because each lacks something: moto lists in S3's order and answers 404 where S3 does; SeaweedFS checks
+signatures, and its conditional writes are as fast as those of a real store. Both listen on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ ADMINISTRATOR = {
 START_WITHIN = 60.0  # seconds
 ATTEMPTS = 3
 
-# Below the ports that systems hand out by themselves, even when 10,000 is added.
+# Below the ephemeral ports of operating systems, even with an offset of 10,000.
 PORTS = range(10_000, 20_000)
 GRPC_OFFSET = 10_000
 
-# Keys that moto lists at a time. S3 has 1,000, and as many objects take long to make.
+# The number of keys on a page of moto's listings. S3 has 1,000, but so many objects take long to create.
 MOTO_PAGE_SIZE = 100
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server, and an account there that may do everything."""
+    """A running server, and an account with all permissions."""
 
     endpoint: str
     access_key: str
     secret_key: str
 
     def environment(self) -> dict[str, str]:
-        """What boto3 has to find in the environment of a process that is to use this server."""
+        """The environment variables with which boto3 uses this server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -83,7 +83,7 @@ class S3Server:
 
 
 class SharedSession:
-    """A session that makes each client once, which is what a test over S3 would spend most of its time on."""
+    """A session that creates each client once, because that takes most of the time of an S3 test."""
 
     def __init__(self) -> None:
         self._session = Session()
@@ -96,12 +96,12 @@ class SharedSession:
         return self._clients[key]
 
     def get_scoped_config(self) -> None:
-        """Nothing: no test that shares a session has a profile."""
+        """None: only sessions without a profile are shared."""
 
 
 @contextlib.contextmanager
 def moto_server(**environment: str) -> Iterator[S3Server]:
-    """moto in a process of its own: within one process it is not safe to use from several threads.
+    """moto in a separate process: several threads cannot use it safely within one process.
 
     It lists 100 keys at a time.
     """
@@ -116,10 +116,10 @@ def moto_server(**environment: str) -> Iterator[S3Server]:
 
 @contextlib.contextmanager
 def seaweedfs(volumes: int = 100) -> Iterator[S3Server]:
-    """SeaweedFS: all of its servers in one process, over a directory that goes with it.
+    """SeaweedFS: all its servers in one process, with a temporary directory.
 
-    A bucket takes several of its volumes at once, so tests should share one. Each has 64 MiB, in which what was deleted
-    goes on taking room for some minutes.
+    A bucket takes several volumes at once, so tests should share one. Each volume has 64 MiB, and deleted data still
+    occupies it for some minutes.
     """
     roles = ("s3", "master", "volume", "filer")
     with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as name:
@@ -141,7 +141,7 @@ def seaweedfs(volumes: int = 100) -> Iterator[S3Server]:
                 *(f"-{role}.port={port}" for role, port in zip(roles, ports, strict=True)),
                 f"-s3.localSocket={directory / 's3.sock'}",
                 f"-filer.localSocket={directory / 'filer.sock'}",
-                # Two more servers on fixed ports, where a second SeaweedFS would find them taken.
+                # Two more servers use fixed ports, which a second SeaweedFS would find in use.
                 "-s3.port.iceberg=0",
                 "-s3.port.lance=0",
                 "-master.telemetry=false",
@@ -149,7 +149,7 @@ def seaweedfs(volumes: int = 100) -> Iterator[S3Server]:
                 f"-volume.max={volumes}",
             ]
 
-        # It refuses who does not sign. To stop in good order takes it 15 s, for data that nobody will read.
+        # The server refuses unsigned requests. An orderly shutdown would take 15 s, for data that is no longer needed.
         with running(command, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
             try:
                 yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
@@ -167,7 +167,7 @@ def running(
     *,
     patience: float = 5.0,
 ) -> Iterator[Sequence[int]]:
-    """Run a server until the block ends, on ports that it gets to itself; the first one answers HTTP."""
+    """Run a server on free ports until the block ends. The first port answers HTTP."""
     for attempt in range(ATTEMPTS):
         ports = free_ports(port_count)
         with tempfile.TemporaryFile() as log:
@@ -182,7 +182,7 @@ def running(
                 if _answers(process, ports[0], answer):
                     yield ports
                     return
-                # Somebody else may have taken a port since it was looked at.
+                # Another process may have taken a port meanwhile.
                 if process.poll() is None or attempt == ATTEMPTS - 1:
                     log.seek(0)
                     raise RuntimeError(f"{process.args!r} did not start:\n{log.read().decode(errors='replace')}")
@@ -195,7 +195,7 @@ def _answers(process: subprocess.Popen[bytes], port: int, answer: HTTPStatus) ->
     deadline = time.monotonic() + START_WITHIN
     while process.poll() is None and time.monotonic() < deadline:
         if _status(port) == answer:
-            # Had another server answered on this port, ours could not live.
+            # If another server answered on this port, ours has ended.
             return process.poll() is None
         time.sleep(0.05)
     return False
@@ -222,7 +222,7 @@ def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
 
 
 def ask(method: str, url: str, **options: Any) -> httpx.Response:
-    """As `httpx.request`, by no proxy and without reading anew whom TLS trusts, which takes longer than the rest."""
+    """Like `httpx.request`, but without a proxy, and without loading the TLS certificates each time, which is slow."""
     return httpx.request(method, url, trust_env=False, verify=_trusted(), **options)
 
 
@@ -232,7 +232,7 @@ def _trusted() -> ssl.SSLContext:
 
 
 def free_ports(count: int) -> Sequence[int]:
-    """Ports that nobody listens on, nor on what SeaweedFS derives from them; random, so that workers differ."""
+    """Free ports, whose derived SeaweedFS ports are free, too. They are random, so that workers differ."""
     shuffled = random.SystemRandom().sample(PORTS, len(PORTS))
     free = (port for port in shuffled if _is_free(port) and _is_free(port + GRPC_OFFSET))
     return [port for port, _ in zip(free, range(count), strict=False)]
@@ -240,7 +240,7 @@ def free_ports(count: int) -> Sequence[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As a server would: a connection that is still being forgotten does not keep the port.
+        # Like a server: a connection in TIME_WAIT does not occupy the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

@@ -72,7 +72,7 @@ class Fault:
     lasting: bool = False
     struck: Call | None = None
     reached: bool = False
-    """Whether there were so many calls at all."""
+    """Whether call `number` was made."""
 
     def __call__(self, call: Call, proceed: Callable[[], Any]) -> Any:
         around, verbs = WAYS[self.way]

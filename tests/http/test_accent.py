@@ -1,4 +1,4 @@
-"""The accent colour: legible in both schemes, whatever was set, and otherwise as it was set."""
+"""The accent colour: legible in both colour schemes, whatever the setting, and unchanged if it already is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def colour(text: str) -> Colour:
 
 
 def schemes(text: str, name: str) -> list[str]:
-    """What a token is in light and in dark."""
+    """The values of a token in light and in dark."""
     colours = re.findall(rf"--{name}: ?(#[0-9a-f]+)", text)
     return [value if len(value) == 7 else "#" + "".join(2 * digit for digit in value[1:]) for value in colours]
 
@@ -54,6 +54,6 @@ def test_an_accent_that_can_be_read_stays_as_it_is(scheme: int) -> None:
 
 
 def test_contrast_is_that_of_the_guidelines() -> None:
-    # https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio, and #767676 is the lightest grey that passes on white.
+    # https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio; #767676 is the lightest grey that passes on white.
     assert contrast(colour("#000000"), colour("#ffffff")) == pytest.approx(21)
     assert contrast(colour("#767676"), colour("#ffffff")) == pytest.approx(4.54, abs=0.005)

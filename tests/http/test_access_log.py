@@ -1,4 +1,4 @@
-"""What uvicorn's access log is kept from telling."""
+"""What uvicorn's access log must not reveal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 
 
 def new_record(client: str, target: str, status: int = 200) -> logging.LogRecord:
-    # As uvicorn calls its logger, in either implementation of HTTP/1.1.
+    # In the form in which both of uvicorn's HTTP/1.1 implementations call their logger.
     message, arguments = '%s - "%s %s HTTP/%s" %d', (client, "PUT", target, "1.1", status)
     return logging.LogRecord("uvicorn.access", logging.INFO, "", 0, message, arguments, None)
 

@@ -1,4 +1,4 @@
-"""Requests that meet are served together, and each gets what it would have got alone."""
+"""Concurrent requests are served together, and each gets the same result as alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BURST = 20
 
 
 class Gate:
-    """Holds one call of a store, the first of this kind, until it is opened."""
+    """Holds the first call of this kind on a store until it is opened."""
 
     def __init__(self, verb: str, key: str = "") -> None:
         self._verb = verb
@@ -73,7 +73,7 @@ def files(shares: Shares) -> Iterator[AsyncShares]:
 
 @contextlib.asynccontextmanager
 async def held(store: InterposedStore, gate: Gate) -> AsyncIterator[Gate]:
-    """A gate in the store, which a test that fails leaves open."""
+    """A gate in the store, which is opened even if the test fails."""
     store.begin(gate)
     try:
         yield gate
@@ -82,7 +82,7 @@ async def held(store: InterposedStore, gate: Gate) -> AsyncIterator[Gate]:
 
 
 async def begun(*requests: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
-    """Requests that have come one after another, each as far as it gets."""
+    """Start requests one after another, each until it waits."""
     tasks = []
     for request in requests:
         tasks.append(asyncio.create_task(request))
@@ -113,7 +113,7 @@ def test_all_that_come_during_one_write_share_the_next(
 
     asyncio.run(run())
     assert counted(shares, stored.record.file_id) == BURST + 1
-    # The second begins with what the first has written, and does not have to find out that it did.
+    # The second write continues from the first, without reading the record again.
     assert (store.puts, store.count("read")) == (2, 1)
 
 
@@ -197,7 +197,7 @@ def test_clients_that_leave_change_nothing_for_others(
 
     gone = asyncio.CancelledError
     assert asyncio.run(run()) == [gone, *[gone, type(None)] * (BURST // 2)]
-    # What was being written stands, and nothing was begun for those who only waited.
+    # The write in progress takes effect, and nothing was started for those that only waited.
     assert counted(shares, stored.record.file_id) == 1 + BURST // 2
 
 
@@ -238,7 +238,7 @@ def test_nobody_gets_what_was_read_before_they_asked(
     file_id = upload(shares).file_id
 
     def around(call: Call, proceed: Proceed) -> Any:
-        # Read first, and held with what was read.
+        # Read first, then hold the result.
         outcome = proceed()
         return gate(call, lambda: outcome)
 
@@ -310,7 +310,7 @@ def test_those_who_meet_have_record_and_bytes_read_once(
 
 
 def finish(request: Coroutine[Any, Any, Any]) -> Any:
-    """What a request comes to without ever giving way to the event loop."""
+    """The result of a request that never yields to the event loop."""
 
     async def run() -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Upload forms: the file's bytes exactly, everything else bounded, and a clear answer for what is not a form."""
+"""Upload forms: the file's bytes exactly, everything else bounded, and a clear answer to invalid forms."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def receive(
 
 
 def status_of(sent: bytes | Iterable[bytes], content_type: str = MULTIPART) -> int:
-    """The status that refuses the form, whose sentence must not repeat any content."""
+    """The status of a refusal, whose message must not repeat any content of the form."""
     with pytest.raises(HTTPException) as refusal:
         receive(sent, content_type)
     assert refusal.value.detail.endswith(".")
@@ -64,7 +64,7 @@ def status_of(sent: bytes | Iterable[bytes], content_type: str = MULTIPART) -> i
 
 
 def field_of(sent: bytes) -> str:
-    """The field that an unusable form is blamed on."""
+    """The field that the error names."""
     with pytest.raises(InvalidValue) as refusal:
         receive(sent)
     assert "s3cret" not in str(refusal.value)
@@ -104,7 +104,7 @@ def test_the_file_name_is_handed_over_as_meant(filename: bytes, name: str) -> No
     assert receive(body(file_part(b"", filename)))[0].file_name == name
 
 
-# What PowerShell 6 to 7.3 writes for a name that is not ASCII; in a name that was meant so nothing else is decoded.
+# PowerShell 6 to 7.3 writes non-ASCII names like this. A literal name that looks like this is decoded, too.
 ENCODED_WORDS = {
     "base64": ("=?utf-8?B?Z3LDtsOfZS56aXA=?=", "größe.zip"),
     "in capitals": ("=?UTF-8?b?Z3LDtsOfZS56aXA=?=", "größe.zip"),
@@ -297,7 +297,7 @@ def test_near_delimiters_in_the_file_are_data_however_it_arrives() -> None:
     assert receive(sent[i : i + 1] for i in range(len(sent)))[1] == data
 
 
-# Pieces of the delimiter make near misses likely; the delimiter itself is the one thing that a file cannot hold.
+# Parts of the delimiter make near misses likely; only the delimiter itself cannot be in a file.
 near = st.lists(st.sampled_from([b"\r", b"\n", b"-", b"--", b"X", b"\r\n-", b"\r\n--", b" "]) | st.binary(max_size=8))
 contents = (st.binary(max_size=300) | near.map(b"".join)).filter(lambda data: b"\r\n--X" not in b"\r\n" + data)
 

@@ -1,4 +1,4 @@
-"""Events as API Gateway makes them of odd requests, and what the API makes of those."""
+"""Unusual requests as API Gateway's events, and the API's answers to them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def put_event(data: bytes, content_type: str = "application/octet-stream") -> di
 
 
 def about(name: str, file_id: str, **headers: str) -> dict[str, Any]:
-    """A sample event about another file, with more headers."""
+    """A sample event for another file, with more headers."""
     sample = event(name)
     request: dict[str, Any] = json.loads(json.dumps(sample).replace(sample["pathParameters"]["file_id"], file_id))
     request["headers"] |= headers
@@ -74,7 +74,7 @@ def test_a_body_in_base64_is_stored_as_the_bytes_it_stands_for(storage: Objects)
 
 
 def test_text_that_the_gateway_altered_is_refused_with_what_to_do(storage: Objects) -> None:
-    # A gateway that takes binary for text puts U+FFFD for what is not UTF-8.
+    # A gateway that treats binary data as text replaces invalid UTF-8 with U+FFFD.
     sent = put_event(b"caf\xe9\n", "text/plain")
     sent |= {"body": "caf\N{REPLACEMENT CHARACTER}\n", "isBase64Encoded": False}
     result = started(upload.handler)(sent, LambdaContext())
@@ -127,8 +127,8 @@ def test_a_query_is_decoded_once_and_may_be_malformed(storage: Objects, query: s
 
 
 def test_headers_that_the_gateway_has_joined_are_no_mistake(storage: Objects) -> None:
-    # Two Range headers arrive as one; several ranges may be answered by the whole (RFC 9110 §14.2), and a value
-    # that names its unit twice is no range at all.
+    # Two Range headers arrive as one. A server can answer several ranges with the whole file (RFC 9110 §14.2), and a
+    # value with two units is not a valid range.
     file_id = stored(put_event(EVERY_BYTE))["file_id"]
     joined = {"range": "bytes=0-1,bytes=2-3", "x-forwarded-for": "1.1.1.1, 2.2.2.2"}
     assert downloaded(file_id, **joined) == EVERY_BYTE
@@ -156,7 +156,7 @@ def test_no_cookie_and_no_value_of_a_header_is_lost(on_lambda: None) -> None:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has."""
+    """The resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -164,7 +164,7 @@ def resident() -> int:
 def test_a_warm_instance_keeps_nothing_of_what_it_has_served(
     storage: Objects, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # An instance serves thousands of events with one memory and one /tmp (512 MB).
+    # One instance serves thousands of events with the same memory and the same /tmp (512 MB).
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     sent = put_event(os.urandom(MIB))
@@ -175,5 +175,5 @@ def test_a_warm_instance_keeps_nothing_of_what_it_has_served(
             before = resident(), len(os.listdir("/proc/self/fd"))
     assert os.listdir(tmp_path / "tmp") == []
     assert len(os.listdir("/proc/self/fd")) <= before[1]
-    # 290 more bodies would be 290 MiB, or 387 in base64.
+    # 290 bodies would need 290 MiB, or 387 MiB in base64.
     assert resident() - before[0] < 20 * MIB

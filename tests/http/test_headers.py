@@ -1,4 +1,4 @@
-"""Header values: safe whatever text goes in, and read back as what was meant."""
+"""Header values: safe for any text, and readable without loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DISPOSITION = re.compile(
 
 
 def saved_as(disposition: str) -> str:
-    """The name a client saves under, by a reading of RFC 6266 that shares nothing with the code under test."""
+    """The name under which a client saves a file, by a parser of RFC 6266 that is independent of the tested code."""
     match = DISPOSITION.fullmatch(disposition)
     assert match is not None
     if match["extended"] is None:
@@ -148,7 +148,7 @@ def test_digest_is_base64_between_colons() -> None:  # RFC 9530 §3
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 JSON = "application/json"
-# curl and wget write the first for any body that they get no type for, and HTTPie the second.
+# curl and wget send the first type if they are given none, and HTTPie sends the second.
 RAW = {
     "curl, a photo": (FORM_TYPE, "photo.jpg", "image/jpeg"),
     "curl, a suffix in capitals": (FORM_TYPE, "PHOTO.JPG", "image/jpeg"),

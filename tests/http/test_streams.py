@@ -1,4 +1,4 @@
-"""Files on their way between a socket and storage."""
+"""Files in transit between a socket and storage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.types import Message
 from shared.http.streams import Outgoing, OutgoingResponse
 
 ROOT = Path(__file__).parents[2]
-PAGES = 1024  # of 4 KiB, in one batch below
+PAGES = 1024  # pages of 4 KiB in one batch below
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc decides by the blocks that were freed")
@@ -42,7 +42,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 class Pieces:
-    """A source of these pieces, of which memoryviews are ready. What is read in a thread takes a moment."""
+    """A source of these pieces. memoryviews are ready; reading others takes a moment in a thread."""
 
     def __init__(self, *pieces: bytes | memoryview) -> None:
         self.left = list(pieces)
@@ -70,7 +70,7 @@ class Pieces:
 
 
 async def sent(source: Pieces, most: int) -> list[bytes]:
-    """At most so many chunks of a download, which ends then."""
+    """Up to `most` chunks of a download, which then ends."""
     parts: list[bytes] = []
     with ThreadPoolExecutor(2) as threads:
         outgoing = Outgoing(source, b"first", threads)
@@ -99,9 +99,9 @@ def test_a_download_that_ends_early_is_closed_once_nothing_is_being_read(piece: 
     assert source.closed_while_reading is False
 
 
-# uvicorn does not suspend while the socket takes everything, nor once the connection is lost.
+# uvicorn does not suspend while the socket accepts everything, nor after the connection is lost.
 async def respond(source: Pieces, *, gone_after: int | None) -> int:
-    """Send an answer to a server that never suspends; how many chunks it was given. The client may leave meanwhile."""
+    """Send an answer to a server that never suspends. Returns the number of chunks. The client can leave meanwhile."""
     sends = 0
     gone = asyncio.Event()
 

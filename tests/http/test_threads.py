@@ -1,4 +1,4 @@
-"""Short work shares few threads while the processor is busy, but waits for no work that hangs."""
+"""Short work shares a few threads while the processor is busy, but does not wait for work that hangs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def few_threads(*, busy: bool) -> Iterator[FewThreads]:
-    """Of a process that keeps the processor busy all the time, or never."""
+    """The few threads of a process that keeps the processor busy all the time, or never."""
     with ThreadPoolExecutor(MANY) as others:
         threads = FewThreads(others, processor_time=time.monotonic if busy else lambda: 0.0)
         try:
@@ -32,7 +32,7 @@ def few_threads(*, busy: bool) -> Iterator[FewThreads]:
 
 @contextlib.contextmanager
 def hanging(threads: FewThreads) -> Iterator[None]:
-    """Each of the few threads hangs."""
+    """Let each of the few threads hang."""
     opened = threading.Event()
     try:
         for _ in range(FEW):
@@ -51,7 +51,7 @@ def is_one_of_few() -> bool:
 
 
 async def until_few(threads: FewThreads) -> None:
-    """Submit work until the few threads do it."""
+    """Submit work until one of the few threads does it."""
     async with asyncio.timeout(60):
         while not await done(threads, is_one_of_few):
             pass
@@ -114,5 +114,5 @@ def test_it_serves_one_event_loop_after_another() -> None:
     with few_threads(busy=True) as threads:
         for _ in range(2):
             asyncio.run(until_few(threads))
-            # Leave a loop that still watches.
+            # End an event loop while the watcher still runs in it.
             asyncio.run(done(threads, lambda: None))

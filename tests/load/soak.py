@@ -1,11 +1,11 @@
-"""Many clients at once for as long as you like: `python -m tests.load.soak SECONDS [CLIENTS]`.
+"""Sends requests from many clients for as long as you like: `python -m tests.load.soak SECONDS [CLIENTS]`.
 
-The server runs as `make run` has it, with two workers over a directory. Each client does one thing after another,
-chosen at random: upload by form, by PUT or in parts at once, download, take a range, list, look, break off in the
-middle, give up an upload in parts, delete. Some send or read slowly all the time. At the end every file that was
-acknowledged is there to the last byte, every count is that of the downloads that were answered, plus at most those that
-were broken off, and no part is left. Memory and file handles of the workers must be what they were when all had warmed
-up. Prints what was done and how long it took, as JSON.
+The server runs as with `make run`, with two workers on a directory. Each client performs random operations one after
+another: upload by form, by PUT or in parts, download, take a range, list, read metadata, disconnect in the middle,
+abort an upload in parts, delete. Some send or read slowly all the time. At the end, every acknowledged file must be
+complete, every count must equal the number of complete downloads plus at most the interrupted ones, and no parts may be
+left. Memory and file handles of the workers must be as low as after the warm-up. Prints the number of operations and
+their duration as JSON.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SLOW = 16
 MIB = 1024 * 1024
 SIZES = (0, 1, 1000, 60_000, MIB + 17, 3 * MIB)
 WEIGHTS = (1, 2, 8, 6, 2, 1)
-# What the files of direct uploads have: a part of the least size that others may follow, and one more.
+# Files of direct uploads have one part of the minimum size, and one more.
 PART_SIZE = 5 * MIB
 PARTS_SIZE = PART_SIZE + 70_001
 KEPT = 200  # files at a time
 MEMORY_GROWTH = 64 * MIB
-HANDLES_GROWTH = 24  # Locks and connections come and go, but not by the dozen.
+HANDLES_GROWTH = 24  # The number of locks and connections varies, but only by a few.
 
-# One content per size: their hashes are all that is remembered.
+# One content per size, so only their hashes are stored.
 CONTENTS = [random.Random(size).randbytes(size) for size in (*SIZES, PARTS_SIZE)]
 IN_PARTS = len(SIZES)
 JSON = "Content-Type: application/json"
@@ -53,10 +53,10 @@ class File:
     file_id: str
     token: str
     kind: int
-    """Which of `CONTENTS`."""
+    """Index into `CONTENTS`."""
     downloads: int = 0
     doubtful: int = 0
-    """Downloads that were broken off, and may have been counted."""
+    """Interrupted downloads, which may have been counted."""
     busy: int = 0
     gone: bool = False
 
@@ -73,7 +73,7 @@ class Load:
     port: int
     chance: random.Random
     least: int = 0
-    """How many requests to make, however long they take."""
+    """The minimum number of requests, however long they take."""
     files: list[File] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -166,7 +166,7 @@ class Load:
             return
         upload, key = begun
         parts = [content[:PART_SIZE], content[PART_SIZE:]]
-        # One is sent twice, and the second time counts.
+        # One part is sent twice, and the second version counts.
         twice = await self._ask("PUT", f"{upload}/2{key}", body=CONTENTS[2])
         answers = await asyncio.gather(
             *(self._ask("PUT", f"{upload}/{number}{key}", body=part) for number, part in enumerate(parts, 1))
@@ -186,7 +186,7 @@ class Load:
             self.wrong["complete: another size"] += 1
 
     async def _abort(self) -> None:
-        """Begin an upload and give it up, while a part may still be on its way."""
+        """Start an upload and abort it, while a part may still be in transit."""
         if (begun := await self._begin(None)) is None:
             return
         upload, key = begun
@@ -203,7 +203,7 @@ class Load:
         )
 
     async def _begin(self, size: int | None) -> tuple[str, str] | None:
-        """The path of a new direct upload, and the query that goes with it."""
+        """The path of a new direct upload, and its query."""
         body = json.dumps({"filename": "a.bin", "size": size}).encode()
         answer = await self._ask("POST", "/file/s3/multipart", JSON, body=body)
         if not self._expect("begin", answer, 200):
@@ -272,7 +272,7 @@ class Load:
         self._expect("delete", answer, 204)
 
     async def _dribble(self, end: float) -> None:
-        """A sender of a few bytes a second, who never comes to an end."""
+        """A sender of a few bytes per second that never finishes."""
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(b"PUT /file/upload/a.bin HTTP/1.1\r\nHost: share.test\r\nContent-Length: 100000\r\n\r\n")
         while time.monotonic() < end:
@@ -282,7 +282,7 @@ class Load:
         writer.transport.abort()
 
     async def _sip(self, end: float) -> None:
-        """A reader of a few kilobytes a second."""
+        """A reader of a few kilobytes per second."""
         file = next((file for file in self.files if len(CONTENTS[file.kind]) >= SIZES[-1]), None)
         if file is None:
             await asyncio.sleep(0.2)
@@ -313,7 +313,7 @@ class Load:
 
 
 def processes(server: Server) -> list[int]:
-    """The workers, or the server itself where there is but one."""
+    """The worker processes, or the server itself if there is only one."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     return [int(child) for child in children] or [server.process.pid]
 
@@ -331,13 +331,13 @@ def handles(server: Server) -> int:
 
 
 def soak(place: Path, seconds: float, clients: int, workers: int = 2, least: int = 0) -> dict[str, Any]:
-    """What was done in so many seconds, with at least so many requests, and what was wrong."""
+    """Run for this long, with at least this many requests. Returns the numbers of operations, and all errors."""
     with Server(place / "data", "--workers", str(workers)) as server:
         idle = handles(server)
         load = Load(server.port, random.Random(5), least)
 
         def settle() -> None:
-            """Wait until the server has noticed who left; if it never does, that is reported in the end."""
+            """Wait until the server has noticed all disconnects; if it never does, the end result reports that."""
             with contextlib.suppress(AssertionError):
                 until(lambda: not server.staged() and handles(server) - idle <= HANDLES_GROWTH)
 

@@ -1,4 +1,4 @@
-"""An application asked directly, byte for byte: no client library tidies up what is sent, or in how many pieces."""
+"""Calls an application directly, byte for byte, without a client library that would normalise requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Answer:
 
 
 class Client:
-    """Sends requests to an application on a loop of its own."""
+    """Sends requests to an application on its own event loop."""
 
     def __init__(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
         self._app = app
@@ -38,7 +38,8 @@ class Client:
         headers: Iterable[tuple[bytes, bytes]] = (),
         chunks: Iterable[bytes] = (),
     ) -> Answer:
-        """The answer to a request whose body arrives in these chunks. Raises what the application lets out."""
+        """The answer to a request whose body arrives in these chunks. Raises exceptions that the application does not
+        handle."""
         path, _, query = target.partition(b"?")
         scope: dict[str, Any] = {
             "type": "http",

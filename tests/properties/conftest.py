@@ -32,14 +32,14 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(root: Path, loop: asyncio.AbstractEventLoop) -> Client:
-    """The whole application over a directory, which takes small files only."""
+    """The whole application on a directory, with a small limit on file sizes."""
     shares = Shares(DirectoryStore(root), max_file_size=MAX_FILE_SIZE, secret="x" * 32)
     service = Service(Settings(max_file_size=MAX_FILE_SIZE), Tokens(), shares)
     return Client(build_app(*ROUTERS, service=service), loop)
 
 
 class Function:
-    """All endpoints as one Lambda function, asked by the events of a gateway."""
+    """All endpoints as one Lambda function, called with a gateway's events."""
 
     def ask(
         self,

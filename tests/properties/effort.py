@@ -1,4 +1,4 @@
-"""How hard the random tests try: little and always alike in the suite, more and at random for `make fuzz`."""
+"""The effort of random tests: few repeatable examples in the suite, more and random ones with `make fuzz`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ EFFORT = int(os.environ.get("EFFORT", "1"))
 
 
 def examples(number: int, *, steps: int = 50, shrink: bool = True) -> settings:
-    """Settings for a test that tries `number` examples, each of so many `steps` if it is a state machine.
+    """Settings for a test with `number` examples, each of `steps` steps if it is a state machine.
 
-    How long one takes is no measure here, and fixtures are meant to be shared by all of them.
+    The duration of an example is not limited, and all examples share their fixtures.
     """
     return settings(
         max_examples=number * EFFORT,

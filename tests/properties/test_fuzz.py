@@ -1,4 +1,4 @@
-"""Requests that nobody means: whatever arrives is answered by what the client did wrong, soon, and leaves nothing."""
+"""Random requests: each gets a client error soon, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -95,8 +95,7 @@ UNITS = [
     start=junk, unit=st.sampled_from(UNITS) | st.binary(min_size=1, max_size=50), size=st.sampled_from([1, 100, 65536])
 )
 def test_a_form_without_end_is_not_read_for_ever(start: bytes, unit: bytes, size: int) -> None:
-    # Of what is no file, so much is read and no more: neither memory nor time can be used up. Of a file, what storage
-    # lets through.
+    # Limits apply to everything outside the file, so it cannot exhaust memory or time. Storage limits the file.
     taken = stored = 0
     endless = unit * (size // len(unit) + 1)
 
@@ -170,7 +169,7 @@ def try_request(
 ) -> None:
     target = target.replace(b"ID", file_id.encode())
     answer = client.ask(method, target, headers, body)
-    # A prefetch is told to come back; nothing else here is a fault of ours.
+    # A prefetch is asked to come back; no other request here may fail with 5xx.
     assert answer.status < 500 or (answer.status == 503 and b"prefetch" in answer.body)
     # The gateway refuses some requests itself.
     ours = not answer.body.startswith(b'{"message":') and not answer.header("content-type").startswith("text/html")

@@ -1,8 +1,7 @@
-"""Everything that can be done with files, in any order and with a process that may be killed at any step, compared with
-a model of it in memory.
+"""Compares all use cases with a model in memory, in any order, with a process that can be killed at any step.
 
-A rule is one use case. It is carried out by `_carry_out`, which kills the process where the test wants it, and then the
-model is told what has happened, or may have: `File.counts` are all the counts that a client could have to accept.
+Each rule is one use case. `_carry_out` runs it, and kills the process on demand. Then the model is updated with what
+has happened, or may have happened: `File.counts` has all counts that a client would have to accept.
 """
 
 from __future__ import annotations
@@ -58,22 +57,22 @@ T = TypeVar("T")
 
 START = datetime(2030, 5, 1, 12, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-# Until all that is over has been looked at, what has no record been found, waited for and removed.
+# Until everything expired was looked at, and everything without a record was found and removed after its delay.
 SWEEPS = (UPLOAD_WITHIN + 2 * HOUR, 25 * HOUR, 25 * HOUR, 25 * HOUR)
 
-# What a part has at least if others follow, here.
+# The minimum size here of a part that others follow.
 PART_SIZE = 2000
 MAX_FILE_SIZE = 5000
 
 DATA = st.binary(max_size=40) | st.sampled_from([b"", b".", b"\x80\x04\x8e", bytes(3000)])
 LIFETIMES = st.none() | st.sampled_from([1, 3600, 100_000])
 CAPS = st.none() | st.integers(1, 3)
-# Nothing, or the number of a call to the store and whether the process ends before or after it.
+# None, or the number of a store call, and whether the process ends before or after it.
 KILLS = st.none() | st.tuples(st.integers(0, 9), st.booleans())
-# So many times `PART_SIZE`, and so many bytes more.
+# A multiple of `PART_SIZE`, and additional bytes.
 SIZES = st.sampled_from([(1, 0), (1, 3), (1, 3), (0, 0), (0, 3)])
 FIRST_PARTS = st.sampled_from([[], [(0, 3)], [(1, 0)], [(1, 3), (0, 0)], [(1, 0), (1, 3)], [(1, 3), (1, 3), (1, 0)]])
-# Nothing, or so many bytes more than the first parts have.
+# None, or how many bytes more than the first parts have.
 ANNOUNCED = st.sampled_from([None, None, 0, 0, 1])
 NUMBERS = st.integers(1, 3)
 
@@ -83,7 +82,7 @@ Size = tuple[int, int]
 
 @dataclass
 class File:
-    """What a client knows of a file that it has seen."""
+    """What a client knows about a file that it has seen."""
 
     file_id: str
     data: bytes
@@ -91,9 +90,9 @@ class File:
     cap: int | None
     counts: set[int] = field(default_factory=lambda: {0})
     gone: bool = False
-    """Known to be; else it may be only once it is `over`."""
+    """Known to be gone; otherwise it can be gone only once it is over."""
     doubtful: bool = False
-    """A deletion was killed, so it may be gone."""
+    """A deletion was killed, so the file may be gone."""
     used_up_at: datetime | None = None
 
     def is_over(self, now: datetime) -> bool:
@@ -104,7 +103,7 @@ class File:
 
 @dataclass
 class DirectUpload:
-    """What a client knows of a direct upload that it has begun."""
+    """What a client knows about a direct upload that it has started."""
 
     file_id: str
     upload_id: str
@@ -113,14 +112,14 @@ class DirectUpload:
     cap: int | None
     announced: int | None
     parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
-    """Etag and bytes by number."""
+    """ETag and bytes by part number."""
     sealed_data: bytes | None = None
-    """A completion was killed, but late enough for every other to make this of it."""
+    """A completion was killed, but so late that every other one will create this file."""
     is_complete: bool = False
-    """It is a file of the model."""
+    """The file is part of the model."""
     gone: bool = False
     doubtful: bool = False
-    """Its end was killed, so it may be gone."""
+    """A completion or abort was killed, so the upload may be gone."""
 
     def may_be_over(self, now: datetime) -> bool:
         return self.is_complete or self.gone or self.doubtful or self.begun_at + UPLOAD_WITHIN <= now
@@ -128,7 +127,7 @@ class DirectUpload:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a machine keeps its files: a store, and what lies in it."""
+    """The storage of a machine: a store, and its objects."""
 
     store: ObjectStore
     objects: Objects
@@ -172,7 +171,7 @@ class Files(RuleBasedStateMachine):
         finished = self._carry_out(act, kill)
         expires_at = None if lifetime is None else self.now + timedelta(seconds=lifetime)
         if ids and not finished:
-            # Whole, or not there at all.
+            # Either the complete file exists, or nothing.
             with contextlib.suppress(UnknownFile):
                 self.shares.find(ids[0])
                 finished = True
@@ -257,7 +256,7 @@ class Files(RuleBasedStateMachine):
         assert self._goes_on(upload) or upload.may_be_over(self.now) or upload.sealed_data is not None
 
     def _send_to_storage(self, upload: DirectUpload, number: int, data: bytes) -> None:
-        """Past the process, so there is none to be killed."""
+        """This does not involve the process, so there is nothing to kill."""
         try:
             url = self.direct.part_url(upload.file_id, upload.upload_id, number)
         except UnknownFile:
@@ -343,7 +342,7 @@ class Files(RuleBasedStateMachine):
             assert self._check(file_id) is not None
             return file_id
         if upload.sealed_data is None and not self._goes_on(upload) and not upload.may_be_over(self.now):
-            # It came as far as to decide.
+            # The killed process had already decided.
             assert fits
             assert too_large or fits_announced
             upload.gone, upload.sealed_data = too_large, None if too_large else whole
@@ -367,7 +366,7 @@ class Files(RuleBasedStateMachine):
             upload.gone = not self._goes_on(upload)
             assert upload.gone or not finished
         else:
-            # Nothing tells before it is completed again.
+            # Only the next completion will tell.
             upload.gone, upload.doubtful = finished, True
         return file_id
 
@@ -442,7 +441,7 @@ class Files(RuleBasedStateMachine):
             record = self.shares.find(file_id).record
             expires_at = None if lifetime is None else self.now + timedelta(seconds=lifetime)
             changed = (expires_at, file.cap) if option == "expires_in" else (file.expires_at, cap)
-            # The old or the new.
+            # The old or the new values.
             allowed = {changed} if not self.killed else {changed, (file.expires_at, file.cap)}
             assert (record.expires_at, record.max_downloads) in allowed
             file.expires_at, file.cap = record.expires_at, record.max_downloads
@@ -496,11 +495,11 @@ class Files(RuleBasedStateMachine):
             assert self.shares.find(file_id).record.sealed
         for folder in ("files/", "metadata/"):
             assert {key.rpartition("/")[2].partition(".")[0] for key in self.store.list(folder)} == kept
-        # No parts, no raw objects, nothing staged, and no second writing of anything.
+        # No parts, no raw objects, no staged files, and no duplicates.
         keys = self.objects.keys()
         assert len(keys) == len(set(keys))
         assert {key.partition("/")[0] for key in keys} <= {"files", "metadata", "counts", "expiries"}
-        # Entries are of files that will be looked at.
+        # Entries exist only for files that will be looked at.
         entries = {key.rpartition("/")[2] for key in self.store.list("expiries/")}
         assert entries <= kept
         assert entries >= {file_id for file_id in kept if self.model[file_id].expires_at is not None}
@@ -515,7 +514,7 @@ class Files(RuleBasedStateMachine):
         return self.direct.parts(upload.file_id, upload.upload_id)
 
     def _goes_on(self, upload: DirectUpload) -> bool:
-        """Whether parts of it are to be seen, which then are compared with those that were sent; nothing else is."""
+        """Whether its parts can be listed. If so, they must match those that were sent."""
         if not upload.is_complete:
             with pytest.raises(UnknownFile):
                 self.shares.find(upload.file_id)
@@ -535,7 +534,7 @@ class Files(RuleBasedStateMachine):
             return b"".join(iter(lambda: payload.read(10**6), b""))
 
     def _carry_out(self, act: Callable[[], object], kill: Moment) -> bool:
-        """Whether it was done; else the process was killed while doing it, and another one has taken its place."""
+        """Whether it finished; otherwise its process was killed, and a new one has replaced it."""
         self.killed = False
         if kill is None:
             act()
@@ -551,7 +550,7 @@ class Files(RuleBasedStateMachine):
         return not self.killed
 
     def _check(self, file_id: str) -> File | None:
-        """Compare a file with its model; None if it is not to be seen."""
+        """Compare a file with its model; None if it is not visible."""
         file = self.model[file_id]
         try:
             record = self.shares.find(file_id).record
@@ -571,7 +570,7 @@ class Files(RuleBasedStateMachine):
         return file
 
 
-# What is left out where the others are to be tried often.
+# Rules to leave out in order to run the others more often.
 ORDINARY = ("upload", "change", "look_into", "list", "restart")
 DIRECT = ("begin", "send", "complete", "upload_in_parts", "abort", "seal")
 
@@ -642,8 +641,8 @@ def test_direct_uploads_to_a_bucket_behave_as_the_model(new_prefix: Callable[[],
     prove(new_prefix, examples(3, steps=20), ORDINARY)
 
 
-# The first difference ends the search. With 100 it was found in two of three runs: what is tried depends on the modules
-# that are loaded, because Hypothesis takes constants from them.
+# The first difference ends the search. With 100 examples, it was found in two of three runs: the examples depend on the
+# loaded modules, because Hypothesis takes constants from them.
 MANY = 3000
 
 
@@ -673,7 +672,7 @@ def test_what_differs_from_the_model_is_noticed(
     spoil: Callable[[pytest.MonkeyPatch], None],
     without: Sequence[str],
 ) -> None:
-    # Else a machine whose checks never run would pass as well.
+    # Otherwise, a state machine whose checks never run would pass.
     spoil(monkeypatch)
     with pytest.raises(AssertionError):
         prove(new_directory, examples(MANY, steps=30, shrink=False), without)

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: whatever it allows, and whatever it does not, is answered as it says."""
+"""The OpenAPI document is accurate: requests that it allows, and those that it does not, are answered as it says."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Case = AnyCase[Any]
 TOKEN = "the-token"
 BODY_METHODS = {"post", "put", "patch"}
 DOCUMENT: dict[str, Any] = openapi_document()
-# Fewer where an answer takes longer.
+# Fewer examples for slower ways of running.
 EXAMPLES = {"directory": 8, "s3": 3, "functions": 3, "emulated": 2}
-# Where not everything is allowed; any text is in a path, and in the password form.
+# Operations that do not accept everything; paths and the password form accept any text.
 CONSTRAINED = {
     ("/file/upload", "post"),
     ("/file/upload", "put"),
@@ -42,7 +42,7 @@ OPERATIONS = [(path, method) for path, operations in DOCUMENT["paths"].items() f
 
 
 class Adapter(HTTPAdapter):
-    """Has `requests`, which schemathesis speaks, ask the API of a test."""
+    """An adapter for `requests`, which schemathesis uses, that calls the tested API."""
 
     def __init__(self, api: Api) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Adapter(HTTPAdapter):
 
 @pytest.fixture
 def way(request: pytest.FixtureRequest) -> str:
-    """How the API of this test is run."""
+    """The way of running this test's API."""
     name: str = request.node.callspec.params["api"]
     return name
 
@@ -79,14 +79,14 @@ def way(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def session(api: Api, monkeypatch: pytest.MonkeyPatch) -> requests.Session:
     api.configure("SHARE_API_TOKEN", TOKEN)
-    # Some checks send a request again by a session of their own.
+    # Some checks repeat a request in a separate session.
     monkeypatch.setattr("requests.sessions.HTTPAdapter", lambda: Adapter(api))
     return requests.Session()
 
 
 @pytest.fixture
 def upload(session: requests.Session, api: Api) -> Callable[[], str]:
-    """Stores a file that every operation takes, which is an archive; its ID."""
+    """Uploads an archive, because all operations accept one. Returns its ID."""
 
     def make() -> str:
         authorised = {"Authorization": f"Bearer {TOKEN}"}
@@ -121,10 +121,10 @@ def test_an_operation_is_as_it_is_described(
             case.path_parameters["file_id"] = upload() if method == "delete" else kept
         authorised = {"Authorization": f"Bearer {TOKEN}"}
         answer = case.call(api.base, session, headers=authorised)
-        # Parameters and parts that nobody asked for are ignored, so that not all that breaks the schema is refused.
+        # Unknown parameters and parts are ignored, so not everything outside the schema is refused.
         excluded: list[CheckFunction] = [negative_data_rejection]
         if answer.status_code == 413:
-            # How large a body may be no schema says.
+            # The schema does not specify the maximum size of a body.
             excluded.append(positive_data_acceptance)
         case.validate_response(answer, excluded_checks=excluded, transport_kwargs={"base_url": api.base})
 
@@ -134,10 +134,10 @@ def test_an_operation_is_as_it_is_described(
 
 
 def _leave_out_what_cannot_be_said(case: Case) -> None:
-    """What a schema does not tell: one option may be given in one way only, and a digest has to be that of the bytes.
+    """Remove what a schema cannot specify: an option may be sent in only one way, and a digest must match the bytes.
 
-    A name may not consist of invisible characters, and 1.0 is no whole number here. Names of form fields which end in a
-    backslash cannot be written.
+    A name must have visible characters, and 1.0 does not count as a whole number here. Form field names that end in a
+    backslash cannot be encoded.
     """
     for header, parameter in (("Max-Days", "expires_in"), ("Max-Downloads", "max_downloads")):
         if header in case.headers and parameter in case.query:

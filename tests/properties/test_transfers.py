@@ -1,4 +1,4 @@
-"""What goes in comes out: any bytes, in any pieces, inside any boundary, under any name, and any range of them."""
+"""Downloads equal uploads: any bytes, in any chunks, with any boundary, under any name, and any range of them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from shared.names import clean_name
 from tests.properties.asgi import Answer, Client
 from tests.properties.effort import examples
 
-# RFC 2046 §5.1.1: bchars, of which a space may not be the last.
+# RFC 2046 §5.1.1: bchars, but a space must not be the last.
 BCHARS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'()+_,-./:=? "
 boundaries = st.text(BCHARS, min_size=1, max_size=70).filter(lambda text: not text.endswith(" "))
 
 
 def pieces(data: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """`data` cut into pieces of these sizes, over and over; some may be empty."""
+    """`data` cut into pieces of these sizes, repeatedly; pieces can be empty."""
     position, turn = 0, 0
     while position < len(data):
         size = sizes[turn % len(sizes)] or (turn % 2)
@@ -54,7 +54,7 @@ def test_any_bytes_come_out_of_a_form_as_they_went_in(client: Client, data: st.D
         [b"\r\n", b"--", b"\r\n--", boundary.encode(), b"\r\n--" + boundary.encode()[:-1], b"\n", b"\r"]
     )
     content = b"".join(data.draw(st.lists(near | st.binary(max_size=30), max_size=40)))
-    # The one thing that a file cannot hold, and what no sender would choose as its boundary then.
+    # A file cannot contain the delimiter, and a sender would choose another boundary in that case.
     delimiter = b"\r\n--" + boundary.encode()
     content = (b"\r\n" + content).replace(delimiter, b"")[2:] if delimiter in b"\r\n" + content else content
     part = b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + content
@@ -77,7 +77,7 @@ names = st.text(st.characters() | st.sampled_from("/\\\".;%=*'\x00\r\n\t\u202e\u
 
 
 def plainly_cleaned(text: str) -> str:
-    """The rule for names, said slowly: the last segment, without what nobody can see or no UTF-8 can hold."""
+    """The rule for names, written simply: the last segment, without invisible and unencodable characters."""
     kept = ""
     for character in text:
         if character in "/\\":
@@ -102,7 +102,7 @@ def test_the_rule_for_names_is_what_it_says(text: str) -> None:
 
 
 def header_name(answer: Answer) -> str:
-    """The name that a client saves a download under: the extended one if there is one (RFC 6266 §4.3)."""
+    """The name under which a client saves a download: the extended one if there is one (RFC 6266 §4.3)."""
     disposition = answer.header("content-disposition")
     plain, separator, extended = disposition.partition("; filename*=UTF-8''")
     if separator:
@@ -114,13 +114,13 @@ def header_name(answer: Answer) -> str:
 @given(text=names, by_put=st.booleans())
 def test_any_name_is_the_same_in_json_and_header(client: Client, text: str, by_put: bool) -> None:
     if by_put:
-        # A path is bytes, and what is no UTF-8 becomes U+FFFD.
+        # A path consists of bytes, and invalid UTF-8 becomes U+FFFD.
         text = text.encode(errors="replace").decode()
         answer = client.ask("PUT", b"/file/upload/" + quote(text, safe="").encode(), (), [b"x"])
         text = text.removesuffix("/")
     else:
-        # As browsers write it (HTML, "multipart/form-data encoding algorithm"). A null byte is no part of a header, and
-        # a backslash before another or before the quote that ends the name is half of a pair.
+        # As browsers encode it (HTML, "multipart/form-data encoding algorithm"). A header cannot contain a null byte. A
+        # backslash before another one, or before the closing quote, is half of an escape sequence.
         text = text.encode(errors="replace").decode().replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
         text = re.sub(r"\\+", r"\\", text.replace("\x00", "")).removesuffix("\\")
         part = b'Content-Disposition: form-data; name="file"; filename="' + text.encode() + b'"\r\n\r\nx'
@@ -157,9 +157,9 @@ ranges = st.one_of(
 
 
 def plainly_selected(text: str, size: int) -> range | None:
-    """The positions that a `Range` asks for, by RFC 9110 §14.1.2 taken word for word; None if it is not to be honoured.
+    """The positions that a `Range` selects, directly following RFC 9110 §14.1.2; None if it must be ignored.
 
-    Several ranges, other units and what does not follow the grammar are ignored (§14.2).
+    Several ranges, other units and invalid syntax are ignored (§14.2).
     """
     unit, separator, spec = text.partition("=")
     if unit.lower() != "bytes" or not separator:
@@ -185,7 +185,7 @@ def ten(client: Client) -> str:
 @examples(300)
 @given(text=ranges)
 def test_any_range_is_answered_with_what_it_asks_for(client: Client, ten: str, text: str) -> None:
-    # A server strips what surrounds a value (RFC 9112 §5.1).
+    # A server strips the whitespace around a value (RFC 9112 §5.1).
     text = text.strip(" \t")
     answer = downloaded(client, ten, (b"range", text.encode()))
     positions = plainly_selected(text, len(TEN))

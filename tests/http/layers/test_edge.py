@@ -1,4 +1,4 @@
-"""The outermost layer: which heads it refuses, how long it waits for a body, and how it ends an early answer."""
+"""The outermost layer: which request heads it refuses, how long it waits for a body, and how it ends early answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BODY = (b"content-length", b"9")
 
 
 class Exchange:
-    """One request, whose client sends `chunks` and then, if they do not end the body, is silent or leaves."""
+    """One request. The client sends `chunks`; if these do not complete the body, it then stays silent or leaves."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Exchange:
         ]
         if leaves:
             self._messages.append({"type": "http.disconnect"})
-        # What happened, in its order: "receive", or what was sent.
+        # All events in order: "receive", or the message that was sent.
         self.log: list[Any] = []
 
     def run(self, app: ASGIApp) -> None:
@@ -82,12 +82,12 @@ class Exchange:
 
     @property
     def left(self) -> int:
-        """How many chunks were never taken."""
+        """The number of chunks that were not received."""
         return len(self._messages)
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers without having looked at the body."""
+    """Answers without reading the body."""
     await PlainTextResponse("hello")(scope, receive, send)
 
 
@@ -115,7 +115,7 @@ NO_HOSTS = {
     "characters": ["", " ", "a b", "a/b", "a@b", "a,b", "a?b", "a#b", "a%41", 'a"b', "a<b>", "ä", "a\tb", "a~b"],
     "port": ["a:b", "a:", "a:0", "a:65536", "a:123456", "[::1]:", "[::1]:99999", "a:80:80", "a:٣"],
     "name": [".", "..", ".a", "a..b", "a" * 64, ".".join(["a" * 63] * 4) + ":80", "a" * 2200],
-    # What follows from the last label: browsers do not take these for names.
+    # Names whose last label makes browsers reject them.
     "IPv4": ["1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4.", "01.2.3.4", "1", "a.1", "a.0x1", "0x7f.1"],
     "IPv6": [
         "::1",
@@ -156,7 +156,7 @@ def test_there_must_be_exactly_one_host(headers: list[tuple[bytes, bytes]]) -> N
     assert exchange.status == 400
 
 
-# HAProxy's checks are in HTTP/1.0 unless they are told otherwise, and only HTTP/1.1 must have a Host (RFC 9112 §3.2).
+# HAProxy's checks use HTTP/1.0 by default, and only HTTP/1.1 requires Host (RFC 9112 §3.2).
 @pytest.mark.parametrize(
     ("version", "path", "root_path", "status"),
     [
@@ -265,7 +265,7 @@ def test_silence_after_the_whole_body_is_no_fault(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(edge, "RECEIVE_TIMEOUT", 0.0)
 
     async def watch(scope: Scope, receive: Receive, send: Send) -> None:
-        # As a server does during a long download, to learn that its client has gone.
+        # During a long download, an application waits here to learn that its client has gone.
         watching = asyncio.ensure_future(receive())
         await asyncio.wait([watching], timeout=0.02)
         assert not watching.done()

@@ -1,4 +1,4 @@
-"""Which events' bodies cannot be what was sent."""
+"""Recognises events whose bodies a gateway has altered."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXACT = {
     "base64": {"isBase64Encoded": True, "headers": {"content-length": "5"}, "body": "Y2Fm6Qo="},
 }
 ALTERED = {
-    # Five bytes, caf E9 LF, of which one became three.
+    # Five bytes, caf E9 LF; one of them became three.
     "Latin-1": text("caf\N{REPLACEMENT CHARACTER}\n", "5"),
     "unknown length": text("caf\N{REPLACEMENT CHARACTER}\n", None),
     "no length": text("caf\N{REPLACEMENT CHARACTER}\n", "²"),
