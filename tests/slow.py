@@ -1,4 +1,4 @@
-"""Which tests `make check` leaves out."""
+"""The tests that `make check` leaves out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# What starts programs, waits for real time, or tries very many states: tests whose IDs begin so below tests/.
+# Tests that start programs, wait in real time, or try very many states; prefixes of their IDs below tests/.
 SLOW = (
     "api/test_reference.py::test_each_command_works_as_it_is_shown",
     "browser/",
@@ -40,7 +40,7 @@ SLOW = (
     "test_template.py::test_the_translation_is_sound",
     "wire/",
 )
-# Fixtures behind which there is a server in a process of its own, and parameters that ask for one of them.
+# Fixtures that start a separate server process, and parameters that request one.
 SLOW_FIXTURES = {"deployment", "moto", "s3_server", "seaweed"}
 SLOW_PARAMETERS = {"s3", "functions", "emulated", "remapped", "moto", "seaweedfs", "in_bucket"}
 

@@ -1,4 +1,4 @@
-"""The use cases over a directory, with a clock that stands still until a test moves it."""
+"""The use cases on a directory, with a clock that stands still until a test moves it."""
 
 from __future__ import annotations
 

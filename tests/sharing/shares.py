@@ -1,4 +1,4 @@
-"""What the tests of the use cases do with them: upload, download, and look at what is stored."""
+"""What the tests of use cases do: upload, download, and look at storage."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def shares_over(store: ObjectStore, clock: Clock, **settings: Any) -> Shares:
 
 
 def upload(shares: Shares, data: bytes = b"hello", **options: Any) -> Record:
-    """Upload a file with these options; its record."""
+    """Upload a file with these options. Returns its record."""
     incoming = Upload(shares)
     incoming.write(data)
     return incoming.finish("file.bin", "application/octet-stream", Options(**options))
 
 
 def receive(shares: Shares, stored: Stored) -> bytes:
-    """Download a whole file that was found, as a server does: its bytes are read, then it is counted."""
+    """Download a whole file as a server does: read its bytes, then count."""
     data = shares.read(stored, 0, stored.record.file_size)
     if not shares.count(stored).granted:
         raise UsedUp(stored.record.file_id)
@@ -37,11 +37,11 @@ def receive(shares: Shares, stored: Stored) -> bytes:
 
 
 def download(shares: Shares, file_id: str) -> bytes:
-    """Download a whole file, which counts; its bytes."""
+    """Download and count a whole file. Returns its bytes."""
     return receive(shares, shares.find(file_id))
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file of a data directory but its locks and spares, staged ones too."""
+    """Every file of a data directory, including staged ones, but without locks and spare files."""
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and not {LOCKS, SPARES} & {*path.parts}]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}

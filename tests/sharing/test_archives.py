@@ -1,4 +1,5 @@
-"""Archives read by ranges: where entries lie, what unpacking one can cost, and bounds on what a stranger can ask."""
+"""Reading archives by ranges: the positions of entries, the cost of unpacking, and limits on what strangers can
+request."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ def test_every_entry_is_what_was_packed(shares: Shares, compression: int) -> Non
 
 
 def test_an_archive_of_more_than_its_end_is_read_in_three_requests(shares: Shares, store: InterposedStore) -> None:
-    # Each is a round trip to S3: the end, the directory, the header of the entry; the record was read before.
+    # Each one is a round trip to S3: the end, the directory, and the entry's header; the record was read before.
     file = stored(shares, archives.packed({f"file-{number:05}": b"x" for number in range(3000)}))
     opened: list[str] = []
     inner = store.open
@@ -65,7 +66,7 @@ def test_an_archive_of_more_than_its_end_is_read_in_three_requests(shares: Share
     assert len(opened) == 3
 
 
-def test_of_two_entries_with_one_name_the_last_counts(shares: Shares) -> None:  # as it does for who unpacks them all
+def test_of_two_entries_with_one_name_the_last_counts(shares: Shares) -> None:  # as when unpacking everything
     file = stored(shares, archives.packed([("a", b"first"), ("a", b"second")]))
     assert extracted(shares, file, "a") == b"second"
 
@@ -94,7 +95,7 @@ def test_what_cannot_be_unpacked_is_listed_all_the_same(shares: Shares, archive:
 
 
 def test_a_header_of_another_name_is_refused(shares: Shares) -> None:
-    # Programs that read the headers would see another file than those that read the directory.
+    # Programs that read the headers would extract another file than programs that read the directory.
     archive = archives.packed({"a.txt": b"0123456789"}).replace(b"a.txt", b"b.exe", 1)
     with pytest.raises(NotAnArchive):
         find_member(shares, stored(shares, archive), "a.txt")
@@ -117,7 +118,7 @@ def test_a_directory_that_leads_elsewhere_is_refused(shares: Shares) -> None:
     ids=["shorter", "longer", "another CRC-32", "no deflate"],
 )
 def test_unpacking_ends_before_the_end_of_what_is_damaged(shares: Shares, archive: bytes) -> None:
-    # By then the length is announced, so only an answer that falls short of it says that something is wrong.
+    # The length was already announced, so only a shorter answer shows the error.
     assert archive != archives.DEFLATED
     file = stored(shares, archive)
     with pytest.raises(DamagedFile):
@@ -142,7 +143,7 @@ def test_a_directory_beyond_the_bounds_is_not_read(shares: Shares, archive: byte
 
 
 def test_only_two_archives_are_read_at_once(shares: Shares, store: InterposedStore) -> None:
-    # A directory takes some 60 MB while it is read, so many at once would take all there is.
+    # Reading a directory takes about 60 MB, so many at once would exhaust the memory.
     file = stored(shares, archives.packed({f"file-{number:05}": b"x" for number in range(3000)}))
     inside, leave = threading.Barrier(3), threading.Event()
     inner = store.open

@@ -1,4 +1,4 @@
-"""Files whose counter has widened are like any other to whoever uses them."""
+"""Files with a widened counter behave like any other file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAP = frozenset({"max_downloads"})
 
 
 def hot(shares: Shares, downloads: int = 5) -> str:
-    """A file that is counted in cells; its ID."""
+    """A file that is counted in cells. Returns its ID."""
     file_id = upload(shares).file_id
     download(shares, file_id)
     widen(shares, file_id)
@@ -40,7 +40,7 @@ def widen(shares: Shares, file_id: str) -> Record:
 
 
 def counted(shares: Shares, file_id: str) -> int:
-    """The downloads of a file, which its metadata and the list have to agree on."""
+    """The download count of a file, after checking that metadata and list agree."""
     described = shares.describe(file_id)
     assert described in list_files(shares, "", 100).files
     return described.download_count
@@ -99,7 +99,7 @@ def test_a_file_that_widens_while_its_cap_is_set_keeps_to_the_cap(shares: Shares
         widen(shares, file_id)
         download(shares, file_id)
 
-    # Behind the note that it may be used up, and before the record is written.
+    # After the entry for a used-up file, and before the record is written.
     store.around = once_after(len(store.changes) + 1, meanwhile)
     changed = shares.change(file_id, Options(max_downloads=2), CAP)
     assert (changed.download_count, changed.max_downloads, changed.cells) == (2, 2, CLOSED)
@@ -178,7 +178,7 @@ def test_a_file_with_a_damaged_cell_is_reported_and_left_out(
 
 
 def test_a_file_that_is_no_longer_hot_is_cheap_to_read(shares: Shares, store: InterposedStore, clock: Clock) -> None:
-    """And becomes hot again like any other, whatever others still know of its earlier cells."""
+    """It can become hot again like any other file, whatever other processes still know about its old cells."""
     file_id = hot(shares, downloads=5)
     late = shares.find(file_id)
     shares.expiries.add(file_id, clock.now)

@@ -1,4 +1,4 @@
-"""Direct uploads as use cases: over a directory, by a clock of ours, and broken off at every step."""
+"""Direct uploads as use cases: on a directory, with a fixed clock, and killed at every step."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def abort(uploads: DirectUploads, record: Record) -> None:
 
 
 def of_files(root: Path) -> set[str]:
-    """The keys of what is stored, but for entries of the sweep and records that say *deleted*."""
+    """All keys in storage, except the expiry index and records with the state *deleted*."""
     return {
         key
         for key, data in contents(root).items()
@@ -149,7 +149,7 @@ def test_a_part_finds_no_place_only_because_its_upload_is_over(
         assert record.upload_id is not None
         parts.append(uploads.begin_part(record.file_id, record.upload_id, 1))
     abort(uploads, ended)
-    # As if it was taken away between being made and being used.
+    # As if the folder had been removed between its creation and its use.
     monkeypatch.setattr(os, "replace", vanished)
     with pytest.raises(UnknownFile):
         parts[0].finish()
@@ -168,7 +168,7 @@ def test_all_parts_together_are_bounded(uploads: DirectUploads) -> None:
         part.write(b"x")
     assert refused.value.limit == MAX_FILE_SIZE
     part.abort()
-    # In place of the first there is room for as much.
+    # A part that replaces the first one can have the full size.
     send(uploads, record, 1, bytes(MAX_FILE_SIZE))
 
 
@@ -176,7 +176,7 @@ def test_all_parts_together_are_bounded(uploads: DirectUploads) -> None:
 def test_parts_that_arrive_together_are_bounded_together(
     shares: Shares, uploads: DirectUploads, clock: Clock, store: InterposedStore, announced: int | None
 ) -> None:
-    """None sees the others when it begins, and each fits by itself; some come through other processes."""
+    """None of them sees the others when it starts, and each one alone fits. Some come through other processes."""
     record = start(uploads, announced)
     assert record.upload_id is not None
     each = (DirectUploads(shares_over(DirectoryStore(store.store.root), clock)) for _ in range(6))  # type: ignore[attr-defined]
@@ -203,7 +203,7 @@ def test_a_part_must_fit_into_the_size_announced(uploads: DirectUploads, root: P
     assert record.upload_id is not None
     first = send(uploads, record, 1, b"hello")
     before = of_files(root)
-    # Whether its sender says how long it is or not.
+    # Whether or not the sender announces the part's size.
     with pytest.raises(MoreThanAnnounced) as refused:
         uploads.begin_part(record.file_id, record.upload_id, 2, size=6)
     assert refused.value.limit == 10
@@ -247,7 +247,7 @@ def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
     record = start(uploads)
     one, two = send(uploads, record, 1, b"one"), send(uploads, record, 2, b"two")
     for step in itertools.count():
-        # The second comes in while the first is at any of its steps.
+        # The second completion happens during each step of the first.
         file = start(uploads)
         one, two = send(uploads, file, 1, b"one"), send(uploads, file, 2, b"two")
         meanwhile = InterposedStore(store.store)
@@ -276,7 +276,7 @@ def test_who_completes_too_late_leaves_nothing(
     choose = DirectoryMultipart._choose
 
     def late(multipart: DirectoryMultipart, key: str, parts: Sequence[Part]) -> None:
-        # Having seen the parts, and before it says so.
+        # After it has seen the parts, and before it publishes its choice.
         monkeypatch.setattr(DirectoryMultipart, "_choose", choose)
         {"complete": _complete, "abort": _abort}[faster](uploads, record, part)
         choose(multipart, key, parts)
@@ -346,7 +346,7 @@ def test_an_upload_that_dies_at_any_step_is_finished_or_forgotten(
         directory = copies(root)
         moved = Clock(clock.now)
         dying = InterposedStore(DirectoryStore(directory))
-        # A copy of a part is another part.
+        # Copying a part's file changes its ETag.
         (copied,) = DirectUploads(shares_over(dying, moved)).parts(record.file_id, record.upload_id)
         part = copied.number, copied.etag
         dying.around = dies_after(steps)
@@ -390,7 +390,7 @@ def test_only_a_complete_upload_can_be_sealed(shares: Shares, uploads: DirectUpl
         seal(shares, record.file_id)
     part = send(uploads, record, 1, b"hello")
     complete(uploads, record, [part])
-    # A directory does that at once.
+    # A directory seals an upload when it is completed.
     assert seal(shares, record.file_id) is False
     assert seal(shares, upload(shares).file_id) is False
     assert seal(shares, UNKNOWN) is False

@@ -1,4 +1,4 @@
-"""Inboxes without HTTP: limits that hold, and what is left of a reservation whose upload never ends."""
+"""Inboxes without HTTP: their limits hold, and reservations of uploads that never end are released."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_size_that_cannot_fit_is_refused_before_the_first_byte(shares: Shares,
     with pytest.raises(InboxFull) as full:
         Upload(shares, Delivery(inbox.inbox_id, None, 41, 41))
     assert full.value.limit == 40
-    # The length of a form is only nearly that of its file.
+    # The length of a form is only slightly more than that of its file.
     assert send(shares, inbox, b"x" * 40, least=0, most=45).file_size == 40
     # There is always room for an empty file.
     assert send(shares, inbox, b"", least=0, most=0).file_size == 0
@@ -102,7 +102,7 @@ def test_a_reservation_that_a_crash_left_is_free_again_within_an_hour(
     clock.forward(HOUR)
     assert left(inboxes, inbox) == (1, 100)
     send(shares, inbox)
-    # The upload was only suspended. Its place is another file's by now.
+    # The upload was only suspended. Its place now belongs to another file.
     with pytest.raises(StorageUnavailable):
         crashed.finish("late.bin", "application/octet-stream", Options())
     assert left(inboxes, inbox) == (0, 0)

@@ -1,4 +1,4 @@
-"""A data directory copied into a bucket key by key, or back, is the same service in another place."""
+"""A data directory that is copied into a bucket key by key, or back, gives the same service in another place."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def into_bucket(
 
 @pytest.fixture
 def and_back(s3_client: S3Client, bucket: str, tmp_path: Path, clock: Clock) -> Move:
-    """What is in the bucket, in a directory where nothing was before."""
+    """Copy the bucket into a new directory."""
 
     def move() -> Shares:
         copy_down(tmp_path / "back", s3_client, bucket)

@@ -1,4 +1,4 @@
-"""A raw copy that was promised to a client stays, whatever the sweep is about to do (in every order of the two)."""
+"""A raw copy that was promised to a client stays, in any order of the client's redirect and the sweep."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.clock import Clock
 from tests.interposed import InterposedStore, once_after
 from tests.sharing.shares import shares_over, upload
 
-# So far can both have come by the time that the other acts; a run with fewer changes ends the loop.
+# More changes than either of them makes before the other acts; the loop ends with the first run that has fewer.
 MOST_STEPS = 30
 
 
 class KeyLinks:
-    """Links that show which copies were promised."""
+    """Links that contain the key of the promised copy."""
 
     def download(
         self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
@@ -37,7 +37,7 @@ class KeyLinks:
 
 
 class LinkingStore(InterposedStore):
-    """A directory with links, as only buckets have them."""
+    """A directory with links, which only buckets have otherwise."""
 
     def __init__(self, store: ObjectStore) -> None:
         super().__init__(store)
@@ -45,7 +45,7 @@ class LinkingStore(InterposedStore):
 
 
 class Impatient(Shares):
-    """Does not wait for another process, which cannot go on in a test of one thread."""
+    """Does not wait for other processes, which cannot continue in a test with one thread."""
 
     def wait_for_nobody(self) -> None:
         moments = itertools.count()
@@ -54,7 +54,7 @@ class Impatient(Shares):
 
 
 def redirected(shares: Shares, file_id: str, entry: range | None = None) -> str | None:
-    """The key that a client is sent to, None if it is told to come back."""
+    """The key to which a client is redirected; None if it is asked to come back."""
     try:
         url = download_url(
             shares, shares.find(file_id), entry=entry, counted=True, disposition="attachment", content_type="text/plain"
@@ -73,9 +73,9 @@ def is_there(store: InterposedStore, key: str) -> bool:
 
 
 def meet(folder: Path, first: str, entry: range | None, step: int, promises: list[str]) -> bool:
-    """Have a sweep and a redirect meet after so many changes of the first; whether the first made that many.
+    """Let a sweep and a redirect interrupt each other after `step` changes. Returns whether the first made so many.
 
-    Notes what was promised.
+    Adds the keys of promised copies to `promises`.
     """
     store, clock = LinkingStore(DirectoryStore(folder)), Clock()
     shares, others = (Impatient(each, max_file_size=1000, clock=clock) for each in (store, LinkingStore(store.store)))
@@ -83,7 +83,7 @@ def meet(folder: Path, first: str, entry: range | None, step: int, promises: lis
     others.wait_for_nobody()
     file_id = upload(shares).file_id
     assert redirected(shares, file_id, entry) is not None
-    # The copy is due to go.
+    # The copy is due for removal.
     clock.forward(KEEP_RAW_FOR + timedelta(hours=2))
     promised: list[str | None] = []
     store.changes.clear()
@@ -105,7 +105,7 @@ def test_a_copy_that_was_promised_is_there(tmp_path: Path, first: str, entry: ra
     promises: list[str] = []
     steps = next(step for step in range(MOST_STEPS) if not meet(tmp_path / str(step), first, entry, step, promises))
     assert steps > 2
-    # Only while the sweep is removing the copy is a client told to come back.
+    # A client is asked to come back only while the sweep is removing the copy.
     assert len(promises) >= 2
 
 

@@ -1,4 +1,4 @@
-"""Scrub: what it finds, and that it only looks."""
+"""Scrub: what it finds, and that it changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.sharing.shares import contents, download, shares_over, upload
 DATA = b"0123456789"
 
 Damage = Callable[[Path, Path], object]
-"""Something done to the blob and the record of a file."""
+"""Damages the blob and the record of a file."""
 
 
 def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
@@ -94,7 +94,7 @@ def test_expired_and_used_up_files_are_checked_too(shares: Shares, clock: Clock,
 
 def test_a_file_that_is_being_deleted_is_no_damage(shares: Shares, store: InterposedStore, clock: Clock) -> None:
     file_id = upload(shares).file_id
-    # Its record says so, and its blob has not gone yet.
+    # Its record says so, and its blob still exists.
     store.around = dies_after(len(store.changes) + 2)
     with pytest.raises(Killed):
         shares.delete(file_id)

@@ -1,4 +1,4 @@
-"""The use cases without HTTP: in which order things happen, and what is left where they are interrupted."""
+"""The use cases without HTTP: the order of their steps, and what remains if they are interrupted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_count_does_not_bring_a_deleted_record_back(
 ) -> None:
     file_id = upload(shares).file_id
     elsewhere = shares_over(store.store, clock)
-    # The first change of a download is its count, and the blob is open by then.
+    # The count is the first change of a download, and the blob is already open.
     store.around = once_after(len(store.changes), lambda: elsewhere.delete(file_id))
     with pytest.raises(UnknownFile):
         download(shares, file_id)
@@ -69,7 +69,7 @@ def test_a_file_that_is_being_deleted_hands_out_nothing(shares: Shares, store: I
     file_id = upload(shares).file_id
     stored = shares.find(file_id)
     deleting = InterposedStore(store.store)
-    # Its record says so, and its blob is still there.
+    # Its record says so, and its blob still exists.
     deleting.around = dies_after(2)
     with pytest.raises(Killed):
         shares_over(deleting, clock).delete(file_id)

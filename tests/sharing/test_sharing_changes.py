@@ -1,4 +1,4 @@
-"""Changing the options of a file, and turning pages of the list, while others do the same."""
+"""Changing the options of a file, and listing pages, while others do the same."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_change_does_not_bring_a_deleted_file_back(shares: Shares, store: Inte
 
 
 def all_pages(shares: Shares, limit: int, between: Callable[[], object] = lambda: None) -> list[list[str]]:
-    """The IDs of each page, something happening after each."""
+    """The IDs of each page. `between` runs after each page."""
     pages: list[list[str]] = []
     more = True
     while more:
@@ -166,7 +166,7 @@ def test_a_page_says_whether_another_follows(shares: Shares, count: int, sizes: 
 
 def test_what_is_there_all_the_time_is_listed_once(shares: Shares) -> None:
     file_ids = sorted(upload(shares).file_id for _ in range(12))
-    # One of the first page and one of a later page go in each pause, and others come anywhere.
+    # In each pause, one file of the first page and one of a later page are deleted, and a new one is uploaded.
     doomed = [file_ids[0], file_ids[11], file_ids[1], file_ids[10]]
 
     def disturb() -> None:
@@ -194,7 +194,7 @@ def test_what_is_not_visible_does_not_shorten_a_page(
         change(shares, file_id, expires_in=None)
     (root / record_key(file_ids[3])).write_bytes(b"{")
     clock.forward(timedelta(seconds=60))
-    # Between the three files, and behind the last, is nothing but what has expired and one damaged record.
+    # Between the three files, and after the last, there are only expired files and one damaged record.
     assert all_pages(shares, 1) == [[file_ids[0]], [file_ids[4]], [file_ids[8]]]
     assert file_ids[3] in caplog.text
 
@@ -203,7 +203,7 @@ def test_what_is_not_visible_does_not_shorten_a_page(
 def test_a_page_before_many_invisible_files_takes_few_batches(
     shares: Shares, store: InterposedStore, clock: Clock, expired: int
 ) -> None:
-    """Each batch is a wait for storage, and on S3 a long one."""
+    """Each batch waits for storage, and on S3 that takes long."""
     file_ids = sorted(upload(shares, expires_in=60).file_id for _ in range(100 + expired))
     for file_id in file_ids[:100]:
         change(shares, file_id, expires_in=None)

@@ -1,4 +1,4 @@
-"""Delete tokens, resume tickets, and the one secret that signs them."""
+"""Delete tokens, resume tickets, and the single secret that signs them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_racing_processes_find_one_secret(root: Path) -> None:
         for process in processes:
             assert process.stdout is not None
             process.stdout.readline()
-        # All are ready: the end of their input starts them.
+        # All are ready. They start when their input ends.
         for process in processes:
             assert process.stdin is not None
             process.stdin.close()
@@ -121,7 +121,7 @@ def test_the_stored_secret_is_long_and_for_its_owner_only(root: Path) -> None:
 
 @pytest.mark.parametrize("contents", [b"", b"short", b"\xff" * 40])
 def test_a_damaged_secret_signs_nothing(store: InterposedStore, contents: bytes) -> None:
-    """With an empty key, anybody could make delete tokens."""
+    """With an empty key, anyone could create delete tokens."""
     store.put(SECRET_KEY, contents)
     with pytest.raises(StorageUnavailable, match="damaged"):
         stored_secret(store)

@@ -1,4 +1,4 @@
-"""Housekeeping from outside: by schedule as a Lambda function, and by hand as commands."""
+"""Sweep and scrub as their users run them: a scheduled Lambda function, and commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def expired(root: Path) -> str:
-    """A file that expired hours ago; its ID."""
+    """A file that expired hours ago. Returns its ID."""
     return upload(shares_over(DirectoryStore(root), Clock(datetime.now(UTC) - 3 * HOUR)), expires_in=1).file_id
 
 
@@ -41,7 +41,7 @@ def kept(root: Path) -> str:
 def on_schedule(
     root: Path, on_lambda: None, configure: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], tuple[dict[str, int], set[str]]]:
-    """Send the function EventBridge's event; its result, and the names of the metrics that it emitted."""
+    """Send EventBridge's event to the function. Returns its result, and the names of the metrics that it emitted."""
     configure("SHARE_STORAGE", str(root))
     event = json.loads((ROOT / "events" / "sweep.json").read_text())
 
@@ -56,7 +56,7 @@ def on_schedule(
 
 @pytest.fixture
 def run(root: Path) -> Run:
-    """Run a module over the directory, as by hand."""
+    """Run a module on the directory, as from a shell."""
 
     def command(module: str, **variables: str) -> subprocess.CompletedProcess[str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}

@@ -1,4 +1,4 @@
-"""The sweep: what it removes and when, what it leaves alone, and that nothing it meets or suffers does harm."""
+"""The sweep: what it removes and when, what it leaves alone, and that no disturbance makes it do harm."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sweep(shares: Shares) -> Swept:
 
 
 def kill(shares: Shares, store: InterposedStore, action: Callable[[Shares], object], after: int) -> None:
-    """Have a process of its own do something, and die after so many changes."""
+    """Let another process run the action, and die after this many changes."""
     dying = InterposedStore(store.store)
     dying.around = dies_after(after)
     with pytest.raises(Killed):
@@ -49,16 +49,16 @@ def blobs(store: InterposedStore) -> set[str]:
 
 
 def blob_alone(shares: Shares, store: InterposedStore) -> str:
-    """What an upload leaves that died before its record; the ID."""
+    """The remains of an upload that died before its record. Returns the ID."""
     before = blobs(store)
-    # Its entry, its blob.
+    # Its entry and its blob.
     kill(shares, store, upload, after=2)
     [file_id] = blobs(store) - before
     return file_id
 
 
 def hourly(shares: Shares, clock: Clock, hours: int) -> Swept:
-    """Sweep once an hour; what the sweeps did together."""
+    """Sweep once an hour. Returns the total of all sweeps."""
     total = Swept()
     for _ in range(hours):
         clock.forward(HOUR)
@@ -71,7 +71,7 @@ def put_entry(store: InterposedStore, file_id: str, hour: str = "2030-05-01T11",
     store.put(f"expiries/{hour}/{file_id}", data)
 
 
-# What is over
+# Files that have ended
 
 
 def test_an_expired_file_is_removed_once_its_hour_is_over(shares: Shares, clock: Clock, root: Path) -> None:
@@ -128,19 +128,19 @@ def test_a_running_download_reads_on_while_its_file_is_swept(shares: Shares, clo
         assert first + payload.read(200) == bytes(range(200))
 
 
-# Entries that are too early, left over, or none of ours
+# Entries that are early, stale or foreign
 
 
 def test_an_entry_of_an_earlier_expiry_is_filed_again(shares: Shares, clock: Clock, root: Path) -> None:
     file_id = upload(shares, expires_in=60).file_id
     shares.change(file_id, Options(expires_in=5 * 3600), frozenset({"expires_in"}))
-    # As if the entry that the change made had been lost.
+    # As if the entry from the change had been lost.
     (root / f"expiries/2030-05-01T17/{file_id}").unlink()
     clock.forward(HOUR)
     assert sweep(shares) == Swept()
     assert [key for key in contents(root) if file_id in key and "expiries" in key] == [
         f"expiries/2030-05-01T17/{file_id}",
-        # Of its upload.
+        # The entry of its upload.
         f"expiries/2030-05-03T12/{file_id}",
     ]
     clock.forward(5 * HOUR)
@@ -181,7 +181,7 @@ def test_what_an_older_release_filed_is_understood(
     put_entry(store, orphan, data=b"orphan")
     store.put("expiries/merge", b'{"at": "2030-05-01T11:00:00+00:00"}')
     assert hourly(shares, clock, 2) == Swept(leftovers=1)
-    # When the last look at everything was; nobody asks any more.
+    # The time of the last full scan, which is no longer used.
     assert list(contents(root)) == ["expiries/merge"]
 
 
@@ -223,7 +223,7 @@ def test_a_damaged_record_does_not_stop_the_others(
     clock.forward(HOUR)
     assert sweep(shares) == Swept(removed=len(others), failed=1)
     assert damaged in caplog.text
-    # It is looked at again each time, and what is left of it is not lost.
+    # Each sweep looks at it again, and keeps its remains.
     assert sweep(shares) == Swept(failed=1)
     assert (root / blob_key(damaged)).exists()
 
@@ -278,7 +278,8 @@ def test_a_file_whose_bytes_cannot_be_removed_does_not_keep_the_others(
     assert swept.failed >= 2
     assert not any(other in key for other in others for key in contents(root))
     assert any(stuck in key for key in store.list("expiries/"))
-    # Its record went, since a key that cannot be removed keeps no other: it is swept like an upload given up.
+    # Its record was removed, because a key that cannot be removed does not stop others. The rest is swept like an
+    # abandoned upload.
     hourly(shares, clock, 2 * 24)
     assert contents(root) == {}
 
@@ -301,13 +302,13 @@ def test_a_sweep_reads_the_time_when_it_uses_it(shares: Shares, store: Interpose
     clock.now = START.replace(minute=40)
     upload(shares, expires_in=60)
     clock.now = START.replace(minute=59, second=59)
-    # The hour is over by the time the sweep comes to the entry.
+    # The hour has ended when the sweep reaches the entry.
     records = shares.expiries.due()
     clock.forward(SECOND)
     assert len(list(records)) == 1
 
 
-# What a crash left
+# Remains of a crash
 
 
 def test_a_blob_without_a_record_is_removed_two_days_after_its_upload_died(
@@ -357,7 +358,7 @@ def test_an_upload_that_slept_for_days_fails_cleanly_or_keeps_what_it_acknowledg
 def test_a_record_is_refused_where_the_sweep_was_faster(
     shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
-    # Of two processes one has a clock that is two days ahead.
+    # The clock of the other process is three days ahead.
     ahead = Clock(clock.now + 3 * DAY)
     store.around = once_after(2, lambda: sweep(shares_over(store.store, ahead)))
     with pytest.raises(StorageUnavailable):
@@ -383,7 +384,7 @@ def test_an_upload_may_last_as_long_as_it_likes(
         if pause >= HOUR or size % 100 == 0:
             assert sweep(shares_over(store.store, clock)) == Swept()
     assert download(shares, incoming.finish("slow.bin", "a/b", Options()).file_id) == b"x" * size
-    # However long it lasted, it has one entry.
+    # It has one entry, however long it lasted.
     assert len(list(store.list("expiries/"))) == 1
 
 
@@ -391,7 +392,7 @@ def test_a_deletion_that_was_killed_is_finished_by_the_sweep(
     shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = upload(shares).file_id
-    # Its entry, the record.
+    # Its entry and its record.
     kill(shares, store, lambda dying: dying.delete(file_id), after=2)
     assert blobs(store) == {file_id}
     hourly(shares, clock, 3)
@@ -445,7 +446,7 @@ def set_age(path: Path, at: datetime) -> None:
     os.utime(path, (at.timestamp(), at.timestamp()))
 
 
-# What stays of a deleted file
+# Records of deleted files
 
 
 def test_a_deleted_record_stays_for_an_hour(shares: Shares, clock: Clock, root: Path) -> None:
@@ -453,7 +454,7 @@ def test_a_deleted_record_stays_for_an_hour(shares: Shares, clock: Clock, root: 
     shares.delete(file_id)
     kept = shares.records.get(file_id).record
     assert (kept.state, kept.deleted_at) == (DELETED, START)
-    # It says nothing of what the file was.
+    # It does not reveal what the file was.
     assert (kept.original_name, kept.password_hash, kept.sha256) == ("", None, None)
     assert list_files(shares, "", 10).files == []
     clock.forward(HOUR - SECOND)
@@ -535,7 +536,7 @@ def _meeting_another(store: InterposedStore, clock: Clock, after: int) -> Around
 
 @pytest.fixture
 def household(shares: Shares, store: InterposedStore, clock: Clock, root: Path) -> set[str]:
-    """A directory with something for every step of a sweep; the IDs that must outlive it."""
+    """A directory with work for every step of a sweep. Returns the IDs of files that must survive."""
     blob_alone(shares, store)
     kept = upload(shares).file_id
     changed = upload(shares, expires_in=60).file_id
@@ -555,7 +556,7 @@ def household(shares: Shares, store: InterposedStore, clock: Clock, root: Path) 
 
 
 def days_later(root: Path, clock: Clock, disturb: Callable[[InterposedStore, Clock], None]) -> dict[str, bytes]:
-    """What is there after a sweep that is disturbed, and ordinary ones on the three days from then."""
+    """The contents after a disturbed sweep, and after undisturbed ones on the next three days."""
     moved = Clock(clock.now)
     store = InterposedStore(DirectoryStore(root))
     disturb(store, moved)
@@ -576,7 +577,7 @@ def copies(root: Path) -> Iterator[Path]:
 def test_a_sweep_disturbed_before_any_of_its_changes_ends_in_the_same_state(
     household: set[str], clock: Clock, root: Path, disturbance: Disturbance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # No power is lost here, and waiting for the disk would take most of the time.
+    # These tests do not simulate power cuts, and fsync would take most of the time.
     monkeypatch.setattr(os, "fsync", lambda _file: None)
     changes: list[tuple[str, str]] = []
 
@@ -586,7 +587,7 @@ def test_a_sweep_disturbed_before_any_of_its_changes_ends_in_the_same_state(
     directories = copies(root)
     expected = days_later(next(directories), clock, only_watch)
     assert {key.rpartition("/")[2].partition(".")[0] for key in expected} == household
-    # What was there for each kind of step was found.
+    # The sweep found work of every kind.
     assert {verb for verb, _ in changes} == {"put", "delete", "discard", "abort parts"}
     assert len(changes) > 15
 

@@ -1,4 +1,4 @@
-"""What a sweep costs: so many calls to storage for each file that is due, and none for those that are not."""
+"""The cost of a sweep: a fixed number of storage calls for each due file, and none for other files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DUE = 60
 
 
 class Counting:
-    """An `ObjectStore` that counts the calls to it. On S3, each is a request and takes some 28 ms."""
+    """An `ObjectStore` that counts calls. On S3, each call is a request of about 28 ms."""
 
     def __init__(self, store: DirectoryStore) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class Counting:
 
 @pytest.fixture
 def sweep_beside(tmp_path: Path) -> Callable[[int], Counter[str]]:
-    """Sweeps `DUE` expired files beside so many others; the calls that it took."""
+    """Sweeps `DUE` expired files beside `others`. Returns the calls that it made."""
 
     def sweep(others: int) -> Counter[str]:
         store, clock = Counting(DirectoryStore(tmp_path / str(others))), Clock()
@@ -69,7 +69,7 @@ def test_twenty_thousand_files_are_due_for_less_than_a_function_may_run(
     sweep_beside: Callable[[int], Counter[str]],
 ) -> None:
     calls = sweep_beside(0)
-    # The record read and marked, and the entry for its end, in one of 16 threads. Keys are removed 1,000 at a time.
+    # Read and mark the record, and add the entry for its end, in one of 16 threads. Keys are deleted 1,000 at a time.
     for_each = sum(calls[name] for name in ("read", "put", "stat", "abort", "open")) / DUE
     assert for_each <= 3, calls
     assert calls["delete"] <= 3, calls

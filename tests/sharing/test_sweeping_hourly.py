@@ -1,4 +1,4 @@
-"""The sweep of a server: every hour, one at a time, whatever became of the last."""
+"""The sweep of a server: every hour, one at a time, whatever happened to the last one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.wire.server import WITHIN
 
 
 class Hours:
-    """Time that passes at once, until so many pauses are over. What a server waits on."""
+    """Simulated pauses that end at once. After `pauses` of them, the server stops."""
 
     def __init__(self, pauses: int) -> None:
         self.pauses: list[float] = []
@@ -34,7 +34,7 @@ def test_a_server_sweeps_soon_after_its_start_and_every_hour_from_then_on() -> N
     sweep_hourly(lambda: swept.append(len(hours.pauses)), hours.wait)
     assert swept == [1, 2, 3]
     first, *others = hours.pauses
-    # Workers that were started together do not sweep together.
+    # Workers that start together do not sweep together.
     assert 0 <= first <= 60
     assert others == [SWEEP_EVERY] * 3
 
@@ -50,7 +50,7 @@ def test_while_a_sweep_runs_no_other_begins() -> None:
     server = threading.Thread(target=sweep_hourly, args=(sweep, hours.wait))
     server.start()
     assert begun.acquire(timeout=WITHIN)
-    # Although every hour is over at once.
+    # Although every pause ends at once.
     assert not begun.acquire(timeout=0.1)
     assert len(hours.pauses) == 1
     go_on.release()

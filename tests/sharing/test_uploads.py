@@ -1,4 +1,4 @@
-"""Uploads without HTTP: in which order things happen, and what is left of one that fails or gets no answer."""
+"""Uploads without HTTP: the order of their steps, and what remains of uploads that fail or get no answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOST = Ambiguous("metadata")
 
 @pytest.fixture
 def patient(store: InterposedStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Shares:
-    """Waits between its tries, but takes no time for it."""
+    """The use cases with pauses between retries that take no time."""
     shares = shares_over(store, clock)
     monkeypatch.setattr(shares.records, "_sleep", lambda _seconds: None)
     return shares
@@ -44,7 +44,7 @@ def patient(store: InterposedStore, clock: Clock, monkeypatch: pytest.MonkeyPatc
 def test_the_blob_stays_where_the_record_may_be(
     patient: Shares, store: InterposedStore, fault: Callable[..., Fault], visible: bool
 ) -> None:
-    # After its entry.
+    # The put after its entry.
     store.around = on_puts({2: fault(LOST), 3: before(StorageFull())})
     with pytest.raises(OutcomeUnknown) as unknown:
         upload(patient, b"hello")
@@ -69,7 +69,7 @@ def test_a_file_that_is_complete_stays_where_its_record_may_say_so(patient: Shar
     part = uploads.begin_part(started.file_id, started.upload_id, 1)
     part.write(b"hello")
     stored = part.finish()
-    # After its entry.
+    # The put after its entry.
     store.around = on_puts({store.puts + 2: after(LOST), store.puts + 3: before(StorageFull())})
     with pytest.raises(OutcomeUnknown):
         uploads.complete(started.file_id, started.upload_id, [(stored.number, stored.etag)])
@@ -84,7 +84,7 @@ def test_a_refusal_alone_leaves_nothing_behind(patient: Shares, store: Interpose
 
 
 def test_one_refused_connection_does_not_fail_an_upload(patient: Shares, store: InterposedStore) -> None:
-    """It sent nothing, whatever came before it: 40 MiB of body are not to be sent again for it."""
+    """It sent nothing, so there is no need to send the whole body again."""
     store.around = on_puts({2: before(NotSent("metadata", "connection refused"))})
     assert download(patient, upload(patient, b"hello").file_id) == b"hello"
 
@@ -182,7 +182,7 @@ def test_a_process_that_slept_after_its_blob_makes_no_record(
 
 
 def test_a_full_storage_keeps_no_blob_without_its_record(shares: Shares, store: InterposedStore, root: Path) -> None:
-    # After its entry.
+    # The put after its entry.
     store.around = on_puts({2: before(StorageFull())})
     with pytest.raises(StorageFull):
         upload(shares)
@@ -190,7 +190,7 @@ def test_a_full_storage_keeps_no_blob_without_its_record(shares: Shares, store: 
 
 
 def test_a_record_whose_answer_was_lost_keeps_its_blob(shares: Shares, store: InterposedStore) -> None:
-    # After its entry.
+    # The put after its entry.
     store.around = on_puts({2: after(Ambiguous("metadata"))})
     file_id = upload(shares, b"kept").file_id
     assert download(shares, file_id) == b"kept"

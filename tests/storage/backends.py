@@ -1,4 +1,4 @@
-"""The stores that the contract is tried on, and what is seen of their requests."""
+"""The stores on which the contract is tested, and a recorder for their requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.storage.contract import ObjectStore
 
 BUCKET = "contract"
 
-# What a server does otherwise than S3, and than the contract has it: such a test is not run there.
+# Differences between a server and the contract; the affected tests do not run there.
 LEFT_OUT = {
     (
         "seaweedfs",
@@ -27,15 +27,15 @@ LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Backend:
-    """A store that is empty, and a look behind it."""
+    """An empty store, and direct access to its data."""
 
     store: ObjectStore
     unfinished: Callable[[], list[str]]
-    """Whatever storage keeps of writes that are not finished."""
+    """What storage keeps of unfinished writes."""
 
 
 class Requests:
-    """What is sent to S3, each request shown to `before` with how many there were."""
+    """Records requests to S3. Each one is passed to `before` with its number."""
 
     def __init__(self) -> None:
         self.sent: list[AWSPreparedRequest] = []
@@ -55,13 +55,13 @@ class Requests:
         self._count = 0
 
     def parts(self) -> int:
-        """How many parts were sent or copied."""
+        """The number of parts that were sent or copied."""
         return sum(1 for request in self.sent if request.method == "PUT" and "partNumber=" in request.url)
 
 
 @dataclass(frozen=True)
 class Sleepless:
-    """Stands in for the module `time`."""
+    """Replaces the module `time`."""
 
     pauses: list[float]
 

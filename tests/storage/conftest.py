@@ -1,4 +1,4 @@
-"""Every object store that the contract is tried on."""
+"""All object stores on which the contract is tested."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for a `backend` on each, an S3 server's tests in one worker, so that each is started once."""
+    """Run tests with a `backend` on each one, and all tests of an S3 server in one worker, so it starts only once."""
     if "backend" not in metafunc.fixturenames:
         return
     backends = {
@@ -61,13 +61,13 @@ def seaweed() -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def loader() -> Loader:
-    """Reads botocore's description of S3, which is most of what a client costs, and keeps it."""
+    """Reads botocore's description of S3 once, because that takes most of a client's creation."""
     return create_loader()
 
 
 @pytest.fixture
 def configure_aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Callable[[Mapping[str, str]], None]:
-    """Set variables for botocore, which finds nothing else to go by."""
+    """Set variables for botocore, which finds no other configuration."""
 
     def configure(variables: Mapping[str, str]) -> None:
         for name, value in variables.items():
@@ -97,7 +97,7 @@ def backend(
         return Backend(local, lambda: [path.name for path in (local.root / STAGING).iterdir()])
     server: S3Server = request.getfixturevalue("moto" if request.param == "moto" else "seaweed")
     configure_aws(server.environment())
-    # SeaweedFS has who meets another at one key wait for seconds, and a busy machine should lose no answers either.
+    # On SeaweedFS, conflicting requests wait for seconds. Answers must not be lost on a busy machine, either.
     monkeypatch.setattr(clients, "CONDITIONAL_TIMEOUT", 60.0)
     # moto answers one request at a time, and copies the bytes of large parts.
     monkeypatch.setattr(clients, "READ_TIMEOUT", 120.0)
@@ -130,7 +130,7 @@ def store(backend: Backend) -> ObjectStore:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What botocore would have slept between its tries."""
+    """The pauses that botocore would have made between retries."""
     pauses: list[float] = []
     monkeypatch.setattr(botocore.endpoint, "time", Sleepless(pauses))
     return pauses

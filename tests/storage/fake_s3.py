@@ -1,4 +1,4 @@
-"""An S3 server that answers whatever a test wants, and remembers what it was asked."""
+"""An S3 server that gives scripted answers, and records requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back; with `cut` set, the connection ends after that many bytes of the body."""
+    """One answer. If `cut` is set, the connection ends after that many bytes of the body."""
 
     status: int = 200
     body: bytes = b""
@@ -45,7 +45,8 @@ Script = Callable[[Request], Answer | None]
 
 
 class FakeS3:
-    """A server whose answers are `script`; None ends the connection without any, once the request is read."""
+    """A server with the answers in `script`; for None, it reads the request and closes the connection without an
+    answer."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -75,7 +76,7 @@ class FakeS3:
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
@@ -83,12 +84,12 @@ class FakeS3:
         self.server = S3Server(f"http://{HOST}:{self._server.server_port}", "testing", "testing")
 
     def one_after_another(self, *answers: Answer | None) -> None:
-        """Give these answers, the last one for ever."""
+        """Give these answers in order, and repeat the last one."""
         left = list(answers)
         self.script = lambda _: left.pop(0) if len(left) > 1 else left[0]
 
     def never(self, _: Request) -> Answer | None:
-        """Leave the client waiting until it has gone."""
+        """Let the client wait until it disconnects."""
         self.stop.wait(60)
         return None
 

@@ -1,4 +1,4 @@
-"""The counter of a hot file widens: exact in every order of what its writers and readers do, and wherever one dies."""
+"""Widening the counter of a hot file: exact in every order of its writers' and readers' steps, even if one dies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CELL_KEY = f"{COUNTS}{FILE_ID}/0.json"
 
 
 def anybody(_: Record) -> None:
-    """Refuses nobody."""
+    """An access check that refuses nobody."""
 
 
 def ready(latest: Record) -> None:
@@ -129,7 +129,7 @@ def test_closed_cells_send_who_counts_back_to_the_record(records: Records) -> No
     count(records, 3)
     assert Cells(records, random.randrange).close(FILE_ID, range(CELLS)) == 3
     count(records, 2)
-    # As if whoever closed them had died before the record said so.
+    # As if the process that closed them had died before it updated the record.
     assert (records.get(FILE_ID).record.download_count, total(records)) == (2, 5)
     folded = counter(records).fold(records.get(FILE_ID)).record
     assert (folded.cells, folded.download_count, total(records)) == (CLOSED, 5, 5)
@@ -211,7 +211,7 @@ def test_a_damaged_cell_is_reported_and_never_counted(records: Records, memory: 
     assert isinstance(total, DamagedFile)
 
 
-# Any order
+# In any order
 
 
 class Crash(BaseException):
@@ -219,7 +219,7 @@ class Crash(BaseException):
 
 
 class Steps:
-    """A process's way to storage. The others may act before and after each call, and it may be the last one."""
+    """A process's access to storage. Others can act before and after each call, and any call can be the last."""
 
     def __init__(self, simulation: Simulation, memory: MemoryStore, faults: Iterable[str]) -> None:
         self._simulation = simulation
@@ -263,7 +263,7 @@ class Steps:
         return self._step(lambda: self._memory.list(prefix, after))
 
     def _held(self) -> int:
-        """The total as it is stored at this very moment."""
+        """The total in storage at this moment."""
         return stored_total(self._memory)
 
     def _step(self, work: Callable[[], T]) -> T:
@@ -304,13 +304,13 @@ def test_in_any_order_and_whoever_dies_the_total_is_exact(
     deletion: float | None,
     cap: bool,
 ) -> None:
-    # Threads of its own would not take turns.
+    # Threads would not take turns.
     with mock.patch.object(module, "_in_parallel", map):
         Meeting(seed, cells).hold(writers, readers, folds, deletion, cap)
 
 
 class Meeting:
-    """Processes that count, read, fold and delete one file at once."""
+    """Processes that count, read, fold and delete the same file at the same time."""
 
     def __init__(self, seed: int, cells: int) -> None:
         self.simulation = Simulation(seed)
@@ -354,7 +354,7 @@ class Meeting:
             self.simulation.start(deletion, self.delete)
         self.simulation.run()
         if self.deleted:
-            # The record stays for a while, and no cell comes back.
+            # The record stays for a while, and cells do not come back.
             assert self.memory.objects.keys() == {record_key(FILE_ID)} or self.leftover
             return
         held = stored_total(self.memory)
@@ -367,7 +367,7 @@ class Meeting:
         try:
             counted = counter(records, self.simulation.random.randrange).count(records.get(FILE_ID), 1, ready)
         except Crash:
-            # What it had put in by then is in, though nobody was told.
+            # Its changes up to that point took effect, although it got no answer.
             assert self.deleted or steps.added in (0, 1)
             self.unanswered += steps.added
             self.leftover = True
@@ -406,7 +406,7 @@ class Meeting:
             assert steps.added == 0
             if cap and stored.record.cells == CLOSED:
                 records.update(FILE_ID, lambda old: dataclasses.replace(old, max_downloads=CAP), stored)
-                # Nobody but who counts up to the cap may have come in between.
+                # Only processes that count towards the cap can have interrupted.
                 self.most = max(CAP, stored_total(self.memory))
         except Crash:
             self.leftover = True
@@ -431,7 +431,7 @@ class Meeting:
 
 
 def from_afar(call: Call, proceed: Proceed) -> Any:
-    """A store that is some way off, so that processes meet at it."""
+    """A store with latency, so that processes interfere."""
     if call.verb in {"read", "put", "put if"}:
         time.sleep(random.uniform(0.005, 0.015))
     return proceed()
@@ -442,7 +442,7 @@ DOWNLOADS = 8
 
 
 def count_from_afar(environment: Mapping[str, str], prefix: str) -> int:
-    """What one process does: so many downloads, none of which may be refused."""
+    """What each process does: a number of downloads, none of which may be refused."""
     os.environ.update(environment)
     clients.CONDITIONAL_TIMEOUT = 60.0
     records = Records(InterposedStore(open_s3("widening", prefix), from_afar), lambda: EPOCH)
@@ -455,7 +455,7 @@ def count_from_afar(environment: Mapping[str, str], prefix: str) -> int:
 def test_processes_that_meet_on_s3_lose_no_count(
     moto: S3Server, configure_aws: Callable[[Mapping[str, str]], None], cells: int
 ) -> None:
-    # Making it again changes nothing.
+    # Creating it again changes nothing.
     moto.client().create_bucket(Bucket="widening")
     configure_aws(moto.environment())
     records = Records(open_s3("widening", str(cells)), lambda: EPOCH)

@@ -1,4 +1,4 @@
-"""Counting several downloads by one write: exactly, never past a cap, and as the latest record allows."""
+"""Counting several downloads with one write: exactly, never past a cap, and subject to the latest record."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LATER = NOW + timedelta(hours=1)
 
 
 def anybody(_: Record) -> None:
-    """Refuses nobody."""
+    """An access check that refuses nobody."""
 
 
 class Counting:
-    """A counter over a store whose puts can fail; `announced` has each last download, and the puts until then."""
+    """A counter on a store whose puts can fail. `announced` has each last download, and the puts before it."""
 
     def __init__(self, directory: DirectoryStore) -> None:
         self.store = InterposedStore(directory)
@@ -78,7 +78,7 @@ def test_the_last_download_of_a_cap_is_announced_before_it_is_written(counting: 
     counting.create(max_downloads=5)
     counting.count(3)
     counting.count(3)
-    # When only the put of the first three had been seen.
+    # When only the put of the first three had happened.
     assert counting.announced == [(5, 1)]
     assert counting.elsewhere.get(FILE_ID).record.used_up_at == LATER
 

@@ -1,4 +1,4 @@
-"""What lies in memory can be read on an event loop, and reads as it does from the disk; the rest is refused there."""
+"""Reading from memory on an event loop: the same results as from the disk, and a refusal if data is not in memory."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_is_on_the_disk_alone_is_refused(
     directory: DirectoryStore, ready: ObjectStore, monkeypatch: pytest.MonkeyPatch, in_memory: int | None
 ) -> None:
     def preadv(_file: int, buffers: list[bytearray], start: int, flags: int) -> int:
-        """As the kernel answers where only so many bytes are in memory (preadv2(2))."""
+        """Answers as the kernel does if only this many bytes are in memory (preadv2(2))."""
         assert flags == os.RWF_NOWAIT
         if in_memory is None:
             raise BlockingIOError

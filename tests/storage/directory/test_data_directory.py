@@ -1,4 +1,4 @@
-"""What a data directory keeps for itself: made anew when it vanishes, and names that outlive a power cut."""
+"""The internal files of a data directory: recreated if they vanish, and with names that survive a power cut."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_a_lock_that_vanished_while_somebody_waited_for_it_is_taken_anew(directo
     waiting = threading.Thread(target=second)
     with kept.locked(KEY):
         waiting.start()
-        # It cannot come in meanwhile; one that could would be through long before this gives up.
+        # The other put must wait. Otherwise, it would finish long before this timeout.
         waiting.join(timeout=0.2)
         shutil.rmtree(directory.root / LOCKS)
         inside.append("first")
     waiting.join(timeout=60)
     assert inside == ["first", "second"]
-    # The lock that it held was the one that others find.
+    # It held the same lock that others find.
     assert len(list((directory.root / LOCKS).iterdir())) == 1
 
 

@@ -1,4 +1,4 @@
-"""What only a directory can do wrong: files half written, full disks, crashes, other processes, strangers' files."""
+"""Problems that only a directory has: partial files, full disks, crashes, other processes, foreign files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def files(store: DirectoryStore) -> list[str]:
-    """Everything in the directory but its locks and spares."""
+    """Everything in the directory except locks and spare files."""
     paths = (path.relative_to(store.root) for path in store.root.rglob("*") if path.is_file())
     return sorted(path.as_posix() for path in paths if path.parts[0] not in (LOCKS, SPARES))
 
@@ -41,7 +41,7 @@ def staged(store: DirectoryStore) -> list[Path]:
 
 @contextlib.contextmanager
 def failing(function: str, number: int, applies: Callable[[Any], bool] = lambda _: True) -> Iterator[None]:
-    """Calls of a function of `os` fail with this error number, where `applies` to their first argument."""
+    """Let calls of a function of `os` fail with this error number if `applies` accepts their first argument."""
     working = getattr(os, function)
 
     def call(first: Any, *others: Any, **options: Any) -> Any:
@@ -63,7 +63,7 @@ def fill(writer: Writer) -> None:
     writer.commit(b"h")
 
 
-# Where things are
+# Location of files
 
 
 def test_a_write_under_way_is_one_staged_file(directory: DirectoryStore) -> None:
@@ -111,8 +111,8 @@ def test_what_was_just_written_is_ready(directory: DirectoryStore) -> None:
         assert reader.read_ready(100) is None
 
 
-# On the disk only; a file system that cannot tell (preadv2(2)), as those of a network; a kernel or a sandbox that does
-# not know the call; a disk that fails.
+# Data that is only on the disk; a file system that cannot tell (preadv2(2)), such as network file systems; a kernel or
+# sandbox without the call; a disk that fails.
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EIO])
 def test_what_is_not_ready_is_read_all_the_same(directory: DirectoryStore, number: int) -> None:
     directory.put(KEY, b"0123456789")
@@ -165,7 +165,7 @@ def test_a_directory_that_went_away_fails_its_check(directory: DirectoryStore) -
         directory.put(KEY, b"x")
 
 
-# Faults of the disk
+# Disk errors
 
 FAULTS = [
     (errno.ENOSPC, StorageFull),
@@ -202,7 +202,7 @@ def test_a_writer_that_fails_and_is_aborted_leaves_nothing(
 
 
 def test_a_full_disk_that_shows_after_the_rename_does_not_pass_for_nothing_written(directory: DirectoryStore) -> None:
-    """Whoever hears `StorageFull` of a new record removes the file that belongs to it."""
+    """On `StorageFull` for a new record, the caller removes the blob that belongs to it."""
     directory.put(KEY, b"old")
     with failing("fsync", errno.ENOSPC, is_directory), pytest.raises(StorageUnavailable):
         directory.put(KEY, b"new")
@@ -250,7 +250,7 @@ def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(
     writer.commit()
     assert steps == ["sync file", "rename", "sync directory"] * 2
     steps.clear()
-    # An empty file has no bytes that a power cut could take.
+    # An empty file has no bytes to sync.
     directory.put(KEY, b"")
     assert steps == ["rename", "sync directory"]
 
@@ -259,7 +259,7 @@ def test_an_object_is_synced_before_its_name_and_its_name_before_the_answer(
 def test_the_disk_is_given_a_large_file_while_it_is_written(
     directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the fsync at its end does not begin with all of it."""
+    """Otherwise, the fsync at the end would have to write all of it."""
     ranges: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "posix_fadvise", lambda _file, start, size, _advice: ranges.append((start, start + size)))
     writer = directory.writer(KEY, 11)
@@ -286,7 +286,7 @@ def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: 
     directory.put(KEY, b"newer")
 
 
-# Room
+# Free space
 
 
 def test_a_large_object_needs_the_free_space_and_a_small_one_does_not(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_writer_stops_when_space_runs_out_under_it(tmp_path: Path, monkeypatch
     assert files(store) == []
 
 
-# Others at the same time
+# Concurrent access
 
 
 def test_a_put_that_has_compared_does_not_bring_a_deleted_object_back(
@@ -323,7 +323,7 @@ def test_a_put_that_has_compared_does_not_bring_a_deleted_object_back(
 
     def replace(source: str, target: str, **place: int) -> None:
         deletion.start()
-        # It cannot come in between; a delete that could would be through long before this gives up.
+        # The delete must wait. Otherwise, it would finish long before this timeout.
         deletion.join(timeout=0.2)
         replaced(source, target, **place)
 
@@ -369,7 +369,7 @@ def test_two_processes_lose_no_count(directory: DirectoryStore) -> None:
         for process in counting:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-        # Both have started; their input ends, and off they go.
+        # Both have started. They begin when their input ends.
         for process in counting:
             assert process.stdin is not None
             process.stdin.close()

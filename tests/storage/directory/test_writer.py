@@ -1,4 +1,4 @@
-"""What a directory does when it puts files together: how bytes get across, and what is left when they do not."""
+"""Composing files in a directory: how bytes are copied, and what remains after a failure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMPOSED = b"head" + DATA[1:] + b"."
 
 @pytest.fixture
 def store(directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> DirectoryStore:
-    """With one object, which takes several looks at the space that is left to copy."""
+    """A store with one object, whose copy checks the free space several times."""
     monkeypatch.setattr(writer, "COPY_SIZE", 100_000)
     directory.put(RAW, DATA)
     return directory
@@ -166,7 +166,7 @@ def test_a_part_may_come_while_its_upload_is_forgotten(store: DirectoryStore, mo
 
     monkeypatch.setattr(os, "rmdir", remove)
     store.multipart.abort(RAW, upload_id)
-    # Whoever brought it looks whether the upload goes on, and forgets it again.
+    # The part's sender checks whether the upload still exists, and removes the folder again.
     assert [part.number for part in store.multipart.list(RAW, upload_id)] == [3]
     store.multipart.abort(RAW, upload_id)
     assert store.multipart.list(RAW, upload_id) == []
