@@ -1,4 +1,4 @@
-"""The log of `make run`: what an operator needs of each request, and nothing that grants access or is a name."""
+"""The log of `make run`: what operators need about each request, but no secrets and no file names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = "salary of Bob.txt"
 
 
 class Client:
-    """Sends requests to the application from one address, and keeps the lines logged for each."""
+    """Sends requests to the application from one address, and collects the log lines of each."""
 
     def __init__(self, app: AccessLog, caplog: pytest.LogCaptureFixture) -> None:
         self._transport = httpx.ASGITransport(app, client=("192.0.2.7", 5))
@@ -55,7 +55,7 @@ def client(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Client]
 
 
 def matches(line: str, expected: str) -> bool:
-    """Whether a line is the expected one, with any duration."""
+    """Whether a line equals the expected one, with any duration."""
     return re.fullmatch(re.escape(expected).replace("ms=N", r"ms=[0-9]+\.[0-9]"), line) is not None
 
 
@@ -96,7 +96,7 @@ def test_no_line_has_a_secret_or_a_name(client: Client) -> None:
     text = "\n".join(logged)
     for private in (NAME, NAME.replace(" ", "%20"), "salary", "swordfish", token, begun["uploadId"]):
         assert private not in text
-    # The file that a part belongs to.
+    # The ID of the file that the part belongs to.
     assert f"file={begun['file_id']}" in text
     assert f" 204 in=0 out=0 ms=N file={file_id}" in re.sub(r"ms=[0-9.]+", "ms=N", text)
 
@@ -114,7 +114,7 @@ def test_what_pages_and_monitors_repeat_is_left_out_unless_it_fails(client: Clie
 
 
 def line_of(app: Any, caplog: pytest.LogCaptureFixture, *messages: dict[str, Any]) -> str:
-    """What is logged for a request of which the application receives these messages."""
+    """The log line of a request during which the application receives these messages."""
     caplog.set_level(logging.INFO, "local.access")
     waiting = list(messages)
 
@@ -140,13 +140,13 @@ def test_an_answer_that_ends_early_is_called_interrupted(caplog: pytest.LogCaptu
         await send({"type": "http.response.body", "body": b"12", "more_body": True})
         raise RuntimeError
 
-    # An address that a proxy passed on cannot forge a line.
+    # An address from a proxy cannot forge a log line.
     line = line_of(app, caplog, BODY)
     assert matches(line, r"1\x22\x202\x0a GET /health 200 interrupted in=3 out=2 ms=N")
 
 
 def test_an_upload_whose_sender_leaves_is_called_interrupted(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever the application answers, which the server throws away."""
+    """Whatever the application answers; the server discards it."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -158,7 +158,7 @@ def test_an_upload_whose_sender_leaves_is_called_interrupted(caplog: pytest.LogC
 
 
 def test_a_client_that_leaves_after_the_answer_interrupts_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Some answers look for that while they are sent."""
+    """Some answers watch for that while they are sent."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await send({**START, "status": 404})

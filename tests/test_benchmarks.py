@@ -1,4 +1,4 @@
-"""The benchmarks measure every function there is, and report what they measured."""
+"""The benchmarks measure every function, and report their measurements."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_cases_take_turns_and_the_first_round_does_not_count() -> None:
 
 
 class Scripted(machine.Watch):
-    """Says of each measurement in turn whether it was disturbed."""
+    """Says for each measurement in turn whether it was disturbed."""
 
     def __init__(self, answers: Iterator[bool]) -> None:
         self._answers = answers
@@ -229,7 +229,7 @@ def test_growth_with_clients_is_measured(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_sweep_is_measured_by_what_it_asks_of_s3(tmp_path: Path) -> None:
     result = sweeping.sweeping(Setup(tmp_path, rounds=1, scale=0.005))
-    # Of each file the record, read and marked; and one request in a thousand for what is listed and removed.
+    # Each record is read and marked; listing and deleting need one request per thousand files.
     assert 2 <= result.figures["requests of that"][0] / sweeping.DUE <= 2.1
     assert result.figures["20,000 due files"][0] > sweeping.DUE * 2 * WRITE_SECONDS / PARALLEL
     assert result.notes == ["Measured with 100 files, and multiplied."]

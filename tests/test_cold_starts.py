@@ -1,4 +1,4 @@
-"""What a Lambda function does when its module is imported, and what is left to its first event."""
+"""What a Lambda function does when its module is imported, and what it leaves to its first event."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.servers import S3Server
 
 ROOT = Path(__file__).parent.parent
 BUCKET = "shares"
-# Of a server that does not listen.
+# An address without a listener.
 NOWHERE = "http://127.0.0.1:9"
 
-# Imports one function, perhaps calls it with an event, and prints what it found.
+# Imports one function, calls it with an event if there is one, and prints the result.
 SCRIPT = """
 import importlib, json, sys
 module = importlib.import_module(sys.argv[1])
@@ -47,7 +47,7 @@ def odd(s3_server: S3Server) -> Iterator[OddS3]:
 
 @pytest.fixture
 def start(odd: OddS3) -> Run:
-    """Start a process that imports `module`, as the function whose handler is `runs`, over an empty prefix."""
+    """Start a process that imports `module`, as the function with the handler `runs`, on an empty prefix of storage."""
 
     def run(module: str, *arguments: str, runs: str, **environment: str) -> subprocess.CompletedProcess[str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
@@ -94,14 +94,14 @@ EVERYTHING = ["aws_lambda_powertools", "mangum", "urllib3"]
 def test_a_function_is_ready_once_lambda_has_imported_it(
     start: Run, odd: OddS3, name: str, loaded: list[str], proven: bool
 ) -> None:
-    """Whatever counts or changes files has also seen by then that storage honours conditions."""
+    """Functions that count or change something have also checked that storage honours conditions."""
     ready = report(start(f"functions.{name}", runs=f"functions.{name}.handler"))
     assert ready == {"loaded": loaded, "prepared": True}
     assert any("/probe/" in target for method, target in odd.requests if method == "PUT") is proven
 
 
 def test_a_module_that_is_not_the_function_puts_nothing_together(start: Run) -> None:
-    """The whole application imports them all."""
+    """The whole application imports all of them."""
     nothing = {"loaded": [], "prepared": False}
     assert report(start("functions.app", runs="functions.upload.handler.not")) == nothing
 

@@ -1,4 +1,4 @@
-"""How often Python looks for garbage that refers to itself."""
+"""How often Python's garbage collector looks for reference cycles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(program: str) -> Any:
-    """What a process of its own prints as JSON, since all of this is of the whole process."""
+    """The JSON output of a separate process, because the collector belongs to the whole process."""
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=60)
     return json.loads(done.stdout)
 

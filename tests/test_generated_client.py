@@ -1,4 +1,4 @@
-"""The OpenAPI document is enough to make a client of: by a generator that others use, put to the tasks of a client."""
+"""The OpenAPI document is sufficient to generate a client: tested with a common generator on a client's usual tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No function loads what it has no use for, since each import is time that every cold start takes."""
+"""No function loads what it does not use, because every import lengthens each cold start."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from benchmarks.starts import ENVIRONMENT, PEERS, ROOT, cases
 FUNCTIONS = {name: code for name, code in cases().items() if name not in PEERS}
 PLAIN = {"functions.seal", "functions.sweep"}
 WEB = {"fastapi", "starlette", "pydantic", "mangum"}
-# Packages that not every function needs, and the functions that do.
+# Packages that only some functions need, and those functions.
 NEEDED: dict[str, set[str]] = {
     **dict.fromkeys(WEB, FUNCTIONS.keys() - PLAIN),
-    # The parser of Repr-Digest, which few uploads announce.
+    # The parser of Repr-Digest, which few uploads send.
     "http_sf": set(),
-    # What some ways of signing for AWS need.
+    # For some ways of signing requests to AWS.
     "awscrt": set(),
-    # What a page is made with, once one is asked for.
+    # For pages, once one is requested.
     "jinja2": set(),
     "segno": set(),
-    # What boto3 loads with every start, and only its file transfers use.
+    # boto3 loads these at each start, but only its file transfers use them.
     "boto3": set(),
     "s3transfer": set(),
     # For development, or for a local run.
@@ -34,7 +34,7 @@ NEEDED: dict[str, set[str]] = {
 
 
 def modules(name: str, storage: str) -> set[str]:
-    """What a process has loaded once the function is ready."""
+    """The modules that a process has loaded once the function is ready."""
     environment = {**ENVIRONMENT, "SHARE_STORAGE": storage, "PYTHONDONTWRITEBYTECODE": "1"}
     code = f"{FUNCTIONS[name]}\nimport sys; sys.stderr.write('loaded ' + ' '.join(sys.modules))"
     run = subprocess.run(
@@ -60,5 +60,5 @@ def test_a_function_on_s3_loads_only_what_it_uses(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["functions.download", "functions.upload", "functions.sweep"])
 def test_nothing_of_aws_is_loaded_where_storage_is_a_directory(name: str, tmp_path: Path) -> None:
-    # Powertools names itself to botocore, but makes no client.
+    # Powertools registers its name with botocore, but creates no client.
     assert not packages(modules(name, str(tmp_path))) & {"boto3", "urllib3"}

@@ -1,4 +1,4 @@
-"""The Lambda handlers: sample events in, results out, and what reaches logs and metrics on the way."""
+"""The Lambda handlers: sample events and their results, and what reaches logs and metrics."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def storage(in_directory: Objects, on_lambda: None, configure: Callable[[str, st
 
 @pytest.fixture
 def uploaded(storage: Objects, monkeypatch: pytest.MonkeyPatch) -> Objects:
-    """Storage with the file that the sample event uploads, under the ID that the other events ask for."""
+    """Storage with the file that the sample event uploads, under the ID in the other events."""
     with monkeypatch.context() as patch:
         patch.setattr("shared.uploads.uuid.uuid4", lambda: uuid.UUID(FILE_ID))
         invoke("upload", sample("upload"))
@@ -75,15 +75,15 @@ def uploaded(storage: Objects, monkeypatch: pytest.MonkeyPatch) -> Objects:
 def printed(
     on_lambda: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], list[dict[str, Any]]]:
-    """What was logged, and what was printed since it was asked last, each line being JSON."""
+    """All log lines, and the lines printed since the last call; each one is JSON."""
     log = io.StringIO()
-    # A log handler keeps the standard output of the time when it was made, and metrics take that of now.
+    # A log handler keeps the standard output of its creation; metrics use the current one.
     monkeypatch.setattr(logging.getLogger(NAME).handlers[0], "stream", log)
     return lambda: [json.loads(line) for line in (log.getvalue() + capsys.readouterr().out).splitlines()]
 
 
 def metrics(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """The values of every metric in the lines, checked to be declared (CloudWatch embedded metric format)."""
+    """The value of every metric in the lines, after checking its declaration (CloudWatch embedded metric format)."""
     totals = {}
     for line in lines:
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", ()):
@@ -97,7 +97,7 @@ SAMPLES = sorted({*REQUESTS, *RECORDED})
 
 
 def function_of(name: str) -> str:
-    """The function that a sample event is for: `upload_put` is one more for `upload`."""
+    """The function of a sample event: `upload_put` is another sample for `upload`."""
     return max((function for function in FUNCTIONS if f"{name}_".startswith(f"{function}_")), key=len)
 
 
@@ -129,12 +129,12 @@ def test_the_emulated_gateway_makes_events_as_the_real_one_does() -> None:
         assert event["requestContext"].keys() == real["requestContext"].keys(), name
         for part in ("version", "routeKey", "rawPath", "rawQueryString", "isBase64Encoded", "body", "pathParameters"):
             assert event.get(part) == real.get(part), name
-        # Clients differ, and so does one request from the next.
+        # These differ between clients, and between requests.
         differing = {name for name, _ in event["headers"].items() ^ real["headers"].items()}
         assert differing <= {"user-agent", "accept-encoding", "x-amzn-trace-id", "x-forwarded-for"}
 
 
-# They say nothing of the file that their path names, to anybody or to a stranger.
+# They reveal nothing about the file in their path, to anyone or to strangers.
 BLIND = {"delete_form", "page_qr"}
 
 
@@ -153,7 +153,7 @@ def test_a_recorded_event_is_what_powertools_knows_as_one(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def invoked() -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
-    """The result of a function of the template, each in a process of its own, as `make invoke` gets it."""
+    """The result of a function in the template, each in a separate process, as with `make invoke`."""
     with running(ARTIFACT, artifact.load(ARTIFACT), token=TOKEN) as (runtime, _environment), asyncio.Runner() as runner:
 
         def invoke(name: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -174,14 +174,14 @@ def test_a_sample_event_can_be_invoked_as_it_is_deployed(
     if name not in REQUESTS:
         assert set(result.values()) == {0}
     else:
-        # Nobody has uploaded the file that the others are about.
+        # Nobody has uploaded the file that the other samples use.
         unknown = name not in BLIND and "file_id" in sample(name).get("pathParameters", {})
         assert result["statusCode"] == (404 if unknown else STATUSES[name])
 
 
 UNEXPECTED: dict[str, Any] = {
     "warm-up ping": {},
-    # Payload format 1.0, of a REST API: the template asks for 2.0.
+    # Payload format 1.0, of a REST API: the template requires 2.0.
     "format 1.0": {"version": "1.0", "httpMethod": "GET", "path": "/health", "requestContext": {"stage": "prod"}},
     "schedule": sample("sweep"),
     "no request": {"version": "2.0", "requestContext": None},
@@ -191,12 +191,12 @@ UNEXPECTED: dict[str, Any] = {
 
 @pytest.mark.parametrize("event", UNEXPECTED.values(), ids=UNEXPECTED.keys())
 def test_an_event_of_another_kind_is_refused_by_what_is_expected(storage: Objects, event: dict[str, Any]) -> None:
-    # An error and no answer: nobody who speaks HTTP waits for one.
+    # An exception instead of an answer, because no HTTP client is waiting.
     with pytest.raises(UnexpectedEvent, match=r"HTTP API in payload format 2\.0.*requestContext\.http") as caught:
         invoke("health", event)
     assert all(name in str(caught.value) for name in event)
     assert "203.0.113.7" not in str(caught.value)
-    # The instance goes on.
+    # The instance continues to work.
     assert invoke("health", sample("health"))["statusCode"] == 200
 
 
@@ -228,7 +228,7 @@ def test_a_problem_travels_as_text(storage: Objects) -> None:
     assert json.loads(result["body"])["status"] == 404
 
 
-# How the sample upload may differ from format 2.0, and the status it then gets.
+# Differences of a sample upload from format 2.0, and the resulting status.
 CHANGES: dict[str, tuple[dict[str, Any], int]] = {
     "no body": ({"body": ...}, 400),
     "null body": ({"body": None}, 400),
@@ -286,7 +286,7 @@ def test_conflicts_and_retries_are_measured(
             case "lost":
                 put(store, key, store.read(key)[0] + b" ")
             case "refused":
-                # S3 may say so (409) though nobody has won.
+                # S3 can answer 409 even though no other write has succeeded.
                 raise Changed(key)
         return put(store, key, data, when)
 
@@ -295,13 +295,13 @@ def test_conflicts_and_retries_are_measured(
     assert invoke("download", sample("download"))["statusCode"] == 200
     measured = {name: sum(values) for name, values in metrics(printed()).items()}
     assert measured == {"Downloads": 1, "DownloadedBytes": len(FILE), "CounterConflicts": 1, "Retries": 2}
-    # They are of that invocation only.
+    # They belong to that invocation only.
     invoke("download", sample("download"))
     assert metrics(printed()).keys() == {"Downloads", "DownloadedBytes"}
 
 
 def asking_for(file_id: str, **headers: str) -> dict[str, Any]:
-    """The sample download, of another file and with more headers."""
+    """The sample download for another file, with more headers."""
     event: dict[str, Any] = json.loads(json.dumps(sample("download")).replace(FILE_ID, file_id))
     event["headers"] |= headers
     return event
@@ -320,7 +320,7 @@ def test_what_is_logged_of_an_event_carries_its_id(
     key = sample("seal")["Records"][0]["s3"]["object"]["key"]
     file_id = key.removeprefix("raw/")
     storage.write(record_key(file_id), b"damaged")
-    # What makes the sweep look at it.
+    # This makes the sweep look at the file.
     storage.write(f"expiries/2026-01-01T00/{file_id}", b"")
     with contextlib.suppress(SealFailed):
         invoke(name, sample(name))
@@ -337,7 +337,7 @@ def test_what_is_logged_carries_the_id_of_its_request(
     (line,) = [line for line in printed() if line.get("level") == "ERROR"]
     assert line["correlation_id"] == sample("download")["requestContext"]["requestId"]
     assert line["service"] == NAME
-    # The cause is for the log, if for nobody else.
+    # Only the log contains the cause.
     assert "its bytes are missing" in line["message"]
 
 
@@ -487,7 +487,7 @@ print(json.dumps({{"modules": sorted(sys.modules)}}))
 
 @pytest.fixture
 def cold(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    """The JSON lines that a function prints in a process of its own, invoked twice by its sample event."""
+    """The JSON lines that a function prints in a separate process, invoked twice with its sample event."""
 
     def run(name: str, **environment: str) -> list[dict[str, Any]]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SHARE_", "POWERTOOLS_"))}
@@ -508,7 +508,7 @@ def cold(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
 
 
 def python(source: str, text: str = "", environment: dict[str, str] | None = None) -> str:
-    """What the source prints when it is run on its own."""
+    """The output of Python code in a separate process."""
     run = subprocess.run(
         [sys.executable, "-c", source],
         cwd=ROOT,

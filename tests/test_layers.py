@@ -1,4 +1,4 @@
-"""What may know what: the import contracts, and rules about single words that no import linter sees."""
+"""What each layer may use: the import contracts, and rules about single names that import-linter cannot check."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# The rest of `local` stands in for AWS, and so has to know what the product must not.
+# The rest of `local` replaces AWS, and so must use what the product must not.
 PRODUCT = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py"), ROOT / "local" / "serve.py"]
 
-# Not successes, nor 300, which are as likely to be sizes or seconds.
+# Not success codes, nor 300, which could also be sizes or seconds.
 STATUSES = frozenset(status.value for status in HTTPStatus if status > HTTPStatus.MULTIPLE_CHOICES)
 
 Finder = Callable[[ast.AST], bool]
@@ -31,7 +31,7 @@ def test_the_import_contracts_hold() -> None:
 
 
 def test_no_group_is_repeated_possessively() -> None:
-    """Python before 3.11.5 takes half of such a group for a match (python/cpython#106052)."""
+    """Python before 3.11.5 can match half of such a group (python/cpython#106052)."""
     paths = [path.name for path in PRODUCT if re.search(r"\)[*+?]\+", path.read_text())]
     assert paths == []
 
@@ -63,14 +63,14 @@ def _names_status(node: ast.AST) -> bool:
 
 S3 = "shared/storage/s3"
 
-# What is looked for, and the only files, or folders, that may hold it.
+# What to find, and the only files or folders that may contain it.
 RULES: dict[str, tuple[Finder, set[str]]] = {
     "the environment": (_reads_environment, {"shared/settings.py"}),
     "AWS": (_importing("boto3", "botocore", "types_boto3_s3"), {S3, "shared/tokens.py"}),
     "Lambda events": (_importing("mangum"), {"shared/http/handler.py"}),
     "Powertools": (_importing("aws_lambda_powertools"), {"shared/telemetry.py"}),
     "unpickling": (_importing("pickle", "cPickle", "_pickle", "dill", "joblib", "marshal", "shelve"), set()),
-    # S3's own answers have codes, too.
+    # S3's own answers have status codes, too.
     "status codes": (_names_status, {"shared/http", "functions", S3}),
 }
 

@@ -1,4 +1,4 @@
-"""The locked packages: exactly what was asked for, and every file of it known by its hash."""
+"""The locked packages: exactly the required ones, and every file with its hash."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = r"[A-Za-z0-9._-]+"
 
 
 def asked_for(requirements: Path) -> dict[str, str]:
-    """Version by normal name (PEP 503), of what a file asks for and what it refers to."""
+    """Versions by normalized name (PEP 503), in a file and in the files to which it refers."""
     versions: dict[str, str] = {}
     for line in requirements.read_text().splitlines():
         if line.startswith("-r "):
@@ -45,7 +45,7 @@ def locked(lock: Path) -> dict[str, tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
 def test_a_lock_has_what_was_asked_for(lock: Path) -> None:
-    # "make lock" writes it anew.
+    # `make lock` updates it.
     versions = {name: version for name, (version, _) in locked(lock).items()}
     requirements = asked_for(lock.with_suffix(".txt"))
     assert {name: versions.get(name) for name in requirements} == requirements
@@ -54,7 +54,7 @@ def test_a_lock_has_what_was_asked_for(lock: Path) -> None:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
 def test_every_locked_package_is_known_by_its_hashes(lock: Path) -> None:
     assert all(hashes for _, hashes in locked(lock).values())
-    # No address of where they came from, which differs from machine to machine.
+    # No addresses of package registries, which differ between machines.
     assert not re.search(
         r"://|^-|@ ", re.sub(r"^    --hash=.*$", "", lock.read_text(), flags=re.MULTILINE), re.MULTILINE
     )
@@ -67,7 +67,7 @@ def test_there_is_a_lock_for_every_file_of_requirements() -> None:
 
 def test_nothing_is_installed_without_its_hash() -> None:
     makefile = re.sub(r"\\\n\s*", "", (ROOT / "Makefile").read_text())
-    # What is in the project asks no registry for anything.
+    # Packages from the project itself are installed without a registry.
     installs = [line for line in makefile.splitlines() if "pip install" in line and "--no-index" not in line]
     assert installs
     assert all("$(LOCKED)" in line for line in installs)
@@ -88,7 +88,7 @@ exit $STATUS
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_installing_shows_each_package_and_fails_if_pip_fails(tmp_path: Path, status: int) -> None:
-    """The names are shown by way of a pipe, whose status is not that of pip."""
+    """The names are shown through a pipe, whose exit status is not that of pip."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.lock").touch()
     python = tmp_path / ".venv" / "bin" / "python"
@@ -96,7 +96,7 @@ def test_installing_shows_each_package_and_fails_if_pip_fails(tmp_path: Path, st
     python.write_text(PIP)
     python.chmod(0o755)
     (tmp_path / ".venv" / ".created").touch()
-    # As after an earlier installation, of other packages.
+    # As after an earlier installation of other packages.
     installed = tmp_path / ".venv" / ".installed"
     installed.touch()
     os.utime(installed, (0, 0))

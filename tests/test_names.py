@@ -1,4 +1,4 @@
-"""What a file may be called, whatever its uploader sent."""
+"""Valid names of files, whatever their uploader sent."""
 
 from __future__ import annotations
 

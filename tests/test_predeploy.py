@@ -1,4 +1,4 @@
-"""What is refused before a deployment: wrong parameters, another processor, and what would leave the files behind."""
+"""Checks before a deployment: wrong parameters, another processor, and changes that would leave the files behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 def edited(folder: Path, old: str, new: str) -> Path:
-    """A copy of samconfig.toml with another line."""
+    """A copy of samconfig.toml with one line replaced."""
     text = CONFIG.read_text()
     assert old in text
     copy = folder / "samconfig.toml"
@@ -87,9 +87,9 @@ def test_nothing_but_the_change_set_is_asked(name: str) -> None:
     assert settings["capabilities"] == "CAPABILITY_IAM"
     assert settings["resolve_s3"] is True
     assert settings["confirm_changeset"] is True
-    # To deploy what is deployed is no error.
+    # Repeating a deployment without changes is not an error.
     assert settings["fail_on_empty_changeset"] is False
-    # Whose account and where is for the AWS profile of whoever deploys.
+    # The AWS profile of the user decides on account and region.
     assert not settings.keys() & {"region", "profile", "s3_bucket"}
 
 
@@ -141,7 +141,7 @@ def test_a_build_for_the_configured_processor_passes(tmp_path: Path) -> None:
 def test_the_name_of_the_bucket_is_that_of_the_template() -> None:
     bucket = parse(TEMPLATE)["Resources"]["Bucket"]
     assert bucket["Properties"]["BucketName"] == {"Fn::Sub": "${BucketPrefix}-${AWS::AccountId}-${AWS::Region}"}
-    # An upgrade compares by the output, which therefore has to stay.
+    # Upgrades compare this output, so it must stay.
     outputs = parse(TEMPLATE)["Outputs"]
     assert predeploy.BUCKET_OUTPUT in outputs
 
@@ -201,7 +201,7 @@ def test_a_stack_whose_first_deployment_failed_is_refused_with_what_to_do(monkey
     client = session.client("cloudformation")
     (stack,) = client.describe_stacks(StackName=check_name())["Stacks"]
     stack["StackStatus"] = "ROLLBACK_COMPLETE"
-    # moto lets no creation fail half way.
+    # A creation in moto cannot fail half-way.
     monkeypatch.setattr(client, "describe_stacks", lambda **_name: {"Stacks": [stack]})
     monkeypatch.setattr(session, "client", lambda _service: client)
     with pytest.raises(Refused, match="aws cloudformation delete-stack --stack-name simple-file-sharing"):

@@ -1,4 +1,4 @@
-"""The table of errors: whatever the product reports has an answer."""
+"""The table of errors: every error of the product has an answer."""
 
 from __future__ import annotations
 

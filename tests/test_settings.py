@@ -1,4 +1,4 @@
-"""Settings: every variable, what it is when unset, and a wrong value that names its variable."""
+"""Settings: every variable, its default, and a wrong value, whose error names the variable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_nothing_has_to_be_set() -> None:
     )
 
 
-# Every variable with a value, and what this makes of the settings.
+# Every variable with a value, and the resulting setting.
 VARIABLES: dict[str, tuple[str, Settings]] = {
     "SHARE_STORAGE": ("s3://bucket/some/prefix", Settings(storage="s3://bucket/some/prefix")),
     "SHARE_API_TOKEN": ("one, two", Settings(api_tokens=("one", "two"))),
@@ -132,7 +132,7 @@ WRONG = {
         "https://fïles.example.org",
     ],
     "SHARE_MAX_FILE_SIZE": ["0", str(2**50 + 1), *NO_NUMBERS],
-    # Past a century dates come to their end, and then every upload would fail.
+    # After a century, dates would overflow, and then every upload would fail.
     "SHARE_DEFAULT_EXPIRES_IN": ["0", "3162240001", "1000000000000", *NO_NUMBERS],
     "SHARE_MAX_EXPIRES_IN": ["0", "3162240001", "1000000000000", *NO_NUMBERS],
     "SHARE_INLINE_LIMIT": [str(2**50 + 1), *NO_NUMBERS],

@@ -1,4 +1,4 @@
-"""The template: agrees with the code, allows no more than is needed, and is sound once SAM has translated it."""
+"""The template: it matches the code, grants minimal permissions, and is valid after SAM has translated it."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ FUNCTIONS = {
 }
 
 
-# The rights to a KMS key, where there is one.
+# The permissions for a KMS key, if there is one.
 KEY = {"Fn::If": ["KeyOn", {"Ref": "KeyPolicy"}, {"Ref": "AWS::NoValue"}]}
-# In every statement on S3: whoever takes the name of a bucket that was deleted gets nothing from us.
+# In every statement on S3: anyone who takes over the name of a deleted bucket gets nothing from us.
 ACCOUNT = {"aws:ResourceAccount": {"Ref": "AWS::AccountId"}}
 
 
@@ -76,7 +76,7 @@ def statements(module: str) -> list[Properties]:
 
 
 def allowed(module: str) -> set[tuple[str, str]]:
-    """Each action with what it is allowed on, as it begins in the bucket: `files/*`, or the name of a resource."""
+    """Each action with its resources: key patterns in the bucket, such as `files/*`, or names of other resources."""
     permissions = set()
     for statement in statements(module):
         assert statement["Effect"] == "Allow"
@@ -166,7 +166,7 @@ def test_the_defaults_are_settings_that_the_functions_start_with() -> None:
 
 def test_the_seal_is_told_of_what_direct_uploads_make() -> None:
     (event,) = FUNCTIONS["seal"]["Properties"]["Events"].values()
-    # `compose` makes small raw objects by PutObject, and those are no uploads.
+    # `compose` creates small raw objects with PutObject, and those are not uploads.
     assert event["Properties"] == {
         "Bucket": {"Ref": "Bucket"},
         "Events": "s3:ObjectCreated:CompleteMultipartUpload",
@@ -176,9 +176,9 @@ def test_the_seal_is_told_of_what_direct_uploads_make() -> None:
 
 def test_pages_of_any_site_that_may_use_the_api_may_send_parts() -> None:
     (rule,) = only("AWS::S3::Bucket")["Properties"]["CorsConfiguration"]["CorsRules"]
-    # Without the etags of its parts nobody can complete an upload.
+    # Without the ETags of its parts, no client can complete an upload.
     assert ("PUT" in rule["AllowedMethods"], rule["ExposedHeaders"]) == (True, ["ETag"])
-    # The upload page is at the gateway's own address, which nothing in the template can name.
+    # The upload page is at the gateway's own address, which the template cannot name here.
     assert rule["AllowedOrigins"] == ["*"]
 
 
@@ -197,7 +197,7 @@ def test_files_are_kept_in_the_bucket_that_the_functions_may_use() -> None:
 
 def test_a_function_has_an_answer_before_it_is_ended_and_the_gateway_gives_up_last() -> None:
     limit = TimeLimit()
-    # Two seconds for the handler itself, and to hand over an answer of 6 MB.
+    # Two seconds for the handler itself, and to return an answer of 6 MB.
     assert limit.last_try + limit.connect + limit.read + 2 <= GLOBALS["Timeout"] < 30
 
 
@@ -311,10 +311,10 @@ READING = (
 )
 
 
-# The functions of the endpoints, which the whole application is made of.
+# The HTTP functions, which make up the whole application.
 ENDPOINTS = FUNCTIONS.keys() - {"seal", "sweep", WHOLE}
 
-# Those that count or change something first see whether the bucket honours conditional writes.
+# Functions that count or change something check first whether the bucket honours conditional writes.
 PROVING = {"upload", "direct_upload", "inbox", "download", "change", "delete", "seal", "sweep"}
 for each in PROVING:
     MAY_CHANGE[each] |= {("s3:PutObject", "probe/*"), ("s3:DeleteObject", "probe/*")}
@@ -330,7 +330,7 @@ def test_a_function_may_change_what_it_has_to_and_no_more(module: str) -> None:
 def test_whoever_changes_records_may_see_whether_conditions_are_honoured() -> None:
     for module in FUNCTIONS:
         changes = allowed(module) & {("s3:PutObject", "metadata/*"), ("s3:PutObject", "inboxes/*")}
-        # S3 lets only those write on If-Match who may read.
+        # S3 allows If-Match only to those who may read.
         proves = {(f"s3:{verb}Object", "probe/*") for verb in ("Get", "Put", "Delete")}
         assert proves & allowed(module) == (proves if changes else set())
 
@@ -341,9 +341,9 @@ def test_only_what_shows_bytes_of_files_may_read_them() -> None:
 
 
 def test_whoever_tells_the_count_of_an_older_file_may_read_its_cells() -> None:
-    # A direct upload is completed again by who did not hear of it, and the file may be a hot one by then.
+    # If the answer to a completion was lost, the client completes it again, and the file may be hot by then.
     readers = {module for module in FUNCTIONS if ("s3:GetObject", "counts/*") in allowed(module)}
-    # The sweep folds the cells of a file that is hot no longer.
+    # The sweep folds the cells of files that are no longer hot.
     assert readers == {"get_metadata", "list_metadata", "change", "download", "direct_upload", "page", "sweep", WHOLE}
 
 
@@ -352,7 +352,7 @@ def test_the_whole_app_has_the_rights_of_every_endpoint_and_no_others() -> None:
 
 
 def test_the_whole_app_has_every_variable_of_an_endpoint() -> None:
-    # Above all the token's: without it, anyone could upload through a path that ends in a slash.
+    # Above all that of the token: otherwise, anyone could upload through a path that ends in a slash.
     needed = {name: value for module in ENDPOINTS for name, value in variables(module).items()}
     assert variables(WHOLE) == needed
     assert needed["SHARE_API_TOKEN_SECRET"] == {"Ref": "ApiToken"}
@@ -386,7 +386,7 @@ def test_a_function_that_handles_objects_or_the_token_has_the_right_to_their_key
 
 def test_the_bucket_outlives_the_stack_but_not_a_first_deployment_that_fails() -> None:
     for kind in ("AWS::S3::Bucket", "AWS::S3::BucketPolicy"):
-        # Left behind by a failed creation, a bucket of this name would fail every further one.
+        # If a failed creation left the bucket behind, every further one would fail, because the name is taken.
         assert only(kind)["DeletionPolicy"] == "RetainExceptOnCreate"
         assert only(kind)["UpdateReplacePolicy"] == "Retain"
 
@@ -404,7 +404,7 @@ def test_every_route_is_throttled_by_the_parameters() -> None:
 
 
 def alarmed() -> dict[tuple[str, str], list[str]]:
-    """What rings: namespace and metric, and of what."""
+    """The metrics with alarms: namespace and name, with their dimensions."""
     dimensions: dict[tuple[str, str], list[str]] = {}
     for alarm in resources("AWS::CloudWatch::Alarm").values():
         properties = alarm["Properties"]
@@ -432,7 +432,7 @@ def test_alarms_ring_for_failures_and_not_for_answers_that_ask_to_come_again() -
         assert len(functions) == len(interactive)
     queues = ringing.pop(("AWS/SQS", "ApproximateNumberOfMessagesVisible"))
     assert queues == [json.dumps({"Fn::GetAtt": [name, "QueueName"]}) for name in ("SweepFailures", "SealFailures")]
-    # The gateway's 5xx would ring for prefetches and busy files.
+    # An alarm on the gateway's 5xx would also ring for prefetches and busy files.
     assert ringing.keys() == {("SimpleFileSharing/${AWS::StackName}", "LoggedErrors")}
 
 
@@ -449,7 +449,7 @@ def test_a_seal_that_fails_for_good_is_kept_in_a_queue() -> None:
     destination = TEMPLATE["Resources"]["SealFunction"]["Properties"]["EventInvokeConfig"]["DestinationConfig"]
     assert destination == {"OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["SealFailures", "Arn"]}}}
     for queue in resources("AWS::SQS::Queue").values():
-        # Two weeks, the longest there is.
+        # Two weeks, the maximum.
         assert queue["Properties"] == {"MessageRetentionPeriod": 1209600, "SqsManagedSseEnabled": True}
 
 
@@ -475,7 +475,7 @@ def test_unfinished_uploads_do_not_stay() -> None:
     (rule,) = only("AWS::S3::Bucket")["Properties"]["LifecycleConfiguration"]["Rules"]
     assert rule["Status"] == "Enabled"
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
-    # Nothing else may ever go by age: files stay until they expire.
+    # Nothing else may be deleted by age: files stay until they expire.
     assert set(rule) == {"Id", "Status", "AbortIncompleteMultipartUpload"}
 
 
@@ -491,7 +491,7 @@ def test_the_access_log_holds_no_path_and_no_query() -> None:
     fields = {"requestId", "requestTime", "routeKey", "status", "responseLength", "responseLatency"}
     expected = {f"$context.{name}" for name in (*fields, "integrationErrorMessage")}
     assert set(json.loads(text.replace("${Address}", nothing)).values()) == expected
-    # Who asked is personal data, and is logged only where somebody decides so.
+    # The client's address is personal data, and is logged only if the operator enables it.
     assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": "LogClientAddress"}, "Enabled"]}
     entry = json.loads(text.replace("${Address}", address))
     assert set(entry.values()) == expected | {"$context.identity.sourceIp"}
@@ -512,10 +512,10 @@ def test_what_costs_money_while_idle_is_off() -> None:
 
 
 def translated(**parameters: str) -> Properties:
-    """What CloudFormation is given, as if the functions had been built and uploaded."""
+    """The template that CloudFormation receives, as if the functions had been built and uploaded."""
     template = parse()
     for name, value in parameters.items():
-        # For the linter, which tries every value that a parameter may have.
+        # For the linter, which tries every allowed value of a parameter.
         template["Parameters"][name]["Default"] = value
         template["Parameters"][name].pop("AllowedValues", None)
     template["Globals"]["Function"]["CodeUri"] = "s3://artefacts/functions"
@@ -524,7 +524,7 @@ def translated(**parameters: str) -> Properties:
     return result
 
 
-# Linters miss cycles, wrong runtimes and more in what SAM has yet to translate.
+# Without the translation, linters miss cycles, wrong runtimes and more.
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -547,7 +547,7 @@ def translated(**parameters: str) -> Properties:
     ids=["defaults", "everything", "domain elsewhere"],
 )
 def test_the_translation_is_sound(parameters: dict[str, str]) -> None:
-    # Errors and warnings, without mere information. SAM drops a parameter that it has used up itself (W2001).
+    # Errors and warnings, but no information. SAM drops a parameter that it has evaluated itself (W2001).
     matches = lint(json.dumps(translated(**parameters)), config={"ignore_checks": ["I", "W2001"]})
     assert [str(match) for match in matches] == []
 
@@ -563,7 +563,7 @@ def test_the_gateway_has_a_route_for_each_of_the_apps() -> None:
         for path, methods in document["paths"].items()
         for method in methods
     }
-    # An HTTP API has no such route, and an import drops it in silence:
+    # An HTTP API has no such route, and an import silently drops it:
     # https://github.com/aws/serverless-application-model/issues/1949
     assert {key for key in keys if key.endswith("/")} == {"GET /", "HEAD /"}
     assert keys == {route.key for route in routes()}
@@ -575,11 +575,11 @@ def test_a_domain_replaces_the_address_of_the_gateway() -> None:
     )
     (server,) = template["Resources"]["Api"]["Properties"]["Body"]["servers"]
     endpoint = server["x-amazon-apigateway-endpoint-configuration"]
-    # Else whoever knows the old address would go past what guards the new one.
+    # Otherwise, clients could use the old address to bypass the protection of the new one.
     assert endpoint == {"disableExecuteApiEndpoint": {"Fn::If": ["DomainOn", True, False]}}
     assert template["Outputs"]["Url"]["Value"]["Fn::If"][:2] == ["DomainOn", {"Fn::Sub": "https://${DomainName}"}]
     mapping = template["Resources"]["DomainMapping"]["Properties"]
-    # A base path would stand before every path that the functions see.
+    # A base path would be part of every path that the functions see.
     assert mapping == {
         "ApiId": {"Ref": "Api"},
         "DomainName": {"Ref": "Domain"},
@@ -605,7 +605,7 @@ def test_an_existing_bucket_is_used_and_left_as_it_is() -> None:
     template = read(ROOT / "template.yaml", {"ExistingBucket": "files-of-ours"})
     assert template.buckets == ()
     assert {function.environment["SHARE_STORAGE"] for function in template.functions.values()} == {"s3://files-of-ours"}
-    # It is notified of its uploads by whoever runs the account, and any bucket of that account may call the function.
+    # The account's operator sets up its notifications, and any bucket of that account may call the function.
     permission = translated(ExistingBucket="files-of-ours")["Resources"]["SealFunctionUploadedPermission"]
     assert permission["Properties"]["SourceAccount"] == {"Ref": "AWS::AccountId"}
     assert "Condition" not in permission
@@ -646,7 +646,7 @@ def test_the_docs_list_every_metric() -> None:
 
 
 def test_behind_an_alias_sam_would_lose_a_parameter() -> None:
-    """Why SnapStart is not offered: once this fails, it can be.
+    """The reason why SnapStart is not offered. Once this test fails, it can be.
 
     https://github.com/aws/serverless-application-model/issues/3820
     """

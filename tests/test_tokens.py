@@ -1,4 +1,4 @@
-"""API tokens, given or in a secret: rotated without a restart, kept for a while when the secret cannot be read."""
+"""API tokens, configured or in a secret: rotated without a restart, and valid for a while if it is unreadable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.servers import REGION, S3Server
 
 
 class Secret:
-    """A secret that can be read or not, and how often it was asked for."""
+    """A secret that can be readable or not, and counts its reads."""
 
     def __init__(self, text: str) -> None:
         self.text: str | None = text
@@ -129,7 +129,7 @@ def test_an_empty_secret_lets_nobody_in(secret: Secret) -> None:
 
 @pytest.fixture
 def account(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping[str, str]]:
-    """Where moto keeps secrets, and a secret there."""
+    """The environment for moto's Secrets Manager, with a secret in it."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in s3_server.environment().items():
@@ -178,7 +178,7 @@ def test_tokens_that_cannot_be_read_are_a_503_and_never_an_open_door(
         assert "Retry-After" in refused.headers
         assert api.request(method, path).status_code in (401, 503)
     assert in_directory.keys() == []
-    # What needs no token goes on.
+    # Requests that need no token still work.
     assert api.request("GET", "/health").status_code == 200
     secret.text = "one"
     secret.now += READ_AGAIN_AFTER

@@ -1,4 +1,5 @@
-"""`share up --private` and `share down` of private links: encrypted here, decrypted there, and the key goes nowhere."""
+"""`share up --private`, and `share down` of private links: only clients encrypt and decrypt, and only they have the
+key."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def test_a_file_of_any_size_comes_back_as_it_was(share: Share, server: Server, s
     uploaded = json.loads(sent.out)
     assert (uploaded["original_name"], uploaded["file_size"]) == ("data.bin", size)
     assert uploaded["sha256"] == hashlib.sha256(data).hexdigest()
-    # The server knows neither name nor size, and has what the format says.
+    # The server knows neither name nor size, and its bytes follow the documented format.
     known = server.metadata(uploaded["file_id"])
     assert (known["original_name"], known["content_type"]) == ("encrypted", "application/octet-stream")
     assert known["file_size"] == encrypted_size(size)
@@ -94,11 +95,11 @@ def test_an_archive_is_private_as_a_whole_and_can_be_listed_by_its_key(share: Sh
     entries = [json.loads(line) for line in listed.out.splitlines()]
     assert [(entry["name"], entry["size"]) for entry in entries] == [("photos/a.txt", 5), ("photos/é 漢.txt", 10)]
     shown = json.loads(share.run("info", link, "--json").out)
-    # Looking at a file never counts.
+    # Reading metadata never counts.
     assert (shown["original_name"], shown["download_count"]) == ("photos.zip", 0)
     assert share.run("down", link, "--extract", "-o", "there").code == 0
     assert sorted(os.listdir("there")) == ["a.txt", "é 漢.txt"]
-    # Without the key there is nothing to see.
+    # Without the key, no names are visible.
     assert share.run("ls", link.partition("#")[0]).code == 5
     without = json.loads(share.run("info", link.partition("#")[0], "--json").out)
     assert without["original_name"] == "encrypted"
@@ -190,7 +191,7 @@ DAMAGES: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
 
 
 def serve(proxy: Proxy, stored: bytes, metadata: str, **changes: object) -> str:
-    """A server that has this file. Returns its landing page."""
+    """A server with this file. Returns the URL of its landing page."""
     encryption = {"scheme": "c2sp-chunked-v1-aes128gcm", "metadata": metadata}
     fields = {"file_size": len(stored), "sha256": None, "encryption": encryption, "original_name": "encrypted"}
     said = description(proxy.address, **{**fields, **changes})

@@ -1,4 +1,5 @@
-"""The format of private links: our implementation, `cryptography`'s and the documented one all fit the vectors."""
+"""The format of private links: our implementation, that of `cryptography` and the documented one agree with the
+vectors."""
 
 from __future__ import annotations
 
@@ -86,7 +87,7 @@ def test_every_implementation_encrypts_and_decrypts_alike(title: str) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 100_000])
 def test_what_cryptography_encrypts_can_be_read(size: int) -> None:
-    # It chooses a random salt itself.
+    # `cryptography` chooses a random salt.
     encryptor = Cobblestone128Encryptor(KEY.secret, FILE_CONTEXT)
     data = encryptor.update(text_of(size)) + encryptor.finalize()
     assert decrypt_all(KEY, FILE_CONTEXT, data) == text_of(size)

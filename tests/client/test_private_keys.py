@@ -1,4 +1,4 @@
-"""Private links that are interrupted, and where their keys go: one key encrypts one text, and nobody hears of it."""
+"""Interrupted uploads and downloads of private links, and their keys: one key encrypts one text, and stays secret."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def content_of(folder: Path) -> bytes:
 
 
 def test_no_request_log_or_stored_byte_tells_of_the_file(tmp_path: Path, share: Share) -> None:
-    """Everything that leaves the client, and everything that the server keeps, in every way to send and fetch."""
+    """Everything that leaves the client, and everything that the server stores, in every way to send and fetch."""
     lock, sent_bytes = threading.Lock(), bytearray()
 
     def record(body: bytes) -> bytes:
@@ -284,7 +284,7 @@ def test_the_list_of_processes_does_not_show_the_key(client: Client, proxy: Prox
         process.communicate()
         hold.release()
     proxy.reset()
-    # Several links, one without a key, and one whose key is empty.
+    # Several links, one without a key, and one with an empty key.
     page = link_of(sent).partition("#")[0]
     (client.here / "there").mkdir()
     ran = client.run("info", link_of(sent), "--json")

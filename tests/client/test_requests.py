@@ -1,4 +1,4 @@
-"""The form of the requests that the client sends, which gateways and older servers must understand."""
+"""The form of the client's requests, which gateways and older servers must understand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.client.proxy import Proxy
 
 
 def test_a_small_upload_names_its_file_in_the_query(share: Share, hostile: Proxy) -> None:
-    # API Gateway decodes paths and appends nothing to a body's type, but passes a query on unchanged.
+    # API Gateway decodes paths and can change a body's type, but it passes a query on unchanged.
     hostile.before = lambda _seen: answer(description(share.server))
     Path("50% a+b?.txt").write_bytes(b"")
     ended = share.run("up", "50% a+b?.txt", "--expires", "1h", "--downloads", "2")

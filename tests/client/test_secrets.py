@@ -1,4 +1,4 @@
-"""Where passwords and tokens go: to the user's own server, and nowhere else."""
+"""Where passwords and tokens go: only to the user's own server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def has_secret(seen: Seen) -> bool:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Proxy]:
-    """Somebody else's server, to which a link leads."""
+    """A foreign server to which a link leads."""
     with Proxy(1) as proxy:
         said = description(proxy.address, password_protected=True)
         proxy.before = lambda seen: answer(b"") if seen.is_download else answer(said)
@@ -60,7 +60,7 @@ def test_a_password_that_a_header_cannot_carry_is_not_sent(share: Share, hostile
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody has signed but itself, with its key."""
+    """A self-signed certificate for 127.0.0.1, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "share")])
     now = datetime.datetime.now(datetime.UTC)
@@ -85,7 +85,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def secure(server: Server, authority: Path) -> Iterator[Proxy]:
-    """The server by https."""
+    """The server with HTTPS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority)
     with Proxy(server.port, context) as proxy:

@@ -1,4 +1,4 @@
-"""The client copes with what surrounds it: proxies, terminals and file systems."""
+"""The client copes with its surroundings: proxies, terminals and file systems."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_transfers_pass_through_a_socks_proxy(client: Client, proxy: Proxy, sche
 
 @pytest.mark.parametrize("place", [".config", ".config/simple-file-sharing/uploads"])
 def test_a_delete_token_that_cannot_be_saved_is_shown(client: Client, place: str) -> None:
-    # Root can write anywhere but into what is no directory.
+    # Root can write anywhere except below a path that is not a directory.
     (client.home / place).parent.mkdir(parents=True, exist_ok=True)
     (client.home / place).write_bytes(b"")
     ran = client.run("up", "-", data=b"x")
@@ -131,10 +131,10 @@ def test_a_name_that_is_not_utf8_is_uploaded_readably(client: Client, size: int)
     assert ran.code == 0, ran.err
     sent = json.loads(ran.out)
     assert (sent["original_name"], sent["file_size"]) == ("caf\ufffd.txt", size)
-    # As an error, it is shown without what a terminal could not.
+    # In an error message, characters that the terminal cannot show are escaped.
     missing = client.run("up", os.fsdecode(b"none\xff"))
     assert (missing.code, missing.err) == (8, "error: none\ufffd cannot be read: No such file or directory.\n")
-    # A path that is not UTF-8 can also be saved to, and is printed as it is.
+    # A path that is not UTF-8 can also be a target, and is printed unchanged.
     fetched = client.run("down", sent["file_id"], "-o", os.fsdecode(b"copy\xe9"))
     assert (fetched.code, fetched.out) == (0, b"copy\xe9\n"), fetched.err
 
@@ -146,7 +146,7 @@ def test_one_file_that_fails_keeps_no_other_from_its_turn(client: Client) -> Non
     assert (ran.code, len(ran.err.splitlines())) == (8, 1)
     sent = [json.loads(line) for line in ran.out.splitlines()]
     assert [file["original_name"] for file in sent] == ["a", "c"]
-    # 2 for what is no link, 5 for a file that is not ours: the highest counts.
+    # 2 for an invalid link, 5 for a file of another user: the highest status is returned.
     removed = client.run("rm", sent[0]["file_id"], "not a link", str(uuid.uuid4()), sent[1]["file_id"])
     assert (removed.code, len(client.kept("uploads"))) == (5, 0)
 

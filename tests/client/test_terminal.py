@@ -1,4 +1,4 @@
-"""What a terminal shows: it fits, however narrow the terminal is and whatever its encoding lacks."""
+"""Output in a terminal: it fits, however narrow the terminal is and whatever its encoding lacks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_list_fits_the_terminal_and_its_ids_can_be_used(own: Client, columns: 
     lines = plain(in_terminal(own, "ls", COLUMNS=str(columns), PYTHONIOENCODING=encoding)).splitlines()
     assert max(map(cell_len, lines)) <= columns
     assert len(lines) == 1 + len(NAMES) + 1
-    # The newest first, and an asterisk at what was uploaded from here.
+    # The newest first, and an asterisk marks files that were uploaded from here.
     assert [line.startswith("* ") for line in lines[1:]] == [False, True, True, True, True]
     assert lines[-1].split()[2] == "short.txt"
     assert own.json("info", lines[-1].split()[1])["original_name"] == "short.txt"

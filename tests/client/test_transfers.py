@@ -1,4 +1,4 @@
-"""Transfers that break: what is sent twice, what is kept, and what is believed."""
+"""Interrupted and damaged transfers: what is sent again, what is kept, and what is refused."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_an_upload_that_the_server_has_forgotten_starts_over(client: Client, pro
         assert seen.method != "DELETE"
     (state,) = client.kept("unfinished")
     remembered = json.loads(state.read_text())
-    # Of the right form, and known to nobody.
+    # Well-formed, but unknown to the server.
     state.write_text(json.dumps({**remembered, "key": "raw/00000000-0000-4000-8000-000000000000"}))
     client.json("up", "large.bin")
     assert proxy.part_bytes() == SIZE
@@ -157,7 +157,7 @@ def test_an_upload_that_was_killed_before_its_answer_came_is_not_sent_again(
     process.communicate()
     release.set()
     proxy.reset()
-    # With other options it is another upload.
+    # With other options, it is a different upload.
     sent = client.json("up", "large.bin", *options)
     assert proxy.part_bytes() == (SIZE if options else 0)
     assert sent["max_downloads"] == (2 if options else None)
@@ -172,7 +172,7 @@ def test_an_upload_that_arrives_falsified_is_deleted_again(client: Client, proxy
     (client.here / "small.txt").write_bytes(b"right")
 
     def falsify(seen: Seen) -> None:
-        # Without it the server cannot know.
+        # Otherwise, the server cannot notice it.
         seen.headers.pop("repr-digest", None)
 
     proxy.before = falsify
@@ -255,6 +255,6 @@ def test_the_password_is_not_shown_to_where_a_redirect_leads(
         forwarded = [seen.headers for seen in elsewhere.seen]
     assert [headers["authorization"] for headers in direct] == ["Basic OnNlY3JldA=="] * 2
     assert not [headers for headers in forwarded if "authorization" in headers or "x-password" in headers]
-    # Each host is asked with the tag that it gave itself; ours gave none here.
+    # Each host gets the ETag that it sent itself; ours sent none here.
     assert "if-range" not in direct[1]
     assert forwarded[1]["if-range"] == f'"{stored}"'

@@ -1,4 +1,4 @@
-"""The same commands whatever runs behind them, also when they are ended half-way and run again."""
+"""The same commands in every way of running, also when they are killed half-way and run again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.client.proxy import FirstBytes, HeldUp
 from tests.client.ways import Way
 from tests.wire.server import WITHIN, until
 
-# Each way is started once, in one process of pytest.
+# Each way is started once, in one pytest process.
 
 
 def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
@@ -29,7 +29,7 @@ def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
         metadata = owner.json("info", answer["download_page"], SHARE_TOKEN="")
         assert (metadata["file_id"], metadata["expires_at"]) == (answer["file_id"], answer["expires_at"])
         fetched = owner.json("down", answer["download_link"], "-o", "copy", "--force", SHARE_TOKEN="")
-        # The server knows the SHA-256 of what passed through it.
+        # The server knows the SHA-256 of bytes that passed through it.
         assert fetched["verified"] is (answer is sent[1])
         assert (owner.here / "copy").read_bytes() == data
         assert owner.json("info", answer["file_id"])["download_count"] == 1

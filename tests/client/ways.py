@@ -1,4 +1,4 @@
-"""The ways of running that the client is put to, each with a proxy on the way that the bytes of files take."""
+"""The ways of running for client tests, each with a proxy in the path of the files' bytes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.wire.server import ROOT, WITHIN, Server, until
 
 BUCKET = "shares"
 TOKEN = "token-of-the-tests"
-# Less than any file of the tests that is sent in parts.
+# Smaller than any test file that is sent in parts.
 INLINE_LIMIT = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Way:
-    """Where the API is, the token that it wants, and where the bytes of large files can be watched and stopped."""
+    """The API's address, its token, and the proxy where the bytes of large files can be watched and stopped."""
 
     address: str
     bytes: Proxy
@@ -43,7 +43,7 @@ def directory(folder: Path) -> Iterator[Way]:
 
 @contextlib.contextmanager
 def bucket(folder: Path) -> Iterator[Way]:
-    """The bytes of large files go between client and storage, which checks what is signed."""
+    """The bytes of large files go between client and storage, which checks signatures."""
     with watched(seaweedfs) as (s3, proxy):
         s3.client().create_bucket(Bucket=BUCKET)
         variables = {
@@ -58,7 +58,7 @@ def bucket(folder: Path) -> Iterator[Way]:
 
 @contextlib.contextmanager
 def emulated(folder: Path, artifact: Path = ARTIFACT) -> Iterator[Way]:
-    """`make emulate`, which wants a token; its template may be that of another folder."""
+    """`make emulate` with a token; its template can come from another folder."""
     with watched(moto_server) as (s3, proxy):
         command = ["--port", "0", "--token", TOKEN, "--artifact", str(artifact), "--s3", proxy.address]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}

@@ -1,4 +1,4 @@
-"""What the tests of storage store, and small ways to do so."""
+"""Samples for the storage tests, and helpers to write and read them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 
 
 def record(file_id: str = FILE_ID, max_downloads: int | None = None) -> Record:
-    """A visible file that nobody has downloaded yet."""
+    """A visible file without downloads."""
     return Record(
         file_id=file_id,
         state=READY,
@@ -37,12 +37,12 @@ def downloaded(old: Record) -> Record:
 
 
 def pattern(size: int) -> bytes:
-    """Always the same bytes, of which no two stretches are alike, so that a part in the wrong place shows."""
+    """The same bytes each time, without repetition, so that a misplaced part is noticed."""
     return random.Random(size).randbytes(size)
 
 
 def write(store: ObjectStore, key: str, data: bytes, head: bytes = b"", chunk_size: int = MIB) -> None:
-    """Write an object of `head` and `data` as one of unknown length."""
+    """Write an object of unknown length from `head` and `data`."""
     writer = store.writer(key, len(head))
     for start in range(0, len(data), chunk_size):
         writer.write(data[start : start + chunk_size])
@@ -50,7 +50,7 @@ def write(store: ObjectStore, key: str, data: bytes, head: bytes = b"", chunk_si
 
 
 def drain(reader: Reader, size: int = MIB) -> bytes:
-    """All that is left, read in chunks of at most `size`."""
+    """The rest of a reader, read in chunks of at most `size`."""
     chunks = list(iter(lambda: reader.read(size), b""))
     reader.close()
     assert all(len(chunk) <= size for chunk in chunks)

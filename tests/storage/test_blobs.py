@@ -1,4 +1,4 @@
-"""The frame around a file: a pickle to everybody else, and never anything but 12 known bytes to us."""
+"""The frame around a file: other programs see a pickle, and we only 12 fixed bytes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(store: DirectoryStore, file_size: int, start: int, stop: int, chunk_siz
 
 @pytest.fixture(scope="module")
 def module_store(tmp_path_factory: pytest.TempPathFactory) -> DirectoryStore:
-    """For examples that each replace what the one before has written."""
+    """For several examples, each of which replaces the data of the last."""
     return DirectoryStore(tmp_path_factory.mktemp("data"))
 
 
@@ -55,7 +55,7 @@ def test_the_length_takes_eight_bytes_whatever_it_is() -> None:
     assert head(0x0102030405060708) == b"\x80\x04\x8e\x08\x07\x06\x05\x04\x03\x02\x01"
 
 
-# About where Python's own pickles change their form.
+# The sizes at which Python's own pickles change their form.
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 65_535, 65_536, 70_000])
 def test_anybodys_pickle_gives_the_file_back(directory: DirectoryStore, size: int) -> None:
     data = bytes(number % 251 for number in range(size))
@@ -174,7 +174,7 @@ def test_a_blob_that_does_not_end_as_a_pickle_has_no_hash(directory: DirectorySt
 
 
 class Planted:
-    """Touches a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -184,7 +184,7 @@ class Planted:
 
 
 def planted(marker: Path) -> bytes:
-    """A blob with a perfect head for 3 bytes, and code behind them."""
+    """A blob with a valid head for 3 bytes, followed by code."""
     code = pickle.dumps(Planted(marker), 4)
     return head(3) + b"abc" + b"0" + code.removeprefix(b"\x80\x04")
 

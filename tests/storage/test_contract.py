@@ -1,4 +1,4 @@
-"""Every promise of `shared.storage.contract` but for writers, on every store; the races come last."""
+"""Every guarantee of `shared.storage.contract` except those for writers, on every store; the races come last."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIGITS = b"0123456789"
 
 
 def all_at_once(actions: list[Callable[[], T]]) -> list[T]:
-    """Run the actions in a thread each, which start together."""
+    """Run each action in a thread; all start together."""
     barrier = threading.Barrier(len(actions))
 
     def run(action: Callable[[], T]) -> T:

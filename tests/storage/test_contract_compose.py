@@ -1,4 +1,4 @@
-"""Objects made of other objects, on every store: right to the byte, whole or not at all, and continued."""
+"""Composing objects from other objects, on every store: exact to the byte, complete or not at all, and resumable."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EDGES = [
     *(2 * MIN_PART_SIZE + off for off in (-13, -12, -11, 0, 1)),
     16 * MIB + 3,
 ]
-LARGE = 16 * MIB + 3  # with COPY_SIZE as below: a part that is sent, two that are copied, and the end
+LARGE = 16 * MIB + 3  # with COPY_SIZE as below: one part that is sent, two that are copied, and the end
 
 
 class Crash(BaseException):
@@ -40,7 +40,7 @@ class Crash(BaseException):
 
 @pytest.fixture(autouse=True)
 def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enough parts of a file that is quick to make; split evenly, none is below the minimum."""
+    """Several parts for a file that is quick to create; split evenly, none is below the minimum."""
     monkeypatch.setattr(plan, "COPY_SIZE", 2 * MIN_PART_SIZE)
 
 
@@ -101,7 +101,7 @@ def test_two_may_compose_the_same_at_once(store: ObjectStore, size: int) -> None
     assert content(store, BLOB) == HEAD + pattern(size) + STOP
 
 
-# Sources that are not what was asked for
+# Unsuitable sources
 
 
 @pytest.mark.parametrize("size", [10, LARGE])
@@ -142,7 +142,7 @@ def test_a_source_that_changes_while_it_is_copied_is_noticed(backend: Backend, r
     def change(_number: int, request: AWSPreparedRequest) -> None:
         if "x-amz-copy-source" not in request.headers:
             return
-        # The other copies wait here: none can be made before the change.
+        # The other copies wait here, so all of them follow the change.
         with lock:
             if not changes:
                 changes.append(store.put(RAW, pattern(LARGE)[::-1]))
@@ -174,7 +174,7 @@ def require_nothing(backend: Backend) -> None:
         backend.store.stat(BLOB)
 
 
-# Broken off and continued
+# Interruptions
 
 
 @pytest.mark.only_s3
@@ -200,7 +200,7 @@ def test_killed_between_any_two_requests_the_next_call_finishes_what_is_missing(
         with pytest.raises(NotFound):
             store.stat(key)
         store.compose(key, pieces)
-        # Nothing that was done is done again.
+        # No step is repeated.
         assert requests.parts() == parts
         assert content(store, key) == expected
         assert backend.unfinished() == []
@@ -303,7 +303,7 @@ def test_few_bytes_pass_through_us(backend: Backend, requests: Requests, size: i
 
 
 def passed(requests: Requests) -> tuple[int, int]:
-    """Bytes of bodies sent, and of ranges asked for."""
+    """The number of bytes in sent bodies, and in requested ranges."""
     up = down = 0
     for request in requests.sent:
         up += int(header(request, "Content-Length") or 0)

@@ -1,4 +1,4 @@
-"""What `shared.storage.contract` promises of objects of unknown length, on every store."""
+"""The guarantees of `shared.storage.contract` for objects of unknown length, on every store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.storage.backends import Backend
 from tests.storage.samples import MIB, drain, pattern, write
 
 KEY = "files/ab/one.pickle"
-SMALLEST_PART = 5 * MIB  # that S3 takes, unless it is the last
+SMALLEST_PART = 5 * MIB  # that S3 accepts, unless it is the last
 
 
 @pytest.mark.parametrize("head", [b"", b"hello world"], ids=["no head", "head"])
@@ -47,7 +47,7 @@ def test_an_object_of_many_parts_is_streamed_back_whole_or_by_range(backend: Bac
     assert drain(backend.store.open(KEY, across.start, across.stop)) == whole[across]
 
 
-# Enough for a plain put, and enough to have sent parts already.
+# Enough for a simple put, and enough to have sent parts already.
 UNFINISHED = pytest.mark.parametrize("size", [0, 10, SMALLEST_PART + 1], ids=["nothing", "a little", "a part"])
 
 

@@ -1,4 +1,4 @@
-"""Records under contention and with answers lost: changed exactly once, or reported as what they are."""
+"""Records with contention and lost answers: changed exactly once, or reported with the correct outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOST = Ambiguous(KEY)
 
 
 class Time:
-    """Time that passes only while somebody sleeps; `now`, what the clock on the wall shows, may be set."""
+    """Time that passes only during sleep. `now`, the time of day, can be set separately."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -40,7 +40,7 @@ class Time:
 
 
 class Setting:
-    """A record in a directory, storage in front of it that goes wrong, and others that come directly."""
+    """A record in a directory, a faulty store in front of it, and other writers with direct access."""
 
     def __init__(self, directory: DirectoryStore) -> None:
         self.time = Time()
@@ -62,7 +62,8 @@ class Setting:
         return self.records.update(FILE_ID, downloaded)
 
     def by_others(self, times: int = 1, apart: float = 0) -> Callable[[], None]:
-        """Others count so many downloads, the first one now and each further one so many seconds later."""
+        """Returns an action in which others count downloads: the first one now, and each further one this many seconds
+        later."""
 
         def count() -> None:
             for number in range(times):
@@ -79,13 +80,13 @@ class Setting:
 
 @pytest.fixture(autouse=True)
 def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that it does not take hundreds of writes to be forgotten."""
+    """Few writes are remembered, so that tests can exceed that number."""
     monkeypatch.setattr(module, "REMEMBER_WRITES", MEMORY)
 
 
 @pytest.fixture
 def setting(directory: DirectoryStore) -> Setting:
-    """A file that nobody has downloaded yet."""
+    """A file without downloads."""
     setting = Setting(directory)
     setting.directly.create(record())
     return setting
@@ -161,7 +162,7 @@ def test_waits_double_up_to_a_cap_and_are_spread_at_random(directory: DirectoryS
     assert max(time.pauses) == BACKOFF_CAP
 
 
-# What a server says of a match with a key that is gone.
+# Possible answers to a conditional put of a deleted key.
 GONE = [NotFound, Changed]
 
 
@@ -189,7 +190,7 @@ def test_a_fault_of_storage_is_not_tried_again(setting: Setting, error: Exceptio
     assert (setting.count, setting.faulty.puts) == (0, 1)
 
 
-# Answers that are lost
+# Lost answers
 
 
 def test_a_write_that_is_in_is_not_repeated(setting: Setting) -> None:
@@ -221,7 +222,7 @@ def test_a_lost_answer_to_the_second_try_is_recognised_too(setting: Setting) -> 
     assert setting.update().record.download_count == setting.count == 3
 
 
-# Others' writes after which nobody can tell: how many, and how many seconds apart.
+# How many writes of others make the outcome unknown, and how many seconds apart.
 FORGOTTEN = {
     "too many": (MEMORY + 1, 0),
     "too slow": (3, REMEMBER_WRITES_FOR),
@@ -243,7 +244,7 @@ def test_a_write_that_may_be_forgotten_has_an_unknown_outcome(
 
 
 def test_a_write_is_recognised_though_its_clock_is_slow(setting: Setting) -> None:
-    """To others it looks old at once, and they must not forget it while they remember what was before it."""
+    """To others, it looks old at once. They must not forget it as long as they remember earlier writes."""
     slow = timedelta(minutes=5)
 
     def others() -> None:
@@ -273,7 +274,7 @@ def test_only_recent_writes_are_remembered_and_not_too_many(setting: Setting) ->
     assert len(setting.update().record.writes) == 1
 
 
-# Once a write may be in, no later refusal proves that it is not.
+# Once a write may have succeeded, later refusals do not prove the opposite.
 REFUSALS = {"full": StorageFull(), "unavailable": StorageUnavailable("no")}
 
 
@@ -305,14 +306,14 @@ def test_a_read_that_fails_after_a_lost_answer_leaves_the_outcome_open(
 
 
 def test_a_refusal_after_a_lost_answer_that_was_cleared_up_is_certain(setting: Setting) -> None:
-    """The first write lost to another for certain, so the second one's refusal is the whole story."""
+    """The first write certainly lost to another, so the second refusal alone decides."""
     setting.faulty.around = on_puts({1: before(LOST, setting.by_others()), 3: before(StorageFull())})
     with pytest.raises(StorageFull):
         setting.update()
     assert setting.count == 1
 
 
-# A connection that is refused sent nothing.
+# A refused connection sent nothing.
 UNSENT = NotSent(KEY, "connection refused")
 
 

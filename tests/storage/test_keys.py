@@ -1,4 +1,4 @@
-"""The key space, which files outlive releases by: what is stored under a key must be found there for good."""
+"""The key space, which outlives releases: keys of stored objects must never change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A large file: up in parts, sealed, and down by redirect, while next to nothing of it passes through us."""
+"""A large file is uploaded in parts, sealed, and downloaded by redirect. Almost none of its bytes pass through us."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.api.client import WholeApp
 from tests.storage.backends import Backend
 
 MIB = 1024 * 1024
-# Of 1 GiB in CI.
+# 1 GiB in CI.
 SIZE = int(os.environ.get("LARGE_FILE_MIB", "128")) * MIB
 PART_SIZE = 32 * MIB
 PARALLEL = 4
@@ -36,7 +36,7 @@ MULTIPART = "/file/s3/multipart"
 
 
 class Passed:
-    """Bytes of bodies, in both directions, between this process and storage by way of botocore."""
+    """Counts the bytes of bodies between this process and storage, in both directions, in botocore."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent = self.received = 0
@@ -61,7 +61,7 @@ def _size(body: Any) -> int:
 
 
 def part(number: int) -> Iterator[bytes]:
-    """The bytes of a part, of which no MiB is like another."""
+    """The bytes of a part, in which no two MiB are alike."""
     for block in range(PART_SIZE // MIB):
         yield (number << 32 | block).to_bytes(8, "big") * (MIB // 8)
 
@@ -108,7 +108,7 @@ def test_a_large_file_never_passes_through_us(backend: Backend, monkeypatch: pyt
                     digest.update(chunk)
             return digest.hexdigest()
 
-        # Before it is sealed, and after.
+        # Before sealing, and after.
         assert fetched() == expected.hexdigest()
         assert seal(shares, file_id) is True
         assert fetched() == expected.hexdigest()
@@ -117,7 +117,7 @@ def test_a_large_file_never_passes_through_us(backend: Backend, monkeypatch: pyt
     assert passed.received < 16 * MIB
 
     class Blob(io.RawIOBase):
-        """What `pickle.load` reads from."""
+        """A file object for `pickle.load`."""
 
         def __init__(self) -> None:
             self._reader = backend.store.open(blob_key(file_id))

@@ -1,4 +1,4 @@
-"""Objects that clients send in parts, on every store, and what clients fetch without us."""
+"""Objects that clients send in parts, on every store, and what clients fetch directly from storage."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def upload_id(store: ObjectStore) -> str:
 
 
 class Sender:
-    """A client: it sends parts to where it is told to, and knows of them what it is told."""
+    """A client that sends parts to the addresses that it gets, and knows only what it is told."""
 
     def __init__(self, store: ObjectStore, upload_id: str, http: httpx.Client) -> None:
         self._store = store
@@ -124,7 +124,7 @@ def test_a_finished_upload_takes_no_parts_and_keeps_those_it_has(directory: Dire
         directory.multipart.writer(KEY, "1", 2, 10**9)
     with pytest.raises(NotFound):
         directory.multipart.list(KEY, "1")
-    # As on S3, whatever is named then.
+    # As on S3, the part list has no effect then.
     assert directory.multipart.finish(KEY, "1", [Part(7, 0, "of nothing")]) == slices
 
 
@@ -195,7 +195,7 @@ def test_the_parts_of_a_directory_go_after_the_end_too(directory: DirectoryStore
     directory.multipart.abort(KEY, upload_id)
     assert list(directory.list("raw/")) == []
     assert list((directory.root / "raw").iterdir()) == []
-    # The directory that went is made again.
+    # The directory is recreated.
     writer = directory.multipart.writer(KEY, upload_id, 1, 10**9)
     writer.write(b"two")
     assert list(directory.multipart.list(KEY, upload_id)) == []
@@ -228,7 +228,7 @@ def test_uploads_of_clients_are_not_what_writers_left(
 
 
 def test_all_that_was_begun_for_a_key_can_be_aborted_at_once(backend: Backend, store: ObjectStore) -> None:
-    # Whatever their IDs, as nobody knows those of a `compose`.
+    # Whatever their IDs are, because those of a `compose` are unknown.
     for _ in range(2):
         store.multipart.start(KEY)
     store.multipart.start(KEY + "0")
@@ -236,7 +236,7 @@ def test_all_that_was_begun_for_a_key_can_be_aborted_at_once(backend: Backend, s
     assert [key for key in backend.unfinished() if key == KEY] == []
 
 
-# What `stat` says
+# Results of `stat`
 
 
 def test_an_object_is_described_without_being_read(store: ObjectStore) -> None:

@@ -1,4 +1,4 @@
-"""Whether a store honours conditions is found out before it is relied on."""
+"""Checking whether a store honours conditions before relying on it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_server_that_only_recreates_deleted_keys_is_served(odd: OddS3, odd_sto
 def test_a_server_that_takes_few_writes_of_a_key_is_asked_slowly(
     odd: OddS3, odd_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its refusals to hurry are no proof of anything."""
+    """429 proves nothing about conditions."""
     monkeypatch.setattr(probe, "_PAUSE", 0.25)
     odd.quirks = {Quirk.ONE_WRITE_AT_A_TIME}
     require_conditions(odd_store)

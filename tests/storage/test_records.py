@@ -1,4 +1,4 @@
-"""Records: read strictly, kept whole, and changed exactly once whatever storage answers."""
+"""Records: read strictly, kept complete, and changed exactly once whatever storage answers."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_what_a_newer_version_has_stored_survives_a_rewrite(directory: Directory
     assert (rewritten["later"], rewritten["also"], rewritten["download_count"]) == (newer["later"], True, 1)
 
 
-# As releases before this one stored them.
+# As earlier releases stored them.
 STORED_WITH_SPACES = (
     '{"later": {"nested": [1, null, "é"]}, "file_id": "0d5a9c7e-3b0f-4c2a-9f55-6a1f0c8e7b21", "state": "deleted", '
     '"original_name": "é😀.txt", "content_type": "text/plain", "file_size": 10, '
@@ -154,13 +154,13 @@ def test_many_records_come_in_the_order_asked_for_without_those_that_are_gone(re
     assert [record.file_id for record in records.get_many([LAST_ID, OTHER_ID, FILE_ID])] == [LAST_ID, FILE_ID]
 
 
-# What storage may hold instead of a record
+# Contents of storage that are not records
 
 GOOD = CODEC.encode(record())
 
 
 def changed(**values: object) -> bytes:
-    """A good record but for these values."""
+    """A valid record except for these values."""
     return json.dumps(json.loads(GOOD) | values, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -169,7 +169,7 @@ def without(name: str) -> bytes:
 
 
 def with_text(name: str, text: bytes) -> bytes:
-    """A good record but for one value, which is given as it stands in the file."""
+    """A valid record except for one value, which is in the file literally."""
     return changed(**{name: "placeholder"}).replace(b'"placeholder"', text)
 
 
@@ -259,7 +259,7 @@ def test_a_damaged_record_is_not_overwritten(directory: DirectoryStore, records:
     assert directory.read(record_key(FILE_ID))[0] == b"{"
 
 
-# Changing where nothing goes wrong
+# Changes without faults
 
 
 def test_an_update_stores_the_changed_record(records: Records) -> None:

@@ -1,4 +1,4 @@
-"""Servers that know of each other by their storage alone."""
+"""Servers that share nothing but their storage."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.wire.server import Server, until
 
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[list[Server]]:
-    """One server whose two processes share a directory."""
+    """One server with two processes that share a directory."""
     log = tmp_path / "data.log"
     with Server(tmp_path / "data", "--workers", "2") as server:
-        # It answers as soon as one of them is up.
+        # It answers as soon as one of its processes is up.
         until(lambda: log.read_text().count("Application startup complete") == 2)
         yield [server]
 
 
 @pytest.fixture
 def machines(tmp_path: Path, s3_server: S3Server) -> Iterator[list[Server]]:
-    """Two servers that share nothing but a bucket."""
+    """Two servers that share only a bucket."""
     variables = {**s3_server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/races/{uuid.uuid4()}"}
     with Server(tmp_path / "first", **variables) as first, Server(tmp_path / "second", **variables) as second:
         yield [first, second]

@@ -1,4 +1,4 @@
-"""The server as `make run` starts it, in a process of its own, and the few bytes it takes to speak to it."""
+"""The server as `make run` starts it, in a separate process, and helpers to send it raw bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).parent.parent.parent
-WITHIN = 60.0  # seconds, on a machine that does much else
+WITHIN = 60.0  # seconds, long enough for a busy machine
 
 BOUNDARY = b"X-boundary"
 FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY.decode()}"
@@ -24,7 +24,7 @@ FORM_TAIL = b"\r\n--" + BOUNDARY + b"--\r\n"
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait until it holds, which it must before long."""
+    """Wait until the condition holds, and fail if that takes too long."""
     deadline = time.monotonic() + WITHIN
     while not holds():
         assert time.monotonic() < deadline, "this took too long"
@@ -32,7 +32,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 class Server:
-    """`python -m local.serve` over the directory `data`, by way of the command `before`, while its context lasts."""
+    """`python -m local.serve` on the directory `data`, started by the command `before`, while its context lasts."""
 
     def __init__(self, data: Path, *arguments: str, before: Sequence[str] = (), **environment: str) -> None:
         self.data = data
@@ -91,7 +91,7 @@ class Server:
             client.close()
 
     def upload(self, chunks: Iterable[bytes], size: int) -> dict[str, Any]:
-        """Upload a file of this size; the JSON of the answer."""
+        """Upload a file of this size. Returns the JSON answer."""
         headers = {"Content-Type": FORM_TYPE, "Content-Length": str(len(FORM_HEAD) + size + len(FORM_TAIL))}
         client = self.client()
         try:
@@ -110,14 +110,14 @@ class Server:
         return answer
 
     def staged(self) -> list[Path]:
-        """What is being written."""
+        """The files that are being written."""
         return list((self.data / ".staging").iterdir())
 
     def stored(self) -> set[Path]:
         return {path for folder in ("files", "metadata") for path in (self.data / folder).rglob("*") if path.is_file()}
 
     def memory(self, field: str) -> int:
-        """`VmRSS`, what the process occupies now, or `VmHWM`, the most that it ever did; in bytes."""
+        """`VmRSS`, the current memory of the process, or `VmHWM`, its peak; in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
         assert match is not None
@@ -125,13 +125,13 @@ class Server:
 
 
 def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
-    """A request with no other headers than these, as it goes over the wire."""
+    """A request with exactly these headers, as sent over the connection."""
     head = "\r\n".join([f"{method} {path} HTTP/1.1", *headers, "", ""])
     return head.encode() + body
 
 
 def everything(connection: socket.socket) -> bytes:
-    """What arrives until the other side closes; a reset counts as that."""
+    """Everything until the other side closes; a reset also counts as the end."""
     received = b""
     try:
         while data := connection.recv(65536):

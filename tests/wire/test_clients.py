@@ -1,4 +1,4 @@
-"""Clients that are slow, many, gone too early, or sloppy about where a request ends: the others notice nothing."""
+"""Slow clients, many clients, clients that leave early or send too much: other clients notice nothing."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def statuses(answers: bytes) -> list[int]:
 
 
 def test_what_follows_the_announced_length_is_not_carried_out(server: Server) -> None:
-    # RFC 9112 §6.3: the length alone says where a message ends. What comes then is a request of the same client, and
-    # here it is none: it begins in the middle of a form.
+    # RFC 9112 §6.3: only the length says where a message ends. What follows is the client's next request, and here it
+    # is invalid, because it begins in the middle of a form.
     before = server.stored()
     body = FORM_HEAD + b"hello" + FORM_TAIL
     with server.connect() as connection:
@@ -103,7 +103,7 @@ def test_fifty_clients_that_dribble_delay_nobody(server: Server) -> None:
                 connection.sendall(b"a")
             file_id = share(server, bytes(MIB))
             assert len(server.get(f"/file/download/{file_id}")[1]) == MIB
-            # None of them had to end first: they get an answer with their last byte, or after 30 s of silence.
+            # None of them has ended yet: they get an answer after their last byte, or after 30 s of silence.
             assert select.select(dribbling, [], [], 0)[0] == []
     until(lambda: not server.staged())
 
@@ -146,7 +146,7 @@ def test_the_last_download_goes_on_though_the_cap_is_reached(server: Server) -> 
         response = client.getresponse()
         begun = len(response.read(MIB))
         assert server.get(f"/file/download/{file_id}")[0] == 410
-        # What is used up is removed a day later, but the file that is open stays readable.
+        # The file is removed a day later, but an open file stays readable.
         later = datetime.now(UTC) + timedelta(days=2)
         Sweep(Shares(DirectoryStore(server.data), max_file_size=1, clock=lambda: later)).run()
         assert server.get(f"/file/metadata/{file_id}")[0] == 404
@@ -160,14 +160,15 @@ def test_many_slow_uploads_and_downloads_take_little_memory(server: Server) -> N
     upload = request("POST", "/file/upload/", HOST, FORM, f"Content-Length: {100 * MIB}")
     with contextlib.ExitStack() as stack:
         for _ in range(200):
-            # Nobody reads what the server sends here.
+            # These clients do not read what the server sends.
             stack.enter_context(server.connect()).sendall(request("GET", f"/file/download/{file_id}", HOST))
         uploading = [stack.enter_context(server.connect()) for _ in range(5)]
         for connection in uploading:
             connection.sendall(upload + FORM_HEAD + bytes(3 * MIB))
         until(lambda: len(server.staged()) == 5)
         until(lambda: server.metadata(file_id)["download_count"] == 200)
-        # A download may hold two chunks of 512 KiB, and what its socket has not taken: 24 MiB would be the file.
+        # A download can hold two chunks of 512 KiB, and what its socket has not accepted; the whole file would be 24
+        # MiB.
         assert server.memory("VmRSS") - idle < 5 * 3 * MIB + 200 * 3 * MIB
     until(lambda: not server.staged())
 
@@ -198,7 +199,7 @@ def test_out_of_handles_the_server_says_so_and_recovers(tmp_path: Path) -> None:
             for connection in held:
                 with contextlib.suppress(ConnectionError):
                     connection.sendall(head + bytes(2 * MIB))
-            # Whoever is answered is told that storage is at fault, and not the request.
+            # Clients that get an answer learn that storage failed, and not their request.
             for connection in select.select(held, [], [], WITHIN)[0]:
                 with contextlib.suppress(ConnectionError):
                     answers += connection.recv(65536)
@@ -223,7 +224,7 @@ def test_a_log_line_is_one_line_and_holds_no_secret(tmp_path: Path) -> None:
         server.get(f"/file/download/{name}?token={TOKEN}&password=also-secret")
         client.request("DELETE", f"/file/{upload['file_id']}?token={upload['delete_token']}", headers={})
         assert client.getresponse().status == 204
-        # The access log is written as the answer goes out.
+        # The access log is written when the answer goes out.
         until(lambda: "DELETE /file/" in data.with_suffix(".log").read_text())
         log = data.with_suffix(".log").read_bytes()
     assert log.count(b" GET ") == log.count(b" GET - 404 ") == 1
@@ -241,7 +242,7 @@ def test_a_name_that_the_log_cannot_write_is_no_fault(tmp_path: Path) -> None:
         assert response.status == 201
         upload = json.loads(response.read())
         assert upload["original_name"].startswith("é😀")
-        # A record that is damaged is logged, with whatever it says.
+        # A damaged record is logged, whatever its contents.
         record = data / "metadata" / upload["file_id"][:2] / f"{upload['file_id']}.json"
         record.write_text(json.dumps({"state": "é😀\ud800"}))
         assert server.get(f"/file/metadata/{upload['file_id']}")[0] == 500

@@ -1,4 +1,4 @@
-"""The server killed at random moments of its work: what it acknowledged holds, and what it left behind is swept."""
+"""The server, killed at random moments: acknowledged changes survive, and leftovers are swept."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ WORKERS = 2
 LARGEST = 300_000
 
 HOUR = 3600
-# Lifetimes that files are uploaded with, in seconds: none, one that outlasts the sweeps below, one that does not.
+# Lifetimes of uploaded files in seconds: none, one that outlasts the sweeps below, and one that does not.
 LONG = 200 * HOUR
 LIFETIMES = (None, LONG, HOUR)
 SWEEPS = (2, 25, 50, 75)  # hours after the last crash
 
 
 class Server:
-    """`python -m local.serve` over a directory, in a process group that can be killed as one."""
+    """`python -m local.serve` on a directory, in a process group that can be killed as a whole."""
 
     def __init__(self, data: Path) -> None:
         self._log = data.with_suffix(".log")
@@ -80,13 +80,14 @@ class Server:
         return True
 
     def kill(self) -> None:
-        """Kill the supervisor and its workers at once, as a power cut would. May be repeated."""
+        """Kill the supervisor and its workers at the same time, as a power cut would. Can be repeated."""
         if self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes | None]:
-        """Status and body of the answer, None if it broke off. Raises `OSError` or `HTTPException` if none came."""
+        """Status and body of the answer, with None for an incomplete body. Raises `OSError` or `HTTPException` without
+        one."""
         client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=WITHIN)
         try:
             client.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -101,7 +102,7 @@ class Server:
 
 @dataclass
 class File:
-    """An acknowledged upload, and what became of it as far as its clients know."""
+    """An acknowledged upload, and what its clients know about it."""
 
     file_id: str
     data: bytes
@@ -110,13 +111,13 @@ class File:
     attempted: int = 0
     downloaded: int = 0
     deletions: int = 0
-    """How many were tried."""
+    """The number of attempts."""
     deleted: bool = False
 
 
 @dataclass
 class Clients:
-    """They work through a plan, together, and note every answer."""
+    """Clients that share a plan, and check and record every answer."""
 
     plan: list[tuple[str, float, bytes]]
     files: list[File] = field(default_factory=list)
@@ -128,7 +129,7 @@ class Clients:
         return self.begun >= operations
 
     def work(self, server: Server, killed: threading.Event) -> None:
-        """Do one thing after another until the plan is done, or the server dead."""
+        """Run one operation after another until the plan is done or the server is dead."""
         while not killed.is_set():
             with self._guard:
                 if self.begun == len(self.plan):
@@ -144,7 +145,7 @@ class Clients:
                 else:
                     self._delete(server, file)
             except (OSError, http.client.HTTPException):
-                # No answer, so nothing is known but that it was tried.
+                # Without an answer, only the attempt is certain.
                 continue
 
     def _upload(self, server: Server, lifetime: int | None, data: bytes) -> None:
@@ -179,14 +180,14 @@ class Clients:
 
 
 def make_plan(chance: random.Random) -> list[tuple[str, float, bytes]]:
-    """What to do, a number that chooses among what there is, and bytes to upload."""
+    """The operations: their kind, a number that selects a file, and bytes to upload."""
     kinds = chance.choices(("upload", "download", "delete"), (5, 4, 1), k=OPERATIONS)
     sizes = [chance.choice((0, 1, chance.randrange(LARGEST), LARGEST)) for _ in kinds]
     return [(kind, chance.random(), chance.randbytes(size)) for kind, size in zip(kinds, sizes, strict=True)]
 
 
 def killed_again_and_again(data: Path, seed: int) -> Clients:
-    """Have the plan done, by a server that is killed and started again in the middle of it."""
+    """Carry out the plan with a server that is repeatedly killed and restarted."""
     chance = random.Random(seed)
     clients = Clients(make_plan(chance))
     moments = sorted(chance.sample(range(CLIENTS, OPERATIONS - CLIENTS), KILLS))
@@ -196,7 +197,7 @@ def killed_again_and_again(data: Path, seed: int) -> Clients:
             working = [pool.submit(clients.work, server, killed) for _ in range(CLIENTS)]
             if moment < OPERATIONS:
                 until(partial(clients.have_begun, moment))
-                # Into whatever step the operations under way have come to by then.
+                # The running operations are at random steps by then.
                 killed.wait(chance.uniform(0, 0.03))
                 killed.set()
                 server.kill()
@@ -228,7 +229,7 @@ def test_a_server_killed_at_random_moments_keeps_its_word(tmp_path: Path, seed: 
 
     certain = [file for file in clients.files if not file.deletions]
     deleted = {file.file_id for file in clients.files if file.deleted}
-    # There was something of every kind.
+    # The plan had enough operations of every kind.
     assert len(certain) > OPERATIONS / 8
     assert deleted
     assert sum(file.downloaded for file in certain) > OPERATIONS / 8
@@ -251,7 +252,7 @@ def test_a_server_killed_at_random_moments_keeps_its_word(tmp_path: Path, seed: 
     assert list((data / STAGING).iterdir()) == []
     assert not any(file_id in path.name for path in data.rglob("*") for file_id in deleted)
 
-    # Once the last file has expired no entry is left, not even of uploads that never were acknowledged.
+    # Once the last file has expired, no entries are left, not even of unacknowledged uploads.
     for hours in SWEEPS:
         Sweep(advanced(data, LONG // HOUR + hours)).run()
     assert ids_in(data, "expiries") == set()

@@ -1,4 +1,4 @@
-"""HAProxy in front, with the health check that it makes by default: HTTP/1.0 without a Host."""
+"""HAProxy in front of the server, with its default health check: HTTP/1.0 without a Host header."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ listen share
 
 
 def command_output(path: Path, command: str) -> str:
-    """What HAProxy answers on its socket."""
+    """The answer on HAProxy's socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(WITHIN)
         connection.connect(str(path))
@@ -40,10 +40,10 @@ def command_output(path: Path, command: str) -> str:
 
 
 def backend(path: Path) -> dict[str, str]:
-    """What HAProxy knows of the one server."""
+    """HAProxy's statistics for its only server."""
     lines = command_output(path, "show stat").removeprefix("# ").splitlines()
     (row,) = [row for row in csv.DictReader(lines) if row["svname"] == "api"]
-    # While a check is under way, the status of the last one begins with a star.
+    # During a check, the status of the last check begins with an asterisk.
     return {**row, "check_status": row["check_status"].removeprefix("* ")}
 
 
@@ -63,9 +63,9 @@ def test_its_health_check_finds_the_server_up(tmp_path: Path, parser: str) -> No
             until(passes)
             row = backend(stats)
             assert (row["status"], row["check_status"], row["check_code"]) == ("UP", "L7OK", "200")
-            # The server logs only checks that fail.
+            # The server logs only failed checks.
             assert "/health" not in (tmp_path / "data.log").read_text().partition("running on")[2]
-            # It was taken for down at no check.
+            # No check failed.
             assert (row["chkfail"], row["chkdown"]) == ("0", "0")
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN)
             connection.request("GET", "/health", headers={"Host": "files.example.org"})

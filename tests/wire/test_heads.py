@@ -1,4 +1,4 @@
-"""Heads and trailers that never end: refused at a bound in flat memory, in the same words by both parsers."""
+"""Endless heads and trailers: both parsers refuse them at a limit, with constant memory and the same answer."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def send_without_end(connection: socket.socket, begin: bytes, more: bytes) -> None:
-    """Send until the other side no longer takes it, 16 MiB at most."""
+    """Send until the other side stops reading, 16 MiB at most."""
     with contextlib.suppress(OSError):
         connection.sendall(begin)
         for _ in range(16):
             connection.sendall(more * (MIB // len(more)))
 
 
-# How a request begins, and what then comes again and again.
+# The start of a request, and what it repeats endlessly.
 ENDLESS = {
     "headers": (b"GET / HTTP/1.1\r\n" + HOST, b"a:b\r\n"),
     "one value": (b"GET / HTTP/1.1\r\n" + HOST + b"A: ", b"a"),
@@ -83,7 +83,7 @@ def test_a_head_that_is_too_large_and_ends_gets_the_same_answer(server: Server) 
 
 
 class Written(asyncio.Transport):
-    """A transport that keeps what is written to it."""
+    """A transport that collects what is written to it."""
 
     def __init__(self) -> None:
         super().__init__()

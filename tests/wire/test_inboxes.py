@@ -1,4 +1,4 @@
-"""Many senders at once, senders that lie or vanish, and servers that are killed: the limits of an inbox hold."""
+"""Many concurrent senders, senders that lie or vanish, and servers that are killed: the limits of an inbox hold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SENDERS = 500
 AT_ONCE = 50
 MAX_FILES = 5
 SIZE = 100
-# Room for all files and no more, so that a place that is too large would keep somebody out.
+# Room for exactly all files, so that a reservation that is too large would exclude another sender.
 MAX_BYTES = MAX_FILES * SIZE
 
 
@@ -60,7 +60,7 @@ def chunked(*chunks: bytes) -> Iterator[bytes]:
 
 
 def send(server: Server, inbox: dict[str, Any], kind: str) -> int:
-    """The status of one upload, once the server does not ask to come back later; 0 if the sender vanished."""
+    """The status of one upload, after retries if the server asks for them; 0 if the sender vanished."""
     deadline = time.monotonic() + 4 * WITHIN
     path = f"/inbox/{inbox['inbox_id']}/a.bin"
     while True:
@@ -104,7 +104,7 @@ def race(servers: list[Server], rounds: int) -> None:
             statuses = Counter(pool.map(sender, range(SENDERS), kinds))
         assert set(statuses) <= {0, 201, 413}, statuses
         assert statuses[201] <= MAX_FILES
-        # Some places were held by senders who failed, and are free again.
+        # Reservations of failed uploads are released.
         until(functools.partial(has_left, servers[-1], inbox, MAX_FILES - statuses[201]))
         for _ in range(MAX_FILES - statuses[201]):
             assert send(servers[0], inbox, "announced") == 201
@@ -128,7 +128,7 @@ def test_machines_on_seaweedfs_keep_limits_together(machines_on_seaweedfs: list[
 
 @contextlib.contextmanager
 def half_sent_from(server: Server, inbox: dict[str, Any]) -> Iterator[None]:
-    """All remaining places, reserved by uploads that do not end."""
+    """All remaining places, reserved by uploads that never end."""
     left = look(server, inbox)["files_left"]
     with contextlib.ExitStack() as stack:
         for _ in range(left):

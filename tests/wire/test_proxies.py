@@ -1,4 +1,4 @@
-"""What proxies pass on: the scheme and the host of links, and headers that can be read in two ways."""
+"""Headers from proxies: the scheme and host of links, and headers that can be read in two ways."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def answer_to(server: Server, data: bytes) -> tuple[int, bytes]:
-    """Status and body of the answer to these bytes, after which the connection closes."""
+    """Status and body of the answer to these bytes. The connection then closes."""
     with server.connect() as connection:
         connection.sendall(data)
         head, _, body = everything(connection).partition(b"\r\n\r\n")
@@ -36,7 +36,7 @@ def link_of_upload(server: Server, *headers: str) -> str:
     status, answer = answer_to(server, sent)
     assert status == 201
     upload = json.loads(answer)
-    # Whatever else a header said, all five bytes are there.
+    # All five bytes are stored, whatever the other header says.
     assert upload["file_size"] == 5
     return str(upload["download_link"])
 
@@ -44,7 +44,7 @@ def link_of_upload(server: Server, *headers: str) -> str:
 SCHEMES = [
     ("X-Forwarded-Proto: https", "https"),
     ("X-Forwarded-Proto: javascript", "http"),
-    # With underscores they are other headers (RFC 9110 §5.1), though CGI gives both one name.
+    # Names with underscores are different headers (RFC 9110 §5.1), although CGI maps both to the same name.
     ("X_Forwarded_Proto: https", "http"),
     ("Content_Length: 3", "http"),
 ]
@@ -61,9 +61,9 @@ def test_a_proxy_that_is_not_trusted_says_nothing(tmp_path: Path) -> None:
 
 
 TARGETS = {
-    # No form that RFC 9112 §3.2 knows.
+    # Not a valid form (RFC 9112 §3.2).
     "@evil.example": {400, 404},
-    # The absolute form, which a server may be asked in (RFC 9112 §3.2.2); of our parsers one takes its path.
+    # The absolute form, which servers must accept (RFC 9112 §3.2.2); one of our parsers takes its path.
     "http://evil.example/file/metadata/": {200, 404},
 }
 
@@ -77,10 +77,10 @@ def test_a_target_cannot_name_the_host_of_links(server: Server, target: str, sta
 
 
 MALFORMED_FIELDS = {
-    # A proxy may have read it as another field, so it has to be refused (RFC 9112 §5.1).
+    # A proxy could have read it as another field, so it must be refused (RFC 9112 §5.1).
     "space before the colon": ("Authorization : Bearer x", {400}),
     "NUL in the value": ("X-Test: 1\x00", {400}),
-    # Refused, or read as one line with a space (RFC 9112 §5.2), as h11 does.
+    # Refused, or read as one line with a space (RFC 9112 §5.2), as by h11.
     "folded line": ("X-Folded: a\r\n b", {400, 200}),
 }
 

@@ -1,4 +1,4 @@
-"""Many clients race for a capped file, against processes that know of each other by their storage alone."""
+"""Many clients race for a file with a download limit, on processes that share only their storage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = b"only for the first five"
 
 
 def share(server: Server) -> str:
-    """Upload a file with a cap; its ID."""
+    """Upload a file with a download limit. Returns its ID."""
     with contextlib.closing(server.client()) as client:
         client.request("PUT", f"/file/upload/a.txt?max_downloads={CAP}", DATA)
         response = client.getresponse()
@@ -29,7 +29,7 @@ def share(server: Server) -> str:
 
 
 def download(server: Server, file_id: str) -> tuple[int, bytes]:
-    """Status and body, once the server does not ask to come back later."""
+    """Status and body of a download, after retries if the server asks for them."""
     deadline = time.monotonic() + WITHIN
     while True:
         with contextlib.closing(server.client()) as client:
@@ -42,7 +42,7 @@ def download(server: Server, file_id: str) -> tuple[int, bytes]:
 
 
 def race(servers: list[Server], file_id: str) -> list[tuple[int, bytes]]:
-    """What each client gets if all of them ask at once, every server its share of them."""
+    """The results of all clients, which start together and are spread over the servers."""
     start = threading.Barrier(CLIENTS)
 
     def client(server: Server) -> tuple[int, bytes]:

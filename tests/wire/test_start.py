@@ -1,4 +1,4 @@
-"""The start of a server: stopped in one line where the service could not work, the same however it is started."""
+"""Starting the server: if the service could not work, one line says why, in every way of starting."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], port: int = 0)
 
 
 def refusals(environment: Mapping[str, str]) -> list[str]:
-    """The one sentence in which each command says why it does not start."""
+    """The sentence with which each command says why it does not start."""
     sentences = []
     for process in [start(command, environment) for command in COMMANDS.values()]:
         try:
@@ -93,7 +93,7 @@ def test_a_bucket_that_does_not_exist_stops_the_start(moto: S3Server) -> None:
     [(Quirk.IGNORES_CONDITIONS, "ignores If-None-Match"), (Quirk.REFUSES_CONDITIONS, "does not implement If-Match")],
 )
 def test_a_server_without_conditional_writes_stops_the_start(moto: S3Server, quirk: Quirk, lacking: str) -> None:
-    """Counts would be lost without a sound: 16 downloads by two processes were counted as 8."""
+    """Counts would be lost silently: two processes counted 16 downloads as 8."""
     with odd_s3(moto, quirk) as odd:
         sentences = refusals({**odd.server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/{uuid.uuid4()}"})
     assert len(set(sentences)) == 1
@@ -151,7 +151,7 @@ def test_make_run_ends_by_saying_where_to_go_and_who_can_upload(
 
 
 def test_only_make_run_explains_itself(tmp_path: Path) -> None:
-    """The unit of systemd and the image call `local.serve` without `--welcome`."""
+    """The systemd unit and the image run `local.serve` without `--welcome`."""
     process = start(["local.serve"], {"SHARE_STORAGE": str(tmp_path)})
     assert process.stdout is not None
     assert any("running on" in line for line in process.stdout)

@@ -1,4 +1,4 @@
-"""What only a socket shows: bodies that break off, answers that come early, many clients, large files and shutdown."""
+"""What only a socket shows: interrupted bodies, early answers, many clients, large files and shutdown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 @pytest.fixture(scope="module", params=["h11", "httptools"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests of a parser; each leaves alone what others have stored."""
+    """One server for all tests of a parser; each test leaves the files of others alone."""
     data = tmp_path_factory.mktemp("wire") / "data"
     with Server(data, "--http", request.param, SHARE_MAX_FILE_SIZE=str(MAX_FILE_SIZE)) as server:
         yield server
@@ -53,7 +53,7 @@ def spoil_the_next_chunk(connection: socket.socket) -> None:
     everything(connection)
 
 
-# How the upload announces its body, and how it breaks off.
+# How the upload announces its body, and how it is interrupted.
 BROKEN: dict[str, tuple[str, Callable[[socket.socket], None]]] = {
     "length, client gone": (f"Content-Length: {MAX_FILE_SIZE}", close),
     "length, nothing more sent": (f"Content-Length: {MAX_FILE_SIZE}", stop_sending),
@@ -192,7 +192,7 @@ def test_a_download_that_runs_is_finished_before_the_server_stops(tmp_path: Path
 
 
 def test_a_new_file_was_not_modified_later_than_the_answer(server: Server) -> None:  # RFC 9110 §8.8.2.1
-    # The server keeps its Date for a second.
+    # The server caches its Date for a second.
     for _ in range(5):
         file_id = server.upload([b"data"], 4)["file_id"]
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=WITHIN)) as connection:

@@ -1,4 +1,4 @@
-"""The time that requests to S3 may take where an invocation has to end with an answer."""
+"""Time limits of S3 requests in an invocation that must end with an answer."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(fake: FakeS3) -> None
     limit.begin()
     with pytest.raises(StorageUnavailable):
         store.read(KEY)
-    # botocore makes four tries where there is time, and three take longer than there is.
+    # botocore makes four attempts if there is time, and three take longer than the limit.
     assert len(fake.requests) <= 3

@@ -1,4 +1,4 @@
-"""What an answer to a conditional put means, also one that says little or never comes."""
+"""The meaning of answers to conditional puts, including unclear and missing ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ REFUSALS: dict[str, tuple[Condition, Answer, type[Exception]]] = {
     "internal error": (MATCH, error(500, "InternalError"), Ambiguous),
     "slow down": (MATCH, error(503, "SlowDown"), Ambiguous),
     "bad gateway": (ABSENT, Answer(502, b"<html>Bad Gateway</html>"), Ambiguous),
-    # What other servers than AWS say.
+    # Answers of servers other than AWS.
     "condition failed without a code": (MATCH, Answer(412), Changed),
     "exists without a code": (ABSENT, Answer(412), AlreadyExists),
     "conflict of another code": (MATCH, error(409, "Conflict"), Changed),
@@ -99,7 +99,7 @@ def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_open(
     fake.script = fake.never
     with pytest.raises(Ambiguous):
         impatient.put(KEY, b"a", MATCH)
-    # The client may have given up before the server was there to read.
+    # The client can give up before the server has read the request.
     until(lambda: len(fake.requests) > 0)
     assert len(fake.requests) == 1
 

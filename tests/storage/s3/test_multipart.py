@@ -1,4 +1,4 @@
-"""Multipart uploads on an S3 that answers late, twice or not at all."""
+"""Multipart uploads on an S3 server that answers late, twice or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABSENT = Answer(404)
 
 
 def answering(fake: FakeS3, listing: Answer, completion: list[Answer | None], presence: Answer) -> None:
-    """Answer what `finish_parts` asks; the last completion for ever."""
+    """Script the answers to the requests of `finish_parts`; the last completion repeats."""
 
     def script(request: Request) -> Answer | None:
         if request.method == "HEAD":
@@ -90,7 +90,7 @@ NO_UPLOADS = b"<ListMultipartUploadsResult></ListMultipartUploadsResult>"
 
 
 def unfinished(began: datetime, *parts: datetime) -> Sequence[bytes]:
-    """Listings of one multipart upload to `OBJECT`, and of its parts of these times."""
+    """Listings of one multipart upload to `OBJECT`, and of its parts with these times."""
     upload = f"<Key>some/prefix/{OBJECT}</Key><UploadId>1</UploadId><Initiated>{began.isoformat()}</Initiated>"
     listed = "".join(
         f"<Part><PartNumber>{number}</PartNumber><LastModified>{moment.isoformat()}</LastModified></Part>"
@@ -108,7 +108,7 @@ def unfinished(began: datetime, *parts: datetime) -> Sequence[bytes]:
         (LONG_AGO, [OLD, OLD], True),
         (LONG_AGO, [], True),
         (LONG_AGO, [OLD, RECENT], False),
-        # Parts are numbered as they began, and sent several at a time.
+        # Parts are numbered in the order of their start, and several are sent at a time.
         (LONG_AGO, [RECENT, OLD], False),
         (OLD, [OLD], True),
         (RECENT, [], False),

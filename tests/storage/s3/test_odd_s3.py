@@ -1,4 +1,4 @@
-"""The proxy that imitates other S3 servers: each quirk as those servers have it, and everything else left alone."""
+"""The proxy that imitates other S3 servers: each quirk matches those servers, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def store(odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]) -> Obj
 
 
 def write(store: ObjectStore, *names: str) -> list[str]:
-    """Objects of these names; their keys, in the order of a listing."""
+    """Write objects with these names. Returns their keys in the order of a listing."""
     keys = sorted(f"files/{name}" for name in names)
     for key in keys:
         store.put(key, b"data")
@@ -118,7 +118,7 @@ def test_a_key_can_take_one_write_at_a_time(odd: OddS3, key: str) -> None:
     odd.quirks = {Quirk.ONE_WRITE_AT_A_TIME}
 
     def put(to: str) -> int:
-        # botocore would repeat it.
+        # botocore would retry it.
         return odd.answer("PUT", f"/{BUCKET}/{to}", {}, b"one")[0]
 
     assert put(key) == 200
@@ -145,7 +145,7 @@ def test_a_key_that_cannot_be_deleted_keeps_no_other(odd: OddS3, store: ObjectSt
     odd.quirks = {Quirk.LOCKS}
     with pytest.raises(StorageUnavailable, match="AccessDenied"):
         store.delete(*keys)
-    # Asked by itself too, which also says why.
+    # The key is then requested separately, which also gives the reason.
     assert odd.refused == [403]
     assert list(store.list("")) == [key for key in keys if "locked" in key]
 
@@ -224,7 +224,7 @@ def test_a_server_that_recreates_keys_brings_no_deleted_file_back(
     file_id = incoming.finish("file.bin", "application/octet-stream", Options()).file_id
     before = shares.find(file_id)
     shares.delete(file_id)
-    # Both were about to write what they had read before.
+    # Both would have written what they had read before.
     with pytest.raises(UnknownFile):
         shares.count(before)
     with pytest.raises(UnknownFile):

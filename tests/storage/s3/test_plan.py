@@ -1,4 +1,4 @@
-"""Every plan keeps to S3's limits, and moves no more bytes through us than they demand."""
+"""Every plan respects S3's limits, and moves no more bytes through us than they require."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PIECES = st.lists(LITERALS | SLICES, max_size=8).filter(lambda pieces: total_siz
 
 
 def flat(parts: list[Sent | Copied]) -> list[Piece]:
-    """What the parts are made of, in order, slices that touch each other as one and literals too."""
+    """The pieces of all parts in order, with adjacent slices joined, and adjacent literals, too."""
     joined: list[Piece] = []
     for piece in itertools.chain.from_iterable(
         part.pieces if isinstance(part, Sent) else [part.source] for part in parts
@@ -57,7 +57,7 @@ def require_limits(parts: list[Sent | Copied]) -> None:
     assert len(parts) <= MAX_PARTS
     assert all(MIN_PART_SIZE <= part.size <= LARGEST_PART for part in parts[:-1])
     assert all(0 < part.size <= LARGEST_PART for part in parts[-1:])
-    # Of a smaller object S3 copies no range.
+    # S3 copies no ranges of smaller objects.
     assert all(part.size >= MIN_PART_SIZE for part in parts if isinstance(part, Copied))
 
 

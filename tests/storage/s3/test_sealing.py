@@ -1,4 +1,4 @@
-"""Sealing on S3: the blob of a direct upload is made whatever happens, and nobody ever reads a wrong byte."""
+"""Sealing on S3: a direct upload always gets its blob, and no reader ever sees a wrong byte."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.storage.backends import Backend, Requests
 pytestmark = pytest.mark.only_s3
 
 HOUR = timedelta(hours=1)
-# Two parts, of which the blob takes some bytes by copying and some through us.
+# Two parts: the blob copies some of the bytes, and some pass through us.
 FIRST, LAST = bytes(range(256)) * (MIN_PART_SIZE * 2 // 256), b"the end"
 WHOLE = FIRST + LAST
 
@@ -112,11 +112,11 @@ def test_killed_between_any_two_requests_the_next_run_finishes(
         except Killed:
             done = False
         requests.before = lambda _number, _request: None
-        # Sealed or not, whoever reads gets the file.
+        # Readers get the file, whether or not it is sealed.
         assert read(shares, file_id) == WHOLE
         if done:
             break
-    # The record, the raw object, the parts and what they are made of, the record.
+    # The record, the raw object, the parts and their sources, and the record again.
     assert step >= 8
     assert is_sealed(shares, file_id)
     assert pickle.loads(blob(shares.store, file_id)) == WHOLE
@@ -154,7 +154,7 @@ def test_two_at_once_make_one_blob(shares: Shares, backend: Backend, clock: Cloc
         thread.start()
     while any(thread.is_alive() for thread in threads):
         assert read(shares, file_id) == WHOLE
-    # Those that were in each other's way are sent the event again.
+    # If they interfered, the event is sent again.
     seal(shares, file_id)
     assert is_sealed(shares, file_id)
     assert pickle.loads(blob(shares.store, file_id)) == WHOLE
@@ -209,7 +209,7 @@ def test_the_raw_object_goes_after_a_day_and_comes_back_when_needed(shares: Shar
 
     url = download_url(shares, shares.find(file_id), counted=True, disposition="attachment", content_type="a/b")
     assert ask("GET", url).content == WHOLE
-    # It stays for a day from when it was wanted last.
+    # It stays for a day after its last use.
     clock.now += KEEP_RAW_FOR - HOUR
     Sweep(shares).run()
     shares.store.stat(raw_key(file_id))

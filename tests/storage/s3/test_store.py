@@ -1,4 +1,4 @@
-"""What only S3 can do wrong in answering, servers that merely resemble it, and where requests go."""
+"""Faults in S3's answers, servers that only resemble S3, and the destinations of requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 KEY = "metadata/ab/one.json"
 
 
-# What is repeated, and what is not
+# Which requests are retried
 
 
 TROUBLE = {"slow down": error(503, "SlowDown"), "internal error": error(500, "InternalError"), "no answer": None}
@@ -88,7 +88,7 @@ def test_a_range_behind_the_end_is_told_from_a_missing_object(fake: FakeS3, buck
 
 
 def page(*names: str, more: str = "") -> Answer:
-    """One page of a listing, with the token of the next."""
+    """One page of a listing, with the token of the next page."""
     keys = "".join(f"<Contents><Key>some/prefix/m/{name}</Key></Contents>" for name in names)
     token = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{more}</NextContinuationToken>" if more else ""
     return Answer(body=f"<ListBucketResult>{keys}{token}</ListBucketResult>".encode())
@@ -120,7 +120,7 @@ def test_a_server_that_does_not_know_where_to_go_on_is_refused(fake: FakeS3, buc
         list(bucket.list("m/", "m/b"))
 
 
-# Where requests go
+# Destinations of requests
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_profile_that_does_not_exist_is_refused_at_the_start(
 def test_a_botocore_without_conditional_writes_is_refused_in_words(
     configure_aws: Callable[[Mapping[str, str]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lambda's runtimes bring their own, and an old one would fail at each count, at an argument it does not know."""
+    """Lambda's runtimes include their own botocore. An old one lacks an argument, so each count would fail."""
     configure_aws({"AWS_DEFAULT_REGION": "us-east-1"})
     monkeypatch.setattr(botocore, "__version__", "1.35.99")
     with pytest.raises(StorageUnavailable, match=r"botocore 1\.35\.99 is too old") as refusal:

@@ -18,7 +18,7 @@ MATCH = Matches('"0cc175b9c0f1b6a831c399e269772661"')
 
 
 class Multipart:
-    """Just enough of a multipart upload, whose completion is answered by `completion`, and HEAD by `presence`."""
+    """A minimal multipart upload. `completion` has the answers to its completion, and `presence` the answer to HEAD."""
 
     def __init__(self, fake: FakeS3) -> None:
         self.completion: list[Answer | None] = [Answer(body=b"<CompleteMultipartUploadResult/>")]
@@ -74,7 +74,7 @@ def test_parts_are_whole_but_for_the_last_and_the_first_is_sent_last(
 
 
 def write_on(writer: S3Writer) -> None:
-    """Into the part that follows."""
+    """Write into the next part."""
     writer.write(b"x")
     writer.commit(b"12")
 
