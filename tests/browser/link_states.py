@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
+from starlette.requests import Request
 
+from shared.errors import Contended, ShareError, StorageUnavailable
+from shared.http.browsers import error_page
+from shared.http.problems import from_error
 from tests.archives import packed
 from tests.wire.server import until
 
@@ -59,6 +65,13 @@ def landing_offline(page: Page) -> None:
     expect(page.get_by_text("Can't reach the server")).to_be_visible()
 
 
+def landing_busy(page: Page) -> None:
+    landing(page)
+    page.route("**/file/download/**", lambda route: route.fulfill(status=503, headers={"Retry-After": "2"}))
+    page.get_by_role("link", name="Download").click()
+    expect(page.get_by_text("The file can't be downloaded right now.")).to_be_visible()
+
+
 def landing_password(page: Page) -> None:
     _land(page, _put(page, **{"X-Password": "swordfish"}))
 
@@ -106,6 +119,36 @@ def error_again(page: Page) -> None:
     page.route("**/file", lambda route: route.continue_(headers={**route.request.headers, **many}))
     page.goto("/file")
     expect(page.get_by_role("link", name="Try again")).to_be_visible()
+
+
+def _error(page: Page, error: ShareError) -> None:
+    """Show the page of an error that this server can't be brought to."""
+    title = page.locator("header a").first.inner_text()
+    service = SimpleNamespace(settings=SimpleNamespace(title=title, accent=None, public_url=None))
+    address = urlsplit(page.url)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": address.scheme,
+        "server": (address.hostname, address.port),
+        "path": "/file",
+        "query_string": b"",
+        "headers": [(b"host", address.netloc.encode())],
+        "app": SimpleNamespace(state=SimpleNamespace(service=service)),
+    }
+    answer = error_page(Request(scope), from_error(error))
+    headers = dict(answer.headers)
+    page.route("**/file", lambda route: route.fulfill(status=answer.status_code, headers=headers, body=answer.body))
+    page.goto("/file")
+    expect(page.get_by_role("link", name="Try again")).to_be_visible()
+
+
+def error_busy(page: Page) -> None:
+    _error(page, Contended(UNKNOWN))
+
+
+def error_storage(page: Page) -> None:
+    _error(page, StorageUnavailable("no answer"))
 
 
 def delete_link(page: Page) -> None:
@@ -171,6 +214,14 @@ def all_unreachable(page: Page) -> None:
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
+def all_busy(page: Page) -> None:
+    page.route("**/health", lambda route: route.fulfill(status=503))
+    problem = {"type": "tag:simple-file-sharing-api,2026:storage-unavailable", "status": 503}
+    page.route(METADATA, lambda route: route.fulfill(status=503, body=json.dumps(problem)))
+    page.goto("/file")
+    expect(page.get_by_text("Storage is unavailable")).to_be_visible()
+
+
 def plain_form(page: Page) -> None:
     switch = page.context.new_cdp_session(page)
     switch.send("Emulation.setScriptExecutionDisabled", {"value": True})
@@ -228,6 +279,7 @@ LINK_STATES = (
     landing_archive,
     landing_started,
     landing_offline,
+    landing_busy,
     landing_password,
     landing_wrong_password,
     landing_once,
@@ -237,6 +289,8 @@ LINK_STATES = (
     landing_unknown,
     error_address,
     error_again,
+    error_busy,
+    error_storage,
     delete_link,
     delete_link_wrong,
     deleted,
@@ -244,6 +298,7 @@ LINK_STATES = (
     all_files,
     all_empty,
     all_unreachable,
+    all_busy,
     plain_form,
     plain_uploaded,
     inbox,

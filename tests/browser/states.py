@@ -100,6 +100,28 @@ def reconnecting(page: Page) -> None:
     expect(page.get_by_role("heading", name="Reconnecting…")).to_be_visible()
 
 
+def _unable(page: Page, kind: str, heading: str) -> None:
+    """Begin an upload that the server can't do now, for a reason of this kind."""
+    page.route("**/health", lambda route: route.fulfill(status=503))
+    problem = {"type": f"tag:simple-file-sharing-api,2026:{kind}", "status": 503, "detail": "Try again."}
+    page.route(UPLOADS, lambda route: _fail(route, problem))
+    drop(page, REPORT, ("Notes.txt", "x" * 9000))
+    expect(page.get_by_role("heading", name=heading)).to_be_visible()
+
+
+def _fail(route: Route, problem: dict[str, object]) -> None:
+    headers = {"Retry-After": "2", "Content-Type": "application/problem+json"}
+    route.fulfill(status=503, headers=headers, body=json.dumps(problem))
+
+
+def busy(page: Page) -> None:
+    _unable(page, "busy", "The server is busy")
+
+
+def storage_unavailable(page: Page) -> None:
+    _unable(page, "storage-unavailable", "Storage is unavailable")
+
+
 def _refuse(route: Route) -> None:
     if "Notes" in route.request.url or "Plans" in route.request.url:
         problem = {"title": "Storage full", "status": 507, "detail": "Not enough space for this file."}
@@ -206,6 +228,8 @@ STATES: dict[str, Callable[[Page], None]] = {
         uploading,
         uploading_as_one,
         reconnecting,
+        busy,
+        storage_unavailable,
         failed,
         ready,
         ready_code,

@@ -1,7 +1,7 @@
 // All files of the server: reads the server's list page by page, then sorts and filters it here.
 import { $, prefix, write } from "./dom.js";
 import { FileList } from "./file-list.js";
-import { Cancelled } from "./network.js";
+import { Cancelled, network } from "./network.js";
 import { persistently, sendWithToken } from "./requests.js";
 import { stored } from "./store.js";
 import { fill, size, texts } from "./words.js";
@@ -26,6 +26,7 @@ const files = new Map();
 const tokens = new Map(stored("files", []).map(({ file_id, delete_token }) => [file_id, delete_token]));
 let after = "";
 let complete = false;
+let reading = false;
 let limit = SHOW_AT_ONCE;
 
 const list = new FileList($("rows"), { onForget: forget, passFocusTo: "all-title", dated: true });
@@ -39,6 +40,8 @@ function forget({ file_id }) {
 async function read() {
   $("failure").hidden = true;
   $("load").hidden = true;
+  reading = true;
+  if (files.size === 0) write($("summary"), t.loading);
   try {
     for (let pages = 0; pages < READ_AT_ONCE && !complete; pages++) {
       const address = `${prefix}/file/metadata${after && `?after=${after}`}`;
@@ -56,6 +59,8 @@ async function read() {
     $("failure").querySelector("span").textContent = fill(t.failed, { reason: error.message });
     write($("summary"), "");
     return;
+  } finally {
+    reading = false;
   }
   $("load").hidden = complete;
 }
@@ -96,5 +101,8 @@ $("more").onclick = () => {
 $("load").onclick = read;
 $("again").onclick = read;
 
-write($("summary"), t.loading);
+network.addEventListener("change", () => {
+  if (reading) write($("summary"), network.lost ? texts.progress.waiting_for[network.reason].title : t.loading);
+});
+
 read();

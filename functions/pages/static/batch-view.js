@@ -171,7 +171,7 @@ export class BatchView {
     const { counts, tasks } = this.batch;
     if (whole) return fill(texts.ready.many, { count: counts.done });
     if (ended) return fill(words.failed, { count: counts.failed });
-    if (network.lost) return words.reconnecting;
+    if (network.lost) return words.waiting_for[network.reason].title;
     const [first] = tasks;
     if (tasks.size === 1 && first.source.count) return fill(words.uploading_as_one, { count: first.source.count });
     return fill(words.uploading, { count: tasks.size });
@@ -180,7 +180,7 @@ export class BatchView {
   #detail(ended) {
     const { batch } = this;
     if (ended) return batch.counts.done > 0 ? `${fill(words.uploaded, { count: batch.counts.done })} · ${size(batch.sent)}` : "";
-    if (network.lost) return words.saved;
+    if (network.lost) return words.waiting_for[network.reason].detail;
     const parts = [fill(words.detail, { sent: size(batch.sent), total: size(batch.total) })];
     if (batch.sent >= batch.total) parts.push(words.finishing);
     else if (batch.speed > 0) {

@@ -1,6 +1,7 @@
 // Finds out whether the server can be reached. Requests without an answer wait here, and share one probe.
 import { prefix } from "./dom.js";
 
+const FIRST_PAUSE = 500; // milliseconds
 const LONGEST_PAUSE = 5000; // milliseconds
 const ANSWER_WITHIN = 10000; // milliseconds
 
@@ -8,6 +9,8 @@ const ANSWER_WITHIN = 10000; // milliseconds
 export class Cancelled extends Error {}
 
 class Network extends EventTarget {
+  // Why requests wait: "lost", "busy" or "storage".
+  reason = null;
   #probing = null;
 
   constructor() {
@@ -19,10 +22,10 @@ class Network extends EventTarget {
     return this.#probing !== null;
   }
 
-  /** Call this when a request got no answer. */
-  report() {
-    if (this.lost) return;
-    this.#probing = this.#probe().then(() => {
+  /** Call this when a request got no answer, or the server could not do it. Probe after `wait` milliseconds. */
+  report(reason = "lost", wait = FIRST_PAUSE) {
+    this.reason = reason;
+    this.#probing ??= this.#probe(wait).then(() => {
       this.#probing = null;
       this.dispatchEvent(new Event("change"));
     });
@@ -34,9 +37,9 @@ class Network extends EventTarget {
     while (this.lost) await unlessAborted(this.#probing, signal);
   }
 
-  async #probe() {
-    for (let pauses = 1; ; pauses++) {
-      await pauseOrOnline(Math.min(250 * 2 ** pauses, LONGEST_PAUSE));
+  async #probe(wait) {
+    for (let next = wait; ; next = Math.min(2 * next, LONGEST_PAUSE)) {
+      await pauseOrOnline(next);
       if (await answers()) return;
     }
   }

@@ -28,10 +28,18 @@ export class Refused extends Error {
     this.kind = String(problem.type ?? "").split(":").pop();
     this.retryAfter = Number(request.getResponseHeader("Retry-After")) * 1000;
   }
+
+  /** Why requests have to wait, for `network.report`. A gateway without a server sends no problem document. */
+  get reason() {
+    if (this.kind === "storage-unavailable") return "storage";
+    return this.kind ? "busy" : "lost";
+  }
 }
 
 /** No answer: the network or the server is unavailable. */
 export class Offline extends Error {
+  reason = "lost";
+
   constructor() {
     super(texts.progress.lost);
   }
@@ -110,9 +118,10 @@ export async function persistently(attempt, signal, check = () => {}) {
       if (!lost && !BUSY.includes(error.status)) throw error;
       if (lost) await check();
       if (failures === TRIES) throw error;
-      if (lost) network.report();
-      // The server may answer the probe and still not the request.
-      if (!lost || failures > 2) await unlessAborted(pause(Math.min(error.retryAfter || 500 * 2 ** failures, LONGEST_PAUSE)), signal);
+      // Longer each time, because the server may answer the probe and still not the request.
+      const wait = Math.min(error.retryAfter || 250 * 2 ** failures, LONGEST_PAUSE);
+      if (lost) network.report(error.reason, wait);
+      else await unlessAborted(pause(wait), signal);
     }
   }
 }
