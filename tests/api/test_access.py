@@ -149,9 +149,19 @@ def test_what_is_handed_out_by_link_needs_no_token(api: Api) -> None:
     problem(api.request("GET", "/no/such/page"), 404)
 
 
-@pytest.mark.parametrize("asked", [("POST", "/file/upload/"), ("PUT", "/file/upload/digits.txt")])
+# A form can name an inbox in its fields instead of sending a token. A client that sends a token wants to use it.
+REFUSED_BY_HEAD: dict[str, tuple[str, str, list[str]]] = {
+    "form with a wrong token": ("POST", "/file/upload", ["Bearer wrong"]),
+    "form with a token twice": ("POST", "/file/upload", [f"Bearer {TOKENS[0]}"] * 2),
+    "body without a token": ("PUT", "/file/upload/digits.txt", []),
+    "body with a wrong token": ("PUT", "/digits.txt", ["bearer wrong"]),
+    "direct upload with a wrong token": ("POST", "/file/s3/multipart", ["Bearer wrong"]),
+}
+
+
+@pytest.mark.parametrize("asked", REFUSED_BY_HEAD.values(), ids=REFUSED_BY_HEAD.keys())
 def test_a_token_is_asked_for_before_the_body_is_read(
-    configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop, asked: tuple[str, str]
+    configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop, asked: tuple[str, str, list[str]]
 ) -> None:
     configure("SHARE_API_TOKEN", TOKENS[0])
     sent: list[Message] = []
@@ -163,8 +173,10 @@ def test_a_token_is_asked_for_before_the_body_is_read(
         sent.append(message)
 
     # A client that waits for 100 Continue never gets it.
+    method, path, credentials = asked
     headers = [(b"host", b"share.test"), (b"content-length", b"52428800"), (b"expect", b"100-continue")]
-    method, path = asked
+    headers += [(b"content-type", FORM["content-type"].encode())]
+    headers += [(b"authorization", value.encode()) for value in credentials]
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -115,6 +115,15 @@ def test_a_client_that_asks_to_send_too_much_is_refused_at_once(server: Server) 
     assert f'"limit":{MAX_FILE_SIZE}'.encode() in answer
 
 
+@pytest.mark.parametrize("parser", ["h11", "httptools"])
+def test_a_client_that_asks_with_a_wrong_token_is_refused_at_once(tmp_path: Path, parser: str) -> None:
+    body = FORM_HEAD + b"hello" + FORM_TAIL
+    with Server(tmp_path / "data", "--http", parser, SHARE_API_TOKEN="right") as server, server.connect() as connection:
+        ask = [f"Content-Length: {len(body)}", "Expect: 100-continue", "Authorization: Bearer wrong"]
+        connection.sendall(posted(*ask))
+        assert everything(connection).startswith(b"HTTP/1.1 401 ")
+
+
 def test_a_refusal_reaches_a_client_that_is_still_sending(server: Server) -> None:
     body = FORM_HEAD + bytes(12 * MIB) + FORM_TAIL
     with server.connect() as connection:

@@ -63,7 +63,7 @@ class Guard:
         headers, tokens = Headers(scope=scope), self._tokens
         if tokens.required:
             # Use the routing table itself, so that guard and routing interpret each path in the same way.
-            if not self._is_guarded(scope):
+            if not self._is_guarded(scope, headers):
                 return None
             try:
                 if tokens.stale:
@@ -77,15 +77,17 @@ class Guard:
             return CrossSite()
         return None
 
-    def _is_guarded(self, scope: Scope) -> bool:
+    def _is_guarded(self, scope: Scope, headers: Headers) -> bool:
         match = self._table.find(scope)
         if match is None:
             return False
         endpoint, parameters = match
-        if not endpoint.takes_inbox or scope["method"] != "PUT":
+        if not endpoint.takes_inbox:
             return endpoint.guarded
-        # The bodies of other methods can name an inbox, so their endpoints check.
-        return "inbox_id" not in parameters and b"inbox=" not in scope["query_string"]
+        if "inbox_id" in parameters or b"inbox=" in scope["query_string"]:
+            return False
+        # The bodies of other methods can name an inbox, so their endpoints check. A client that sends a token uses it.
+        return scope["method"] == "PUT" or any(_is_bearer(value) for value in headers.getlist("authorization"))
 
     def _is_cross_site(self, headers: Headers) -> bool:
         """By the headers in which browsers report a request's origin (Fetch Metadata, RFC 6454)."""
@@ -109,10 +111,13 @@ def _is_at(origin: str, host: str) -> bool:
 def has_token(headers: Headers, tokens: Tokens) -> bool:
     """Whether a request carries exactly one Authorization header with a valid bearer token (RFC 6750 §2.1)."""
     values = headers.getlist("authorization")
-    if len(values) != 1:
+    if len(values) != 1 or not _is_bearer(values[0]):
         return False
-    scheme, _, credentials = values[0].partition(" ")
-    return scheme.lower() == "bearer" and tokens.accept(credentials.strip(" "))
+    return tokens.accept(values[0].partition(" ")[2].strip(" "))
+
+
+def _is_bearer(authorization: str) -> bool:
+    return authorization.partition(" ")[0].lower() == "bearer"
 
 
 def has_api_token(request: Request) -> bool:
