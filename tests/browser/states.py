@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.error_states import ERROR_STATES
 from tests.browser.link_states import LINK_STATES
 from tests.browser.upload_page import UPLOADS, drop, drop_together, hold, open_options, row, share_more
 from tests.wire.server import until
@@ -91,6 +92,13 @@ def uploading_as_one(page: Page) -> None:
     expect(row(page, "Site visit.zip").locator(".share")).to_have_text("12%")
 
 
+def ready_as_one(page: Page) -> None:
+    drop_together(page, REPORT, FILM, ("Notes.txt", "x" * 9000))
+    page.get_by_label("Title").fill("Site visit")
+    page.locator("#pack-upload").click()
+    expect(page.get_by_role("heading", name="Your link is ready")).to_be_visible()
+
+
 def reconnecting(page: Page) -> None:
     page.route("**/health", lambda route: route.abort())
     page.evaluate(SLOW_LINE, SHARES)
@@ -98,28 +106,6 @@ def reconnecting(page: Page) -> None:
     expect(row(page, "Site visit").locator(".share")).to_have_text("31%")
     page.evaluate("dispatchEvent(new Event('offline'))")
     expect(page.get_by_role("heading", name="Reconnecting…")).to_be_visible()
-
-
-def _unable(page: Page, kind: str, heading: str) -> None:
-    """Begin an upload that the server can't do now, for a reason of this kind."""
-    page.route("**/health", lambda route: route.fulfill(status=503))
-    problem = {"type": f"tag:simple-file-sharing-api,2026:{kind}", "status": 503, "detail": "Try again."}
-    page.route(UPLOADS, lambda route: _fail(route, problem))
-    drop(page, REPORT, ("Notes.txt", "x" * 9000))
-    expect(page.get_by_role("heading", name=heading)).to_be_visible()
-
-
-def _fail(route: Route, problem: dict[str, object]) -> None:
-    headers = {"Retry-After": "2", "Content-Type": "application/problem+json"}
-    route.fulfill(status=503, headers=headers, body=json.dumps(problem))
-
-
-def busy(page: Page) -> None:
-    _unable(page, "busy", "The server is busy")
-
-
-def storage_unavailable(page: Page) -> None:
-    _unable(page, "storage-unavailable", "Storage is unavailable")
 
 
 def _refuse(route: Route) -> None:
@@ -228,10 +214,9 @@ STATES: dict[str, Callable[[Page], None]] = {
         uploading,
         uploading_as_one,
         reconnecting,
-        busy,
-        storage_unavailable,
         failed,
         ready,
+        ready_as_one,
         ready_code,
         ready_with_settings,
         only_here,
@@ -244,5 +229,6 @@ STATES: dict[str, Callable[[Page], None]] = {
         long_options,
         interrupted,
         *LINK_STATES,
+        *ERROR_STATES,
     )
 }
