@@ -115,7 +115,7 @@ class CompletedReceipt(Receipt):
 
 
 class FormParameters(BaseModel):
-    """How to send a file by form instead."""
+    """A form that sends the file instead."""
 
     method: str = Field(examples=["POST"])
     url: str
@@ -169,7 +169,7 @@ async def list_parts(request: Request, upload_id: str, key: str = KEY) -> JSONRe
     "GET", PREFIX + "/{upload_id}/{part_number}", access=SENDER, answer=PartUrl, errors=(404, 410, 413, 422)
 )
 async def get_part_url(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> JSONResponse:
-    """Get the URL to send a part to. All parts but the last must have at least 5 MiB."""
+    """Get the URL to send a part to. All parts except the last must have at least 5 MiB."""
     uploads, file_id = await _continue(request, key, upload_id)
     number = _number(part_number)
     url = await in_thread(request.app.state.threads, lambda: uploads.part_url(file_id, upload_id, number))
@@ -250,7 +250,7 @@ _FORM_PARAMETERS: list[dict[str, Any]] = [
     "GET", "/file/s3/params", access=SENDER, answer=FormParameters, errors=(422,), parameters=_FORM_PARAMETERS
 )
 async def get_form_parameters(request: Request) -> JSONResponse:
-    """Get the form to send a file with. Uppy asks for it if a file is empty, since that has no parts."""
+    """Get the form for sending a file. Uppy requests it for empty files, which have no parts."""
     query = request.query_params
     # Uppy sends the words for a field without a value.
     texts = {name: query.get(f"metadata[{name}]", "") for name in SentOptions.model_fields}

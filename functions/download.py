@@ -108,11 +108,11 @@ async def download_file(request: Request, file_id: str) -> Response:
     Counted as a download: answers with 200, and with 206 from byte 0. Not counted: HEAD, 304, errors, ranges that start
     later, and probes for at most the first two bytes of a longer file. Prefetches are answered with 503.
 
-    If the file is too large for one answer, you are redirected (307) to a URL in storage, which is valid for some
+    If the file is too large for one answer, you are redirected (307) to a URL in storage, which is valid for a few
     minutes. The redirect counts like the answer that it replaces.
 
-    For a file with `max_downloads`, later ranges are free only if `If-Range` or `If-Match` has the `ETag` of a counted
-    answer.
+    For a file with `max_downloads`, later ranges also count, unless `If-Range` or `If-Match` has the `ETag` of a
+    counted answer.
 
     With `entry`, you download one file of a zip archive. This counts as a download of the archive, by the same rules.
     """
@@ -183,7 +183,7 @@ def _decide(request: Request, record: Record, content: _Content, shares: Shares)
         case Unsatisfiable():
             return Problem(
                 416,
-                "The range begins behind the end of the file.",
+                "The range begins past the end of the file.",
                 headers={"Content-Range": f"bytes */{content.size}"},
                 file_size=content.size,
             )

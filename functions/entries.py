@@ -44,9 +44,9 @@ class ArchiveEntry(BaseModel):
     errors=(404, 410, 413, 415),
 )
 async def list_entries(request: Request, file_id: str) -> Response:
-    """List the files and folders in a zip archive, in its order. This never counts as a download.
+    """List the files and folders in a zip archive, in the order of the archive. This never counts as a download.
 
-    You can download each file by itself: `GET /file/download/{file_id}?entry=NAME`.
+    You can download each file separately: `GET /file/download/{file_id}?entry=NAME`.
     """
     shares = shares_of(request)
     limit = service_of(request).settings.inline_limit

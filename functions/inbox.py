@@ -37,9 +37,9 @@ class InboxChanges(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: Annotated[str, Field(max_length=MAX_TITLE)] | None = None
-    note: Annotated[str, Field(max_length=MAX_NOTE)] | None = Field(default=None, description="For the senders.")
+    note: Annotated[str, Field(max_length=MAX_NOTE)] | None = Field(default=None, description="Shown to senders.")
     max_files: Annotated[int, Field(ge=1, le=MAX_FILES)] | None = Field(default=None, description="Default: 100.")
-    max_bytes: Size | None = Field(default=None, description="Of all files together. Default: 10 GiB.")
+    max_bytes: Size | None = Field(default=None, description="Total size of all files. Default: 10 GiB.")
     max_file_size: Size | None = Field(default=None, description="Bytes. Default: the server's limit.")
     expires_in: Lifetime | None = Field(default=None, description="Seconds from now. Default: 7 days.")
     file_expires_in: Lifetime | None = Field(
@@ -48,13 +48,13 @@ class InboxChanges(BaseModel):
 
 
 class ReceivedFile(FileMetadata):
-    """A file that came in. Its `download_count` can be a little low until the file is described itself."""
+    """A file in the inbox. Its `download_count` can be slightly low; the file's own metadata is exact."""
 
     file_id: str = Field(examples=[EXAMPLE_ID])
 
 
 class InboxView(BaseModel):
-    """An inbox. What follows `expires_at` is only for its owner."""
+    """An inbox. Only its owner gets the fields after `expires_at`."""
 
     inbox_id: str = Field(examples=[EXAMPLE_ID])
     inbox_page: str
@@ -118,9 +118,9 @@ async def create_inbox(request: Request) -> JSONResponse:
     errors=(404, 410),
 )
 async def get_inbox(request: Request, inbox_id: str) -> Response:
-    """What an inbox is for, and how much it still accepts. For its owner, also its limits and the files that came in.
+    """Get the title and note of an inbox, and how much it still accepts. Its owner also gets its limits and files.
 
-    If it was closed or has expired, only its owner can still see it.
+    Once it is closed or has expired, only its owner can see it.
     """
 
     def work() -> dict[str, Any]:
@@ -147,7 +147,7 @@ async def get_inbox(request: Request, inbox_id: str) -> Response:
     body=InboxChanges,
 )
 async def change_inbox(request: Request, inbox_id: str) -> JSONResponse:
-    """Change an inbox. Requires an API token or its owner token. An inbox that has expired can be opened again."""
+    """Change an inbox, or reopen an expired one. Requires an API token or its owner token."""
     threads = request.app.state.threads
     await in_thread(threads, lambda: require_inbox_owner(request, inbox_id))
     options, names = await _options(request)
@@ -163,7 +163,7 @@ async def change_inbox(request: Request, inbox_id: str) -> JSONResponse:
     "DELETE", "/inbox/{inbox_id:file_id}", access=INBOX_OWNER, status=HTTPStatus.NO_CONTENT, errors=(404, 507)
 )
 async def close_inbox(request: Request, inbox_id: str) -> Response:
-    """Close an inbox for good. Requires an API token or its owner token. The files that came in stay."""
+    """Close an inbox permanently. Its files stay. Requires an API token or its owner token."""
 
     def work() -> None:
         require_inbox_owner(request, inbox_id)

@@ -59,7 +59,7 @@ async def get_upload_page(request: Request) -> Response:
 
 @router.endpoint("GET", "/file", answers=_html(200))
 async def get_all_files_page(request: Request) -> Response:
-    """The page that shows all files to people who may list them. It holds nothing of them itself."""
+    """The page that lists all files for people with access. The page itself contains no data about them."""
     return await _with_server(request, "all.html")
 
 
@@ -95,9 +95,9 @@ async def get_landing_page(request: Request, file_id: str) -> Response:
     "GET", "/file/{file_id:file_id}", access=READER, answer=FileMetadata, answers=_html(200), errors=(404, 410)
 )
 async def get_file(request: Request, file_id: str) -> Response:
-    """The metadata of a file; to somebody who opens this in a browser, its page.
+    """Get the metadata of a file. In a browser, this opens the file's page.
 
-    With the file's delete token in `token`, the page has a button that deletes the file. Nothing is deleted by GET.
+    With the file's delete token in `token`, the page has a button that deletes the file. GET itself deletes nothing.
     """
     record = await in_thread(request.app.state.threads, lambda: shares_of(request).describe(file_id))
     if not is_navigation(request.scope):
@@ -115,14 +115,14 @@ async def get_file(request: Request, file_id: str) -> Response:
     "/download/{file_id}",
     status=HTTPStatus.SEE_OTHER,
     answers={
-        303: {"description": "To the download, with a cookie that stands for the password for a minute."},
+        303: {"description": "Redirects to the download, with a cookie that replaces the password for a minute."},
         **_html(401, 404, 410, 429, 503),
     },
     errors=(415,),
     body=content(FORM_TYPE, _FORM),
 )
 async def enter_password(request: Request, file_id: str) -> Response:
-    """Take the form field `password`; the right one is answered with a cookie, good for a minute, and the download."""
+    """Check the form field `password`. If it is correct, set a cookie for a minute, and redirect to the download."""
     password = await read_field(request, "password")
     try:
         stored, origin = await in_thread(request.app.state.threads, lambda: _find(request, file_id))
@@ -154,7 +154,7 @@ async def enter_password(request: Request, file_id: str) -> Response:
     errors=(404,),
 )
 async def get_qr_code(request: Request, file_id: str) -> Response:
-    """The address of a file's page as a QR code. Whether there is such a file is not looked up."""
+    """The address of a file's page as a QR code. The server does not check whether the file exists."""
     image = await in_thread(request.app.state.threads, lambda: _drawn(download_page(request, file_id)))
     headers = {**page_headers(), "Cache-Control": "private, max-age=3600"}
     return Response(image, headers=headers, media_type="image/svg+xml")
@@ -176,7 +176,7 @@ def _drawn(address: str) -> bytes:
     "/static/{version}/{name}",
     answers={
         200: {"description": "The file.", "content": {"text/css": {}, "text/javascript": {}}},
-        304: {"description": "The browser has it already."},
+        304: {"description": "The browser already has it."},
     },
     errors=(404,),
 )

@@ -60,7 +60,7 @@ _INBOX: dict[str, Any] = {
     "inbox": {
         "type": "string",
         "pattern": f"^{FILE_ID.pattern}$",
-        "description": "ID of the inbox to send the file to. Replaces the token.",
+        "description": "ID of the inbox for the file. No token is required then.",
     },
     "sender": {"type": "string", "maxLength": MAX_SENDER, "description": "Your name, for the owner of the inbox."},
 }

@@ -139,7 +139,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="proxies whose X-Forwarded headers are trusted, separated by commas (default: 127.0.0.1)",
     )
     parser.add_argument("--no-access-log", dest="access_log", action="store_false", help="do not log requests")
-    parser.add_argument("--welcome", action="store_true", help="once started, say where to go and who can upload")
+    parser.add_argument("--welcome", action="store_true", help="after the start, print the address and who can upload")
     return parser.parse_args(arguments)
 
 

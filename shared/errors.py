@@ -44,10 +44,10 @@ class TooLargeForInbox(FileTooLarge):
 
 
 class InboxFull(ShareError):
-    """The inbox has no place for the file; `limit` is how many bytes it has left."""
+    """The inbox has no room for the file; `limit` is the number of bytes that it has left."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the inbox has no place for the file, and {limit} bytes left")
+        super().__init__(f"the inbox has no room for the file, and {limit} bytes left")
         self.limit = limit
 
 

@@ -47,8 +47,8 @@ class FileMetadata(BaseModel):
     expires_at: datetime | None
     max_downloads: int | None
     password_protected: bool
-    inbox_id: str | None = Field(default=None, description="The inbox it came into; only for its owner.")
-    sender: str | None = Field(default=None, description="Who sent it, as they wrote it; only for the inbox's owner.")
+    inbox_id: str | None = Field(default=None, description="Inbox of the file; shown only to the owner.")
+    sender: str | None = Field(default=None, description="Name that the sender entered; shown only to the owner.")
     shared: bool | None = Field(default=None, description="Whether anyone with the link can download it.")
 
 
@@ -112,7 +112,7 @@ class SentOptions(BaseModel):
     max_downloads: Annotated[int | Text, WithJsonSchema(schema_of(Cap))] | None = None
     password: Annotated[int | Text, WithJsonSchema(schema_of(Password))] | None = None
     encryption: SentEncryption | None = None
-    inbox: Text | None = Field(default=None, description="ID of the inbox to send the file to. Replaces the token.")
+    inbox: Text | None = Field(default=None, description="ID of the inbox for the file. No token is required then.")
     sender: Text | None = Field(default=None, description="Your name, for the owner of the inbox.")
 
 

@@ -92,7 +92,7 @@ def test_a_file_is_found_and_files_are_sorted(page: Page) -> None:
     expect(row(page, "sorted 9.txt").locator(".state")).to_contain_text("30 bytes · ")
     expect(row(page, "sorted 9.txt").locator(".state")).to_contain_text(" · 1 download")
     page.get_by_label("Filter by name").fill("no such name")
-    expect(page.get_by_text("No file has such a name.")).to_be_visible()
+    expect(page.get_by_text("No matching files.")).to_be_visible()
     assert names(page) == []
 
 

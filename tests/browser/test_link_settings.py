@@ -129,8 +129,8 @@ def test_a_password_is_generated_shown_and_copied(page: Page, context: BrowserCo
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("limit", "0", "Enter a whole number of at least 1, or nothing."),
-        ("limit", "1.5", "Enter a whole number of at least 1, or nothing."),
+        ("limit", "0", "Enter a whole number of at least 1, or leave it empty."),
+        ("limit", "1.5", "Enter a whole number of at least 1, or leave it empty."),
         ("password", " x", "The password can't begin or end with a space."),
     ],
 )

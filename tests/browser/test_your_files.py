@@ -144,7 +144,7 @@ def test_many_files_are_filtered_and_shown_in_pages(page: Page) -> None:
     page.get_by_label("Filter by name").fill("13.")
     expect(page.locator("#file-rows bdi")).to_have_text(["13.txt"])
     page.get_by_label("Filter by name").fill("none")
-    expect(page.get_by_text("No file has such a name.")).to_be_visible()
+    expect(page.get_by_text("No matching files.")).to_be_visible()
     no_violations(page)
 
 

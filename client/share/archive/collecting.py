@@ -34,7 +34,7 @@ class Collector:
         try:
             self._excluded = GitIgnoreSpec.from_lines(exclude)
         except ValueError as error:
-            raise Fault(Exit.USAGE, f"A pattern to exclude is not valid: {printable(str(error))}") from None
+            raise Fault(Exit.USAGE, f"Invalid exclude pattern: {printable(str(error))}") from None
         self._skip_missing = skip_missing
         self._warn = warn
         self._names: set[str] = set()
@@ -59,7 +59,7 @@ class Collector:
     def missing(self, path: Path, error: OSError) -> None:
         message = f"{printable(str(path))} cannot be read: {error.strerror}."
         if not self._skip_missing:
-            raise Fault(Exit.LOCAL, f"{message} Use --skip-missing to go on without it.") from error
+            raise Fault(Exit.LOCAL, f"{message} Use --skip-missing to continue without it.") from error
         self._warn(f"Skipped: {message}")
 
     def _folder(self, top: Path, prefix: str) -> Iterator[Entry]:

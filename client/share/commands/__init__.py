@@ -19,7 +19,7 @@ download limit reached; 5 password or token missing or wrong; 6 damaged in trans
 again; 8 a local file cannot be read or written; 9 request refused by the server; 130 interrupted
 
 Settings: options first, then SHARE_SERVER and SHARE_TOKEN, then server = "URL" and token = "TOKEN" in {config}.
-Passwords are read from SHARE_PASSWORD, or asked for.
+Passwords are read from SHARE_PASSWORD, or the client asks for them.
 """
 
 app = typer.Typer(

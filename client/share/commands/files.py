@@ -91,9 +91,7 @@ def change(
     ] = None,
     password: Annotated[
         bool | None,
-        typer.Option(
-            "--password/--no-password", help="Protect with a password (SHARE_PASSWORD, or asked for), or with none."
-        ),
+        typer.Option("--password/--no-password", help="Set a password (from SHARE_PASSWORD, or typed), or remove it."),
     ] = None,
     delete_token: DeleteTokenOption = None,
     server: ServerOption = None,

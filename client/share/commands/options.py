@@ -32,5 +32,5 @@ DeleteTokenOption = Annotated[
     str | None,
     typer.Option("--token", help="Delete token, if you uploaded the file from elsewhere.", metavar="TOKEN"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per file, each on a line of its own.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per file, each on its own line.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")]

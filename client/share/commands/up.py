@@ -35,10 +35,10 @@ def up(
     name: Annotated[str | None, typer.Option("--name", help="Upload under this name.", metavar="NAME")] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", help="Leave out what matches in folders, as in .gitignore files.", metavar="PATTERN"),
+        typer.Option("--exclude", help="Leave out matching files in folders, as .gitignore does.", metavar="PATTERN"),
     ] = None,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out of an archive what is missing or cannot be read.")
+        bool, typer.Option("--skip-missing", help="Leave out files that are missing or cannot be read.")
     ] = False,
     expires: Annotated[
         str | None, typer.Option(help="Expire after TIME, such as 30m, 12h, 7d or 2w.", metavar="TIME")
@@ -48,7 +48,7 @@ def up(
         typer.Option("--max-downloads", "--downloads", min=1, help="Allow at most N downloads.", metavar="N"),
     ] = None,
     password: Annotated[
-        bool, typer.Option("--password", help="Protect with a password: SHARE_PASSWORD, or asked for.")
+        bool, typer.Option("--password", help="Protect with a password, from SHARE_PASSWORD or typed.")
     ] = False,
     private: Annotated[
         bool,

@@ -66,7 +66,7 @@ class Ledger:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with open(open_own(path, os.O_RDWR), "r+b", buffering=0) as file:
             if not lock(file):
-                raise Fault(Exit.LOCAL, "Another command is uploading the same. Wait until it has ended.")
+                raise Fault(Exit.LOCAL, "Another command is already uploading this. Wait until it has finished.")
             yield cls(file, path, identity)
 
     def require(self, number: int, block: bytes) -> None:
