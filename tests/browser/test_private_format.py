@@ -1,0 +1,155 @@
+"""The page's implementation of private links fits the published vectors."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+from share.private.keys import Key
+from share.private.metadata import Metadata
+
+from tests.client.private_vectors import KEY, PATH
+from tests.wire.server import Server
+
+VECTORS: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+MESSAGES = {vector["title"]: vector for vector in VECTORS["messages"]}
+LIBRARY = """async () => {
+    const format = await import("/static/any/private-format.js");
+    const hex = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const unhex = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+    const textOf = (size) => Uint8Array.from({ length: size }, (_, index) => index % 251);
+    const encrypted = async ({ key, salt, context, size, text }) => {
+        const cipher = await format.Cipher.create(unhex(key), unhex(salt), context);
+        const plain = text === undefined ? textOf(size) : unhex(text);
+        return new Uint8Array([...cipher.header, ...(await cipher.encrypt(0, plain, true))]);
+    };
+    const refusal = async (action) => {
+        try {
+            await action();
+        } catch (error) {
+            if (error instanceof format.Damaged) return error.message;
+            throw error;
+        }
+    };
+    Object.assign(window, { format, hex, unhex, textOf, encrypted, refusal });
+}"""
+ENCRYPT = """async (vector) => {
+    const data = await encrypted(vector);
+    const digest = hex(new Uint8Array(await crypto.subtle.digest("SHA-256", data)));
+    const cipher = await format.Cipher.ofHeader(unhex(vector.key), data.subarray(0, format.HEADER), vector.context);
+    const text = await cipher.decrypt(0, data.subarray(format.HEADER), true);
+    const digestOfText = hex(new Uint8Array(await crypto.subtle.digest("SHA-256", text)));
+    const sizes = [format.encryptedSize(vector.size), format.plainSize(data.length)];
+    return { header: hex(cipher.header), digest, digestOfText, sizes };
+}"""
+# Decrypts a message that arrives in pieces of this many bytes. Returns the reason why it is refused, and the number of
+# bytes that were handed on.
+DECRYPT = """async ([key, context, data, piece]) => {
+    const decryption = new format.Decryption(unhex(key), data.length);
+    let count = 0;
+    const reason = await refusal(async () => {
+        for (let at = 0; at < data.length || at === 0; at += piece) {
+            const text = await decryption.push(data.subarray(at, at + piece));
+            if (text.some((byte, index) => byte !== (count + index) % 251)) throw new Error("another text");
+            count += text.length;
+        }
+    });
+    return [reason ?? null, count];
+}"""
+REFUSED = f"""async ([pieces, flip, key, context, piece]) => {{
+    const parts = [];
+    for (const [vector, start, stop] of pieces) parts.push((await encrypted(vector)).subarray(start, stop));
+    const data = new Uint8Array(await new Blob(parts).arrayBuffer());
+    for (const offset of flip) data[offset] ^= 1;
+    return ({DECRYPT})([key, context, data, piece]);
+}}"""
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Browser, server: Server) -> Page:
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    page.evaluate(LIBRARY)
+    return page
+
+
+def test_the_page_encrypts_and_decrypts_what_the_vectors_say(page: Page) -> None:
+    for vector in VECTORS["messages"]:
+        answer = page.evaluate(ENCRYPT, vector)
+        text = bytes.fromhex(vector["text"]) if "text" in vector else bytes(range(251)) * (vector["size"] // 251 + 1)
+        assert answer == {
+            "header": vector["header"],
+            "digest": vector["sha256"],
+            "digestOfText": hashlib.sha256(text[: vector["size"]]).hexdigest(),
+            "sizes": [vector["encrypted_size"], vector["size"]],
+        }
+
+
+@pytest.mark.parametrize("piece", [1000, 16_400, 100_000])
+def test_the_page_hands_on_nothing_of_a_bad_chunk(page: Page, piece: int) -> None:
+    for vector in VECTORS["refused"]:
+        pieces = [[MESSAGES[title], start, stop] for title, start, stop in vector["pieces"]]
+        key, context = vector.get("key", KEY.secret.hex()), vector.get("context")
+        if context is not None:
+            # The page decrypts files in one context only, so encrypt this one in the other.
+            pieces = [[{**message, "context": context}, start, stop] for message, start, stop in pieces]
+        reason, count = page.evaluate(REFUSED, [pieces, vector.get("flip", []), key, context, piece])
+        assert reason in {"key", "damaged", "cut"}, vector["title"]
+        assert count <= vector["before"], vector["title"]
+
+
+def test_ranges_are_those_of_the_vectors(page: Page) -> None:
+    for vector in VECTORS["ranges"]:
+        assert page.evaluate("(number) => format.offsetOf(number)", vector["first"]) == vector["offset"]
+        chunks = page.evaluate("({ offset, end }) => format.chunksIn(offset, end)", vector)
+        assert chunks == {"first": vector["first"], "end": (vector["stop"] - 1) // 16_384 + 1}
+    # The header belongs to no chunk, and a byte to one.
+    ranges = [(0, 10), (0, 56), (0, 57), (56, 57), (16_455, 16_457), (16_456, 16_457)]
+    chunks = [page.evaluate("(range) => format.chunksIn(...range)", list(span)) for span in ranges]
+    assert [(each["first"], each["end"]) for each in chunks] == [(0, 0), (0, 0), (0, 1), (0, 1), (0, 2), (1, 2)]
+
+
+def test_sizes_that_no_encrypted_file_has_are_refused(page: Page) -> None:
+    for size in [0, 1, 55, 56, 71, 56 + 16_400, 56 + 16_400 + 15]:
+        assert page.evaluate("(size) => refusal(() => format.plainSize(size))", size) == "cut"
+
+
+def test_a_fragment_is_a_key_in_only_one_way(page: Page) -> None:
+    for vector in VECTORS["fragments"]:
+        assert page.evaluate("(text) => hex(format.keyOf(text))", vector["fragment"]) == vector["key"]
+        assert page.evaluate("(key) => format.toText(unhex(key))", vector["key"]) == vector["fragment"][2:]
+    for fragment in VECTORS["bad_fragments"]:
+        assert page.evaluate("(text) => format.keyOf(text)", fragment) is None
+
+
+def test_metadata_say_the_same_to_page_and_client(page: Page) -> None:
+    for vector in VECTORS["metadata"]:
+        read = "([key, option]) => format.decryptMetadata(unhex(key), option)"
+        assert page.evaluate(read, [vector["key"], vector["encryption"]]) == vector["fields"]
+        write = "([key, fields]) => format.encryptMetadata(unhex(key), fields)"
+        option = page.evaluate(write, [vector["key"], vector["fields"]])
+        assert Metadata.decrypt(Key(bytes.fromhex(vector["key"])), option["metadata"]).json() == vector["fields"]
+        # Each encryption has a salt of its own.
+        assert page.evaluate(write, [vector["key"], vector["fields"]]) != option
+    option = VECTORS["metadata"][0]["encryption"]
+    for changed in ("", "A", option["metadata"][:-1], option["metadata"][:-4], "B" + option["metadata"][1:], "!"):
+        asked = [KEY.secret.hex(), {**option, "metadata": changed}]
+        refuse = "([key, option]) => refusal(() => format.decryptMetadata(unhex(key), option))"
+        assert page.evaluate(refuse, asked) in {"key", "damaged", "cut"}
+    unknown = [KEY.secret.hex(), {**option, "scheme": "another"}]
+    assert page.evaluate(refuse, unknown) == "damaged"
+
+
+def test_entries_that_do_not_fit_are_left_out(page: Page) -> None:
+    entry = {"name": "photos/1.jpg", "size": 10**9, "modified": "2026-11-28T10:00:00Z"}
+    for count, fits in ((60, True), (5000, False)):
+        fields = {"original_name": "a.zip", "content_type": "application/zip", "file_size": 1}
+        arguments = [KEY.secret.hex(), {**fields, "entries": [entry] * count}]
+        option = page.evaluate("([key, fields]) => format.encryptMetadata(unhex(key), fields)", arguments)
+        assert len(option["metadata"]) <= 8192
+        assert len(base64.urlsafe_b64decode(option["metadata"] + "==")) > 72
+        assert ("entries" in Metadata.decrypt(KEY, option["metadata"]).json()) is fits
