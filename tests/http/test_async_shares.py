@@ -197,7 +197,7 @@ def test_clients_that_leave_change_nothing_for_others(
 
     gone = asyncio.CancelledError
     assert asyncio.run(run()) == [gone, *[gone, type(None)] * (BURST // 2)]
-    # The write in progress takes effect, and nothing was started for those that only waited.
+    # The write in progress takes effect, and clients that left while they waited are not counted.
     assert counted(shares, stored.record.file_id) == 1 + BURST // 2
 
 

@@ -104,7 +104,7 @@ def test_the_file_name_is_handed_over_as_meant(filename: bytes, name: str) -> No
     assert receive(body(file_part(b"", filename)))[0].file_name == name
 
 
-# PowerShell 6 to 7.3 writes non-ASCII names like this. A literal name that looks like this is decoded, too.
+# PowerShell 6 to 7.3 writes non-ASCII names like this. A name that only resembles this form stays unchanged.
 ENCODED_WORDS = {
     "base64": ("=?utf-8?B?Z3LDtsOfZS56aXA=?=", "größe.zip"),
     "in capitals": ("=?UTF-8?b?Z3LDtsOfZS56aXA=?=", "größe.zip"),
