@@ -118,7 +118,7 @@ class DirectUploads:
         if links is None:
             return None
         if record.reserved_size is not None:
-            # So many parts before it, each of the least size, would fill the place.
+            # This many earlier parts of the minimum size would fill the reservation.
             least = max((number - 1) * MIN_PART_SIZE, self._others(record, upload_id, number))
             if least > 0 and least >= limit_of(record, self.max_file_size):
                 raise too_large(record, self.max_file_size)

@@ -162,7 +162,7 @@ class WrongOwnerToken(ShareError):
 
 
 class OwnerOnly(ShareError):
-    """The file came into an inbox, and the request has no token of its owner."""
+    """The file is in an inbox, and the request has no token of its owner."""
 
 
 class CrossSite(ShareError):

@@ -33,7 +33,7 @@ __all__ = ["Delivery", "Inbox", "InboxOptions", "Inboxes", "Reservation"]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A file on its way into an inbox. It has at least `least` and at most `most` bytes; None if nobody knows."""
+    """A file that is being sent to an inbox. It has at least `least` and at most `most` bytes; None if unknown."""
 
     inbox_id: str
     sender: str | None = None
@@ -118,7 +118,7 @@ class Inboxes:
         return None if inbox.file_expires_in is None else min(inbox.file_expires_in, self._shares.lifetimes.limit)
 
     def files(self, inbox: Inbox) -> Sequence[Record]:
-        """The files that came in and are still there, in order of arrival."""
+        """The files that are still in the inbox, in order of arrival."""
         now = self.now()
         records = self._shares.records.get_many(inbox.places)
         return [record for record in records if record.is_visible(now) and record.inbox_id == inbox.inbox_id]
@@ -141,7 +141,7 @@ class Inboxes:
         return self._documents.update(inbox_id, apply, stored).record
 
     def close(self, inbox_id: str) -> None:
-        """Accept no further files; those that came in stay. Raises as `change`, but not if it is closed already."""
+        """Accept no further files; existing ones stay. Raises as `change`, but not if it is closed already."""
         stored = self._find(inbox_id)
         self._shares.expiries.add(INBOX_ENTRY + inbox_id, self.now())
         self._documents.update(inbox_id, self._closed, stored)

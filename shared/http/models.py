@@ -149,7 +149,7 @@ def metadata(request: Request, record: Record, *, in_list: bool = False) -> dict
 
 
 def owner_metadata(request: Request, record: Record, *, in_list: bool = False) -> dict[str, Any]:
-    """The view of a record for the owner of its inbox, if it came into one."""
+    """The view of a record for the owner of its inbox, if it is in one."""
     view = metadata(request, record, in_list=in_list)
     if record.inbox_id is not None:
         view |= {"inbox_id": record.inbox_id, "sender": record.sender, "shared": record.shared}

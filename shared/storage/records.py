@@ -50,7 +50,7 @@ class Record:
     Downloads are counted in `download_count` and in this many `cells`, whose numbers begin at `first_cell`. A file with
     a download limit has no cells, or closed ones.
 
-    A file that came into the inbox `inbox_id` is only for the owner of the inbox until it is `shared`. `sender` is the
+    A file in the inbox `inbox_id` is only for the owner of the inbox until it is `shared`. `sender` is the
     name that its sender gave, and `reserved_size` what its direct upload can have at most.
     """
 

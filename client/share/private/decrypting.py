@@ -30,7 +30,7 @@ def reveal(file: RemoteFile, key: Key | None) -> tuple[RemoteFile, Metadata | No
     size = decrypted_size(file.size)
     if metadata.size not in (None, size):
         raise Damaged
-    # The server's SHA-256 is that of the encrypted bytes, and each chunk has proof of its own.
+    # The server's SHA-256 is that of the encrypted bytes, and each chunk has its own proof.
     shown = {"original_name": metadata.name, "content_type": metadata.content_type, "file_size": size, "sha256": None}
     return dataclasses.replace(
         file,

@@ -1,4 +1,4 @@
-"""The key of a private link, which stands behind the `#` and is never sent."""
+"""The key of a private link, which follows the `#` and is never sent."""
 
 from __future__ import annotations
 
