@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,6 +69,7 @@ class InterposedStore:
         self.calls: list[Call] = []
         self.changes: list[tuple[str, str]] = []
         self.puts = 0
+        self._guard = threading.Lock()
         self._held: list[Reader | Writer] = []
         self.multipart = _Multipart(self)
         self.links: Links | None = store.links
@@ -94,12 +96,14 @@ class InterposedStore:
 
     def call(self, verb: str, key: str, proceed: Callable[[], T]) -> T:
         plain = verb.removesuffix(" if")
-        self.puts += plain == "put"
-        change = len(self.changes) if verb in CHANGES else None
-        call = Call(len(self.calls), verb, key, change, self.puts if plain == "put" else None)
-        self.calls.append(call)
-        if change is not None:
-            self.changes.append((plain, key))
+        # A sweep calls from several threads, and no number may be left out.
+        with self._guard:
+            self.puts += plain == "put"
+            change = len(self.changes) if verb in CHANGES else None
+            call = Call(len(self.calls), verb, key, change, self.puts if plain == "put" else None)
+            self.calls.append(call)
+            if change is not None:
+                self.changes.append((plain, key))
         result: T = self.around(call, proceed)
         return result
 
@@ -306,11 +310,11 @@ def dies_after(changes: int) -> Around:
 
 def once_after(changes: int, action: Callable[[], object]) -> Around:
     """Runs `action` between two changes."""
-    pending = [action]
+    done = threading.Lock()  # never released
 
     def act(call: Call, proceed: Proceed) -> Any:
-        if call.change is not None and call.change >= changes and pending:
-            pending.pop()()
+        if call.change is not None and call.change >= changes and done.acquire(blocking=False):
+            action()
         return proceed()
 
     return act

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
-import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from enum import Enum, auto
@@ -30,7 +29,7 @@ class Quirk(Enum):
     IGNORES_CONDITIONS = auto()  # All writes succeed, whatever their conditions (rclone serve, s3rver).
     RECREATES = auto()  # `If-Match` succeeds for a deleted key (MinIO before minio#21526, versitygw before #1721).
     REFUSES_CONDITIONS = auto()  # 501 for either header (Alibaba OSS).
-    ONE_WRITE_AT_A_TIME = auto()  # 429 for a second write of a key within `pause` seconds (Cloudflare R2: 1 s).
+    ONE_WRITE_AT_A_TIME = auto()  # 429 for a second write of a key before `rest` (Cloudflare R2: within 1 s).
     ONE_DELETE_AT_A_TIME = auto()  # 501 for DeleteObjects.
     WANTS_MD5 = auto()  # 400 for DeleteObjects without `Content-MD5`, which boto3 has not sent since 1.36.
     LOCKS = auto()  # Keys with "locked" in them cannot be deleted, even by DeleteObjects (S3 Object Lock).
@@ -40,15 +39,14 @@ class Quirk(Enum):
 class OddS3:
     """The proxy. `quirks` can be changed at any time."""
 
-    def __init__(self, behind: S3Server, quirks: Collection[Quirk], pause: float, port: int) -> None:
+    def __init__(self, behind: S3Server, quirks: Collection[Quirk], port: int) -> None:
         self.quirks = set(quirks)
         self.requests: list[tuple[str, str]] = []
         """Method and target of each request, in order."""
         self.refused: list[int] = []
         """The status of each refusal by the proxy itself."""
         self._behind = urlsplit(behind.endpoint).netloc
-        self._pause = pause
-        self._written: dict[str, float] = {}
+        self._written: set[str] = set()
         self._guard = threading.Lock()
         odd = self
 
@@ -103,6 +101,11 @@ class OddS3:
             headers = {name: value for name, value in headers.items() if name != "If-Match"}
         return self._send(method, target, headers, body)
 
+    def rest(self) -> None:
+        """Let every key be written again, as after a pause."""
+        with self._guard:
+            self._written.clear()
+
     def close(self) -> None:
         self._server.shutdown()
         self._thread.join()
@@ -114,11 +117,9 @@ class OddS3:
         return status, [("Content-Type", "application/xml")], body.encode()
 
     def _too_soon(self, path: str) -> bool:
-        now = time.monotonic()
         with self._guard:
-            too_soon = now - self._written.get(path, -self._pause) < self._pause
-            if not too_soon:
-                self._written[path] = now
+            too_soon = path in self._written
+            self._written.add(path)
         return too_soon
 
     def _delete_unlocked(
@@ -156,9 +157,9 @@ class OddS3:
 
 
 @contextlib.contextmanager
-def odd_s3(behind: S3Server, *quirks: Quirk, pause: float = 1.0, port: int = 0) -> Iterator[OddS3]:
+def odd_s3(behind: S3Server, *quirks: Quirk, port: int = 0) -> Iterator[OddS3]:
     """A proxy with these quirks, until the block ends. `server` describes it as an S3 server."""
-    odd = OddS3(behind, quirks, pause, port)
+    odd = OddS3(behind, quirks, port)
     try:
         yield odd
     finally:

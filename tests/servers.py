@@ -232,8 +232,10 @@ def _trusted() -> ssl.SSLContext:
 
 
 def free_ports(count: int) -> Sequence[int]:
-    """Free ports, whose derived SeaweedFS ports are free, too. They are random, so that workers differ."""
-    shuffled = random.SystemRandom().sample(PORTS, len(PORTS))
+    """Free ports, whose derived SeaweedFS ports are free, too. No two workers of pytest choose the same."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    shuffled = random.SystemRandom().sample(ports, len(ports))
     free = (port for port in shuffled if _is_free(port) and _is_free(port + GRPC_OFFSET))
     return [port for port, _ in zip(free, range(count), strict=False)]
 

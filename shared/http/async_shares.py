@@ -27,11 +27,11 @@ T = TypeVar("T")
 class AsyncShares:
     """`Shares` for an event loop; methods raise the same errors as those of `Shares`."""
 
-    def __init__(self, service: Service, threads: Executor) -> None:
+    def __init__(self, service: Service, threads: Executor, patience: float = PATIENCE) -> None:
         self._service = service
         self.threads = threads
-        self._finds = Lanes(threads, self._find, PATIENCE)
-        self._reads = Lanes(threads, self._read, PATIENCE)
+        self._finds = Lanes(threads, self._find, patience)
+        self._reads = Lanes(threads, self._read, patience)
         self._counts = Lanes(threads, self._count)
 
     @property

@@ -14,7 +14,7 @@ import pytest
 
 from shared.bootstrap import Service
 from shared.errors import StorageUnavailable, UnknownFile, UsedUp, WrongPassword
-from shared.http.async_shares import AsyncShares
+from shared.http.async_shares import PATIENCE, AsyncShares
 from shared.http.lanes import MOST
 from shared.http.streams import Inline
 from shared.options import Options
@@ -51,8 +51,8 @@ class Gate:
         self._opened.set()
 
 
-def files_over(shares: Shares, threads: Executor) -> AsyncShares:
-    return AsyncShares(Service(Settings(), Tokens(()), shares), threads)
+def files_over(shares: Shares, threads: Executor, patience: float = PATIENCE) -> AsyncShares:
+    return AsyncShares(Service(Settings(), Tokens(()), shares), threads, patience)
 
 
 @pytest.fixture
@@ -284,10 +284,17 @@ def test_what_is_slow_to_be_read_is_not_waited_for_twice(
     asyncio.run(run())
 
 
+@pytest.fixture
+def patient_files(shares: Shares) -> Iterator[AsyncShares]:
+    """All requests that come during a read wait for its end, however slow the machine is."""
+    with ThreadPoolExecutor(8) as threads:
+        yield files_over(shares, threads, patience=60)
+
+
 def test_those_who_meet_have_record_and_bytes_read_once(
-    files: AsyncShares, shares: Shares, store: InterposedStore
+    patient_files: AsyncShares, shares: Shares, store: InterposedStore
 ) -> None:
-    file_id = upload(shares).file_id
+    files, file_id = patient_files, upload(shares).file_id
 
     async def download() -> bytes:
         stored = await files.find(file_id)

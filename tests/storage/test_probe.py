@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_store_that_honours_conditions_passes_and_nothing_is_left(store: Objec
 
 @pytest.fixture
 def odd(moto: S3Server, configure_aws: Callable[[Mapping[str, str]], None]) -> Iterator[OddS3]:
-    with odd_s3(moto, pause=0.2) as odd:
+    with odd_s3(moto) as odd:
         configure_aws(odd.server.environment())
         yield odd
 
@@ -87,7 +88,7 @@ def test_a_server_that_takes_few_writes_of_a_key_is_asked_slowly(
     odd: OddS3, odd_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """429 proves nothing about conditions."""
-    monkeypatch.setattr(probe, "_PAUSE", 0.25)
+    monkeypatch.setattr(probe, "time", SimpleNamespace(sleep=lambda _seconds: odd.rest()))
     odd.quirks = {Quirk.ONE_WRITE_AT_A_TIME}
     require_conditions(odd_store)
     assert set(odd.refused) == {429}

@@ -19,14 +19,14 @@ global
 
 defaults
     mode http
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
 
 listen share
     bind 127.0.0.1:{port}
     option httpchk GET /health
-    server api 127.0.0.1:{api_port} check inter 100ms fall 1
+    server api 127.0.0.1:{api_port} check inter 60s fall 1
 """
 
 

@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 MIB = 1024 * 1024
-PAUSE = 0.2  # seconds
 
 pytestmark = pytest.mark.xdist_group("moto")
 
 
 @pytest.fixture
 def odd(moto: S3Server) -> Iterator[OddS3]:
-    with odd_s3(moto, pause=PAUSE) as odd:
+    with odd_s3(moto) as odd:
         yield odd
 
 
@@ -114,7 +113,7 @@ def test_conditions_can_be_unknown(odd: OddS3, client: S3Client, key: str) -> No
     assert read(client, key) == b"one"
 
 
-def test_a_key_can_take_one_write_at_a_time(odd: OddS3, key: str) -> None:
+def test_a_key_can_take_one_write_at_a_time(odd: OddS3, client: S3Client, key: str) -> None:
     odd.quirks = {Quirk.ONE_WRITE_AT_A_TIME}
 
     def put(to: str) -> int:
@@ -124,6 +123,8 @@ def test_a_key_can_take_one_write_at_a_time(odd: OddS3, key: str) -> None:
     assert put(key) == 200
     assert put(key) == 429
     assert put(f"{key}-other") == 200
+    odd.rest()
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"two")
     assert odd.refused == [429]
 
 
@@ -193,13 +194,13 @@ def test_parts_can_have_to_be_equal(odd: OddS3, client: S3Client, key: str, size
 
 def test_who_writes_a_record_too_soon_waits(odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]) -> None:
     configure_aws(odd.server.environment())
-    records = Records(open_s3(BUCKET, f"odd/{uuid.uuid4()}"), lambda: NOW)
+    records = Records(open_s3(BUCKET, f"odd/{uuid.uuid4()}"), lambda: NOW, sleep=lambda _seconds: odd.rest())
     records.create(record())
     odd.quirks = {Quirk.ONE_WRITE_AT_A_TIME}
     for _ in range(3):
         records.update(FILE_ID, downloaded)
     assert records.get(FILE_ID).record.download_count == 3
-    assert 429 in odd.refused
+    assert odd.refused == [429, 429]
 
 
 def test_who_has_to_do_without_conditions_hears_so_at_once(
