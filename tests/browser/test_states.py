@@ -43,25 +43,33 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-# All checks share one page, because opening each state takes long.
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (320, "light")])
-@pytest.mark.parametrize("name", STATES)
-def test_each_state_is_accessible_and_fits(
-    chromium: Browser, server: Server, name: str, width: int, scheme: str
-) -> None:
-    context = chromium.new_context(
-        base_url=f"http://127.0.0.1:{server.port}",
-        viewport={"width": width, "height": 800},
-        color_scheme=scheme,  # type: ignore[arg-type]
-    )
+@pytest.fixture(scope="module", params=STATES)
+def state(request: pytest.FixtureRequest, chromium: Browser, server: Server) -> Iterator[Page]:
+    """Each state in turn, set up once for all tests that look at it."""
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{server.port}")
     context.set_default_timeout(WITHIN)
     page = context.new_page()
     page.goto("/")
-    STATES[name](page)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.evaluate(SHORTEN)
-    no_violations(page)
+    STATES[request.param](page)
+    yield page
     context.close()
+
+
+def resize(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    until(lambda: bool(page.evaluate("(width) => innerWidth === width", width)))
+
+
+def test_each_state_is_accessible_and_fits(state: Page) -> None:
+    for width in (1280, 390, 320):
+        resize(state, width)
+        assert state.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+    state.evaluate(SHORTEN)
+    state.emulate_media(color_scheme="dark")
+    no_violations(state)
+    resize(state, 1280)
+    state.emulate_media(color_scheme="light")
+    no_violations(state)
 
 
 def test_a_thousand_files_are_a_list_as_high_as_one_of_ten(page: Page) -> None:
@@ -161,20 +169,12 @@ CHECK = f"""
 """
 
 
-@pytest.mark.parametrize("name", STATES)
-def test_firefox_finds_nothing_either(chromium: Browser, server: Server, firefox: Firefox, name: str) -> None:
+def test_firefox_finds_nothing_either(state: Page, server: Server, firefox: Firefox) -> None:
     """Firefox lays out the document that Chromium's scripts left. How it runs them is in `test_firefox.py`."""
-    address = f"http://127.0.0.1:{server.port}"
-    context = chromium.new_context(base_url=address)
-    context.set_default_timeout(WITHIN)
-    page = context.new_page()
-    page.goto("/")
-    STATES[name](page)
-    page.evaluate(SHORTEN)
-    title, document = page.title(), page.evaluate(SNAPSHOT)
-    context.close()
+    state.evaluate(SHORTEN)
+    title, document = state.title(), state.evaluate(SNAPSHOT)
     # A page of the same server without scripts, which therefore does not change the inserted document.
-    firefox.command("WebDriver:Navigate", url=f"{address}/no/such/page")
+    firefox.command("WebDriver:Navigate", url=f"http://127.0.0.1:{server.port}/no/such/page")
     for scheme in ("light", "dark"):
         firefox.prefer_scheme(scheme)
         # Sizes come from our style sheets, so they were applied.
