@@ -20,10 +20,10 @@ from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length
 from shared.http.models import EXAMPLE_ID, FileMetadata, Lifetime, inbox_page, owner_metadata
-from shared.http.pages import size_text
 from shared.http.streams import in_thread
 from shared.inbox_options import MAX_FILES, MAX_NOTE, MAX_SIZE, MAX_TITLE, InboxOptions
 from shared.inboxes import Inbox, Inboxes
+from shared.redirects import storage_origin
 from shared.sharing import rfc3339
 
 router = Endpoints("Inboxes")
@@ -123,6 +123,10 @@ async def get_inbox(request: Request, inbox_id: str) -> Response:
     Once it is closed or has expired, only its owner can see it.
     """
 
+    threads = request.app.state.threads
+    if is_navigation(request.scope):
+        return await in_thread(threads, lambda: _page(request, inbox_id))
+
     def work() -> dict[str, Any]:
         inboxes = Inboxes(shares_of(request))
         owner = is_inbox_owner(request, inbox_id)
@@ -132,10 +136,40 @@ async def get_inbox(request: Request, inbox_id: str) -> Response:
         inboxes.require_open(inbox)
         return _view(request, inboxes, inbox)
 
-    view = await in_thread(request.app.state.threads, work)
-    if is_navigation(request.scope):
-        return PAGES.render(request, "inbox.html", inbox=view, size=size_text(view["bytes_left"]))
-    return JSONResponse(view)
+    return JSONResponse(await in_thread(threads, work))
+
+
+def _page(request: Request, inbox_id: str) -> Response:
+    """The page of an inbox for its senders. If it has ended, they can still delete what they sent."""
+    shares = shares_of(request)
+    inboxes = Inboxes(shares)
+    inbox, now = inboxes.find(inbox_id), inboxes.now()
+    view = _view(request, inboxes, inbox)
+    state = "open" if inbox.is_open(now) else "expired" if inbox.closed_at is None else "closed"
+    if state != "open":
+        view |= {"title": "", "note": "", "files_left": 0}
+    elif view["files_left"] == 0:
+        state = "full"
+    origin = storage_origin(shares)
+    server = {
+        "inbox": inbox_id,
+        "files_left": view["files_left"],
+        "max_file_size": min(view["max_file_size"], view["bytes_left"]),
+        # The inbox replaces the token.
+        "token_required": False,
+        "signs": origin is not None,
+    }
+    return PAGES.render(
+        request,
+        "inbox.html",
+        HTTPStatus.GONE if state in ("closed", "expired") else HTTPStatus.OK,
+        origin=origin,
+        own_texts="at_inbox",
+        inbox=view,
+        state=state,
+        lifetime=PAGES.span_text(inbox.expires_at - now),
+        server=server,
+    )
 
 
 @router.endpoint(

@@ -69,6 +69,8 @@ def error_page(request: Request, problem: Problem) -> Response:
     name = problem.kind or str(problem.status_code)
     if name == "404" and path.startswith(("/file/", "/download/")):
         name = "no-file"
+    elif name == "404" and path.startswith("/inbox/"):
+        name = "no-inbox"
     texts = getattr(PAGES.texts.errors, name, PAGES.texts.errors.other)
     match = FILE_ID.search(path)
     members = {"size": size_text(problem.members.get("limit", 0)), **problem.members}

@@ -39,8 +39,7 @@ class Pages:
     def assets(self) -> dict[str, bytes]:
         """The files in `static`, by name, and the texts of the pages as a module for the scripts."""
         assets = {path.name: path.read_bytes() for path in sorted((self._folder / "static").iterdir())}
-        texts = json.loads((self._folder / "texts.json").read_bytes())
-        assets["texts.js"] = b"export default " + json.dumps(texts, separators=(",", ":")).encode()
+        assets["texts.js"] = b"export default " + json.dumps(self._words, separators=(",", ":")).encode()
         return assets
 
     @functools.cache  # noqa: B019 (there is one such folder)
@@ -56,12 +55,23 @@ class Pages:
         return digest.hexdigest()[:16]
 
     @functools.cached_property
+    def _words(self) -> dict[str, Any]:
+        words: dict[str, Any] = json.loads((self._folder / "texts.json").read_bytes())
+        return words
+
+    @functools.cached_property
     def texts(self) -> Any:
         """All texts of the pages. Templates use `texts`, and scripts the module `texts.js`."""
+        return self.texts_with(None)
+
+    @functools.cache  # noqa: B019 (there is one such folder)
+    def texts_with(self, own: str | None) -> Any:
+        """All texts, some of which a page replaces by its own, as `words.js` does: those in the section `own`."""
+        texts = dict(self._words)
+        for name, section in (texts[own] if own is not None else {}).items():
+            texts[name] = {**texts[name], **section}
         # As attributes: with a dictionary, `texts.copy` in a template would be its method.
-        return json.loads(
-            (self._folder / "texts.json").read_bytes(), object_hook=lambda names: SimpleNamespace(**names)
-        )
+        return json.loads(json.dumps(texts), object_hook=lambda names: SimpleNamespace(**names))
 
     def span_text(self, span: timedelta) -> str:
         """A time in whole units, as people say it: "7 days", or "36 hours", because "2 days" is less exact."""
@@ -89,9 +99,10 @@ class Pages:
         status: int = HTTPStatus.OK,
         headers: dict[str, str] | None = None,
         origin: str | None = None,
+        own_texts: str | None = None,
         **values: Any,
     ) -> Response:
-        """Render a page. `origin` is the same as for `page_headers`."""
+        """Render a page. `origin` is the same as for `page_headers`, and `own_texts` as for `texts_with`."""
         here = _here(request)
         prefix = here.path
 
@@ -99,7 +110,8 @@ class Pages:
             return f"{prefix}/static/{self.version}/{name}"
 
         settings = request.app.state.service.settings
-        values |= {"prefix": prefix, "static": static, "texts": self.texts, "root": f"{here.scheme}://{here.netloc}"}
+        values |= {"prefix": prefix, "static": static, "root": f"{here.scheme}://{here.netloc}"}
+        values |= {"texts": self.texts_with(own_texts), "own_texts": own_texts}
         values |= {"site": settings.title or here.hostname or self.texts.common.site}
         values |= {"accent": settings.accent and sheet_name(settings.accent)}
         values |= {"modules": self.modules, "fill": fill, "size_text": size_text}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from tests.api.client import DIGITS, Api, file_part, form, problem, text_part
 from tests.api.test_access import bearer, with_tokens
 from tests.api.test_direct_upload import JSON, MULTIPART
+from tests.wire.server import until
 
 UNKNOWN = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
 NAVIGATION = {"accept": "text/html", "sec-fetch-mode": "navigate"}
@@ -250,6 +252,36 @@ def test_a_closed_inbox_takes_nothing_more_and_keeps_what_came(api: Api) -> None
     problem(box.change(max_files=5), 410)
     assert [file["file_id"] for file in box.show()["files"]] == [file_id]
     assert box.show()["open"] is False
+
+
+def test_the_page_of_an_inbox_says_why_it_accepts_no_more(api: Api) -> None:
+    box = Box(api, title="Trip to Oslo", note="Photos, please", max_files=2, max_bytes=20)
+
+    def page() -> tuple[int, str]:
+        answer = api.request("GET", f"/inbox/{box.id}", NAVIGATION)
+        assert answer.headers["cache-control"] == "no-store"
+        return answer.status_code, html.unescape(answer.text)
+
+    status, text = page()
+    assert (status, "room for 2 more files, 20 bytes in all" in text) == (200, True)
+    box.receive()
+    status, text = page()
+    assert (status, "room for 1 more file, up to 10 bytes" in text) == (200, True)
+    box.receive()
+    status, text = page()
+    assert (status, "This inbox is full" in text, "Trip to Oslo" in text) == (200, True, True)
+    assert box.change(expires_in=1).status_code == 200
+    until(lambda: page()[0] == 410)
+    status, text = page()
+    assert "This inbox has expired" in text
+    # Only its owner can still see what it was for.
+    assert "Oslo" not in text
+    assert "Photos" not in text
+    box.close(box.owner)
+    status, text = page()
+    assert (status, "This inbox is closed" in text, "Oslo" in text) == (410, True, False)
+    answer = api.request("GET", f"/inbox/{UNKNOWN}", NAVIGATION)
+    assert (answer.status_code, "This inbox isn't here" in html.unescape(answer.text)) == (404, True)
 
 
 def test_texts_of_people_are_escaped_on_pages(api: Api) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.archives import packed
+from tests.browser.inbox_states import INBOX_STATES
+from tests.browser.upload_page import without_scripts
 from tests.wire.server import until
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -121,17 +123,7 @@ def deleted(page: Page) -> None:
 
 
 def plain_form(page: Page) -> None:
-    switch = page.context.new_cdp_session(page)
-    switch.send("Emulation.setScriptExecutionDisabled", {"value": True})
-    page.goto("/")
-    expect(page.get_by_role("button", name="Upload")).to_be_visible()
-    expect(page.get_by_role("button", name="Choose files")).to_be_hidden()
-    # Change the document to what is shown now, because axe needs scripts.
-    page.evaluate("""() => {
-        for (const element of document.querySelectorAll(".scripted")) element.remove();
-        for (const element of document.querySelectorAll("noscript")) element.replaceWith(...element.childNodes);
-    }""")
-    switch.send("Emulation.setScriptExecutionDisabled", {"value": False})
+    without_scripts(page, "/")
     expect(page.get_by_role("button", name="Upload")).to_be_visible()
 
 
@@ -141,34 +133,6 @@ def plain_uploaded(page: Page) -> None:
     page.get_by_label("File", exact=True).set_input_files(report)  # type: ignore[arg-type]
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("link", name="Open the link")).to_be_visible()
-
-
-def _inbox(page: Page) -> str:
-    note = "Please send photos and plans.\nLarge files are welcome."
-    answer = page.request.post("/inbox", data={"title": "Site visit, north façade", "note": note})
-    assert answer.status == 201
-    inbox_id: str = answer.json()["inbox_id"]
-    return inbox_id
-
-
-def inbox(page: Page) -> None:
-    page.goto(f"/inbox/{_inbox(page)}")
-    expect(page.get_by_role("heading", name="Site visit, north façade")).to_be_visible()
-
-
-def inbox_received(page: Page) -> None:
-    inbox(page)
-    plan = {"name": "Site plan.pdf", "mimeType": "application/pdf", "buffer": b"x" * 41_000}
-    page.locator("#file").set_input_files(plan)  # type: ignore[arg-type]
-    page.get_by_role("button", name="Send").click()
-    expect(page.get_by_text("Site plan.pdf")).to_be_visible()
-
-
-def inbox_private(page: Page) -> None:
-    answer = page.request.put(f"/inbox/{_inbox(page)}/Site%20plan.pdf", data="x")
-    assert answer.status == 201
-    page.goto(f"/download/{answer.json()['file_id']}")
-    expect(page.locator("#password")).to_be_visible()
 
 
 LINK_STATES = (
@@ -190,7 +154,5 @@ LINK_STATES = (
     deleted,
     plain_form,
     plain_uploaded,
-    inbox,
-    inbox_received,
-    inbox_private,
+    *INBOX_STATES,
 )

@@ -22,7 +22,7 @@ def drop(page: Page, *files: tuple[str, str]) -> None:
 
 def upload_each(page: Page) -> None:
     """Upload the chosen files with a link for each."""
-    page.get_by_label("A link for each file").check()
+    page.locator("#pack-each").check()
     page.locator("#pack-upload").click()
 
 
@@ -116,3 +116,18 @@ def now(page: Page) -> int:
 def no_violations(page: Page) -> None:
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
+
+
+def without_scripts(page: Page, path: str) -> None:
+    """Open a page as a browser without scripts shows it."""
+    switch = page.context.new_cdp_session(page)
+    switch.send("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.goto(path)
+    expect(page.locator("form.plain")).to_be_visible()
+    expect(page.get_by_role("button", name="Choose files")).to_be_hidden()
+    # The same to the eye where scripts run, as axe needs.
+    page.evaluate("""() => {
+        for (const element of document.querySelectorAll(".scripted")) element.remove();
+        for (const element of document.querySelectorAll("noscript")) element.replaceWith(...element.childNodes);
+    }""")
+    switch.send("Emulation.setScriptExecutionDisabled", {"value": False})

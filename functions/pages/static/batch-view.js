@@ -1,7 +1,9 @@
 // A batch on the page: its total, a row for each file, and the view after success.
 import { copy } from "./clipboard.js";
 import { $, copyOf, markKind, passFocus, say, write } from "./dom.js";
-import { confirmCopy, linkPanel, openLink, showTick } from "./link.js";
+import { removeFile } from "./files.js";
+import { confirmCopy, linkPanel, openLink, receiptPanel, showTick } from "./link.js";
+import { isReceipt } from "./links.js";
 import { network } from "./network.js";
 import { fill, moment, percent, size, span, texts } from "./words.js";
 
@@ -36,7 +38,7 @@ class Row {
     const { task } = this;
     openLink(task.answer, task.answer, {
       onChange: (metadata) => (task.answer = { ...task.answer, ...metadata }),
-      onDelete: () => batch.remove(task),
+      onDelete: () => drop(task, batch),
     });
   }
 
@@ -55,8 +57,8 @@ class Row {
 
   #turn(state) {
     const { path } = this.task.source;
-    const actions = { remove: state !== "done", retry: state === "failed" && !this.task.tooLarge, copy: state === "done", options: state === "done" };
-    const next = this.find(state === "done" ? ".copy" : ".remove");
+    const actions = { remove: state !== "done", retry: state === "failed" && !this.task.tooLarge, copy: this.task.isLink, options: state === "done" };
+    const next = this.find(this.task.isLink ? ".copy" : state === "done" ? ".options" : ".remove");
     for (const [name, offered] of Object.entries(actions)) {
       const button = this.find(`.${name}`);
       const focused = !offered && button === document.activeElement;
@@ -158,7 +160,7 @@ export class BatchView {
     $("work").dataset.state = whole ? "done" : ended ? "failed" : "sending";
     $("cancel-all").hidden = ended;
     $("retry-all").hidden = ![...tasks].some((task) => task.state === "failed" && !task.tooLarge) || counts.failed < 2;
-    $("copy-all").hidden = !whole;
+    $("copy-all").hidden = !whole || ![...tasks].every((task) => task.isLink);
     $("total").value = batch.total === 0 ? Number(ended) : batch.sent / batch.total;
     write($("work-title"), this.#heading(ended, whole));
     write($("work-detail"), this.#detail(ended));
@@ -202,11 +204,21 @@ export class BatchView {
     if (task !== this.#ready) {
       this.#ready = task;
       place.hidden = task === null;
-      $("ready-link").replaceChildren(...(task ? [linkPanel(task.answer)] : []));
+      $("ready-link").replaceChildren(...(task ? [this.#panel(task)] : []));
       if (task) $("ready-title").focus();
     }
     if (task) write($("ready-detail"), describe(task));
   }
+
+  #panel(task) {
+    return task.isLink ? linkPanel(task.answer) : receiptPanel(task.answer, () => drop(task, this.batch));
+  }
+}
+
+/** Remove a file that was deleted. */
+function drop(task, batch) {
+  removeFile(task.answer);
+  batch.remove(task);
 }
 
 /** The size of a source, and of an archive also the number of files. */

@@ -1,5 +1,5 @@
 // Files that are shared together: the state of each file and of the whole batch. Does not depend on how they are shown.
-import { change } from "./links.js";
+import { change, isReceipt } from "./links.js";
 import { claim, forget, remember } from "./memory.js";
 import { Cancelled } from "./network.js";
 import { server } from "./requests.js";
@@ -22,10 +22,12 @@ export class Task {
 
   constructor(source) {
     this.source = source;
+    this.tooLarge = source.size > server.max_file_size;
   }
 
-  get tooLarge() {
-    return this.source.size > server.max_file_size;
+  /** Whether it is uploaded and there is a link to it. In an inbox, there is none. */
+  get isLink() {
+    return this.state === "done" && !isReceipt(this.answer);
   }
 }
 

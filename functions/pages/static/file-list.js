@@ -2,7 +2,7 @@
 import { copy } from "./clipboard.js";
 import { $, copyOf, markKind, passFocus, write } from "./dom.js";
 import { openLink, showTick } from "./link.js";
-import { describe } from "./links.js";
+import { describe, isReceipt } from "./links.js";
 import { network } from "./network.js";
 import { fill, moment, size, texts } from "./words.js";
 
@@ -34,6 +34,7 @@ class Row {
     for (const [button, action] of [[".copy", texts.common.copy], [".options", texts.ready.options], [".forget", words.forget]]) {
       this.find(button).setAttribute("aria-label", fill(texts.common.of_file, { action, name }));
     }
+    this.find(".copy").hidden = isReceipt(file);
     this.find(".copy").onclick = async (event) => {
       const button = event.currentTarget;
       if (await copy(download_page)) showTick(button, "copy");
@@ -45,7 +46,7 @@ class Row {
 
   async open() {
     // Show the current settings, if the server answers.
-    if (this.metadata === null) await this.ask();
+    if (this.metadata === null && !isReceipt(this.file)) await this.ask();
     if (this.gone) return;
     openLink(this.file, this.metadata, { onChange: (metadata) => this.describe(metadata), onDelete: this.onForget });
   }
@@ -138,7 +139,7 @@ function askNext() {
   const now = Date.now();
   if (document.hidden || network.lost || now - askedAt < ASK_EVERY) return;
   const rows = lists.flatMap((list) => [...list.rows.values()]);
-  const due = rows.filter((row) => row.visible && !row.gone && row.due <= now);
+  const due = rows.filter((row) => row.visible && !row.gone && !isReceipt(row.file) && row.due <= now);
   if (due.length === 0) return;
   askedAt = now;
   due.sort((a, b) => a.due - b.due)[0].ask();

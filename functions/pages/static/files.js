@@ -1,10 +1,13 @@
-// The files that this browser has shared, and how often each was downloaded.
+// The files that this browser has shared, and how often each was downloaded; on an inbox's page, those it has sent there.
 import { $ } from "./dom.js";
 import { FileList } from "./file-list.js";
+import { isReceipt } from "./links.js";
+import { server } from "./requests.js";
 import { store, stored } from "./store.js";
 
 const SHOW_AT_FIRST = 10;
 const FILTER_FROM = 10;
+const KEY = server.inbox ? `sent:${server.inbox}` : "files";
 
 // Files that could not be saved in the browser's storage, so other tabs do not know them.
 let unsaved = [];
@@ -12,19 +15,19 @@ let limit = SHOW_AT_FIRST;
 const list = new FileList($("file-rows"), { onForget: removeFile, passFocusTo: "choose" });
 
 /** All files, newest first. Read again each time, because other tabs write the same list. */
-const all = () => [...unsaved, ...stored("files", [])];
+const all = () => [...unsaved, ...stored(KEY, [])];
 
 export function addFile({ file_id, original_name, file_size, download_page, delete_token, ...metadata }) {
   const file = { file_id, original_name, file_size, download_page, delete_token };
-  unsaved = store("files", [file, ...all()]) ? [] : [file, ...unsaved];
+  unsaved = store(KEY, [file, ...all()]) ? [] : [file, ...unsaved];
   draw();
-  list.rows.get(file_id)?.describe({ file_size, ...metadata });
+  if (!isReceipt(file)) list.rows.get(file_id)?.describe({ file_size, ...metadata });
 }
 
-function removeFile({ file_id }) {
+export function removeFile({ file_id }) {
   const others = (files) => files.filter((each) => each.file_id !== file_id);
   unsaved = others(unsaved);
-  store("files", others(stored("files", [])));
+  store(KEY, others(stored(KEY, [])));
   draw();
 }
 
@@ -49,6 +52,6 @@ export function showFiles() {
   };
   window.addEventListener("storage", (event) => {
     // No key: the whole storage was cleared.
-    if (event.key === "files" || event.key === null) draw();
+    if (event.key === KEY || event.key === null) draw();
   });
 }

@@ -1,7 +1,7 @@
 // A link and its actions: in the middle of the page once it is ready, and in a dialog later.
 import { copy } from "./clipboard.js";
-import { copyOf, say, setIcon, write } from "./dom.js";
-import { change, codeOf, isLocal, isOwn, remove } from "./links.js";
+import { $, copyOf, say, setIcon, write } from "./dom.js";
+import { change, codeOf, isLocal, isOwn, isReceipt, remove } from "./links.js";
 import { Chips, Settings } from "./settings.js";
 import { fill, texts } from "./words.js";
 
@@ -58,24 +58,45 @@ export function showTick(button, icon) {
   setTimeout(() => setIcon(button, icon), 2000);
 }
 
-/** Show all actions for a file. `onChange` gets its new metadata; `onDelete` is called after it was deleted. */
+/** What the sender of a file gets from an inbox instead of a link. `onDelete` is called after the file was deleted. */
+export function receiptPanel(file, onDelete) {
+  const [element, find] = copyOf("receipt-template");
+  find(".delete").onclick = () => removeIfConfirmed(file, $("trouble"), onDelete);
+  return element;
+}
+
+async function removeIfConfirmed(file, failure, onDelete) {
+  write(failure, "");
+  if (!confirm(fill(texts.files.confirm, { name: file.original_name }))) return;
+  try {
+    await remove(file);
+  } catch (error) {
+    write(failure, fill(texts.files.not_deleted, { reason: error.message }));
+    return;
+  }
+  onDelete();
+  say(fill(texts.files.was_deleted, { name: file.original_name }));
+}
+
+/** Show all actions for a file. `onChange` gets its new metadata; `onDelete` is called after it was deleted.
+ *
+ * For a receipt, deletion is the only action.
+ */
 export function openLink(file, metadata, { onChange, onDelete }) {
+  if (isReceipt(file)) {
+    removeIfConfirmed(file, $("trouble"), onDelete);
+    return;
+  }
   const [dialog, find] = copyOf("dialog-template");
   find("bdi").textContent = file.original_name;
   find(".link-place").append(linkPanel(file));
   find(".delete").hidden = !isOwn(file);
   if (metadata && isOwn(file)) find(".settings-place").append(chipsFor(file, metadata, find(".state"), onChange));
-  find(".delete").onclick = async () => {
-    if (!confirm(fill(texts.files.confirm, { name: file.original_name }))) return;
-    try {
-      await remove(file);
-    } catch (error) {
-      write(find(".failure"), fill(texts.files.not_deleted, { reason: error.message }));
-      return;
-    }
-    dialog.close();
-    onDelete();
-    say(fill(texts.files.was_deleted, { name: file.original_name }));
+  find(".delete").onclick = () => {
+    removeIfConfirmed(file, find(".failure"), () => {
+      dialog.close();
+      onDelete();
+    });
   };
   dialog.onclose = () => dialog.remove();
   find(".close").onclick = () => dialog.close();

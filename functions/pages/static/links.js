@@ -6,6 +6,9 @@ import { currentToken } from "./token.js";
 /** Whether this browser can change and delete a file, because it uploaded the file or knows the access token. */
 export const isOwn = (file) => Boolean(file.delete_token) || currentToken() !== null;
 
+/** Whether this is a receipt for a file in an inbox: this browser can delete the file, and do nothing else with it. */
+export const isReceipt = (file) => !file.download_page;
+
 function asOwner(file, headers = {}) {
   const right = file.delete_token ? { "X-Delete-Token": file.delete_token } : { Authorization: `Bearer ${currentToken()}` };
   return { ...headers, ...right };

@@ -1,7 +1,9 @@
 // Resumable uploads in parts. The browser remembers them in case the page is closed.
+import { server } from "./requests.js";
 import { store, stored, storedUnder } from "./store.js";
 
-const START = "upload:";
+// An interrupted upload resumes only to where it began.
+const START = server.inbox ? `upload-to:${server.inbox}:` : "upload:";
 // After this time, the server has removed what was sent.
 const KEEP_FOR = 7 * 24 * 3600 * 1000; // milliseconds
 

@@ -50,7 +50,8 @@ export class Packing {
   add(items) {
     if (!this.isOpen) {
       this.#titled = false;
-      $("pack-one").checked = true;
+      // The owner of an inbox can see what each file is.
+      $(server.inbox ? "pack-each" : "pack-one").checked = true;
     }
     this.#items = [...this.#items, ...items];
     this.#draw();

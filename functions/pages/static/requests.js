@@ -10,6 +10,7 @@ const STALLED_AFTER = 60000; // milliseconds
 const AWAY = [502, 503, 504];
 const BUSY = [408, 429, 500];
 
+/** The limits of the server, or of the `inbox` with that ID into which this page uploads. */
 export const server = JSON.parse(document.querySelector("main").dataset.server);
 
 /** The server refused a request. Has the status and the kind of the problem document. */
@@ -22,10 +23,11 @@ export class Refused extends Error {
       // A proxy's page, which would not help the user.
     }
     const { status } = request;
-    const tooLarge = status === 413 && fill(texts.progress.too_large, { size: size(server.max_file_size) });
+    const kind = String(problem.type ?? "").split(":").pop();
+    const tooLarge = status === 413 && kind !== "inbox-full" && fill(texts.progress.too_large, { size: size(server.max_file_size) });
     super(tooLarge || problem.detail || fill(texts.progress.refused, { status }));
     this.status = status;
-    this.kind = String(problem.type ?? "").split(":").pop();
+    this.kind = kind;
     this.retryAfter = Number(request.getResponseHeader("Retry-After")) * 1000;
   }
 
@@ -98,7 +100,8 @@ export async function sendWithToken(method, url, options = {}) {
     try {
       return await send(method, url, { ...options, headers });
     } catch (error) {
-      if (error.status !== 401 || error.kind !== "token-required") throw error;
+      // An inbox needs no token, but a stranger does to ask about an upload that is gone.
+      if (error.status !== 401 || error.kind !== "token-required" || server.inbox) throw error;
       await unlessAborted(askForToken(token), options.signal);
     }
   }

@@ -1,5 +1,5 @@
 // Uploads one source: in a single request, or in parts that can be resumed.
-import { prefix } from "./dom.js";
+import { $, prefix } from "./dom.js";
 import { persistently, send, sendWithToken, server } from "./requests.js";
 
 // Larger files are uploaded in parts, directly to storage, and can be resumed.
@@ -25,11 +25,14 @@ export function upload(source, options, { begun, remember, signal, onProgress })
   return new PartsUpload(source, { remember, signal, onProgress }).run(options, begun);
 }
 
+/** The inbox that gets the files of this page, if it is an inbox's, and the name of the sender. */
+const destination = () => (server.inbox ? { inbox: server.inbox, sender: $("sender").value.trim() } : {});
+
 async function uploadWhole(source, { expires_in, max_downloads, password }, { signal, onProgress }) {
   // In the query, which arrives unchanged: gateways rewrite paths, and treat a body of a text type as text.
   const query = new URLSearchParams({ filename: source.name, content_type: source.type });
-  if (expires_in) query.set("expires_in", expires_in);
-  if (max_downloads) query.set("max_downloads", max_downloads);
+  const inQuery = { expires_in, max_downloads, ...destination() };
+  for (const [name, value] of Object.entries(inQuery)) if (value) query.set(name, value);
   const headers = { "Content-Type": "application/octet-stream", Accept: "application/json" };
   // A header consists of bytes, each written as one character.
   if (password) headers["X-Password"] = String.fromCharCode(...new TextEncoder().encode(password));
@@ -83,7 +86,7 @@ class PartsUpload {
 
   async #start(options) {
     const { name, type, size } = this.source;
-    const metadata = Object.fromEntries(Object.entries(options).filter(([, value]) => value));
+    const metadata = Object.fromEntries(Object.entries({ ...options, ...destination() }).filter(([, value]) => value));
     const body = { filename: name, type: type || "application/octet-stream", size, metadata };
     const { key, uploadId } = await this.#request("POST", `${prefix}/file/s3/multipart`, body);
     const fitting = lineSpeed === null ? USUAL_PART : (lineSpeed * LOSE_AT_MOST) / PARTS_AT_ONCE;
@@ -184,8 +187,8 @@ function address({ key, uploadId }, rest = "") {
   return `${prefix}/file/s3/multipart/${encodeURIComponent(uploadId)}${rest}?key=${encodeURIComponent(key)}`;
 }
 
-/** Null if the server does not know the upload. */
+/** Null if the server does not know the upload. If it knows no upload into an inbox, it requires a token. */
 function unlessUnknown(error) {
-  if (error.status !== 404) throw error;
+  if (error.status !== 404 && error.status !== 401) throw error;
   return null;
 }

@@ -6,16 +6,18 @@ import { addFile, showFiles } from "./files.js";
 import { showInterrupted } from "./interrupted.js";
 import { Packing } from "./packing.js";
 import { server } from "./requests.js";
+import { showRoom } from "./room.js";
 import { Chips, Settings } from "./settings.js";
 import { FileSource, droppedSources, pastedSources } from "./sources.js";
 import { askForToken, currentToken } from "./token.js";
 import { fill, texts } from "./words.js";
 
-const settings = new Settings();
+// Its owner decides about the files in an inbox.
+const settings = new Settings(server.inbox ? {} : undefined);
 const batch = new Batch(settings);
 
 new BatchView(batch, showStart);
-$("settings").append(new Chips(settings).element);
+if (!server.inbox) $("settings").append(new Chips(settings).element);
 
 const packing = new Packing(begin, () => {
   showStart();
@@ -25,7 +27,7 @@ const packing = new Packing(begin, () => {
 /** A single file is uploaded at once. For several, or a folder, the user first decides between one link and many. */
 function take(items) {
   write($("trouble"), "");
-  if (items.length === 0) return;
+  if (items.length === 0 || server.files_left === 0) return;
   if (!packing.isOpen && items.length === 1 && !items[0].path.includes("/")) begin(items);
   else {
     packing.add(items);
@@ -60,7 +62,7 @@ function showStart() {
 
 batch.addEventListener("uploaded", ({ detail: task }) => addFile(task.answer));
 batch.addEventListener("change", () => {
-  $("more").hidden = batch.active;
+  $("more").hidden = batch.active || server.files_left === 0;
   $("add").hidden = !batch.active;
 });
 batch.addEventListener("saving", () => {
@@ -72,7 +74,7 @@ batch.addEventListener("saving", () => {
 $("more").onclick = () => {
   batch.clear();
   // The password was for these files only.
-  settings.set("password", "");
+  if (!server.inbox) settings.set("password", "");
   write($("settings-state"), "");
 };
 
@@ -107,6 +109,8 @@ document.addEventListener("drop", async (event) => {
 document.addEventListener("paste", (event) => {
   if (!event.target.closest("input, textarea")) take(pastedSources(event.clipboardData));
 });
+
+if (server.inbox) showRoom(batch);
 
 window.addEventListener("beforeunload", (event) => {
   if (batch.active) event.preventDefault();

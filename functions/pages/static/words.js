@@ -1,7 +1,10 @@
 // Fills in texts, and writes numbers, sizes and times as people do.
-import texts from "./texts.js";
+import all from "./texts.js";
 
-export { texts };
+// A page can replace some of the texts by its own, as `Pages.texts_with` does.
+const own = all[document.querySelector("main")?.dataset.texts] ?? {};
+export const texts = { ...all };
+for (const [name, section] of Object.entries(own)) texts[name] = { ...all[name], ...section };
 
 const language = document.documentElement.lang;
 const plurals = new Intl.PluralRules(language);
