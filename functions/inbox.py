@@ -65,6 +65,7 @@ class InboxView(BaseModel):
     max_file_size: int
     expires_at: datetime
     open: bool | None = Field(default=None, description="False if the inbox was closed or has expired.")
+    closed_at: datetime | None = None
     created_at: datetime | None = None
     max_files: int | None = None
     max_bytes: int | None = None
@@ -232,6 +233,7 @@ def _owner_view(request: Request, inboxes: Inboxes, inbox: Inbox) -> dict[str, A
     return {
         **_view(request, inboxes, inbox),
         "open": inbox.is_open(inboxes.now()),
+        "closed_at": rfc3339(inbox.closed_at),
         "created_at": rfc3339(inbox.created_at),
         "max_files": inbox.max_files,
         "max_bytes": inbox.max_bytes,

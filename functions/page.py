@@ -20,7 +20,7 @@ from shared.http.browsers import FORM_CHALLENGE, PAGES, entry_query, error_page,
 from shared.http.credentials import PASS_COOKIE, pass_proof, require_reader
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
-from shared.http.models import FileMetadata, base_url, download_page, metadata, owner_metadata
+from shared.http.models import FileMetadata, base_url, download_page, inbox_page, metadata, owner_metadata
 from shared.http.pages import kind_text, moment_texts, page_headers, path_prefix
 from shared.http.problems import from_error
 from shared.http.streams import in_thread
@@ -61,6 +61,17 @@ async def get_upload_page(request: Request) -> Response:
 async def get_all_files_page(request: Request) -> Response:
     """The page that lists all files for people with access. The page itself contains no data about them."""
     return await _with_server(request, "all.html")
+
+
+@router.endpoint("GET", "/inbox", answers=_html(200))
+async def get_inboxes_page(request: Request) -> Response:
+    """The page on which people make inboxes, and see what came in. It holds nothing of them itself."""
+    response = await _with_server(request, "inboxes.html")
+    # Several downloads begin at once, each in a frame of its own.
+    policy = response.headers["Content-Security-Policy"]
+    connect = next(entry for entry in policy.split("; ") if entry.startswith("connect-src "))
+    response.headers["Content-Security-Policy"] = f"{policy}; {connect.replace('connect', 'frame')}"
+    return response
 
 
 async def _with_server(request: Request, template: str) -> Response:
@@ -147,15 +158,26 @@ async def enter_password(request: Request, file_id: str) -> Response:
     return response
 
 
-@router.endpoint(
-    "GET",
-    "/download/{file_id:file_id}/qr.svg",
-    answers={200: {"description": "The image.", "content": {"image/svg+xml": {}}}},
-    errors=(404,),
-)
+_QR_CODE: dict[str, Any] = {
+    "answers": {200: {"description": "The image.", "content": {"image/svg+xml": {}}}},
+    "errors": (404,),
+}
+
+
+@router.endpoint("GET", "/download/{file_id:file_id}/qr.svg", **_QR_CODE)
 async def get_qr_code(request: Request, file_id: str) -> Response:
     """The address of a file's page as a QR code. The server does not check whether the file exists."""
-    image = await in_thread(request.app.state.threads, lambda: _drawn(download_page(request, file_id)))
+    return await _qr_code(request, download_page(request, file_id))
+
+
+@router.endpoint("GET", "/inbox/{inbox_id:file_id}/qr.svg", **_QR_CODE)
+async def get_qr_code_of_inbox(request: Request, inbox_id: str) -> Response:
+    """The address of an inbox's page as a QR code. The server does not check whether the inbox exists."""
+    return await _qr_code(request, inbox_page(request, inbox_id))
+
+
+async def _qr_code(request: Request, address: str) -> Response:
+    image = await in_thread(request.app.state.threads, lambda: _drawn(address))
     headers = {**page_headers(), "Cache-Control": "private, max-age=3600"}
     return Response(image, headers=headers, media_type="image/svg+xml")
 
@@ -166,7 +188,7 @@ def _drawn(address: str) -> bytes:
 
     image = io.BytesIO()
     segno.make(address, micro=False, error="m").save(
-        image, kind="svg", scale=8, border=4, dark="#000", light="#fff", title="QR code of a download page"
+        image, kind="svg", scale=8, border=4, dark="#000", light="#fff", title="QR code of a page"
     )
     return image.getvalue()
 
@@ -217,10 +239,15 @@ def _pass(request: Request, stored: Stored, password: str) -> str | None:
     shares, record = shares_of(request), stored.record
     if not record.is_private:
         shares.authorise(stored, password)
-    elif not shares.signing.is_owner_token(str(record.inbox_id), password):
+    elif not (shares.signing.is_owner_token(str(record.inbox_id), password) or _is_token(request, password)):
         raise OwnerOnly
     proof = pass_proof(record)
     return None if proof is None else shares.signing.password_pass(record.file_id, proof)
+
+
+def _is_token(request: Request, text: str) -> bool:
+    tokens = service_of(request).tokens
+    return tokens.required and tokens.accept(text)
 
 
 def _landing(

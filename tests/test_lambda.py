@@ -135,7 +135,7 @@ def test_the_emulated_gateway_makes_events_as_the_real_one_does() -> None:
 
 
 # They reveal nothing about the file in their path, to anyone or to strangers.
-BLIND = {"delete_form", "page_qr"}
+BLIND = {"delete_form", "page_qr", "page_qr_inbox"}
 
 
 @pytest.mark.parametrize("name", REQUESTS)

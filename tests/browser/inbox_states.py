@@ -1,8 +1,9 @@
-"""States of the page of an inbox, as its senders see it."""
+"""States of the page of an inbox, for its senders, and of the page for owners of inboxes."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from playwright.sync_api import Page, expect
 
@@ -101,6 +102,77 @@ def inbox_private(page: Page) -> None:
     expect(page.locator("#password")).to_be_visible()
 
 
+def own_inbox(page: Page, *files: tuple[str, str, str], **options: Any) -> Any:
+    """Open the owner's page of an inbox into which these came: name, text and sender."""
+    inbox = new_inbox(page, **options)
+    for name, text, sender in files:
+        query = f"?sender={quote(sender)}" if sender else ""
+        assert page.request.put(f"/inbox/{inbox['inbox_id']}/{quote(name)}{query}", data=text).status == 201
+    page.goto(f"/inbox/{inbox['inbox_id']}#owner={inbox['owner_token']}")
+    expect(page.get_by_role("heading", name=TITLE)).to_be_visible()
+    return inbox
+
+
+THREE = ((*PHOTO, "Ada Lovelace"), (*PLAN, ""), ("a long name, " * 18 + ".docx", "text", "דנה " * 20))
+
+
+def inboxes_new(page: Page) -> None:
+    page.goto("/inbox")
+    expect(page.get_by_role("button", name="Make an inbox")).to_be_visible()
+
+
+def inboxes_sign_in(page: Page) -> None:
+    inboxes_new(page)
+    page.evaluate("() => { document.getElementById('token-form').hidden = false; }")
+
+
+def inboxes_mine(page: Page) -> None:
+    own_inbox(page)
+    page.get_by_role("link", name="Your inboxes").click()
+    expect(page.get_by_role("link", name=TITLE)).to_be_visible()
+
+
+def owner_waiting(page: Page) -> None:
+    own_inbox(page)
+    expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
+
+
+def owner_arrived(page: Page) -> None:
+    own_inbox(page, *THREE)
+    expect(page.get_by_role("heading", name="3 files have arrived")).to_be_visible()
+
+
+def owner_private(page: Page) -> None:
+    own_inbox(page, (*PHOTO, "Ada Lovelace"))
+    page.get_by_role("button", name="Options").click()
+    expect(page.get_by_role("button", name="Share with a link")).to_be_visible()
+
+
+def owner_shared(page: Page) -> None:
+    owner_private(page)
+    page.get_by_role("button", name="Share with a link").click()
+    expect(page.get_by_role("button", name="Stop sharing")).to_be_visible()
+
+
+def owner_changing(page: Page) -> None:
+    own_inbox(page)
+    page.get_by_text("Change this inbox").click()
+    page.get_by_text("Owner link").first.click()
+    expect(page.get_by_label("Size of all files")).to_have_value("10.74")
+
+
+def owner_closed(page: Page) -> None:
+    own_inbox(page, *THREE)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Close this inbox").click()
+    expect(page.locator("#state")).to_have_text("This inbox is closed.")
+
+
+def owner_unknown(page: Page) -> None:
+    page.goto(f"/inbox#{new_inbox(page)['inbox_id']}")
+    expect(page.get_by_text("You are not the owner")).to_be_visible()
+
+
 INBOX_STATES = (
     inbox,
     inbox_packing,
@@ -113,4 +185,14 @@ INBOX_STATES = (
     inbox_plain,
     inbox_received,
     inbox_private,
+    inboxes_new,
+    inboxes_sign_in,
+    inboxes_mine,
+    owner_waiting,
+    owner_arrived,
+    owner_private,
+    owner_shared,
+    owner_changing,
+    owner_closed,
+    owner_unknown,
 )

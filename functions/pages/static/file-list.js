@@ -1,6 +1,6 @@
 // A list of files, each with its current state on the server.
 import { copy } from "./clipboard.js";
-import { $, copyOf, markKind, passFocus, write } from "./dom.js";
+import { $, copyOf, markKind, passFocus, prefix, write } from "./dom.js";
 import { openLink, showTick } from "./link.js";
 import { describe, isReceipt } from "./links.js";
 import { network } from "./network.js";
@@ -19,9 +19,9 @@ class Row {
   wait = FIRST_WAIT;
   due = 0;
 
-  constructor(file, { dated, onForget }) {
-    this.file = file;
-    this.dated = dated;
+  constructor(file, { dated, polls, onForget, onDownload }) {
+    Object.assign(this, { file, dated });
+    this.asks = polls && !isReceipt(file);
     this.onForget = () => onForget(file);
     [this.element, this.find] = copyOf("file-template");
     this.element.row = this;
@@ -31,9 +31,11 @@ class Row {
     this.find("bdi").textContent = name;
     this.find("bdi").title = name;
     this.find(".state").textContent = size(file_size);
-    for (const [button, action] of [[".copy", texts.common.copy], [".options", texts.ready.options], [".forget", words.forget]]) {
+    for (const [button, action] of [[".copy", texts.common.copy], [".options", texts.ready.options], [".forget", words.forget], [".download", texts.landing.download]]) {
       this.find(button).setAttribute("aria-label", fill(texts.common.of_file, { action, name }));
     }
+    this.find(".download").hidden = !onDownload;
+    this.find(".download").onclick = () => onDownload(file);
     this.find(".copy").hidden = isReceipt(file);
     this.find(".copy").onclick = async (event) => {
       const button = event.currentTarget;
@@ -60,6 +62,7 @@ class Row {
     if (count !== null && downloads >= count) parts.push(words.limit_reached);
     if (expires_at) parts.push(fill(words.expires, { date: moment(expires_at, !this.dated) }));
     if (password_protected) parts.push(words.protected);
+    if (metadata.inbox_id) this.#describeInbox(metadata, parts);
     const news = this.metadata !== null && this.metadata.download_count !== downloads;
     this.wait = news ? FIRST_WAIT : Math.min(this.wait * 1.5, LONGEST_WAIT);
     this.due = Date.now() + this.wait;
@@ -67,12 +70,25 @@ class Row {
     write(this.find(".state"), parts.join(" · "));
   }
 
+  /** What only the owner of an inbox learns of a file in it. */
+  #describeInbox({ inbox_id, sender, shared }, parts) {
+    const elsewhere = !this.file.here;
+    if (sender) parts.splice(1, 0, fill(words.from, { sender }));
+    else if (elsewhere) parts.splice(1, 0, words.received);
+    if (shared) parts.push(words.shared);
+    this.find(".copy").hidden = !shared;
+    const link = this.find(".inbox");
+    link.hidden = !elsewhere;
+    link.href = `${prefix}/inbox#${inbox_id}`;
+    write(link, words.inbox);
+  }
+
   end(reason) {
     this.gone = true;
     this.find(".state").textContent = `${size(this.file.file_size)} · ${reason}`;
     this.find(".forget").hidden = false;
     passFocus(this.element, this.find(".forget"));
-    for (const selector of [".copy", ".options"]) this.find(selector).hidden = true;
+    for (const selector of [".copy", ".options", ".download", ".inbox"]) this.find(selector).hidden = true;
   }
 
   async ask() {
@@ -100,11 +116,13 @@ const onScreen = new IntersectionObserver((entries) => {
 export class FileList {
   rows = new Map();
 
-  /** Calls `onForget` with a file that was deleted, or that the user removes from the list. */
-  constructor(element, { onForget, passFocusTo, dated = false }) {
+  /** Calls `onForget` with a file that was deleted, or that the user removes from the list. If `onDownload` is given,
+   * each row has a button that calls it with its file. Unless the list `polls`, its owner describes the files.
+   */
+  constructor(element, { onForget, onDownload, passFocusTo, dated = false, polls = true }) {
     this.element = element;
     this.passFocusTo = passFocusTo;
-    this.options = { onForget, dated };
+    this.options = { onForget, onDownload, dated, polls };
     lists.push(this);
   }
 
@@ -139,7 +157,7 @@ function askNext() {
   const now = Date.now();
   if (document.hidden || network.lost || now - askedAt < ASK_EVERY) return;
   const rows = lists.flatMap((list) => [...list.rows.values()]);
-  const due = rows.filter((row) => row.visible && !row.gone && !isReceipt(row.file) && row.due <= now);
+  const due = rows.filter((row) => row.visible && row.asks && !row.gone && row.due <= now);
   if (due.length === 0) return;
   askedAt = now;
   due.sort((a, b) => a.due - b.due)[0].ask();

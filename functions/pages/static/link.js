@@ -7,7 +7,7 @@ import { fill, texts } from "./words.js";
 
 let panels = 0;
 
-/** A link to a file, with buttons to copy and share it and to show its QR code. */
+/** A link to a file or an inbox, with buttons to copy and share it and to show its QR code. */
 export function linkPanel(file) {
   const [element, find] = copyOf("link-template");
   const name = file.original_name;
@@ -31,7 +31,7 @@ export function linkPanel(file) {
   code.addEventListener("beforetoggle", () => {
     const image = code.querySelector("img");
     image.alt = fill(texts.ready.code_alt, { name });
-    image.src = codeOf(file);
+    image.src = codeOf(file.download_page);
   });
   return element;
 }
@@ -89,9 +89,28 @@ export function openLink(file, metadata, { onChange, onDelete }) {
   }
   const [dialog, find] = copyOf("dialog-template");
   find("bdi").textContent = file.original_name;
-  find(".link-place").append(linkPanel(file));
   find(".delete").hidden = !isOwn(file);
-  if (metadata && isOwn(file)) find(".settings-place").append(chipsFor(file, metadata, find(".state"), onChange));
+  const draw = (current) => {
+    // Nobody else can open the link of a file that came into an inbox, until its owner shares it.
+    const isPrivate = current?.shared === false;
+    find(".link-place").replaceChildren(...(isPrivate ? [] : [linkPanel(file)]));
+    const chips = current && isOwn(file) && !isPrivate ? [chipsFor(file, current, find(".state"), onChange)] : [];
+    find(".settings-place").replaceChildren(...chips);
+    find(".sharing").hidden = current?.shared === undefined;
+    write(find(".sharing p"), isPrivate ? texts.inboxes.private : texts.inboxes.shared);
+    write(find(".sharing button"), isPrivate ? texts.inboxes.share : texts.inboxes.unshare);
+    find(".sharing button").onclick = async () => {
+      write(find(".failure"), "");
+      try {
+        const changed = await change(file, { shared: isPrivate || null });
+        onChange(changed);
+        draw(changed);
+      } catch (error) {
+        write(find(".failure"), fill(texts.settings.not_saved, { count: 1, reason: error.message }));
+      }
+    };
+  };
+  draw(metadata);
   find(".delete").onclick = () => {
     removeIfConfirmed(file, find(".failure"), () => {
       dialog.close();

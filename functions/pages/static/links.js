@@ -4,14 +4,15 @@ import { persistently, send } from "./requests.js";
 import { currentToken } from "./token.js";
 
 /** Whether this browser can change and delete a file, because it uploaded the file or knows the access token. */
-export const isOwn = (file) => Boolean(file.delete_token) || currentToken() !== null;
+export const isOwn = (file) => Boolean(file.delete_token || file.owner_token) || currentToken() !== null;
 
 /** Whether this is a receipt for a file in an inbox: this browser can delete the file, and do nothing else with it. */
 export const isReceipt = (file) => !file.download_page;
 
 function asOwner(file, headers = {}) {
-  const right = file.delete_token ? { "X-Delete-Token": file.delete_token } : { Authorization: `Bearer ${currentToken()}` };
-  return { ...headers, ...right };
+  if (file.delete_token) return { ...headers, "X-Delete-Token": file.delete_token };
+  if (file.owner_token) return { ...headers, "X-Owner-Token": file.owner_token };
+  return { ...headers, Authorization: `Bearer ${currentToken()}` };
 }
 
 /** Change options of a file; null removes an option. Resolves with the file's metadata. */
@@ -32,11 +33,14 @@ export async function remove(file) {
 }
 
 export async function describe(file) {
-  const request = await send("GET", `${prefix}/file/metadata/${file.file_id}`);
+  // A file in an inbox is described only to its owner.
+  const headers = file.inbox_id ? asOwner(file) : {};
+  const request = await send("GET", `${prefix}/file/metadata/${file.file_id}`, { headers });
   return JSON.parse(request.responseText);
 }
 
-export const codeOf = (file) => `${prefix}/download/${file.file_id}/qr.svg`;
+/** The QR code of a page, of a file or an inbox. */
+export const codeOf = (page) => `${new URL(page).pathname}/qr.svg`;
 
 /** Whether only this computer can open the link. */
 export function isLocal(link) {

@@ -28,8 +28,8 @@ export async function askForToken(refused) {
       store("token", token, "sessionStorage");
       $("token").value = "";
       form.hidden = true;
-      // The next element after the form: on the upload page, before or during uploads, and on the page of all files.
-      for (const id of ["choose", "work-title", "all-title"]) if ($(id)?.checkVisibility()) $(id).focus();
+      // The next element after the form: on the upload page, before or during uploads, and on the pages of all files and inboxes.
+      for (const id of ["choose", "work-title", "all-title", "start-title"]) if ($(id)?.checkVisibility()) $(id).focus();
       asking = null;
       resolve();
     };

@@ -1,0 +1,136 @@
+"""Inboxes in a real browser: the whole way of a sender's files to the owner, and what each of the two can see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.conftest import WITHIN
+from tests.browser.upload_page import choose, drop, file, hold
+from tests.wire.server import Server, until
+
+TOKEN = "a-token-of-thirty-two-characters"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server on which senders have no token."""
+    with Server(tmp_path_factory.mktemp("guarded") / "data", SHARE_API_TOKEN=TOKEN) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def owner(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+@pytest.fixture
+def sender(chromium: Browser) -> Any:
+    """A page in another browser than the owner's."""
+    context = chromium.new_context()
+    context.set_default_timeout(WITHIN)
+    yield context.new_page()
+    context.close()
+
+
+def make(owner: Page, guarded: str, title: str, **numbers: int) -> str:
+    """Make an inbox, as its owner does. Returns its link, which the owner passes on."""
+    owner.goto(f"{guarded}/inbox")
+    if owner.get_by_label("Access token").is_visible():
+        owner.get_by_label("Access token").fill(TOKEN)
+        owner.keyboard.press("Enter")
+    owner.get_by_label("Title").fill(title)
+    if "files" in numbers:
+        owner.get_by_label("Number of files").fill(str(numbers["files"]))
+    owner.get_by_role("button", name="Make an inbox").click()
+    expect(owner.get_by_role("heading", name=title)).to_be_visible()
+    return owner.get_by_label(f"Link to {title}").input_value()
+
+
+def came(owner: Page, name: str) -> Any:
+    return owner.locator("#rows > li", has_text=name)
+
+
+def accept(page: Page) -> None:
+    """Answer the next question of the page with yes."""
+    page.once("dialog", lambda dialog: dialog.accept())
+
+
+def test_files_go_from_a_sender_to_the_owner(owner: Page, sender: Page, guarded: str) -> None:
+    link = make(owner, guarded, "Photos of the trip", files=3)
+    expect(owner.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
+
+    sender.goto(link)
+    expect(sender.locator("#room")).to_have_text("There is room for 3 more files, 10 GB in all.")
+    sender.get_by_label("Your name").fill("Ada")
+    drop(sender, ("beach.txt", "sand"), ("hotel.txt", "roof"))
+    expect(sender.get_by_role("heading", name="2 files have arrived")).to_be_visible()
+    # The receipts are still there after the page was closed, and nothing else of the files.
+    sender.reload()
+    expect(file(sender, "beach.txt")).to_be_visible()
+    expect(sender.locator("#room")).to_have_text("There is room for 1 more file, up to 10 GB.")
+    accept(sender)
+    file(sender, "hotel.txt").get_by_role("button", name="Delete").click()
+    expect(file(sender, "hotel.txt")).to_have_count(0)
+
+    # The owner's page asks by itself.
+    expect(owner.get_by_role("heading", name="1 file has arrived")).to_be_visible()
+    expect(came(owner, "beach.txt")).to_contain_text("from \u2068Ada\u2069")
+    with owner.expect_download() as download:
+        came(owner, "beach.txt").get_by_role("button", name="Download").click()
+    assert Path(download.value.path()).read_text() == "sand"
+
+    came(owner, "beach.txt").get_by_role("button", name="Options").click()
+    owner.get_by_role("button", name="Share with a link").click()
+    shared = owner.get_by_label("Link to beach.txt").input_value()
+    sender.goto(shared)
+    expect(sender.get_by_role("link", name="Download")).to_be_visible()
+    owner.get_by_role("dialog").get_by_role("button", name="Close").click()
+
+    accept(owner)
+    owner.get_by_role("button", name="Close this inbox").click()
+    expect(owner.locator("#state")).to_have_text("This inbox is closed.")
+    expect(came(owner, "beach.txt")).to_be_visible()
+    sender.goto(link)
+    expect(sender.get_by_role("heading", name="This inbox is closed")).to_be_visible()
+    expect(sender.get_by_role("button", name="Choose files")).to_be_hidden()
+    # Who sent a file can delete it even now.
+    accept(sender)
+    file(sender, "beach.txt").get_by_role("button", name="Delete").click()
+    expect(file(sender, "beach.txt")).to_have_count(0)
+    owner.reload()
+    expect(owner.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
+
+
+def test_an_upload_into_an_inbox_goes_on_after_a_reload(
+    owner: Page, sender: Page, guarded: str, tmp_path: Path
+) -> None:
+    link = make(owner, guarded, "Films")
+    large = tmp_path / "film.mov"
+    large.write_bytes(b"".join(number.to_bytes(8, "big") * 1024 for number in range(1200)))
+    sender.goto(link)
+    sender.get_by_label("Your name").fill("Ada")
+    # Its second part stays unanswered, as on a dead connection.
+    held = hold(sender, "**/file/s3/multipart/*/2?**")
+    with sender.expect_response(lambda response: response.request.method == "PUT"):
+        choose(sender, large)
+    until(lambda: bool(sender.evaluate("true")) and len(held) > 0)
+    sender.unroute("**/file/s3/multipart/*/2?**")
+    sender.goto(f"{guarded}/")
+    # It resumes only to where it began.
+    expect(sender.locator("#interrupted")).to_be_hidden()
+    sender.goto(link)
+    expect(sender.get_by_text("Interrupted: choose \u2068film.mov\u2069 again to continue")).to_be_visible()
+    parts: list[str] = []
+    sender.on("request", lambda request: parts.append(request.url) if request.method == "PUT" else None)
+    sender.locator("#interrupted-rows input").set_input_files(str(large))
+    expect(sender.get_by_role("heading", name="Your file has arrived")).to_be_visible()
+    assert ["/2?" in part for part in parts] == [True]
+    expect(owner.get_by_role("heading", name="1 file has arrived")).to_be_visible()
+    expect(came(owner, "film.mov")).to_contain_text("from \u2068Ada\u2069")
+    with owner.expect_download() as download:
+        came(owner, "film.mov").get_by_role("button", name="Download").click()
+    assert Path(download.value.path()).read_bytes() == large.read_bytes()
