@@ -436,10 +436,18 @@ def test_under_a_public_address_everything_is_under_its_path(quick_api: Api) -> 
 
 
 def test_the_qr_code_leads_to_the_page(api: Api) -> None:
-    uploaded = api.upload()
-    shown = api.request("GET", f"/download/{uploaded['file_id']}/qr.svg").text
-    expected = segno.make(uploaded["download_page"], micro=False, error="m").svg_inline()
-    assert modules(shown) == modules(expected)
+    inbox = api.request("POST", "/inbox").json()
+    for address in (api.upload()["download_page"], inbox["inbox_page"]):
+        shown = api.request("GET", f"{address.removeprefix(api.base)}/qr.svg").text
+        expected = segno.make(address, micro=False, error="m").svg_inline()
+        assert modules(shown) == modules(expected)
+
+
+def test_the_page_for_owners_of_inboxes_loads_frames_only_to_download(api: Api) -> None:
+    response = api.request("GET", "/inbox", {"accept": "text/html"})
+    assert "Receive files" in page(response)
+    policy = dict(entry.split(" ", 1) for entry in response.headers["content-security-policy"].split("; "))
+    assert policy["frame-src"] == policy["connect-src"] == policy["form-action"]
 
 
 def modules(image: str) -> str:

@@ -118,7 +118,7 @@ THREE = ((*PHOTO, "Ada Lovelace"), (*PLAN, ""), ("a long name, " * 18 + ".docx",
 
 def inboxes_new(page: Page) -> None:
     page.goto("/inbox")
-    expect(page.get_by_role("button", name="Make an inbox")).to_be_visible()
+    expect(page.get_by_role("button", name="Create inbox")).to_be_visible()
 
 
 def inboxes_sign_in(page: Page) -> None:

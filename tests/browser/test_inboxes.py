@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Download, Page, expect
 
 from tests.browser.conftest import WITHIN
 from tests.browser.upload_page import choose, drop, file, hold
@@ -45,7 +45,7 @@ def make(owner: Page, guarded: str, title: str, **numbers: int) -> str:
     owner.get_by_label("Title").fill(title)
     if "files" in numbers:
         owner.get_by_label("Number of files").fill(str(numbers["files"]))
-    owner.get_by_role("button", name="Make an inbox").click()
+    owner.get_by_role("button", name="Create inbox").click()
     expect(owner.get_by_role("heading", name=title)).to_be_visible()
     return owner.get_by_label(f"Link to {title}").input_value()
 
@@ -134,3 +134,23 @@ def test_an_upload_into_an_inbox_goes_on_after_a_reload(
     with owner.expect_download() as download:
         came(owner, "film.mov").get_by_role("button", name="Download").click()
     assert Path(download.value.path()).read_bytes() == large.read_bytes()
+
+
+def test_an_access_token_opens_every_inbox(owner: Page, guarded: str) -> None:
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    inbox = owner.request.post(f"{guarded}/inbox", data={"title": "Plans"}, headers=bearer).json()["inbox_id"]
+    for name in ("north.txt", "south.txt"):
+        assert owner.request.put(f"{guarded}/inbox/{inbox}/{name}?sender=Ada", data=name).status == 201
+    owner.goto(f"{guarded}/file")
+    owner.get_by_label("Access token").fill(TOKEN)
+    owner.keyboard.press("Enter")
+    expect(came(owner, "north.txt")).to_contain_text("from \u2068Ada\u2069")
+    came(owner, "north.txt").get_by_role("link", name="Open its inbox").click()
+    expect(owner.get_by_role("heading", name="Plans")).to_be_visible()
+    downloads: list[Download] = []
+    owner.on("download", lambda download: downloads.append(download))
+    owner.get_by_role("button", name="Download all").click()
+    until(lambda: bool(owner.evaluate("true")) and len(downloads) == 2)
+    assert sorted(Path(download.path()).read_text() for download in downloads) == ["north.txt", "south.txt"]
+    expect(owner.get_by_role("button", name="Download all")).to_be_enabled()
+    expect(owner.locator("#not-downloaded")).to_be_empty()

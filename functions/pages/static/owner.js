@@ -108,6 +108,7 @@ export class Owner {
     const change = async (options) => {
       this.#show(await ask("PATCH", this.id, this.token, options));
       $("changing").open = false;
+      $("changing").querySelector("summary").focus();
       say(words.changed);
     };
     $("change-place").replaceChildren(inboxForm(this.#inbox, words.change, change));
@@ -124,10 +125,11 @@ export class Owner {
 
   async #downloadAll() {
     $("all").disabled = true;
-    write($("failure"), "");
+    write($("not-downloaded"), "");
     const failed = await beginAll(this.#files);
     $("all").disabled = false;
-    if (failed.length > 0) write($("failure"), fill(words.not_downloaded, { names: failed.map((file) => file.original_name).join(", ") }));
+    const names = failed.map((file) => file.original_name).join(", ");
+    write($("not-downloaded"), names && fill(words.not_downloaded, { names }));
     this.refresh();
   }
 

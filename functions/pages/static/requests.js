@@ -92,15 +92,15 @@ export function send(method, url, { headers = {}, body = null, signal, onProgres
   });
 }
 
-/** Like `send`, with the access token. Asks the user for one if the server requires it. */
+/** Like `send`, with the access token. Asks the user for one if the server requires it. An inbox requires none. */
 export async function sendWithToken(method, url, options = {}) {
   for (;;) {
-    const token = currentToken();
+    const token = server.inbox ? null : currentToken();
     const headers = token === null ? options.headers : { ...options.headers, Authorization: `Bearer ${token}` };
     try {
       return await send(method, url, { ...options, headers });
     } catch (error) {
-      // An inbox needs no token, but a stranger does to ask about an upload that is gone.
+      // Without a token, an upload into an inbox that is gone is refused like any other.
       if (error.status !== 401 || error.kind !== "token-required" || server.inbox) throw error;
       await unlessAborted(askForToken(token), options.signal);
     }
