@@ -55,7 +55,7 @@ def inbox_refused(page: Page) -> None:
     open_inbox(page, max_files=1)
     drop(page, PHOTO, PLAN)
     expect(page.get_by_role("heading", name="1 file could not be sent")).to_be_visible()
-    expect(row(page, "has no place")).to_be_visible()
+    expect(row(page, "has no room")).to_be_visible()
 
 
 def inbox_full(page: Page) -> None:

@@ -170,8 +170,8 @@ def test_an_idle_page_asks_once_in_five_seconds_and_then_less(page: Page, server
 
 def test_all_can_be_done_from_the_keyboard(page: Page) -> None:
     with page.expect_file_chooser() as chooser:
-        # Skip the links to the page itself and to all files.
-        for _ in range(3):
+        # Skip the links to the page itself, to inboxes and to all files.
+        for _ in range(4):
             page.keyboard.press("Tab")
         page.keyboard.press("Enter")
     chooser.value.set_files(FilePayload(name="typed.txt", mimeType="text/plain", buffer=b"data"))
