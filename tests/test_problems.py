@@ -29,7 +29,7 @@ def test_what_may_pass_by_itself_says_when_to_try_again(kind: type[errors.ShareE
 
 
 @pytest.mark.parametrize("kind", PROBLEMS, ids=lambda kind: kind.__name__)
-def test_who_has_to_say_more_is_told_how(kind: type[errors.ShareError]) -> None:  # RFC 9110 §11.6.1
+def test_errors_that_need_credentials_say_how_to_send_them(kind: type[errors.ShareError]) -> None:  # RFC 9110 §11.6.1
     row = PROBLEMS[kind]
     assert ("WWW-Authenticate" in row.headers) == (row.status == HTTPStatus.UNAUTHORIZED)
 

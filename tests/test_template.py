@@ -164,7 +164,7 @@ def test_the_defaults_are_settings_that_the_functions_start_with() -> None:
     assert settings.inline_limit is not None
 
 
-def test_the_seal_is_told_of_what_direct_uploads_make() -> None:
+def test_the_seal_is_notified_of_direct_uploads() -> None:
     (event,) = FUNCTIONS["seal"]["Properties"]["Events"].values()
     # `compose` creates small raw objects with PutObject, and those are not uploads.
     assert event["Properties"] == {
@@ -219,7 +219,7 @@ def test_the_token_is_known_only_where_it_is_checked(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", FUNCTIONS)
-def test_who_reads_may_list_lest_a_missing_key_be_forbidden(module: str) -> None:
+def test_readers_may_list_so_that_a_missing_key_is_not_forbidden(module: str) -> None:
     reads = any(action == "s3:GetObject" for action, _ in allowed(module))
     conditions = [
         statement.get("Condition")
@@ -327,7 +327,7 @@ def test_a_function_may_change_what_it_has_to_and_no_more(module: str) -> None:
     assert changes == MAY_CHANGE.get(module, set())
 
 
-def test_whoever_changes_records_may_see_whether_conditions_are_honoured() -> None:
+def test_functions_that_change_records_may_check_conditions() -> None:
     for module in FUNCTIONS:
         changes = allowed(module) & {("s3:PutObject", "metadata/*"), ("s3:PutObject", "inboxes/*")}
         # S3 allows If-Match only to those who may read.
@@ -340,7 +340,7 @@ def test_only_what_shows_bytes_of_files_may_read_them() -> None:
     assert readers == {"download", "entries", WHOLE}
 
 
-def test_whoever_tells_the_count_of_an_older_file_may_read_its_cells() -> None:
+def test_functions_that_show_the_count_of_an_older_file_may_read_its_cells() -> None:
     # If the answer to a completion was lost, the client completes it again, and the file may be hot by then.
     readers = {module for module in FUNCTIONS if ("s3:GetObject", "counts/*") in allowed(module)}
     # The sweep folds the cells of files that are no longer hot.

@@ -284,7 +284,7 @@ def test_our_public_address_may_upload(api: Api) -> None:
     assert by_put(api, {"origin": "https://files.example.org", "sec-fetch-site": "same-origin"}).status_code == 201
 
 
-def test_with_a_token_it_does_not_matter_who_asks(api: Api) -> None:
+def test_with_a_token_the_origin_does_not_matter(api: Api) -> None:
     with_tokens(api)
     assert by_put(api, {"sec-fetch-site": "cross-site", **bearer()}).status_code == 201
 
@@ -418,7 +418,7 @@ def test_a_stranger_does_not_learn_which_files_there_are(api: Api, ask: Ask) -> 
 
 
 @pytest.mark.parametrize("ask", OWNED.values(), ids=OWNED.keys())
-def test_an_unknown_file_is_unknown_to_whoever_has_an_api_token(api: Api, ask: Ask) -> None:
+def test_an_unknown_file_is_unknown_with_an_api_token(api: Api, ask: Ask) -> None:
     with_tokens(api)
     problem(ask(api, UNKNOWN, bearer()), 404)
 

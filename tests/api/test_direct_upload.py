@@ -370,7 +370,7 @@ def test_more_than_was_announced_is_refused_at_the_part_or_in_the_end(api: Api) 
     assert upload.complete([upload.send(1, DIGITS)]).status_code == 200
 
 
-def test_a_token_is_asked_for_but_for_the_parts(api: Api) -> None:
+def test_a_token_is_required_except_for_parts(api: Api) -> None:
     api.configure("SHARE_API_TOKEN", "a-token-of-sixteen-characters")
     body = b'{"filename": "x"}'
     problem(api.request("POST", MULTIPART, JSON, body), 401)

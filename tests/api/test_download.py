@@ -102,7 +102,7 @@ def test_a_range_is_answered_with_that_part(api: Api, asked: str, start: int, st
     assert saved_as(response) == "digits.txt"
 
 
-def test_a_range_behind_the_end_is_refused_with_the_size(api: Api) -> None:
+def test_a_range_past_the_end_is_refused_with_the_size(api: Api) -> None:
     response = api.download(api.upload()["file_id"], range="bytes=10-")
     problem(response, 416)
     assert response.headers["content-range"] == "bytes */10"

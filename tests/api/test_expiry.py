@@ -75,7 +75,7 @@ def test_a_file_is_there_until_a_second_before(timed: Api, clock: Clock) -> None
     assert set(timed.listing()) == {file_id}
 
 
-def test_an_upload_in_parts_is_over_after_a_week(timed: Api, clock: Clock) -> None:
+def test_an_upload_in_parts_expires_after_a_week(timed: Api, clock: Clock) -> None:
     upload = DirectUpload(timed)
     url, part = upload.url(2), upload.send(1, DIGITS)
     clock.now = NOON + timedelta(days=7) - SECOND

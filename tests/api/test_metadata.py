@@ -81,13 +81,13 @@ def test_pages_follow_each_other_by_link_sorted_and_complete(api: Api, limit: in
     assert [file_id for page in pages for file_id in page] == ids
 
 
-def test_a_page_begins_behind_the_id_it_is_asked_to_follow(api: Api) -> None:
+def test_a_page_begins_after_the_requested_id(api: Api) -> None:
     ids = sorted(api.upload()["file_id"] for _ in range(3))
     after = [api.request("GET", "/file/metadata/", params={"after": file_id}).json() for file_id in ids]
     assert [list(page) for page in after] == [ids[1:], ids[2:], []]
 
 
-def test_a_page_may_begin_behind_an_id_that_is_not_there(api: Api) -> None:
+def test_a_page_can_begin_after_an_id_that_does_not_exist(api: Api) -> None:
     file_id = api.upload()["file_id"]
     first, last = "00000000-0000-4000-8000-000000000000", "ffffffff-ffff-4fff-bfff-ffffffffffff"
     assert list(api.request("GET", "/file/metadata/", params={"after": first}).json()) == [file_id]

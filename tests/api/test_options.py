@@ -179,13 +179,13 @@ def test_an_empty_password_in_a_header_is_refused(api: Api) -> None:
 
 
 @pytest.mark.parametrize("send", WAYS.values(), ids=WAYS.keys())
-def test_a_lifetime_is_presumed_where_none_is_chosen(api: Api, send: Send) -> None:
+def test_the_default_lifetime_applies_if_none_is_chosen(api: Api, send: Send) -> None:
     api.configure("SHARE_DEFAULT_EXPIRES_IN", 600)
     assert lifetime(created(send(api, {}))) == timedelta(seconds=600)
     assert lifetime(created(send(api, {"expires_in": "900"}))) == timedelta(seconds=900)
 
 
-def test_the_longest_lifetime_is_presumed_where_no_other_is(api: Api) -> None:
+def test_the_maximum_lifetime_applies_if_there_is_no_other(api: Api) -> None:
     api.configure("SHARE_MAX_EXPIRES_IN", 3600)
     assert lifetime(api.upload()) == timedelta(hours=1)
 

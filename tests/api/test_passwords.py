@@ -194,7 +194,7 @@ def test_a_ticket_does_not_stand_for_the_password(quick_api: Api) -> None:
     assert quick_api.download(file_id, range="bytes=4-", if_range=ticket, **basic(PASSWORD)).status_code == 206
 
 
-def test_whoever_has_no_password_does_not_learn_that_the_blob_is_missing(quick_api: Api) -> None:
+def test_without_the_password_nobody_learns_that_the_blob_is_missing(quick_api: Api) -> None:
     file_id = share(quick_api)["file_id"]
     quick_api.objects.delete(blob_key(file_id))
     assert_asked(quick_api.download(file_id))

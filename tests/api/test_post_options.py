@@ -29,7 +29,7 @@ def test_a_password_in_the_url_of_a_form_is_refused(api: Api) -> None:
     assert api.listing() == {}
 
 
-def test_an_id_that_a_line_break_follows_is_none(api: Api) -> None:
+def test_an_id_followed_by_a_line_break_is_not_an_id(api: Api) -> None:
     file_id = api.upload()["file_id"]
     for kind in ("download", "metadata"):
         problem(api.request("GET", f"/file/{kind}/{file_id}%0A"), 404)

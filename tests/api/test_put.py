@@ -141,7 +141,7 @@ PLAIN = {"alone": "text/plain", "with quality": "text/plain;q=0.9, */*;q=0.1", "
 
 
 @pytest.mark.parametrize("accept", PLAIN.values(), ids=PLAIN.keys())
-def test_whoever_wants_text_gets_the_link_and_a_newline_alone(api: Api, accept: str) -> None:
+def test_accepting_text_gets_only_the_link_and_a_newline(api: Api, accept: str) -> None:
     response = api.request("PUT", "/file/upload/digits.txt", {"accept": accept}, DIGITS)
     assert response.status_code == 201
     assert response.headers["content-type"].startswith("text/plain")
@@ -190,7 +190,7 @@ def test_more_than_one_segment_is_no_name(api: Api) -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "text/plain, application/json"])
-def test_whoever_takes_anything_gets_json(api: Api, accept: str) -> None:
+def test_accepting_anything_gets_json(api: Api, accept: str) -> None:
     response = api.request("PUT", "/file/upload/digits.txt", {"accept": accept}, DIGITS)
     assert response.headers["content-type"] == "application/json"
 

@@ -46,6 +46,6 @@ def test_a_token_is_asked_for_under_a_prefix_too(tmp_path: Path, method: str, pa
     assert ask(tmp_path, method, path, authorization="Bearer right").status_code != 401
 
 
-def test_a_wrong_method_is_told_the_right_ones_under_a_prefix(tmp_path: Path) -> None:
+def test_a_wrong_method_gets_the_right_ones_under_a_prefix(tmp_path: Path) -> None:
     answer = ask(tmp_path, "DELETE", "/file/metadata/")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")

@@ -50,7 +50,7 @@ def row(page: Page, name: str) -> Locator:
     return page.locator("#rows > li", has_text=name)
 
 
-def test_all_files_are_shown_to_who_has_the_token(page: Page) -> None:
+def test_all_files_are_shown_to_people_with_the_token(page: Page) -> None:
     upload(page, "secret.txt")
     expect(page.locator("#list")).to_be_hidden()
     no_violations(page)

@@ -116,7 +116,9 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     assert filecmp.cmp(large, fetched(second, tmp_path), shallow=False)
 
 
-def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(context: BrowserContext, tmp_path: Path) -> None:
+def test_an_upload_whose_completion_was_not_confirmed_is_not_sent_again(
+    context: BrowserContext, tmp_path: Path
+) -> None:
     file = write(tmp_path / "large.bin", PART + 1)
     completed: list[APIResponse] = []
     # The upload is complete, but its answer is lost with the page.

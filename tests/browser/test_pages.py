@@ -169,7 +169,7 @@ def locked(page: Page, sent: dict[str, Any]) -> APIResponse:
         (locked, "The sender protected this file with a password."),
     ],
 )
-def test_a_file_that_changed_since_its_page_was_opened_is_told_of_in_words(
+def test_a_file_that_changed_after_its_page_was_opened_is_explained(
     page: Page, change: Callable[[Page, dict[str, Any]], APIResponse], words: str
 ) -> None:
     sent = page.request.put("/file/upload/once.txt?max_downloads=1", data="data").json()

@@ -215,7 +215,7 @@ def test_each_tab_shows_what_another_shares_and_deletes(page: Page, context: Bro
     expect(page.locator("#file-rows bdi")).to_have_text(["two.txt"])
 
 
-def test_what_another_tab_has_shared_is_kept_before_it_is_heard_of(context: BrowserContext) -> None:
+def test_files_shared_in_another_tab_are_kept_before_this_tab_learns_of_them(context: BrowserContext) -> None:
     context.add_init_script("addEventListener('storage', (event) => event.stopImmediatePropagation())")
     one, two = (context.new_page() for _ in range(2))
     for page in (one, two):

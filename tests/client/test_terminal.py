@@ -48,7 +48,7 @@ def test_no_color_and_no_terminal_mean_no_escape_sequences(own: Client) -> None:
     assert b"\x1b" not in own.run("ls").out
 
 
-def test_a_connection_that_was_lost_is_told_once_without_a_terminal(client: Client, proxy: Proxy) -> None:
+def test_a_lost_connection_is_reported_once_without_a_terminal(client: Client, proxy: Proxy) -> None:
     for name in ("a", "b"):
         (client.here / name).write_bytes(name.encode())
     for options, lines in (((), 1), (("--quiet",), 0)):

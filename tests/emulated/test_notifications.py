@@ -64,7 +64,7 @@ def told(bucket: Bucket, invoke: Invoke, done: Callable[[], bool]) -> None:
     asyncio.run(run())
 
 
-def test_a_function_is_told_once_of_each_object_made_of_parts() -> None:
+def test_a_function_is_notified_once_of_each_object_made_of_parts() -> None:
     bucket = Bucket()
     for key, etag in (("raw/one", "e-1"), ("raw/put", "e"), ("files/other", "e-2")):
         bucket.put(key, etag)
@@ -93,7 +93,7 @@ def test_a_function_is_told_once_of_each_object_made_of_parts() -> None:
     ]
 
 
-def test_a_function_that_fails_is_told_again_and_at_last_left_alone(
+def test_a_function_that_fails_is_notified_again_and_finally_no_more(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(notifications, "RETRY_AFTER", (0.0, 0.0))

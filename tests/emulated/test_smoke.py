@@ -58,7 +58,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.port}"
 
 
-def test_a_plain_server_passes_and_is_told_what_does_not_apply_to_it(server: str) -> None:
+def test_a_plain_server_passes_and_the_output_says_what_does_not_apply(server: str) -> None:
     kept = httpx.put(f"{server}/file/upload/other.txt", content=b"of somebody else", headers=OWNER).json()["file_id"]
     status, output = smoke(server)
     assert status == 0, output

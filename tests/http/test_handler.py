@@ -83,7 +83,7 @@ def test_text_that_the_gateway_altered_is_refused_with_what_to_do(storage: Objec
     assert storage.keys() == []
 
 
-def test_only_who_may_upload_learns_that_text_was_altered(
+def test_only_clients_with_access_learn_that_text_was_altered(
     storage: Objects, configure: Callable[[str, str], None]
 ) -> None:
     configure("SHARE_API_TOKEN", "token")

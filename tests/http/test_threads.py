@@ -86,7 +86,7 @@ def test_work_does_not_wait_for_work_that_hangs() -> None:
     asyncio.run(run())
 
 
-def test_an_error_reaches_whoever_waits() -> None:
+def test_an_error_reaches_the_waiting_caller() -> None:
     async def run() -> None:
         with few_threads(busy=False) as threads:
             with pytest.raises(ZeroDivisionError):

@@ -116,7 +116,7 @@ def test_without_its_cap_a_file_goes_on_being_counted(shares: Shares) -> None:
 
 
 @pytest.mark.parametrize("steps", range(0, CELLS + 3, 3))
-def test_whoever_dies_while_setting_a_cap_loses_no_count(shares: Shares, store: InterposedStore, steps: int) -> None:
+def test_a_crash_while_setting_a_cap_loses_no_count(shares: Shares, store: InterposedStore, steps: int) -> None:
     file_id = hot(shares, downloads=5)
     store.around = dies_after(len(store.changes) + steps)
     with pytest.raises(ProcessEnd):
@@ -214,9 +214,7 @@ def test_a_file_that_is_still_hot_keeps_its_cells(shares: Shares, clock: Clock) 
 
 
 @pytest.mark.parametrize("steps", range(0, CELLS + 4, 3))
-def test_whoever_dies_while_folding_loses_no_count(
-    shares: Shares, store: InterposedStore, clock: Clock, steps: int
-) -> None:
+def test_a_crash_while_folding_loses_no_count(shares: Shares, store: InterposedStore, clock: Clock, steps: int) -> None:
     file_id = hot(shares, downloads=5)
     clock.forward(HOUR + HOUR)
     store.around = dies_after(len(store.changes) + steps)

@@ -92,7 +92,7 @@ def test_the_blob_of_a_direct_upload_is_a_pickle(uploads: DirectUploads, root: P
 
 
 @pytest.mark.parametrize("late", [timedelta(0), DAY])
-def test_an_upload_is_over_after_a_week(
+def test_an_upload_expires_after_a_week(
     shares: Shares, uploads: DirectUploads, clock: Clock, root: Path, late: timedelta
 ) -> None:
     record = start(uploads)
@@ -239,7 +239,7 @@ def test_two_who_complete_at_once_make_one_file(store: InterposedStore, clock: C
     assert download(shares, record.file_id) == b"hello"
 
 
-def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
+def test_a_later_completion_with_other_parts_gets_the_file_of_the_first(
     store: InterposedStore, clock: Clock, shares: Shares, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.storage.multipart.MIN_PART_SIZE", 1)
@@ -268,7 +268,7 @@ def test_who_completes_later_with_other_parts_gets_the_file_of_the_first(
 
 
 @pytest.mark.parametrize("faster", ["complete", "abort"])
-def test_who_completes_too_late_leaves_nothing(
+def test_a_completion_that_is_too_late_leaves_nothing(
     uploads: DirectUploads, root: Path, monkeypatch: pytest.MonkeyPatch, faster: str
 ) -> None:
     record = start(uploads)

@@ -180,7 +180,7 @@ def test_what_is_there_all_the_time_is_listed_once(shares: Shares) -> None:
     assert [file_id for file_id in listed if file_id in file_ids] == file_ids[:10]
 
 
-def test_a_page_goes_on_behind_a_file_that_is_gone(shares: Shares) -> None:
+def test_a_page_continues_after_a_file_that_is_gone(shares: Shares) -> None:
     file_ids = sorted(upload(shares).file_id for _ in range(3))
     shares.delete(file_ids[1])
     assert [record.file_id for record in list_files(shares, file_ids[1], 10).files] == [file_ids[2]]

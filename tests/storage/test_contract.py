@@ -201,7 +201,7 @@ def test_a_reader_stays_at_its_end(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize(("data", "start"), [(DIGITS, 10), (DIGITS, 11), (DIGITS, 1 << 40), (b"", 0)])
-def test_a_range_that_begins_behind_the_last_byte_is_refused(store: ObjectStore, data: bytes, start: int) -> None:
+def test_a_range_that_begins_after_the_last_byte_is_refused(store: ObjectStore, data: bytes, start: int) -> None:
     store.put(KEY, data)
     with pytest.raises(RangeNotSatisfiable) as refusal:
         store.open(KEY, start)

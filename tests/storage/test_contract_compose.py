@@ -253,7 +253,7 @@ def test_a_part_of_another_size_is_made_again(backend: Backend, monkeypatch: pyt
 
 
 @pytest.mark.only_s3
-def test_who_finds_the_upload_finished_by_another_has_succeeded(backend: Backend, requests: Requests) -> None:
+def test_finding_the_upload_finished_by_another_is_success(backend: Backend, requests: Requests) -> None:
     store = backend.store
     write(store, RAW, pattern(LARGE))
     pieces = framed(store, LARGE)

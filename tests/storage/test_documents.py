@@ -134,7 +134,7 @@ def test_a_change_that_others_make_needless_is_not_written(setting: Setting) -> 
     assert setting.faulty.puts == 1
 
 
-def test_who_always_loses_gives_up_in_time_and_changed_nothing(setting: Setting) -> None:
+def test_a_writer_that_always_loses_gives_up_in_time_and_changed_nothing(setting: Setting) -> None:
     setting.faulty.around = on_puts(otherwise=preceded_by(setting.by_others()))
     with pytest.raises(Contended) as contended:
         setting.update()
@@ -258,7 +258,7 @@ def test_a_write_is_recognised_though_its_clock_is_slow(setting: Setting) -> Non
     assert setting.count == 4
 
 
-def test_who_never_gets_an_answer_does_not_know_the_outcome(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_any_answer_the_outcome_is_unknown(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
     setting.faulty.around = on_puts(otherwise=before(LOST))
     with pytest.raises(OutcomeUnknown):
         setting.update()

@@ -139,7 +139,7 @@ def test_records_of_older_releases_are_read(text: str, meaning: Record) -> None:
     assert CODEC.decode(FILE_ID, text.encode()) == meaning
 
 
-def test_ids_are_sorted_and_go_on_behind_any_id(records: Records) -> None:
+def test_ids_are_sorted_and_continue_after_any_id(records: Records) -> None:
     for file_id in (LAST_ID, FILE_ID, OTHER_ID):
         records.create(record(file_id))
     assert list(records.ids()) == [FILE_ID, OTHER_ID, LAST_ID]

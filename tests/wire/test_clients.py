@@ -108,7 +108,7 @@ def test_fifty_clients_that_dribble_delay_nobody(server: Server) -> None:
     until(lambda: not server.staged())
 
 
-def test_uploads_that_are_broken_off_leave_nothing_and_one_that_runs_is_not_swept(server: Server) -> None:
+def test_interrupted_uploads_leave_nothing_and_a_running_one_is_not_swept(server: Server) -> None:
     before = server.stored()
     head = request("POST", "/file/upload/", HOST, FORM, f"Content-Length: {8 * MIB}")
     with server.connect() as running:

@@ -124,7 +124,7 @@ def test_totals_stay_in_the_order_of_the_records(records: Records) -> None:
     assert [(one.file_id, one.download_count) for one in totals] == [(OTHER_ID, 0), (FILE_ID, 3)]
 
 
-def test_closed_cells_send_who_counts_back_to_the_record(records: Records) -> None:
+def test_closed_cells_send_a_count_back_to_the_record(records: Records) -> None:
     widen(records)
     count(records, 3)
     assert Cells(records, random.randrange).close(FILE_ID, range(CELLS)) == 3

@@ -136,9 +136,7 @@ def test_what_is_put_together_is_synced_before_it_gets_its_name(
     assert steps == ["file", "rename", "directory"]
 
 
-def test_of_two_who_finish_at_once_both_are_told_of_the_same_parts(
-    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_concurrent_finishes_get_the_same_parts(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = store.multipart.start(RAW)
     parts = [store.multipart.writer(RAW, upload_id, number, 10**9).commit() for number in (1, 2)]
     list_parts = DirectoryMultipart.list

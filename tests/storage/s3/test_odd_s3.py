@@ -151,7 +151,7 @@ def test_a_key_that_cannot_be_deleted_keeps_no_other(odd: OddS3, store: ObjectSt
     assert list(store.list("")) == [key for key in keys if "locked" in key]
 
 
-def test_a_key_that_cannot_be_deleted_holds_up_no_batch_behind_it(
+def test_a_key_that_cannot_be_deleted_delays_no_later_batch(
     odd: OddS3, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "DELETED_AT_ONCE", 2)
@@ -192,7 +192,7 @@ def test_parts_can_have_to_be_equal(odd: OddS3, client: S3Client, key: str, size
             complete()
 
 
-def test_who_writes_a_record_too_soon_waits(odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]) -> None:
+def test_writing_a_record_too_soon_waits(odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]) -> None:
     configure_aws(odd.server.environment())
     records = Records(open_s3(BUCKET, f"odd/{uuid.uuid4()}"), lambda: NOW, sleep=lambda _seconds: odd.rest())
     records.create(record())
@@ -203,7 +203,7 @@ def test_who_writes_a_record_too_soon_waits(odd: OddS3, configure_aws: Callable[
     assert odd.refused == [429, 429]
 
 
-def test_who_has_to_do_without_conditions_hears_so_at_once(
+def test_a_server_without_conditions_is_reported_at_once(
     odd: OddS3, configure_aws: Callable[[Mapping[str, str]], None]
 ) -> None:
     configure_aws(odd.server.environment())

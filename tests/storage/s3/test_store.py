@@ -39,7 +39,7 @@ def test_what_has_no_condition_is_repeated_with_its_whole_body(
     assert len(pauses) == 2
 
 
-def test_who_is_always_told_to_slow_down_gives_up(fake: FakeS3, bucket: S3Store) -> None:
+def test_a_client_that_is_always_told_to_slow_down_gives_up(fake: FakeS3, bucket: S3Store) -> None:
     fake.one_after_another(error(503, "SlowDown"))
     for use in (lambda: bucket.read(KEY), lambda: bucket.put(KEY, b"a"), lambda: bucket.delete(KEY), bucket.check):
         fake.requests.clear()
@@ -80,7 +80,7 @@ def test_a_server_that_ignores_ranges_is_refused(fake: FakeS3, bucket: S3Store) 
         bucket.open(KEY, 3, 5)
 
 
-def test_a_range_behind_the_end_is_told_from_a_missing_object(fake: FakeS3, bucket: S3Store) -> None:
+def test_a_range_past_the_end_is_distinguished_from_a_missing_object(fake: FakeS3, bucket: S3Store) -> None:
     for answer, raised in [(error(416, "InvalidRange"), RangeNotSatisfiable), (error(404, "NoSuchKey"), NotFound)]:
         fake.one_after_another(answer)
         with pytest.raises(raised):
@@ -207,7 +207,7 @@ LASTING = {
 
 
 @pytest.mark.parametrize(("answer", "lasting"), LASTING.values(), ids=LASTING.keys())
-def test_waiting_helps_against_what_is_over_by_itself(
+def test_temporary_faults_are_worth_waiting_for(
     fake: FakeS3, bucket: S3Store, answer: Answer | None, lasting: bool
 ) -> None:
     fake.one_after_another(answer)
