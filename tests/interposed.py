@@ -96,7 +96,7 @@ class InterposedStore:
 
     def call(self, verb: str, key: str, proceed: Callable[[], T]) -> T:
         plain = verb.removesuffix(" if")
-        # A sweep calls from several threads, and no number may be left out.
+        # A sweep calls from several threads, and every call needs its own number.
         with self._guard:
             self.puts += plain == "put"
             change = len(self.changes) if verb in CHANGES else None

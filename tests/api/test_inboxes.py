@@ -276,7 +276,7 @@ def test_the_page_of_an_inbox_says_why_it_accepts_no_more(api: Api) -> None:
     until(lambda: page()[0] == 410)
     status, text = page()
     assert "This inbox has expired" in text
-    # Only its owner can still see what it was for.
+    # Only its owner can still see its title and note.
     assert "Oslo" not in text
     assert "Photos" not in text
     box.close(box.owner)

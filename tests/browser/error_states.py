@@ -19,7 +19,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 def _unable(page: Page, kind: str, heading: str) -> None:
-    """Begin an upload that the server can't do now, for a reason of this kind."""
+    """Start an upload that the server refuses for now, for a reason of this kind."""
     page.route("**/health", lambda route: route.fulfill(status=503))
     problem = {"type": TYPE_PREFIX + kind, "status": 503, "detail": "Try again."}
     page.route(UPLOADS, lambda route: _fail(route, problem))
@@ -52,7 +52,7 @@ def error_again(page: Page) -> None:
 
 
 def _error(page: Page, error: ShareError) -> None:
-    """Show the page of an error that this server can't be brought to."""
+    """Show the error page for an error that this server cannot be made to produce."""
     title = page.locator("header a").first.inner_text()
     service = SimpleNamespace(settings=SimpleNamespace(title=title, accent=None, public_url=None))
     address = urlsplit(page.url)

@@ -103,7 +103,7 @@ def inbox_private(page: Page) -> None:
 
 
 def own_inbox(page: Page, *files: tuple[str, str, str], **options: Any) -> Any:
-    """Open the owner's page of an inbox into which these came: name, text and sender."""
+    """Open the owner's page of an inbox with these files: name, text and sender."""
     inbox = new_inbox(page, **options)
     for name, text, sender in files:
         query = f"?sender={quote(sender)}" if sender else ""

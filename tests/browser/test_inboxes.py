@@ -1,4 +1,4 @@
-"""Inboxes in a real browser: the whole way of a sender's files to the owner, and what each of the two can see."""
+"""Inboxes in a real browser: files on the whole way from sender to owner, and what each of the two can see."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sender(chromium: Browser) -> Any:
 
 
 def make(owner: Page, guarded: str, title: str, **numbers: int) -> str:
-    """Make an inbox, as its owner does. Returns its link, which the owner passes on."""
+    """Create an inbox as its owner does. Returns the link for senders."""
     owner.goto(f"{guarded}/inbox")
     if owner.get_by_label("Access token").is_visible():
         owner.get_by_label("Access token").fill(TOKEN)
@@ -68,7 +68,7 @@ def test_files_go_from_a_sender_to_the_owner(owner: Page, sender: Page, guarded:
     sender.get_by_label("Your name").fill("Ada")
     drop(sender, ("beach.txt", "sand"), ("hotel.txt", "roof"))
     expect(sender.get_by_role("heading", name="2 files have arrived")).to_be_visible()
-    # The receipts are still there after the page was closed, and nothing else of the files.
+    # The receipts still exist after the page was closed, but nothing else about the files.
     sender.reload()
     expect(file(sender, "beach.txt")).to_be_visible()
     expect(sender.locator("#room")).to_have_text("There is room for 1 more file, up to 10 GB.")
@@ -76,7 +76,7 @@ def test_files_go_from_a_sender_to_the_owner(owner: Page, sender: Page, guarded:
     file(sender, "hotel.txt").get_by_role("button", name="Delete").click()
     expect(file(sender, "hotel.txt")).to_have_count(0)
 
-    # The owner's page asks by itself.
+    # The owner's page updates without a click.
     expect(owner.get_by_role("heading", name="1 file has arrived")).to_be_visible()
     expect(came(owner, "beach.txt")).to_contain_text("from \u2068Ada\u2069")
     with owner.expect_download() as download:
@@ -97,7 +97,7 @@ def test_files_go_from_a_sender_to_the_owner(owner: Page, sender: Page, guarded:
     sender.goto(link)
     expect(sender.get_by_role("heading", name="This inbox is closed")).to_be_visible()
     expect(sender.get_by_role("button", name="Choose files")).to_be_hidden()
-    # Who sent a file can delete it even now.
+    # The sender of a file can still delete it.
     accept(sender)
     file(sender, "beach.txt").get_by_role("button", name="Delete").click()
     expect(file(sender, "beach.txt")).to_have_count(0)

@@ -125,7 +125,7 @@ def without_scripts(page: Page, path: str) -> None:
     page.goto(path)
     expect(page.locator("form.plain")).to_be_visible()
     expect(page.get_by_role("button", name="Choose files")).to_be_hidden()
-    # The same to the eye where scripts run, as axe needs.
+    # Change the document to what is shown now, because axe needs scripts.
     page.evaluate("""() => {
         for (const element of document.querySelectorAll(".scripted")) element.remove();
         for (const element of document.querySelectorAll("noscript")) element.replaceWith(...element.childNodes);

@@ -105,7 +105,8 @@ def test_cancelled_work_is_left_out() -> None:
                     await until_few(threads)
                     del ran[:]
                     with hanging(threads):
-                        # Begun at once if the others do all work again, as they may since the last look.
+                        # This starts at once if the other threads work again, which can have happened since the last
+                        # check.
                         if threads.submit(ran.append, 1).cancel():
                             break
             await done(threads, lambda: None)
