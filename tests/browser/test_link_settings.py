@@ -20,6 +20,7 @@ from tests.browser.upload_page import (
     row,
     setting,
     share_more,
+    stop_timers,
     upload_of,
 )
 from tests.wire.server import Server, until
@@ -117,6 +118,7 @@ def test_a_password_is_generated_shown_and_copied(page: Page, context: BrowserCo
         passwords.add(field.input_value())
     assert len(passwords) == 2
     assert all(len(password) == 19 for password in passwords)
+    stop_timers(page)
     page.locator("#settings .copy").click()
     expect(page.locator("#settings .copy")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == field.input_value()

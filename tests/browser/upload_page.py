@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -108,9 +109,28 @@ def upload_of(page: Page, held: list[Route], name: str) -> Route:
     return uploads()[-1]
 
 
-def now(page: Page) -> int:
-    """The time in the page, in milliseconds."""
-    return int(page.evaluate("Date.now()"))
+def note_questions(page: Page) -> None:
+    """Have the page note what it asks about files, by its own clock, from when it is loaded again."""
+    page.add_init_script("""
+        window.asked = [];
+        const { open } = XMLHttpRequest.prototype;
+        XMLHttpRequest.prototype.open = function (method, address, ...rest) {
+            if (address.includes("/file/metadata/")) asked.push([Date.now(), address]);
+            return open.call(this, method, address, ...rest);
+        };
+    """)
+
+
+def questions(page: Page) -> list[tuple[int, str]]:
+    """Time and address of each question that the page has noted."""
+    return [(at, address) for at, address in page.evaluate("asked")]
+
+
+def require_pauses(page: Page) -> None:
+    """The page asks once in five seconds. A question can leave it a moment late, but never in the next second."""
+    times = [at for at, _ in questions(page)]
+    assert len(times) > 1
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 4000
 
 
 def no_violations(page: Page) -> None:
@@ -131,3 +151,8 @@ def without_scripts(page: Page, path: str) -> None:
         for (const element of document.querySelectorAll("noscript")) element.replaceWith(...element.childNodes);
     }""")
     switch.send("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def stop_timers(page: Page) -> None:
+    """Let what the page shows for two seconds stay, because a slow machine could look too late."""
+    page.evaluate("() => { window.setTimeout = () => 0; }")
