@@ -65,9 +65,9 @@ async def get_all_files_page(request: Request) -> Response:
 
 @router.endpoint("GET", "/inbox", answers=_html(200))
 async def get_inboxes_page(request: Request) -> Response:
-    """The page on which people make inboxes, and see what came in. It holds nothing of them itself."""
+    """The page on which people create inboxes and see their files. The page itself contains no data about them."""
     response = await _with_server(request, "inboxes.html")
-    # Several downloads begin at once, each in a frame of its own.
+    # Several downloads start at once, each in a separate frame.
     policy = response.headers["Content-Security-Policy"]
     connect = next(entry for entry in policy.split("; ") if entry.startswith("connect-src "))
     response.headers["Content-Security-Policy"] = f"{policy}; {connect.replace('connect', 'frame')}"
