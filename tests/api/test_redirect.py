@@ -94,7 +94,7 @@ def test_a_capped_file_gives_shorter_addresses_and_a_ticket(api: Api) -> None:
 
 
 def test_an_address_is_good_no_longer_than_its_file(api: Api) -> None:
-    assert 20 < lifetime(redirected(api.download(share(api, expires_in="30")))) <= 30
+    assert 100 < lifetime(redirected(api.download(share(api, expires_in="200")))) <= 200
 
 
 def test_a_prefetch_is_not_sent_anywhere(api: Api) -> None:

@@ -351,8 +351,6 @@ def soak(place: Path, seconds: float, clients: int, workers: int = 2, least: int
         staged = len(server.staged())
         parts = sum(path.is_file() for path in (server.data / "raw").rglob("*"))
         server.process.send_signal(signal.SIGTERM)
-    if grown > MEMORY_GROWTH:
-        load.wrong[f"memory grew by {grown // MIB} MiB"] += 1
     if left > HANDLES_GROWTH:
         load.wrong[f"{left} more file handles"] += 1
     if staged:
@@ -379,6 +377,9 @@ def main() -> int:
     seconds, clients = float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else CLIENTS
     with tempfile.TemporaryDirectory() as place:
         report = soak(Path(place), seconds, clients)
+    # Not judged in the short version, because a server takes some time to have all the memory that it needs.
+    if report["memory growth MiB"] * MIB > MEMORY_GROWTH:
+        report["wrong"]["memory growth"] = report["memory growth MiB"]
     print(json.dumps(report, indent=2))
     return 1 if report["wrong"] else 0
 
