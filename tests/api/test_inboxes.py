@@ -266,6 +266,11 @@ def test_the_page_of_an_inbox_says_why_it_accepts_no_more(api: Api) -> None:
 
     status, text = page()
     assert (status, "room for 2 more files, 20 bytes in all" in text) == (200, True)
+    # Parts of large files go to storage from here, too.
+    policies = [
+        api.request("GET", path, NAVIGATION).headers["content-security-policy"] for path in ("/", f"/inbox/{box.id}")
+    ]
+    assert policies[0] == policies[1]
     box.receive()
     status, text = page()
     assert (status, "room for 1 more file, up to 10 bytes" in text) == (200, True)

@@ -169,8 +169,8 @@ def owner_closed(page: Page) -> None:
 
 
 def owner_unknown(page: Page) -> None:
-    page.goto(f"/inbox#{new_inbox(page)['inbox_id']}")
-    expect(page.get_by_text("You are not the owner")).to_be_visible()
+    page.goto(f"/inbox#{new_inbox(page)['inbox_id']}&owner=wrong")
+    expect(page.get_by_role("heading", name="Can't show this inbox")).to_be_visible()
 
 
 INBOX_STATES = (

@@ -46,9 +46,13 @@ function row({ inbox_id, title }) {
 
 async function showOne(id, sent) {
   const token = sent ?? ownerToken(id);
+  if (token === null && currentToken() === null) {
+    // The owner has passed on the address of this page instead of the inbox's link.
+    location.replace(`${prefix}/inbox/${id}`);
+    return;
+  }
   $("back").hidden = false;
   try {
-    if (token === null && server.token_required && currentToken() === null) await askForToken(null);
     await new Owner(id, token).open();
   } catch (error) {
     if (token !== null) forgetUnlessThere(id, error);
