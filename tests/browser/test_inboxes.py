@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Download, Page, Route, expect
 
 from tests.browser.conftest import WITHIN
-from tests.browser.upload_page import choose, drop, file
+from tests.browser.upload_page import choose, drop, file, note_questions, questions, require_pauses
 from tests.wire.server import Server, until
 
 TOKEN = "a-token-of-thirty-two-characters"
@@ -163,3 +163,26 @@ def test_an_access_token_opens_every_inbox(owner: Page, guarded: str) -> None:
     assert sorted(Path(download.path()).read_text() for download in downloads) == ["north.txt", "south.txt"]
     expect(owner.get_by_role("button", name="Download all")).to_be_enabled()
     expect(owner.locator("#not-downloaded")).to_be_empty()
+
+
+def test_an_owners_page_asks_now_and_then_but_not_while_hidden(owner: Page, guarded: str) -> None:
+    note_questions(owner, "/inbox/")
+    make(owner, guarded, "Quiet")
+    owner.clock.install()
+    owner.reload()
+    expect(owner.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
+
+    def has_asked() -> bool:
+        owner.clock.run_for(5000)
+        return len(questions(owner)) > 3
+
+    until(has_asked)
+    require_pauses(owner)
+    hide = "(hidden) => Object.defineProperty(document, 'hidden', { get: () => hidden, configurable: true })"
+    owner.evaluate(hide, True)
+    before = len(questions(owner))
+    owner.clock.run_for(600_000)
+    assert len(questions(owner)) == before
+    owner.evaluate(hide, False)
+    owner.evaluate("() => { document.dispatchEvent(new Event('visibilitychange')); }")
+    assert len(questions(owner)) == before + 1

@@ -109,16 +109,17 @@ def upload_of(page: Page, held: list[Route], name: str) -> Route:
     return uploads()[-1]
 
 
-def note_questions(page: Page) -> None:
+def note_questions(page: Page, about: str = "/file/metadata/") -> None:
     """Have the page note what it asks about files, by its own clock, from when it is loaded again."""
-    page.add_init_script("""
+    script = """
         window.asked = [];
         const { open } = XMLHttpRequest.prototype;
         XMLHttpRequest.prototype.open = function (method, address, ...rest) {
-            if (address.includes("/file/metadata/")) asked.push([Date.now(), address]);
+            if (address.includes("ABOUT")) asked.push([Date.now(), address]);
             return open.call(this, method, address, ...rest);
         };
-    """)
+    """
+    page.add_init_script(script.replace("ABOUT", about))
 
 
 def questions(page: Page) -> list[tuple[int, str]]:
