@@ -1,4 +1,7 @@
-"""The client as people run it: in a separate process, with its own home directory and server."""
+"""The client as people run it: in a separate process, with its own home directory and server.
+
+Processes that a test only waits for are forks, which start faster.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.client.forks import Result, forks
 from tests.client.inprocess import Share
 from tests.client.proxy import Proxy
 from tests.client.ways import WAYS, Way
@@ -22,6 +26,8 @@ from tests.wire.server import ROOT, WITHIN, Server
 
 # The module is found by PYTHONPATH, as `Client.environment` sets it.
 COMMAND = [sys.executable, "-m", "share"]
+# Variables that an interpreter reads when it starts, as no fork does.
+STARTUP = ("PYTHON", "LC_", "LANG")
 
 MIB = 1024 * 1024
 PART = 8 * MIB
@@ -65,6 +71,13 @@ class Client:
         )
 
     def run(self, *arguments: str, data: bytes | None = None, **environment: str) -> Ran:
+        code, out, err = self._run(arguments, data or b"", environment)
+        assert b"Traceback" not in err, err.decode()
+        return Ran(code, out, err.decode(errors="replace"))
+
+    def _run(self, arguments: Sequence[str], data: bytes, environment: dict[str, str]) -> Result:
+        if not any(name.startswith(STARTUP) for name in environment):
+            return forks().run(arguments, self.here, self.environment(**environment), data, WITHIN * 2)
         process = self.start(*arguments, stdin=subprocess.PIPE, **environment)
         try:
             out, err = process.communicate(data, WITHIN * 2)
@@ -72,8 +85,7 @@ class Client:
             process.kill()
             process.wait()
             raise
-        assert b"Traceback" not in err, err.decode()
-        return Ran(process.returncode, out, err.decode(errors="replace"))
+        return process.returncode, out, err
 
     def json(self, *arguments: str, data: bytes | None = None, **environment: str) -> dict[str, Any]:
         ran = self.run(*arguments, "--json", data=data, **environment)
