@@ -13,7 +13,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-from tests.wire.server import WITHIN
+from tests.wire.server import WITHIN, until
 
 CHUNK = 64 * 1024
 
@@ -182,20 +182,28 @@ class HeldUp:
     """Lets this many parts pass, and holds the others until it is released."""
 
     def __init__(self, passing: int) -> None:
+        self._passing = passing
         self._slots = threading.Semaphore(passing)
+        self._held: list[Seen] = []
         self._released = threading.Event()
-        self.passed = 0
-        self.held = 0
 
     def __call__(self, seen: Seen) -> None:
-        if not seen.is_part:
+        if not seen.is_part or self._slots.acquire(blocking=False):
             return
-        if self._slots.acquire(blocking=False):
-            self.passed += 1
-            return
-        self.held += 1
+        self._held.append(seen)
         self._released.wait(WITHIN)
         raise Cut
+
+    @property
+    def held(self) -> int:
+        return len(self._held)
+
+    def wait(self, proxy: Proxy, held: int) -> None:
+        """Wait until the first parts are stored and `held` others are held.
+
+        If the client sends no more at once, nothing is under way that could arrive later.
+        """
+        until(lambda: self.held == held and len(proxy.parts_there()) == self._passing)
 
     def release(self) -> None:
         self._released.set()

@@ -154,7 +154,7 @@ def interrupt(client: Client, proxy: Proxy) -> int:
     """Kill an upload. Returns the number of part bytes that the server has."""
     proxy.before = hold = HeldUp(passing=2)
     process = client.start("up", "folder")
-    until(lambda: hold.held >= 1 and len(proxy.parts_there()) == 2)
+    hold.wait(proxy, held=4)
     process.kill()
     process.communicate()
     hold.release()

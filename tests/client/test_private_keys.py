@@ -35,7 +35,7 @@ def interrupted_upload(client: Client, proxy: Proxy, *arguments: str) -> Path:
     """Kill an upload after two parts. Returns the file with its key."""
     proxy.before = hold = HeldUp(passing=2)
     process = client.start("up", "--private", "large.bin", *arguments)
-    until(lambda: hold.held >= 1 and len(proxy.parts_there()) == 2)
+    hold.wait(proxy, held=4)
     process.kill()
     process.communicate()
     hold.release()
@@ -132,7 +132,7 @@ def test_two_commands_cannot_upload_the_same_at_once(client: Client, proxy: Prox
     proxy.before = hold = HeldUp(passing=2)
     process = client.start("up", "--private", "large.bin")
     try:
-        until(lambda: hold.held >= 1)
+        hold.wait(proxy, held=4)
         ran = client.run("up", "--private", "large.bin")
         assert (ran.code, "Another command" in ran.err) == (8, True)
     finally:
@@ -188,7 +188,8 @@ def test_a_download_resumes_at_a_chunk_and_counts_once(client: Client, proxy: Pr
     if kill:
         process = client.start("down", link_of(sent), "-o", "copy.bin")
         assert cut.reached.wait(WITHIN)
-        until(lambda: (client.here / "copy.bin.part").stat().st_size > MIB)
+        part = client.here / "copy.bin.part"
+        until(lambda: part.exists() and part.stat().st_size > MIB)
         process.kill()
         process.communicate()
         cut.release()

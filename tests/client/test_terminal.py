@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from tests.client.conftest import SIZE, Client, make_client, write_large
 from tests.client.proxy import Cut, HeldUp, Proxy, Seen
 from tests.client.terminal import in_terminal, plain
-from tests.wire.server import Server, until
+from tests.wire.server import Server
 
 NAMES = ["short.txt", "a-very-long-name-" * 8 + ".pdf", "漢字" * 30 + ".txt", "😀 ünï.txt"]
 
@@ -86,7 +86,7 @@ def test_an_upload_that_resumes_says_from_where(client: Client, proxy: Proxy) ->
     write_large(client)
     proxy.before = hold = HeldUp(passing=2)
     process = client.start("up", "large.bin")
-    until(lambda: hold.held >= 1 and len(proxy.parts_there()) == 2)
+    hold.wait(proxy, held=4)
     process.kill()
     process.communicate()
     hold.release()

@@ -26,7 +26,7 @@ def large(client: Client) -> Path:
 def interrupted_upload(client: Client, proxy: Proxy, *arguments: str) -> None:
     proxy.before = hold = HeldUp(passing=2)
     process = client.start("up", "large.bin", *arguments, SHARE_PASSWORD="first")
-    until(lambda: hold.held >= 1 and len(proxy.parts_there()) == 2)
+    hold.wait(proxy, held=4)
     process.kill()
     process.communicate()
     hold.release()

@@ -58,7 +58,7 @@ def test_private_links_work_everywhere(owner: Client, way: Way) -> None:
     way.bytes.reset()
     hold = way.bytes.before = HeldUp(passing=2)
     process = owner.start("up", "--private", "large.bin", "--name", "again.bin")
-    until(lambda: hold.held >= 1 and len(way.bytes.parts_there()) == 2)
+    hold.wait(way.bytes, held=4)
     process.kill()
     process.communicate()
     hold.release()
@@ -109,7 +109,7 @@ def test_an_upload_that_was_killed_sends_only_what_is_missing(owner: Client, way
     write_large(owner)
     way.bytes.before = hold = HeldUp(passing=3)
     process = owner.start("up", "large.bin")
-    until(lambda: hold.held >= 2 and len(way.bytes.parts_there()) == 3)
+    hold.wait(way.bytes, held=3)
     (state,) = owner.kept("unfinished")
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
     process.send_signal(end)
