@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -33,6 +34,9 @@ ONE_WORKER = ("browser/", "client/", "wire/")
 
 # Shells make background processes ignore SIGINT, and programs that the tests start and interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# With it, each of the many programs that tests start would compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same examples in every run, and no time limit, for busy machines.
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
