@@ -9,7 +9,6 @@ from typing import Protocol
 from rich.console import OverflowMethod
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -59,7 +58,8 @@ class Transfers:
         """Show a bar for this file, and below it one for all files. The bars disappear when the file is done."""
         self._number += 1
         console = self._screen.err
-        disable = self._screen.quiet or not console.is_terminal
+        # A terminal that can't move its cursor would show the bars only at the end.
+        disable = self._screen.quiet or not console.is_terminal or console.is_dumb_terminal
         # Standard output must not be redirected through the console for errors.
         with Progress(
             *self._columns(), console=console, transient=True, expand=True, disable=disable, redirect_stdout=False
@@ -77,8 +77,8 @@ class Transfers:
         width = next(width for columns, width in BAR_WIDTHS if self._screen.err.width >= columns)
         if width:
             yield BarColumn(width, complete_style="cyan")
-        yield DownloadColumn(table_column=Column(no_wrap=True))
-        yield _RateColumn(table_column=Column(no_wrap=True))
+        yield _SizeColumn()
+        yield _RateColumn()
 
 
 class _NameColumn(ProgressColumn):
@@ -93,10 +93,25 @@ class _NameColumn(ProgressColumn):
         return Text(task.description, no_wrap=True, overflow=self._overflow)
 
 
+class _SizeColumn(ProgressColumn):
+    """How much is done, and of how much."""
+
+    def __init__(self) -> None:
+        # Wide enough for most sizes, so that the bar beside it does not move.
+        super().__init__(Column(no_wrap=True, justify="right", min_width=len("999.9 MB of 999.9 MB")))
+
+    def render(self, task: Task) -> Text:
+        done = human_size(int(task.completed))
+        return Text(done if task.total is None else f"{done} of {human_size(int(task.total))}", "green")
+
+
 class _RateColumn(ProgressColumn):
     """Bytes per second and the time left, or that there is no connection."""
 
     time = TimeRemainingColumn(compact=True)
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True, min_width=len("999.9 MB/s 00:00")))
 
     def render(self, task: Task) -> Text:
         if task.fields["status"]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import httpx
@@ -63,10 +63,15 @@ def unreachable(error: httpx.TransportError) -> str:
     return f"Can't reach {address}: {printable(reason_of(error))}."
 
 
-def for_each(screen: Screen, items: Iterable[Item], action: Callable[[Item], None]) -> None:
-    """Run the action for each item, even after one has failed, and then exit with the highest status."""
+def for_each(screen: Screen, items: Sequence[Item], action: Callable[[Item], None]) -> None:
+    """Run the action for each item, even after one has failed, and then exit with the highest status.
+
+    Errors name the item if it is one of several links.
+    """
     worst = Exit.OK
     for item in items:
+        if isinstance(item, str) and len(items) > 1:
+            screen.subject = f"{item}: "
         try:
             with reporting(screen):
                 action(item)

@@ -23,6 +23,8 @@ class Screen:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        # What errors are about, if that is not clear.
+        self.subject = ""
         self.out = Console(highlight=False, markup=False, emoji=False)
         self.err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
@@ -38,7 +40,7 @@ class Screen:
         self._say(f"warning: {text}", "yellow")
 
     def error(self, text: str) -> None:
-        self._say(f"error: {text}", "red")
+        self._say(f"error: {self.subject}{text}", "red")
 
     def _say(self, text: str, style: str) -> None:
         self.err.print(Text(self.shown(text), style), soft_wrap=True)
