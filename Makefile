@@ -80,7 +80,7 @@ lint: .venv/.installed-tests ## Check style, types, layers and template
 	@$(BIN)/cfn-lint template.yaml
 
 screenshots: .venv/.installed-tests ## Redraw the pictures in docs/, and draw every state of the pages (FOLDER=build/screenshots)
-	@$(BIN)/python -m tests.browser.screenshots '$(FOLDER)'
+	@PYTHONPATH=client $(BIN)/python -m tests.browser.screenshots '$(FOLDER)'
 	@PYTHONPATH=client $(BIN)/python -m tests.client.picture
 
 bench: .venv/.installed-tests .venv-bench/.installed benchmarks/tus/node_modules/.installed ## Compare performance with similar servers (QUICK=1 for a fifth, ARGS="compare p3")

@@ -262,8 +262,7 @@ def _landing(
         headers["Referrer-Policy"] = "strict-origin"
     return PAGES.render(
         request,
-        # It says nothing of a private file.
-        "private.html" if record.is_private else "landing.html",
+        _template_of(record),
         HTTPStatus.UNAUTHORIZED if wrong_password else HTTPStatus.OK,
         headers,
         origin=origin,
@@ -276,6 +275,13 @@ def _landing(
         wrong_password=wrong_password,
         token=token,
     )
+
+
+def _template_of(record: Record) -> str:
+    if record.is_private:
+        # It says nothing of the file.
+        return "private.html"
+    return "landing.html" if record.encryption is None else "encrypted.html"
 
 
 def _error_page(request: Request, error: ShareError) -> Response:

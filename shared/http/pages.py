@@ -24,7 +24,7 @@ from shared.sharing import rfc3339
 if TYPE_CHECKING:
     import jinja2
 
-_IMPORT = re.compile(r' from "\./([a-z-]+\.js)"')
+_IMPORT = re.compile(r'import (?:[^"]* from )?"\./([a-z-]+\.js)"')
 _ENDING = re.compile(r"\.([A-Za-z0-9]{1,4})\Z")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 

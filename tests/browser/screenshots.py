@@ -1,4 +1,4 @@
-"""Takes pictures of every state of the pages: `python -m tests.browser.screenshots [FOLDER] [STATE…]`.
+"""Takes pictures of the pages: `PYTHONPATH=client python -m tests.browser.screenshots [FOLDER] [STATE…]`.
 
 Without states, it draws all of them, and also the pictures in docs/ and the image of the preview card.
 """

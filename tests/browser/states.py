@@ -9,6 +9,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.error_states import ERROR_STATES
 from tests.browser.link_states import LINK_STATES
+from tests.browser.private_states import PRIVATE_STATES
 from tests.browser.upload_page import UPLOADS, drop, drop_together, hold, open_options, row, share_more
 from tests.wire.server import until
 
@@ -229,6 +230,7 @@ STATES: dict[str, Callable[[Page], None]] = {
         long_options,
         interrupted,
         *LINK_STATES,
+        *PRIVATE_STATES,
         *ERROR_STATES,
     )
 }

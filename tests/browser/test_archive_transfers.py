@@ -55,8 +55,8 @@ def test_any_range_is_that_of_the_whole(page: Page, tmp_path: Path) -> None:
         """async (ranges) => {
             const crcs = [];
             for (const [start, stop] of ranges) {
-                const { body, crc } = await source.read(start, stop);
-                crcs.push([body.length, crc]);
+                const { body, checksum } = await source.read(start, stop);
+                crcs.push([body.length, checksum]);
             }
             return crcs;
         }""",

@@ -45,11 +45,11 @@ def choose_lifetime(page: Page, name: str) -> None:
 
 
 def test_settings_hold_for_what_is_uploaded_next(page: Page) -> None:
-    assert chips(page) == ["Never expires", "No download limit", "No password"]
+    assert chips(page) == ["Never expires", "No download limit", "No password", "Not encrypted"]
     choose_lifetime(page, "7 days")
     setting(page, "limit", "3")
     setting(page, "password", "größe & co")
-    assert chips(page) == ["Expires in 7 days", "3 downloads", "Password set"]
+    assert chips(page) == ["Expires in 7 days", "3 downloads", "Password set", "Not encrypted"]
     drop(page, ("set.txt", "data"))
     described = metadata(page, "set.txt")
     assert described["max_downloads"] == 3
@@ -139,7 +139,7 @@ def test_a_password_is_generated_shown_and_copied(page: Page, context: BrowserCo
 def test_a_setting_that_cannot_be_is_refused_in_words(page: Page, name: str, value: str, words: str) -> None:
     setting(page, name, value)
     expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
-    assert chips(page)[1:] == ["No download limit", "No password"]
+    assert chips(page)[1:3] == ["No download limit", "No password"]
     no_violations(page)
 
 
@@ -152,7 +152,7 @@ def test_only_lifetimes_that_the_server_allows_are_offered(
         page.goto(f"http://127.0.0.1:{limited.port}/")
         assert chips(page)[0] == "Expires in 12 hours"
         page.locator("#settings .chip[data-of=expiry]").click()
-        offered = page.locator("#settings .choice").all_inner_texts()
+        offered = page.locator("#settings form[data-of=expiry] .choice").all_inner_texts()
         assert [text.strip() for text in offered] == ["1 hour", "12 hours", "1 day", "2 days"]
         expect(page.get_by_label("12 hours")).to_be_checked()
         no_violations(page)

@@ -1,12 +1,17 @@
 // Reads files away from the page, for their checksums and for any range of their archive.
 import { crc32 } from "./crc32.js";
+import { serve } from "./serve.js";
 import { Layout } from "./zip-layout.js";
 
 // Files are read and checked in blocks of this many bytes.
 const BLOCK = 2 ** 20;
+// The list of a private archive must fit into its metadata, which have room for fewer than this.
+const MOST_ENTRIES = 100;
 
 /** A file changed or can no longer be read. */
-class Changed extends Error {}
+class Changed extends Error {
+  name = "Changed";
+}
 
 class Archive {
   // Each has `path`, `file` (null for an empty folder), its member of the layout, and the CRC-32 up to each block.
@@ -19,7 +24,10 @@ class Archive {
     this.#entries.push(...items.map(({ path, file }) => ({ path, file, checkpoints: [0] })));
   }
 
-  /** Call this after all files were added. Starts to read them. Returns the size, and what identifies the files. */
+  /** Call this after all files were added. Starts to read them.
+   *
+   * Returns the size, what identifies the files, and their list if it is short.
+   */
   open() {
     // Browsers list files in any order.
     this.#entries.sort((a, b) => (a.path < b.path ? -1 : Number(a.path > b.path)));
@@ -36,7 +44,9 @@ class Archive {
     let last = Promise.resolve();
     this.#measured = this.#entries.map((entry) => (last = last.then(() => measure(entry))));
     last.catch((error) => (this.#failure = error));
-    return { size: this.#layout.size, stamp: crc32(new TextEncoder().encode(JSON.stringify(list))) };
+    const stamp = crc32(new TextEncoder().encode(JSON.stringify(list)));
+    const entries = this.#entries.length > MOST_ENTRIES ? null : this.#entries.map(entryOf);
+    return { size: this.#layout.size, stamp, entries };
   }
 
   /** The bytes from `start` to before `stop`, and their CRC-32. Throws `Changed` if a file has changed. */
@@ -52,6 +62,11 @@ class Archive {
     }
     return { bytes, crc: crc32(bytes) };
   }
+}
+
+/** A member, as the server would list it. */
+function entryOf({ member: { name, size, modified } }) {
+  return { name, size, modified: new Date(modified * 1000).toISOString().replace(".000", "") };
 }
 
 async function measure({ path, file, member, checkpoints }) {
@@ -88,13 +103,4 @@ function unique(path, names) {
   return result;
 }
 
-const archive = new Archive();
-
-onmessage = async ({ data: { id, method, argument } }) => {
-  try {
-    const value = await archive[method](argument);
-    postMessage({ id, value }, value?.bytes ? [value.bytes.buffer] : []);
-  } catch (error) {
-    postMessage({ id, [error instanceof Changed ? "changed" : "failure"]: error.message });
-  }
-};
+serve(new Archive());

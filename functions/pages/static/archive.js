@@ -1,4 +1,5 @@
 // Several files and folders as one source: a zip archive that is made while it is sent.
+import { Calls } from "./calls.js";
 import { Cancelled } from "./network.js";
 import { Offline, persistently } from "./requests.js";
 import { fill, texts } from "./words.js";
@@ -9,9 +10,7 @@ const FILES_PER_MESSAGE = 500;
 /** A source (see sources.js) whose `count` is the number of its files. Any range of it is the same each time. */
 export class ArchiveSource {
   type = "application/zip";
-  #worker = new Worker(new URL("archive-worker.js", import.meta.url), { type: "module" });
-  #calls = new Map();
-  #next = 0;
+  #calls = new Calls("archive-worker.js", () => new Offline());
 
   /** Make an archive of sources and empty folders. Waits until the worker could be loaded. */
   static open(name, items) {
@@ -29,39 +28,26 @@ export class ArchiveSource {
     this.name = this.path = name;
     this.count = items.filter(({ file }) => file !== null).length;
     this.inFolder = items.every(({ path }) => path.includes("/"));
-    this.#worker.onmessage = ({ data: { id, value, changed, failure } }) => {
-      const { resolve, reject } = this.#calls.get(id);
-      this.#calls.delete(id);
-      if (changed !== undefined) reject(new Error(fill(texts.progress.changed, { name: changed })));
-      else if (failure !== undefined) reject(new Error(failure));
-      else resolve(value);
-    };
-    this.#worker.onerror = () => this.#end(new Offline());
   }
 
   async read(start, stop) {
     const { bytes, crc } = await this.#call("read", { start, stop });
-    return { body: bytes, crc };
+    return { body: bytes, checksum: crc };
   }
 
   // Each range that is sent was checked when it was read.
   async check() {}
 
   close() {
-    this.#end(new Cancelled());
+    this.#calls.end(new Cancelled());
   }
 
-  #call(method, argument) {
-    return new Promise((resolve, reject) => {
-      const id = this.#next++;
-      this.#calls.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, method, argument });
-    });
-  }
-
-  #end(error) {
-    this.#worker.terminate();
-    for (const { reject } of this.#calls.values()) reject(error);
-    this.#calls.clear();
+  async #call(method, argument) {
+    try {
+      return await this.#calls.call(method, argument);
+    } catch (error) {
+      if (error.kind === "Changed") throw new Error(fill(texts.progress.changed, { name: error.message }));
+      throw error;
+    }
   }
 }

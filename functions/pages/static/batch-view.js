@@ -222,7 +222,8 @@ function drop(task, batch) {
 }
 
 /** The size of a source, and of an archive also the number of files. */
-function extent(source) {
+function extent({ plain, ...source }) {
+  if (plain) return extent(plain);
   return source.count ? fill(texts.packing.files, { count: source.count, size: size(source.size) }) : size(source.size);
 }
 

@@ -139,6 +139,7 @@ export class Batch extends EventTarget {
           remember(source, begun, task.options);
         },
       });
+      if (source.plain) task.answer = source.reveal(task.answer);
       this.#forget(task);
       source.close();
       this.#progress(task, source.size);

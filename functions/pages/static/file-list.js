@@ -54,7 +54,7 @@ class Row {
   }
 
   describe(metadata) {
-    const { download_count: downloads, max_downloads: count, created_at, expires_at, password_protected, file_size } = metadata;
+    const { download_count: downloads, max_downloads: count, created_at, expires_at, password_protected, file_size, encryption } = metadata;
     const parts = [size(file_size)];
     if (this.dated) parts.push(moment(created_at, false));
     if (count === null) parts.push(fill(words.downloads, { count: downloads }));
@@ -62,6 +62,7 @@ class Row {
     if (count !== null && downloads >= count) parts.push(words.limit_reached);
     if (expires_at) parts.push(fill(words.expires, { date: moment(expires_at, !this.dated) }));
     if (password_protected) parts.push(words.protected);
+    if (encryption) parts.push(words.private);
     if (metadata.inbox_id) this.#describeInbox(metadata, parts);
     const news = this.metadata !== null && this.metadata.download_count !== downloads;
     this.wait = news ? FIRST_WAIT : Math.min(this.wait * 1.5, LONGEST_WAIT);

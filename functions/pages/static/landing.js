@@ -1,21 +1,16 @@
 // The page of one file: tests the link before a download begins, and then shows how many downloads are left.
 import { $, prefix } from "./dom.js";
 import { offerEntries } from "./entries.js";
+import "./removal.js";
+import "./times.js";
 import { fill, texts } from "./words.js";
 
 const t = texts.landing;
-const language = document.documentElement.lang;
 const { file, count } = document.querySelector("main").dataset;
 // As far as this page knows.
 let downloads = Number(count);
 // Seconds after the start of a download at which the page asks whether it was counted.
 const QUESTIONS = [1, 3, 7, 15, 30];
-
-for (const time of document.querySelectorAll("time")) {
-  const here = new Date(time.dateTime).toLocaleString(language, { dateStyle: "long", timeStyle: "short" });
-  if (time.title) time.title = here;
-  else time.textContent = here;
-}
 
 let checking = false;
 
@@ -106,13 +101,3 @@ if ($("copy") && navigator.clipboard) {
     $("copy").textContent = texts.common.copied;
   });
 }
-
-// The token of a delete link is in its query, or after "#delete=", which browsers do not send to servers.
-const removal = $("removal");
-const token = new URLSearchParams(location.hash.slice(1)).get("delete");
-if (token) {
-  removal.elements.token.value = token;
-  removal.hidden = false;
-}
-// Users may copy this address, so it must not contain the token.
-if (!removal.hidden) history.replaceState(null, "", prefix + removal.dataset.page);

@@ -1,7 +1,7 @@
 // A link and its actions: in the middle of the page once it is ready, and in a dialog later.
 import { copy } from "./clipboard.js";
 import { $, copyOf, say, setIcon, write } from "./dom.js";
-import { change, codeOf, isLocal, isOwn, isReceipt, remove } from "./links.js";
+import { change, codeOf, hasKey, isLocal, isOwn, isReceipt, remove } from "./links.js";
 import { Chips, Settings } from "./settings.js";
 import { fill, texts } from "./words.js";
 
@@ -25,6 +25,8 @@ export function linkPanel(file) {
   find(".share").hidden = !navigator.share;
   find(".share").onclick = () => share(file);
   find(".local").hidden = !isLocal(file.download_page);
+  // The server draws QR codes.
+  find(".code").hidden = hasKey(file);
   const code = find("[popover]");
   code.id = `code-${++panels}`;
   find(".code").setAttribute("popovertarget", code.id);

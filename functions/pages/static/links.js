@@ -15,12 +15,20 @@ function asOwner(file, headers = {}) {
   return { ...headers, Authorization: `Bearer ${currentToken()}` };
 }
 
+/** A description of a file from the server, with what only its sender knows if it is encrypted. */
+function revealed({ original_name, file_size, download_page }, metadata) {
+  return metadata.encryption === null ? metadata : { ...metadata, original_name, file_size, download_page };
+}
+
+/** Whether the link has a key, which the server must not get. */
+export const hasKey = ({ download_page }) => download_page.includes("#k=");
+
 /** Change options of a file; null removes an option. Resolves with the file's metadata. */
 export async function change(file, options) {
   const headers = asOwner(file, { "Content-Type": "application/json" });
   const body = JSON.stringify(options);
   const request = await persistently(() => send("PATCH", `${prefix}/file/${file.file_id}`, { headers, body }));
-  return JSON.parse(request.responseText);
+  return revealed(file, JSON.parse(request.responseText));
 }
 
 export async function remove(file) {
@@ -36,7 +44,7 @@ export async function describe(file) {
   // A file in an inbox is described only to its owner.
   const headers = file.inbox_id ? asOwner(file) : {};
   const request = await send("GET", `${prefix}/file/metadata/${file.file_id}`, { headers });
-  return JSON.parse(request.responseText);
+  return revealed(file, JSON.parse(request.responseText));
 }
 
 /** The QR code of a page, of a file or an inbox. */

@@ -7,7 +7,11 @@ const START = server.inbox ? `upload-to:${server.inbox}:` : "upload:";
 // After this time, the server has removed what was sent.
 const KEEP_FOR = 7 * 24 * 3600 * 1000; // milliseconds
 
-const keyOf = ({ name, size, stamp }) => START + JSON.stringify([name, size, stamp]);
+/** Encrypted uploads are others than those of the same files as they are. */
+function keyOf({ plain, ...source }) {
+  const { name, size, stamp } = plain ?? source;
+  return START + JSON.stringify([name, size, stamp, ...(plain ? ["private"] : [])]);
+}
 
 // IDs of the uploads that this page sends, and of those that other tabs send. A file chosen twice is two uploads.
 const ours = new Set();
@@ -30,8 +34,8 @@ export function watch(listener) {
   tabs.postMessage("who?");
 }
 
-/** Uploads that no tab is sending. Each has its key, and the name, size and stamp of the source, and for an archive
- * the `count` of its files and whether they are all `inFolder`s.
+/** Uploads that no tab is sending. Each has its key, and the name, size and stamp of the (plain) source, and for an
+ * archive the `count` of its files and whether they are all `inFolder`s.
  */
 export function interrupted() {
   const entries = [...storedUnder(START)].map(([key, entry]) => {
@@ -64,9 +68,11 @@ export function remember(source, begun, { expires_in, max_downloads, password })
   take(begun);
   const options = { expires_in, max_downloads, password: Boolean(password) };
   const { count, inFolder } = source;
-  store(keyOf(source), { begun, options, count, inFolder, since: Date.now() });
+  // An older state would not have all checksums of what was sent.
+  if (!store(keyOf(source), { begun, options, count, inFolder, since: Date.now() })) forget(source);
 }
 
+/** Forget the upload of a source, or an interrupted one. */
 export function forget(source) {
-  store(keyOf(source), null);
+  store(source.key ?? keyOf(source), null);
 }

@@ -19,6 +19,9 @@ export class Damaged extends Error {
   name = "Damaged";
 }
 
+/** Free memory at once: browsers notice only late how much garbage there is. */
+export const free = (bytes) => (bytes.buffer ?? bytes).transfer?.(0);
+
 export const newKey = () => crypto.getRandomValues(new Uint8Array(KEY));
 export const newSalt = () => crypto.getRandomValues(new Uint8Array(SALT));
 
@@ -90,6 +93,7 @@ export class Cipher {
       const chunk = text.subarray(index * CHUNK, (index + 1) * CHUNK);
       const sealed = await crypto.subtle.encrypt(this.#place(first + index), this.#aes, chunk);
       bytes.set(new Uint8Array(sealed), index * SEALED_CHUNK);
+      free(sealed);
     });
     return bytes;
   }
@@ -106,6 +110,7 @@ export class Cipher {
         throw new Damaged("damaged");
       });
       text.set(new Uint8Array(opened), index * CHUNK);
+      free(opened);
     });
     return text;
   }
@@ -184,5 +189,7 @@ export async function decryptMetadata(key, { scheme, metadata }) {
   if (scheme !== SCHEME || !/^[A-Za-z0-9_-]*$/.test(metadata) || metadata.length % 4 === 1) throw new Damaged("damaged");
   const data = toBytes(metadata);
   const cipher = await Cipher.ofHeader(key, data.subarray(0, HEADER), METADATA);
-  return JSON.parse(new TextDecoder().decode(await cipher.decrypt(0, data.subarray(HEADER), true)));
+  const fields = JSON.parse(new TextDecoder().decode(await cipher.decrypt(0, data.subarray(HEADER), true)));
+  if (typeof fields.original_name !== "string") throw new Damaged("damaged");
+  return fields;
 }

@@ -25,6 +25,9 @@ function lifetimes() {
  * For an existing file, a password of null means that there is one, and only its sender knows it.
  */
 export class Settings extends EventTarget {
+  // Whether files that are added are encrypted; null if that cannot be changed.
+  isPrivate = null;
+
   constructor(values) {
     super();
     this.values = values ?? {
@@ -70,6 +73,7 @@ export class Chips {
     this.#prepareExpiry();
     this.#prepareLimit();
     this.#preparePassword();
+    this.#preparePrivacy();
     settings.addEventListener("change", () => this.update());
     this.update();
   }
@@ -81,6 +85,8 @@ export class Chips {
     this.#show("limit", limit);
     this.#show("password", password === "" ? words.no_password : words.password);
     this.find(".unset").hidden = password === "";
+    const { isPrivate } = this.settings;
+    if (isPrivate !== null) this.#show("private", isPrivate ? words.private : words.not_private);
     if (this.find("[name=password]").value !== password) this.find("[name=password]").value = password ?? "";
   }
 
@@ -170,5 +176,19 @@ export class Chips {
       button.textContent = texts.common.copied;
       setTimeout(() => (button.textContent = words.copy), 2000);
     };
+  }
+
+  #preparePrivacy() {
+    if (this.settings.isPrivate === null) this.find(".chip[data-of=private]").remove();
+    write(this.find(".hint"), window.isSecureContext ? words.private_hint : words.private_insecure);
+    for (const field of this.element.querySelectorAll("[name=private]")) {
+      field.checked = Boolean(field.value) === this.settings.isPrivate;
+      // On other pages, browsers do not encrypt.
+      field.disabled = !window.isSecureContext;
+      field.onchange = () => {
+        this.settings.isPrivate = Boolean(field.value);
+        this.settings.dispatchEvent(new CustomEvent("change", { detail: "private" }));
+      };
+    }
   }
 }

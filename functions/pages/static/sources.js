@@ -1,6 +1,7 @@
 // Sources of uploads. A source has `name`, `type`, `size`, `path` (shown in its row), and `stamp` (identifies it, together
-// with name and size). `read(start, stop)` resolves with a range as the `body` of a request, and its `crc`, or null if
-// the stamp is enough to recognise its bytes. `check()` throws if its bytes can no longer be read. `close()` frees it.
+// with name and size). `read(start, stop)` resolves with a range as the `body` of a request, and its `checksum`, or null
+// if the stamp is enough to recognise its bytes. `check()` throws if its bytes can no longer be read. `close()` frees it.
+// A source that encrypts another one has that as `plain`.
 import { fill, moment, texts } from "./words.js";
 
 export class FileSource {
@@ -10,7 +11,7 @@ export class FileSource {
 
   async read(start, stop) {
     // With this type, a slice is sent as plain bytes.
-    return { body: this.file.slice(start, stop, "application/octet-stream"), crc: null };
+    return { body: this.file.slice(start, stop, "application/octet-stream"), checksum: null };
   }
 
   /** Browsers report a file that changed or vanished as a lost connection. */

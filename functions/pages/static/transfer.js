@@ -8,6 +8,8 @@ const MIN_PART = 5 * 2 ** 20;
 const USUAL_PART = 8 * 2 ** 20;
 const MAX_PART = 64 * 2 ** 20;
 const MAX_PARTS = 10000;
+// Parts that are encrypted are held in memory.
+const MAX_ENCRYPTED_PART = USUAL_PART;
 const PARTS_AT_ONCE = 3;
 // If the connection is lost, unfinished parts are lost too, so send no more at once than fits into this time.
 const LOSE_AT_MOST = 10; // seconds
@@ -20,10 +22,20 @@ let lineSpeed = null;
  * `begun` is an interrupted upload of the source, if any. `remember` is called with what is needed to resume this
  * upload, or with null once it can no longer be resumed.
  */
-export function upload(source, options, { begun, remember, signal, onProgress }) {
-  if (source.size <= WHOLE_UP_TO && !begun) return uploadWhole(source, options, { signal, onProgress });
-  return new PartsUpload(source, { remember, signal, onProgress }).run(options, begun);
+export async function upload(source, options, { begun, remember, signal, onProgress }) {
+  if (source.size <= WHOLE_UP_TO && !begun && !source.plain) return uploadWhole(source, options, { signal, onProgress });
+  const run = (from) => new PartsUpload(source, { remember, signal, onProgress }).run(options, from);
+  try {
+    return await run(begun);
+  } catch (error) {
+    if (!(error instanceof OtherBytes)) throw error;
+    takeBack(begun);
+    return run(null);
+  }
 }
+
+/** An encrypted upload cannot be resumed, because its file has changed: two texts must not have the same key. */
+class OtherBytes extends Error {}
 
 /** The inbox that gets the files of this page, if it is an inbox's, and the name of the sender. */
 const destination = () => (server.inbox ? { inbox: server.inbox, sender: $("sender").value.trim() } : {});
@@ -56,6 +68,7 @@ class PartsUpload {
   async run(options, begun) {
     this.begun = begun ?? null;
     if (begun) {
+      if (begun.secret) await this.source.useSecret(begun.secret);
       const listed = await this.#json("GET", "").catch(unlessUnknown);
       if (listed) this.#done = new Map(listed.map((part) => [part.PartNumber, part]));
       else {
@@ -70,7 +83,11 @@ class PartsUpload {
     const count = Math.ceil(this.source.size / partSize);
     for (let number = 1; number <= count; number++) {
       const part = this.#done.get(number);
-      if (part?.Size === this.#length(number) && (await this.#isSame(number))) this.#sent.set(number, part.Size);
+      const isThere = part?.Size === this.#length(number);
+      const isFixed = this.begun.secret && this.begun.checksums?.[number] !== undefined;
+      const isSame = (isThere || isFixed) && (await this.#isSame(number));
+      if (isFixed && !isSame) throw new OtherBytes();
+      if (isThere && isSame) this.#sent.set(number, part.Size);
       else {
         this.#done.delete(number);
         this.#waiting.push(number);
@@ -87,11 +104,13 @@ class PartsUpload {
   async #start(options) {
     const { name, type, size } = this.source;
     const metadata = Object.fromEntries(Object.entries({ ...options, ...destination() }).filter(([, value]) => value));
+    if (this.source.plain) metadata.encryption = await this.source.renewSecret();
     const body = { filename: name, type: type || "application/octet-stream", size, metadata };
     const { key, uploadId } = await this.#request("POST", `${prefix}/file/s3/multipart`, body);
     const fitting = lineSpeed === null ? USUAL_PART : (lineSpeed * LOSE_AT_MOST) / PARTS_AT_ONCE;
-    const partSize = Math.max(MIN_PART, Math.min(fitting, MAX_PART), size / MAX_PARTS);
-    this.begun = { key, uploadId, partSize: Math.ceil(partSize / 2 ** 20) * 2 ** 20 };
+    const most = this.source.plain ? MAX_ENCRYPTED_PART : MAX_PART;
+    const partSize = Math.max(MIN_PART, Math.min(fitting, most), size / MAX_PARTS);
+    this.begun = { key, uploadId, partSize: Math.ceil(partSize / 2 ** 20) * 2 ** 20, secret: this.source.secret };
     this.remember(this.begun);
   }
 
@@ -117,12 +136,18 @@ class PartsUpload {
 
   /** Whether the bytes of a part are still those that were sent. */
   async #isSame(number) {
-    const { crc } = await this.#read(number);
-    return crc === (this.begun.crcs?.[number] ?? null);
+    const { checksum } = await this.#read(number);
+    return checksum === (this.begun.checksums?.[number] ?? null);
   }
 
   async #sendPart(number) {
-    const { body, crc } = await this.#read(number);
+    const { body, checksum } = await this.#read(number);
+    const note = () => (this.begun.checksums = { ...this.begun.checksums, [number]: checksum });
+    if (this.begun.secret) {
+      // Before it can leave this computer.
+      note();
+      this.remember(this.begun);
+    }
     const onProgress = (bytes) => {
       this.#sent.set(number, bytes);
       this.#report();
@@ -143,7 +168,7 @@ class PartsUpload {
     const ETag = await persistently(attempt, this.signal, () => this.source.check());
     this.#sent.set(number, this.#length(number));
     this.#done.set(number, { PartNumber: number, ETag });
-    if (crc !== null) this.begun.crcs = { ...this.begun.crcs, [number]: crc };
+    if (checksum !== null) note();
     this.#report();
     this.begun.share = [...this.#done.keys()].reduce((sum, part) => sum + this.#length(part), 0) / this.source.size;
     this.remember(this.begun);

@@ -5,6 +5,7 @@ import { $, passFocus, say, write } from "./dom.js";
 import { addFile, showFiles } from "./files.js";
 import { showInterrupted } from "./interrupted.js";
 import { Packing } from "./packing.js";
+import { encryptIf } from "./private-source.js";
 import { server } from "./requests.js";
 import { showRoom } from "./room.js";
 import { Chips, Settings } from "./settings.js";
@@ -14,6 +15,7 @@ import { fill, texts } from "./words.js";
 
 // Its owner decides about the files in an inbox.
 const settings = new Settings(server.inbox ? {} : undefined);
+settings.isPrivate = server.inbox ? null : false;
 const batch = new Batch(settings);
 
 new BatchView(batch, showStart);
@@ -37,7 +39,7 @@ function take(items) {
 
 function begin(sources) {
   const began = batch.tasks.size === 0;
-  batch.add(sources);
+  batch.add(sources.map((source) => encryptIf(settings.isPrivate, source)));
   say(fill(texts.upload.added, { count: sources.length }));
   // After the list is drawn, so that it can take the focus, and before the browser paints.
   queueMicrotask(() => {

@@ -1,0 +1,70 @@
+"""Private files that the client's code encrypts, for tests of the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import APIRequestContext, Page
+from share.private.chunks import encrypt_all
+from share.private.keys import Key, new_salt
+from share.private.metadata import FILE_CONTEXT, Metadata
+
+NO_PICKER = "delete window.showSaveFilePicker;"
+# Saves into the site's own storage, because a test cannot use the dialog.
+PICKER = """window.showSaveFilePicker = async ({ suggestedName }) => {
+    const folder = await navigator.storage.getDirectory();
+    return folder.getFileHandle(suggestedName, { create: true });
+};"""
+IN_MEMORY = NO_PICKER + "Object.defineProperty(Navigator.prototype, 'serviceWorker', { value: undefined });"
+SAVED = """async () => {
+    const files = {};
+    for await (const [name, handle] of (await navigator.storage.getDirectory()).entries()) {
+        files[name] = await (await handle.getFile()).text();
+    }
+    return files;
+}"""
+
+
+def same(data: bytes) -> bytes:
+    return data
+
+
+def put(
+    request: APIRequestContext,
+    text: bytes,
+    name: str = "plan.txt",
+    *,
+    change: Callable[[bytes], bytes] = same,
+    entries: list[Any] | None = None,
+    size: int | None = None,
+    **options: str,
+) -> str:
+    """Upload an encrypted text, after `change` of the encrypted bytes. Returns the private link, without the host."""
+    key = Key.generate()
+    metadata = Metadata(name, "text/plain", len(text) if size is None else size, entries)
+    answer = request.post(
+        "/file/upload",
+        multipart={
+            **options,
+            "encryption": json.dumps(metadata.encrypt(key)),
+            "file": {
+                "name": "encrypted",
+                "mimeType": "application/octet-stream",
+                "buffer": change(encrypt_all(key, new_salt(), FILE_CONTEXT, text)),
+            },
+        },
+    )
+    assert answer.status == 201, answer.text()
+    return key.link(f"/download/{answer.json()['file_id']}")
+
+
+def go_private(page: Page) -> None:
+    page.locator("#settings .chip[data-of=private]").click()
+    page.get_by_label("Private", exact=True).check()
+    page.keyboard.press("Enter")
+
+
+def press(page: Page) -> None:
+    page.get_by_role("button", name="Download").click()

@@ -1,0 +1,266 @@
+"""Private files on their page: what it shows, how it saves, and that nothing broken looks whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Request, Route, expect
+from share.answers import ArchiveEntry
+from share.private.chunks import decrypt_all, offset_of
+from share.private.keys import Key
+from share.private.metadata import FILE_CONTEXT
+
+from tests.browser.archive_page import write
+from tests.browser.private_files import IN_MEMORY, NO_PICKER, PICKER, SAVED, go_private, press, put
+from tests.browser.upload_page import choose, hold, no_violations, upload_each
+from tests.client.private_vectors import text_of
+from tests.wire.server import Server, until
+
+MIB = 2**20
+TEXT = b"nobody but the recipient may read this. " * 5000
+NAME = "Geheimplan 2026.txt"
+
+
+def id_of(link: str) -> str:
+    return link.partition("#")[0].rpartition("/")[2]
+
+
+def count_of(page: Page, link: str) -> int:
+    count: int = page.request.get(f"/file/metadata/{id_of(link)}").json()["download_count"]
+    return count
+
+
+def read(page: Page, way: str) -> bytes:
+    """Download the file of this page in one of the ways to save."""
+    if way == PICKER:
+        press(page)
+        expect(page.get_by_text("The file was decrypted and saved.")).to_be_visible()
+        files: dict[str, str] = page.evaluate(SAVED)
+        assert list(files) == [NAME]
+        return files[NAME].encode()
+    with page.expect_download() as download:
+        press(page)
+    assert download.value.suggested_filename == NAME
+    content = Path(download.value.path()).read_bytes()
+    expect(page.get_by_text("The file was decrypted and saved.")).to_be_visible()
+    return content
+
+
+@pytest.mark.parametrize("way", [PICKER, NO_PICKER, IN_MEMORY], ids=["picker", "service worker", "memory"])
+def test_the_page_shows_and_saves_a_private_file(context: BrowserContext, server: Server, way: str) -> None:
+    requests: list[Request] = []
+    context.on("request", lambda request: requests.append(request))
+    page = context.new_page()
+    page.add_init_script(way)
+    for text in (TEXT, b""):
+        link = put(page.request, text, NAME)
+        page.goto(link)
+        expect(page.get_by_role("heading", name=NAME)).to_be_visible()
+        expect(page.locator("#about")).to_have_text("200 kB" if text else "0 bytes")
+        assert count_of(page, link) == 0
+        assert read(page, way) == text
+        assert count_of(page, link) == 1
+        # The key goes nowhere, and neither does what it decrypts.
+        key = link.partition("#k=")[2].encode()
+        for request in requests:
+            seen = [request.url.encode(), repr(request.all_headers()).encode(), request.post_data_buffer or b""]
+            address, headers, body = seen
+            assert key not in address.partition(b"#")[0] + headers + body, request.url
+            assert not any(word in each for word in (NAME.encode(), b"Geheimplan", b"recipient") for each in seen)
+        assert key not in server.data.with_suffix(".log").read_bytes()
+        requests.clear()
+    no_violations(page)
+
+
+def test_a_link_without_its_key_asks_for_it(page: Page) -> None:
+    link = put(page.request, TEXT, NAME)
+    page.add_init_script(PICKER)
+    page.goto(link.partition("#")[0])
+    expect(page.get_by_text("This link has no key")).to_be_visible()
+    expect(page.get_by_role("button", name="Download")).to_be_hidden()
+    no_violations(page)
+    for wrong, words in (("k=short", "incomplete"), ("#k=AAAAAAAAAAAAAAAAAAAAAA", "This key is wrong")):
+        page.get_by_label("Private link or key").fill(wrong)
+        page.get_by_role("button", name="Open").click()
+        expect(page.locator("#key-error")).to_contain_text(words)
+    no_violations(page)
+    page.get_by_label("Private link or key").fill(f"https://files.example.org{link}")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=NAME)).to_be_visible()
+    # The address, which the browser remembers, stays without the key.
+    assert "#" not in page.url
+    assert read(page, PICKER) == TEXT
+
+
+def test_a_password_is_asked_for_too_and_the_last_download_is_said(page: Page) -> None:
+    page.add_init_script(PICKER)
+    link = put(page.request, TEXT, NAME, password="swordfish", max_downloads="1")
+    page.goto(link)
+    expect(page.get_by_text("This link works once.")).to_be_visible()
+    page.get_by_label("Password").fill("wrong")
+    press(page)
+    expect(page.get_by_text("Wrong password. Try again.")).to_be_visible()
+    assert page.evaluate(SAVED) == {}
+    page.get_by_label("Password").fill("swordfish")
+    press(page)
+    expect(page.get_by_text("The link has now reached its download limit")).to_be_visible()
+    assert page.evaluate(SAVED) == {NAME: TEXT.decode()}
+
+
+def test_the_entries_of_an_archive_are_shown_without_a_download(page: Page) -> None:
+    entries = [ArchiveEntry("photos/", 0, None), ArchiveEntry("photos/1.jpg", 41_000, None)]
+    link = put(page.request, b"PK", "photos.zip", entries=entries, max_downloads="1")
+    page.goto(link)
+    page.get_by_text("Files in this archive").click()
+    expect(page.locator("#entries li")).to_have_text(["photos/1.jpg · 41 kB"])
+    assert count_of(page, link) == 0
+
+
+def flipped(data: bytes) -> bytes:
+    """With another bit in the fourth chunk."""
+    place = offset_of(3) + 7
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("way", [PICKER, NO_PICKER, IN_MEMORY], ids=["picker", "service worker", "memory"])
+def test_a_damaged_file_is_not_saved(page: Page, way: str) -> None:
+    page.add_init_script(way)
+    page.goto(put(page.request, TEXT, NAME, change=flipped))
+    if way == NO_PICKER:
+        with page.expect_download() as download:
+            press(page)
+        assert download.value.failure() is not None
+    else:
+        press(page)
+    expect(page.get_by_text("This file was damaged or replaced")).to_be_visible()
+    no_violations(page)
+    assert page.evaluate(SAVED) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "size"),
+    [
+        (lambda data: data[: offset_of(2)], None),
+        (lambda data: data[: offset_of(2) + 20], None),
+        (lambda data: data + b"!", None),
+        (lambda data: data, 7),
+    ],
+    ids=["after a chunk", "in a chunk", "longer", "another size"],
+)
+def test_a_file_that_was_cut_is_not_even_offered(
+    page: Page, change: Callable[[bytes], bytes], size: int | None
+) -> None:
+    page.goto(put(page.request, TEXT, NAME, change=change, size=size))
+    expect(page.get_by_text("This file was cut off")).to_be_visible()
+    expect(page.get_by_role("button", name="Download")).to_be_hidden()
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(page: Page) -> None:
+    page.add_init_script(PICKER)
+    link = put(page.request, TEXT, NAME, max_downloads="1")
+    page.goto(link)
+    ranges: list[str | None] = []
+
+    def cut_once(route: Route) -> None:
+        ranges.append(route.request.headers.get("range"))
+        if len(ranges) > 1:
+            route.continue_()
+            return
+        answer = route.fetch()
+        route.fulfill(status=200, headers={"ETag": answer.headers["etag"]}, body=answer.body()[:50_000])
+
+    page.route("**/file/download/**", cut_once)
+    press(page)
+    expect(page.get_by_text("The link has now reached its download limit")).to_be_visible()
+    assert ranges == [None, "bytes=50000-"]
+    assert page.evaluate(SAVED) == {NAME: TEXT.decode()}
+
+
+def test_a_download_that_cannot_go_on_leaves_nothing(page: Page) -> None:
+    page.add_init_script(PICKER)
+    page.goto(put(page.request, TEXT, NAME, max_downloads="1"))
+    # Without the tag of the first answer, the rest would be another download.
+    page.route("**/file/download/**", lambda route: route.fulfill(status=200, body=route.fetch().body()[:50_000]))
+    press(page)
+    expect(page.get_by_text("The download was interrupted.")).to_be_visible()
+    assert page.evaluate(SAVED) == {}
+
+
+def test_a_download_is_broken_visibly_when_the_browser_ends_the_service_worker(page: Page) -> None:
+    page.add_init_script(NO_PICKER)
+    page.goto(put(page.request, TEXT, NAME))
+    held: list[Route] = []
+
+    def hold_the_rest(route: Route) -> None:
+        if "range" in route.request.headers:
+            held.append(route)
+        else:
+            route.fulfill(status=200, body=route.fetch().body()[:50_000])
+
+    page.route("**/file/download/**", hold_the_rest)
+    page.clock.install()
+    with page.expect_download() as download:
+        press(page)
+
+    def run_until(holds: Callable[[], bool]) -> None:
+        """Let the page's clock run until it holds."""
+
+        def holds_later() -> bool:
+            page.clock.run_for(1000)
+            return holds()
+
+        until(holds_later)
+
+    run_until(lambda: held != [])
+    session = page.context.new_cdp_session(page)
+    session.send("ServiceWorker.enable")
+    session.send("ServiceWorker.stopAllWorkers")
+    held[0].continue_()
+    # A ping finds out.
+    run_until(page.get_by_text("The file could not be saved.").is_visible)
+    assert download.value.failure() is not None
+
+
+def test_a_cancelled_download_leaves_nothing(page: Page) -> None:
+    page.add_init_script(PICKER)
+    page.goto(put(page.request, TEXT, NAME))
+    held = hold(page, "**/file/download/**")
+    press(page)
+    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Download canceled.")).to_be_visible()
+    expect(page.get_by_role("button", name="Download")).to_be_visible()
+    assert page.evaluate(SAVED) == {}
+    held[0].abort()
+
+
+SIZES = [0, 1, 16_383, 16_384, 16_385, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1]
+DIGEST = """async (name) => {
+    const folder = await navigator.storage.getDirectory();
+    const file = await (await folder.getFileHandle(name)).getFile();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+    return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}"""
+
+
+def test_page_and_client_read_what_the_other_encrypts(page: Page, tmp_path: Path) -> None:
+    texts = {f"{size}.bin": text_of(size) for size in SIZES}
+    write(tmp_path, texts)
+    go_private(page)
+    choose(page, *(tmp_path / name for name in texts))
+    upload_each(page)
+    expect(page.get_by_role("heading", name=f"{len(SIZES)} links are ready")).to_be_visible()
+    links = {file["original_name"]: file["download_page"] for file in page.evaluate("JSON.parse(localStorage.files)")}
+    page.add_init_script(PICKER)
+    for name, text in texts.items():
+        encrypted = page.request.get(f"/file/download/{id_of(links[name])}").body()
+        key = Key.of_link(links[name])
+        assert key is not None
+        assert decrypt_all(key, FILE_CONTEXT, encrypted) == text
+        page.goto(put(page.request, text, name))
+        press(page)
+        expect(page.get_by_text("The file was decrypted and saved.")).to_be_visible()
+        assert page.evaluate(DIGEST, name) == hashlib.sha256(text).hexdigest()
