@@ -1,4 +1,4 @@
-"""The command-line client: uploads, downloads, lists, changes and deletes files. `share --help` describes it.
+"""The command-line client for files and inboxes on a server. `share --help` describes it.
 
 What a transfer needs to resume is on disk before the first byte moves, so the process can end at any point.
 """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from share.private.arguments import hide_keys
+from share.arguments import hide_secrets
 
 
 def main() -> None:
     # Before the other imports, which take a while.
-    hide_keys()
+    hide_secrets()
     from share.commands import main as run
 
     run()

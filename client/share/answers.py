@@ -80,6 +80,13 @@ class Fields:
         return value
 
 
+def objects(value: object, name: str) -> list[Fields]:
+    """Raises `Fault` if it is not a list of objects."""
+    if not isinstance(value, list):
+        raise invalid(name)
+    return [Fields(item) for item in value]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Encryption:
     """How a file was encrypted. `metadata` is its encrypted metadata; None in lists of files."""
@@ -98,7 +105,10 @@ class Encryption:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file as the server describes it; `answer` is its whole description. `size` is in bytes."""
+    """A file as the server describes it; `answer` is its whole description. `size` is in bytes.
+
+    `sender` is who sent it to an inbox, in their own words.
+    """
 
     file_id: str
     name: str
@@ -111,6 +121,7 @@ class RemoteFile:
     expires_at: str | None
     password_protected: bool
     encryption: Encryption | None
+    sender: str | None
     link: str
     page: str
     answer: dict[str, Any]
@@ -132,6 +143,7 @@ class RemoteFile:
             expires_at=fields.text_or_none("expires_at"),
             password_protected=fields.flag("password_protected"),
             encryption=Encryption.read(fields.value.get("encryption")),
+            sender=fields.text_or_none("sender"),
             link=link,
             page=link if fields.value.get("download_page") is None else fields.link("download_page", file_id),
             answer=fields.value,
@@ -148,17 +160,80 @@ class RemoteFile:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A new file, and the token that deletes it."""
+    """A new file, and the token that deletes it. `file` describes it, unless it was sent to the inbox `inbox_id`."""
 
-    file: RemoteFile
+    file_id: str
+    name: str
+    size: int
+    sha256: str | None
     delete_token: str
+    inbox_id: str | None
+    file: RemoteFile | None
+    answer: dict[str, Any]
 
     @classmethod
     def read(cls, value: object) -> Self:
         """Raises `Fault`."""
         fields = Fields(value)
-        file = RemoteFile.read(fields.text("file_id", ID), value)
-        return cls(file, fields.text("delete_token", DELETE_TOKEN))
+        file_id, inbox_id = fields.text("file_id", ID), fields.text_or_none("inbox_id", ID)
+        return cls(
+            file_id=file_id,
+            name=fields.text("original_name"),
+            size=fields.number("file_size"),
+            sha256=fields.text_or_none("sha256", SHA256),
+            delete_token=fields.text("delete_token", DELETE_TOKEN),
+            inbox_id=inbox_id,
+            file=RemoteFile.read(file_id, value) if inbox_id is None else None,
+            answer=fields.value,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoteInbox:
+    """An inbox as the server describes it; `answer` is its whole description. Sizes are in bytes.
+
+    `is_open` and what follows is None for senders.
+    """
+
+    inbox_id: str
+    link: str
+    title: str
+    note: str
+    files_left: int
+    bytes_left: int
+    max_file_size: int
+    expires_at: str
+    is_open: bool | None
+    max_files: int | None
+    max_bytes: int | None
+    file_expires_in: int | None
+    files: list[RemoteFile] | None
+    answer: dict[str, Any]
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """Raises `Fault`."""
+        fields = Fields(value)
+        inbox_id = fields.text("inbox_id", ID)
+        files = fields.value.get("files")
+        return cls(
+            inbox_id=inbox_id,
+            link=fields.link("inbox_page", inbox_id),
+            title=fields.text("title"),
+            note=fields.text("note"),
+            files_left=fields.number("files_left"),
+            bytes_left=fields.number("bytes_left"),
+            max_file_size=fields.number("max_file_size", 1),
+            expires_at=fields.text("expires_at"),
+            is_open=None if files is None else fields.flag("open"),
+            max_files=None if files is None else fields.number("max_files", 1),
+            max_bytes=None if files is None else fields.number("max_bytes", 1),
+            file_expires_in=fields.number_or_none("file_expires_in", 1),
+            files=None
+            if files is None
+            else [RemoteFile.read(item.text("file_id", ID), item.value) for item in objects(files, "list of files")],
+            answer=fields.value,
+        )
 
 
 def read_list(value: object) -> list[RemoteFile]:

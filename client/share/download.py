@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Mapping
 
 import httpx
 
@@ -70,10 +71,15 @@ class StandardOutput(Sink):
 
 
 class Download:
-    """One download into a sink, starting after the bytes that the sink already has."""
+    """One download into a sink, starting after the bytes that the sink already has.
 
-    def __init__(self, server: Server, file: RemoteFile, password: str | None, sink: Sink, meter: Meter) -> None:
-        self._source = Redirected(server.http, download_link(server, file), password)
+    `credentials` are headers for the server itself, which no other host gets.
+    """
+
+    def __init__(
+        self, server: Server, file: RemoteFile, credentials: Mapping[str, str], sink: Sink, meter: Meter
+    ) -> None:
+        self._source = Redirected(server.http, download_link(server, file), credentials)
         self._file = file
         self._sink = sink
         self._meter = meter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from share.answers import FILE_ID, read_list
 from share.faults import Exit, Fault
@@ -48,7 +48,7 @@ def _whole_id(api: Server, digits: str) -> str:
     lower = digits + _LOWEST_ID[len(digits) :]
     try:
         if not re.fullmatch(FILE_ID, lower):
-            raise _no_such(digits)
+            raise _no_such("file", digits)
         # The list is sorted by ID, so two files tell whether there is exactly one.
         candidates = [
             file.file_id for file in read_list(api.request("GET", f"/file/metadata?limit=2&after={lower}").json())
@@ -57,14 +57,19 @@ def _whole_id(api: Server, digits: str) -> str:
         if fault.code is not Exit.DENIED:
             raise
         # Without the API token, only files that were uploaded from here can be found.
-        candidates = sorted(DeleteTokens(api.address).file_ids())
-    matches = [file_id for file_id in candidates if file_id.startswith(digits)]
+        candidates = sorted(DeleteTokens(api.address).ids())
+    return only_match("file", digits, candidates)
+
+
+def only_match(kind: str, digits: str, candidates: Iterable[str]) -> str:
+    """The one ID that begins with these digits. Raises `Fault`."""
+    matches = [candidate for candidate in candidates if candidate.startswith(digits)]
     if not matches:
-        raise _no_such(digits)
+        raise _no_such(kind, digits)
     if len(matches) > 1:
         raise Fault(Exit.USAGE, f"Several IDs begin with {digits}. Use more of its digits.")
     return matches[0]
 
 
-def _no_such(digits: str) -> Fault:
-    return Fault(Exit.NOT_FOUND, f"No file has an ID that begins with {digits}.")
+def _no_such(kind: str, digits: str) -> Fault:
+    return Fault(Exit.NOT_FOUND, f"No {kind} has an ID that begins with {digits}.")

@@ -1,20 +1,26 @@
-"""Shows files on a server, individually or as a list."""
+"""Shows files and inboxes on a server, individually or as a list."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from share.answers import ArchiveEntry, RemoteFile
+from share.answers import ArchiveEntry, RemoteFile, RemoteInbox
 from share.private.keys import Key
 from share.screen import Screen
 from share.text import exact_size, human_downloads, human_size, human_time, human_time_left, local_time, printable
 
 SHORT = 8  # digits of an ID, or more if two files share these
 WIDE = 72  # columns; a narrower terminal shows fewer
+
+# How columns are laid out.
+LEFT: dict[str, Any] = {"no_wrap": True}
+RIGHT: dict[str, Any] = {"no_wrap": True, "justify": "right"}
+REST: dict[str, Any] = {"ratio": 1}
 
 
 def show_file(screen: Screen, file: RemoteFile, key: Key | None = None) -> None:
@@ -57,32 +63,17 @@ def show_list(screen: Screen, files: Sequence[RemoteFile], own: Collection[str])
 
 def _table(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) -> Table:
     wide = screen.out.width >= WIDE
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("ID", no_wrap=True)
-    table.add_column("name", ratio=1)
-    table.add_column("size", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("uploaded", no_wrap=True)
-        table.add_column("downloads", justify="right", no_wrap=True)
-    table.add_column("expires", no_wrap=True)
+    more = {"uploaded": LEFT, "downloads": RIGHT} if wide else {}
+    table = _grid({"": LEFT, "ID": LEFT, "name": REST, "size": RIGHT, **more, "expires": LEFT})
     digits = short_length([file.file_id for file in files])
     for file in files:
-        # Set this on the text: a column that must not wrap would take its width from the others.
-        name = Text(no_wrap=True, overflow=screen.overflow)
-        name.append("[private] " if file.encryption else "", "dim")
-        name.append("[password] " if file.password_protected else "", "dim").append(screen.shown(file.name))
-        more = (
-            (screen.shown(human_time_left(file.created_at)), human_downloads(file.download_count, file.max_downloads))
-            if wide
-            else ()
-        )
+        age, downloads = human_time_left(file.created_at), human_downloads(file.download_count, file.max_downloads)
         table.add_row(
             "*" if file.file_id in own else "",
             file.file_id[:digits],
-            name,
+            _cut(screen, file.name, f"{'[private] ' * bool(file.encryption)}{'[password] ' * file.password_protected}"),
             human_size(file.size),
-            *more,
+            *((screen.shown(age), downloads) if wide else ()),
             screen.shown(human_time_left(file.expires_at)),
         )
     return table
@@ -97,14 +88,84 @@ def show_entries(screen: Screen, entries: Sequence[ArchiveEntry]) -> None:
         for entry in entries:
             print(entry.size, printable(entry.modified or ""), printable(entry.name), sep="\t")
     else:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("size", justify="right", no_wrap=True)
-        table.add_column("modified", no_wrap=True)
-        table.add_column("name", ratio=1, overflow="fold")
+        table = _grid({"size": RIGHT, "modified": LEFT, "name": {"ratio": 1, "overflow": "fold"}})
         for entry in entries:
             size = "" if entry.name.endswith("/") else human_size(entry.size)
             table.add_row(size, local_time(entry.modified), screen.shown(entry.name))
         screen.out.print(table)
+
+
+def show_inbox(screen: Screen, inbox: RemoteInbox) -> None:
+    """Show an inbox, and to its owner what came in: a table in a terminal, otherwise lines with tabs."""
+    if screen.as_json:
+        screen.json(inbox.answer)
+        return
+    screen.facts(
+        {
+            "title": printable(inbox.title),
+            "note": printable(" ".join(inbox.note.split())),
+            "accepts files": "no longer" if inbox.is_open is False else f"until {human_time(inbox.expires_at)}",
+            "files": _files_left(inbox),
+            "size": f"{human_size(inbox.bytes_left)} left, at most {human_size(inbox.max_file_size)} per file",
+            "link": inbox.link,
+        },
+        screen.out,
+    )
+    files = inbox.files or []
+    if not screen.out.is_terminal:
+        for file in files:
+            sender, created = printable(file.sender or ""), printable(file.created_at or "")
+            print(file.file_id, file.size, created, sender, printable(file.name), sep="\t")
+    elif files:
+        table = _grid({"ID": LEFT, "name": REST, "sender": REST, "size": RIGHT, "received": LEFT})
+        digits = short_length([file.file_id for file in files])
+        for file in files:
+            table.add_row(
+                file.file_id[:digits],
+                _cut(screen, file.name, "[private] " * bool(file.encryption)),
+                _cut(screen, file.sender or ""),
+                human_size(file.size),
+                screen.shown(human_time_left(file.created_at)),
+            )
+        screen.out.print()
+        screen.out.print(table)
+
+
+def show_inboxes(screen: Screen, inboxes: Sequence[RemoteInbox]) -> None:
+    """Show a table in a terminal; otherwise lines with tabs between ID, files left, bytes left, expiry, and title."""
+    if screen.as_json:
+        for inbox in inboxes:
+            screen.json(inbox.answer)
+    elif not screen.out.is_terminal:
+        for inbox in inboxes:
+            expiry = printable(inbox.expires_at) if inbox.is_open else "closed"
+            print(inbox.inbox_id, inbox.files_left, inbox.bytes_left, expiry, printable(inbox.title), sep="\t")
+    elif inboxes:
+        table = _grid({"ID": LEFT, "title": REST, "files": LEFT, "closes": LEFT})
+        digits = short_length([inbox.inbox_id for inbox in inboxes])
+        for inbox in inboxes:
+            until = screen.shown(human_time_left(inbox.expires_at)) if inbox.is_open else "closed"
+            table.add_row(inbox.inbox_id[:digits], _cut(screen, inbox.title), _files_left(inbox), until)
+        screen.out.print(table)
+    else:
+        screen.note("No inboxes.")
+
+
+def _files_left(inbox: RemoteInbox) -> str:
+    return f"{inbox.files_left}{'' if inbox.max_files is None else f' of {inbox.max_files}'} left"
+
+
+def _grid(columns: dict[str, dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title, layout in columns.items():
+        table.add_column(title, **layout)
+    return table
+
+
+def _cut(screen: Screen, name: str, marks: str = "") -> Text:
+    # Set this on the text: a column that must not wrap would take its width from the others.
+    text = Text(no_wrap=True, overflow=screen.overflow)
+    return text.append(marks, "dim").append(screen.shown(name))
 
 
 def short_length(file_ids: Sequence[str]) -> int:

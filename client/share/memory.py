@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from share.settings import app_dir
 
@@ -53,22 +54,46 @@ class Memory:
             self.path.unlink()
 
 
-class DeleteTokens:
-    """The delete tokens of the files that were uploaded from here to one server."""
+class Tokens:
+    """The tokens of what was created from here on one server, each with more about it."""
+
+    folder: ClassVar[str]
 
     def __init__(self, server: str) -> None:
-        self._folder = app_dir() / "uploads"
+        self._folder = app_dir() / self.folder
         # The server is part of the name. Otherwise another server with the same ID would be sent the token.
         self._suffix = f"-{hashlib.sha256(server.encode()).hexdigest()[:16]}.json"
 
-    def of(self, file_id: str) -> Memory:
-        return Memory(self._folder / f"{file_id}{self._suffix}")
+    @classmethod
+    def find(cls, server: str, item_id: str) -> tuple[str, dict[str, Any]]:
+        """The server, by https if that is how the item was created, and what was saved; empty if nothing was."""
+        saved = cls(server).of(item_id).load()
+        secure = re.sub("^http:", "https:", server)
+        if saved is None and (saved := cls(secure).of(item_id).load()) is not None:
+            # The server had redirected to https.
+            return secure, saved
+        return server, saved or {}
 
-    def file_ids(self) -> set[str]:
+    def of(self, item_id: str) -> Memory:
+        return Memory(self._folder / f"{item_id}{self._suffix}")
+
+    def ids(self) -> set[str]:
         try:
             return {name.removesuffix(self._suffix) for name in os.listdir(self._folder) if name.endswith(self._suffix)}
         except OSError:
             return set()
+
+
+class DeleteTokens(Tokens):
+    """The delete tokens of uploaded files, and the keys of private ones."""
+
+    folder = "uploads"
+
+
+class OwnerTokens(Tokens):
+    """The owner tokens of inboxes."""
+
+    folder = "inboxes"
 
 
 def open_own(path: Path, flags: int) -> int:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
-from share.answers import Fields, UploadedFile, invalid
+from share.answers import Fields, UploadedFile, objects
 from share.faults import Changed, Exit, Fault, Missing, Stopped
 from share.memory import Memory
 from share.progress import Meter
@@ -136,7 +136,7 @@ class MultipartUpload:
             return None
         self._part_size = part_size
         try:
-            parts = rows(self._patient_request("GET", self._path()).json())
+            parts = objects(self._patient_request("GET", self._path()).json(), "list of parts")
         except Missing:
             return self._completed()
         return {part.number("PartNumber", 1): (part.number("Size"), part.text("ETag", _OPAQUE)) for part in parts}
@@ -146,7 +146,7 @@ class MultipartUpload:
         parts = self._state.get("parts")
         if parts is None or self._source.size is None:
             return None
-        tags = {part.number("PartNumber", 1): part.text("ETag") for part in rows(parts)}
+        tags = {part.number("PartNumber", 1): part.text("ETag") for part in objects(parts, "list of parts")}
         try:
             self._complete(tags)
         except Missing:
@@ -246,13 +246,6 @@ class MultipartUpload:
         # Safe to repeat: the second answer is the same as the first.
         reply = self._patient_request("POST", self._path("/complete"), json={"parts": parts}, timeout=COMPLETION_WAITS)
         return UploadedFile.read(reply.json())
-
-
-def rows(value: object) -> list[Fields]:
-    """Raises `Fault` if it is not a list of objects."""
-    if not isinstance(value, list):
-        raise invalid("list of parts")
-    return [Fields(row) for row in value]
 
 
 def part_size(size: int) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import httpx
 
 from share.faults import Exit, Fault
-from share.server import basic, is_safe_step, location_of, require_uncompressed
+from share.server import is_safe_step, location_of, require_uncompressed
 
 MAX_REDIRECTS = 5
 
@@ -19,10 +19,10 @@ class Redirected:
     Resuming uses the ETag of the same host, since each host knows only its own.
     """
 
-    def __init__(self, http: httpx.Client, url: str, password: str | None) -> None:
+    def __init__(self, http: httpx.Client, url: str, credentials: Mapping[str, str]) -> None:
         self._http = http
         self._url = httpx.URL(url)
-        self._password = password
+        self._credentials = credentials
 
     @contextlib.contextmanager
     def get(self, offset: int, tags: dict[str, str]) -> Iterator[httpx.Response]:
@@ -32,8 +32,8 @@ class Redirected:
         for _ in range(MAX_REDIRECTS):
             origin = origin_of(url)
             headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
-            if origin == origin_of(self._url) and self._password is not None:
-                headers["Authorization"] = basic(self._password)
+            if origin == origin_of(self._url):
+                headers |= self._credentials
             if offset:
                 headers["Range"] = f"bytes={offset}-"
                 if origin in tags:

@@ -220,7 +220,7 @@ class Server:
 
     def entries(self, file_id: str, password: str | None) -> list[ArchiveEntry]:
         """The entries of an archive. Raises `Fault`."""
-        headers = {} if password is None else {"Authorization": basic(password)}
+        headers = credentials(password)
         return read_entries(self.request("GET", f"/file/entries/{file_id}", headers=headers, most=MAX_ENTRIES).json())
 
     def files(self) -> Iterator[RemoteFile]:
@@ -278,9 +278,11 @@ def is_safe_step(base: httpx.URL, url: httpx.URL | str) -> bool:
     return scheme == "https" or (scheme == "http" and base.scheme == "http")
 
 
-def basic(password: str) -> str:
-    """Credentials for HTTP Basic, without a user name (RFC 7617)."""
-    return f"Basic {base64.b64encode(f':{password}'.encode()).decode()}"
+def credentials(password: str | None) -> dict[str, str]:
+    """The header for HTTP Basic, without a user name (RFC 7617); empty without a password."""
+    if password is None:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(f':{password}'.encode()).decode()}"}
 
 
 def header_value(name: str, value: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from share.text import describe, printable
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 _PATH = re.compile(r"[\w./~%+@:-]*")
 _DURATION = re.compile(r"([0-9]{1,10})([smhdw]?)")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([kmgt]?)b?")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -112,6 +114,14 @@ def parse_duration(text: str) -> int:
     if duration is None or int(duration[1]) == 0:
         raise Fault(Exit.USAGE, f"{printable(text)} is not a valid time, such as 30m, 12h, 7d or 2w.")
     return int(duration[1]) * _SECONDS[duration[2]]
+
+
+def parse_size(text: str) -> int:
+    """The bytes in `500`, `20kB`, `1.5 MB` or `2G`, by powers of 1000."""
+    size = _SIZE.fullmatch(text.strip().lower())
+    if size is None or (count := int(Fraction(size[1]) * 1000 ** " kmgt".index(size[2] or " "))) == 0:
+        raise Fault(Exit.USAGE, f"{printable(text)} is not a valid size, such as 500kB, 20MB or 2GB.")
+    return count
 
 
 def parse_count(text: str) -> int:

@@ -21,15 +21,22 @@ from share.text import as_utf8, printable
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """The options of an upload."""
+    """The options of an upload. It goes to the inbox with the ID `inbox`, if any."""
 
     expires_in: int | None
     max_downloads: int | None
     password: str | None
     encryption: dict[str, str] | None = None  # of a private file, whose metadata it contains, encrypted
+    inbox: str | None = None
+    sender: str | None = None
 
-    def public(self) -> dict[str, int]:
-        options = {"expires_in": self.expires_in, "max_downloads": self.max_downloads}
+    def public(self) -> dict[str, int | str]:
+        options = {
+            "expires_in": self.expires_in,
+            "max_downloads": self.max_downloads,
+            "inbox": self.inbox,
+            "sender": self.sender,
+        }
         return {name: value for name, value in options.items() if value is not None}
 
     def encryption_field(self) -> dict[str, dict[str, str]]:
@@ -37,7 +44,7 @@ class Options:
 
     def fingerprint(self, salt: str) -> str:
         """Shows whether an upload was started with the same options, without revealing the password."""
-        options = json.dumps([self.expires_in, self.max_downloads, self.password]).encode()
+        options = json.dumps([self.public(), self.password]).encode()
         return hashlib.scrypt(options, salt=salt.encode(), n=2**14, r=8, p=1).hex()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ import pytest
 from share.faults import Exit
 
 from tests.client.conftest import COMMAND, make_client
+from tests.client.inprocess import Share
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
 from tests.pages import ADDRESS, block, table
@@ -49,9 +51,9 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.port}"
 
 
-def commands() -> list[str]:
-    """The lines of the page's block, without their comments."""
-    return [line.partition("  #")[0].rstrip() for line in block("sh", "share down LINK").splitlines()]
+def commands(text: str) -> list[str]:
+    """The lines of a block, without their comments."""
+    return [line.partition("  #")[0].rstrip() for line in text.splitlines()]
 
 
 def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
         assert ran.returncode == 0, f"{line}\n{ran.stderr}"
         return ran.stdout
 
-    export, *lines = commands()
+    export, *lines = commands(block("sh", "share down LINK"))
     assert export == "export SHARE_SERVER=http://127.0.0.1:8080"
     links: dict[str, str] = {}
     ran = []
@@ -99,6 +101,30 @@ def test_the_commands_of_the_page(command: Path, address: str, tmp_path: Path) -
     assert (elsewhere / "report.pdf").read_bytes() == b"%PDF"
     assert (elsewhere / "holiday.mov").read_bytes() == b"moving"
     assert run(f"share down '{links['diary.txt']}' -o -", elsewhere) == "dear diary"
+
+
+def test_the_commands_for_inboxes(share: Share, tmp_path: Path) -> None:
+    (tmp_path / "here" / "photos").mkdir()
+    (tmp_path / "here" / "photos" / "a.jpg").write_bytes(b"photo")
+    with Server(tmp_path / "data") as server:
+        link, names = "", []
+        lines = commands(block("sh", "share inbox new"))
+        for line in lines:
+            program, *arguments = shlex.split(line)
+            names.append(" ".join(arguments[: 2 if arguments[0] == "inbox" else 1]))
+            if names[-1] == "inbox get":
+                # What the last command sends, first.
+                last = shlex.split(lines[-1].replace("LINK", link))
+                assert share.run(*last[1:], SHARE_SERVER="").code == 0
+            if names[-1] != "up":
+                ended = share.run(
+                    *[link if word == "INBOX" else word for word in arguments],
+                    SHARE_SERVER=f"http://127.0.0.1:{server.port}",
+                )
+                assert (program, ended.code) == ("share", 0), ended.err
+                link = link or ended.out.decode().strip()
+    assert names == [*(f"inbox {name}" for name in ("new", "ls", "show", "get", "close")), "up"]
+    assert [path.name for path in (tmp_path / "here" / "Photos of the trip").glob("*.zip")] == ["photos.zip"]
 
 
 def test_the_commands_of_the_readme(command: Path, tmp_path: Path) -> None:

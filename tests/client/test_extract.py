@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from share.archive import extracting
 from share.faults import Exit, Fault
+from share.names import Tree
 
 from tests.client.conftest import DATA, Client
 from tests.client.inprocess import FILE_ID, Share, answer, description
@@ -160,7 +161,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
 
 
 def test_a_hundred_thousand_files_of_one_name_take_no_longer_than_others() -> None:
-    tree = extracting.Tree()
+    tree = Tree()
     places = {tree.place(["same"], is_folder=False) for _ in range(100_000)}
     assert len(places) == 100_000
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import stat
+import zipfile
 
 import pytest
 
@@ -67,6 +69,38 @@ def test_private_links_work_everywhere(owner: Client, way: Way) -> None:
     assert way.bytes.part_bytes() < SIZE - PART
     assert owner.run("down", sent["download_page"], "-o", "copy", "--force", SHARE_TOKEN="").code == 0
     assert (owner.here / "copy").read_bytes() == DATA
+
+
+def test_inboxes_work_everywhere(owner: Client, way: Way) -> None:
+    inbox = owner.json("inbox", "new")
+    (owner.home / "sender").mkdir()
+    sender = dataclasses.replace(owner, home=owner.home / "sender", server="", token="")
+    write_large(sender)
+    (sender.here / "folder").mkdir()
+    (sender.here / "folder" / "small.txt").write_bytes(b"small")
+    hold = way.bytes.before = HeldUp(passing=2)
+    process = sender.start("up", "large.bin", "--to", inbox["inbox_link"], "--from", "Ada")
+    hold.wait(way.bytes, held=4)
+    process.kill()
+    process.communicate()
+    hold.release()
+    way.bytes.reset()
+    sent = [
+        sender.json("up", *arguments, "--to", inbox["inbox_link"], "--from", "Ada", data=DATA)
+        for arguments in (["large.bin"], ["folder/small.txt"], ["folder"], ["-", "--name", "piped.bin"])
+    ]
+    assert way.bytes.part_bytes() < 2 * SIZE - PART
+    got = owner.run("inbox", "get", inbox["inbox_id"], "-o", "there", "--json")
+    assert got.code == 0, got.err
+    assert {json.loads(line)["file_id"] for line in got.out.splitlines()} == {receipt["file_id"] for receipt in sent}
+    for name, data in (("large.bin", DATA), ("small.txt", b"small"), ("piped.bin", DATA)):
+        assert (owner.here / "there" / name).read_bytes() == data
+    assert zipfile.ZipFile(owner.here / "there" / "folder.zip").namelist() == ["folder/small.txt"]
+    shown = owner.json("inbox", "show", inbox["inbox_id"], SHARE_TOKEN="")
+    assert [(file["sender"], file["download_count"] > 0) for file in shown["files"]] == [("Ada", True)] * 4
+    assert sender.run("rm", f"{way.address}/file/{sent[0]['file_id']}").code == 0
+    assert owner.run("inbox", "close", inbox["inbox_id"], SHARE_TOKEN="").code == 0
+    assert sender.run("up", "large.bin", "--to", inbox["inbox_link"]).code == 4
 
 
 AWKWARD_NAMES = [

@@ -19,6 +19,7 @@ USED = (
     ("sh", "git pull"),
     ("sh", "send() {"),
     ("sh", "share down LINK"),
+    ("sh", "share inbox new"),
     ("sh", "tar -C /var/lib/share -czf"),
     ("sh", "tar -C /var/lib/share -xzf"),
     ("sh", "weed server"),

@@ -9,14 +9,13 @@ import shutil
 import stat
 import struct
 import time
-import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from share.faults import Exit, Fault
-from share.names import safe_component
+from share.names import Tree
 from share.text import human_size, printable
 
 CHUNK = 256 * 1024
@@ -86,41 +85,6 @@ def _plan(
         for info, parts in zip(members, segments, strict=True)
         if parts
     ]
-
-
-class Tree:
-    """Keeps names distinct on every file system, even if it ignores case and the Unicode form of accents."""
-
-    def __init__(self) -> None:
-        self._names: set[tuple[str, ...]] = set()
-        self._folders: dict[tuple[str, ...], str] = {}
-        self._numbers: dict[tuple[str, ...], int] = {}
-
-    def place(self, parts: Sequence[str], *, is_folder: bool) -> tuple[str, ...]:
-        """A safe path for a file or folder. A name that is taken gets a number; an existing folder is reused."""
-        path: list[str] = []
-        for depth, part in enumerate(parts, start=1):
-            path.append(self._name(tuple(path), safe_component(part), is_folder=is_folder or depth < len(parts)))
-        return tuple(path)
-
-    def _name(self, folder: tuple[str, ...], name: str, *, is_folder: bool) -> str:
-        wish = key = (*folder, normal(name))
-        if is_folder and wish in self._folders:
-            return self._folders[wish]
-        unique = name
-        while key in self._names:
-            number = self._numbers[wish] = self._numbers.get(wish, 1) + 1
-            stem, dot, extension = name.rpartition(".")
-            unique = f"{stem} ({number}).{extension}" if dot and stem else f"{name} ({number})"
-            key = (*folder, normal(unique))
-        self._names.add(key)
-        if is_folder:
-            self._folders[wish] = unique
-        return unique
-
-
-def normal(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _extract_one(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:

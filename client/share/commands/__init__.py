@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from share import __version__
-from share.commands import down, files, up
+from share.commands import down, files, inbox, up
 from share.reporting import report_unexpected
 from share.settings import app_dir
 
 EXIT_STATUSES = """
-Exit status (for several files, the highest): 0 done; 2 wrong usage or settings; 3 no such file; 4 expired, or
-download limit reached; 5 password or token missing or wrong; 6 damaged in transit; 7 server unreachable or busy, try
-again; 8 a local file cannot be read or written; 9 request refused by the server; 130 interrupted
+Exit status (for several files, the highest): 0 done; 2 wrong usage or settings; 3 no such file; 4 expired,
+closed, or download limit reached; 5 password or token missing or wrong; 6 damaged in transit; 7 server unreachable or
+busy, try again; 8 a local file cannot be read or written; 9 request refused by the server; 130 interrupted
 
 Settings: options first, then SHARE_SERVER and SHARE_TOKEN, then server = "URL" and token = "TOKEN" in {config}.
 Passwords are read from SHARE_PASSWORD, or the client asks for them.
@@ -54,6 +54,7 @@ app.command()(files.info)
 app.command("ls")(files.list_files)
 app.command("set")(files.change)
 app.command("rm")(files.remove)
+app.add_typer(inbox.app, name="inbox")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from share.private.keys import Key
 from share.progress import Meter, Transfers
 from share.reporting import for_each, reporting
 from share.screen import Screen
-from share.server import Server
+from share.server import Server, credentials
 from share.settings import Settings
 from share.text import human_size, printable
 
@@ -61,9 +62,10 @@ def down(
                 file = File(api.metadata(file_id), key)
                 password = password_for(settings, address) if file.stored.password_protected else None
                 if output == "-":
-                    _write_out(screen, api, transfers, file, password)
+                    _write_out(screen, api, transfers, file, credentials(password))
                 else:
-                    _save(screen, api, transfers, file, password, output, force=force, extract=extract)
+                    target = _target(file, output, extract=extract)
+                    save(screen, api, transfers, file, credentials(password), target, force=force, extract=extract)
 
         for_each(screen, links, download)
 
@@ -83,7 +85,7 @@ class File:
             self.shown, _ = reveal(stored, key)
             self.chunk = CHUNK
 
-    def download(self, api: Server, password: str | None, sink: Sink, meter: Meter) -> None:
+    def download(self, api: Server, headers: Mapping[str, str], sink: Sink, meter: Meter) -> None:
         stored = self.stored
         if self._key is not None:
             from share.private.decrypting import DecryptingSink
@@ -91,34 +93,37 @@ class File:
             sink = DecryptingSink(sink, self._key, stored.size)
             # Every chunk is verified by itself.
             stored = dataclasses.replace(stored, sha256=None)
-        Download(api, stored, password, sink, meter).run()
+        Download(api, stored, headers, sink, meter).run()
 
 
-def _write_out(screen: Screen, api: Server, transfers: Transfers, file: File, password: str | None) -> None:
+def _write_out(screen: Screen, api: Server, transfers: Transfers, file: File, headers: Mapping[str, str]) -> None:
     with (
         reporting(screen, "Downloads to standard output cannot be resumed: start again."),
         transfers.next_file(file.shown.name, file.stored.size) as meter,
     ):
-        file.download(api, password, StandardOutput(), meter)
+        file.download(api, headers, StandardOutput(), meter)
 
 
-def _save(
-    screen: Screen,
-    api: Server,
-    transfers: Transfers,
-    file: File,
-    password: str | None,
-    output: str | None,
-    *,
-    force: bool,
-    extract: bool,
-) -> None:
+def _target(file: File, output: str | None, *, extract: bool) -> Path:
     name = safe_name(file.shown.name)
     if extract:
         name = name.removesuffix(".zip") or "archive"
     target = Path(output or name)
-    if target.is_dir():
-        target = target / name
+    return target / name if target.is_dir() else target
+
+
+def save(
+    screen: Screen,
+    api: Server,
+    transfers: Transfers,
+    file: File,
+    headers: Mapping[str, str],
+    target: Path,
+    *,
+    force: bool = False,
+    extract: bool = False,
+) -> None:
+    """Download a file, and print where it is. `headers` are its credentials. Raises `typer.Exit`."""
     if extract and os.path.lexists(target):
         raise Fault(Exit.LOCAL, f"{printable(str(target))} already exists. Use -o to extract elsewhere.")
     part = PartFile(
@@ -135,7 +140,7 @@ def _save(
         transfers.next_file(file.shown.name, file.stored.size) as meter,
         part.open(),
     ):
-        file.download(api, password, part, meter)
+        file.download(api, headers, part, meter)
     verified = file.chunk is not None or file.stored.sha256 is not None
     if screen.as_json:
         screen.json(

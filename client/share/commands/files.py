@@ -76,7 +76,7 @@ def list_files(
         address = settings.required_server()
         with Server(address, settings.token_for(address), warn=screen.warn) as api:
             files = sorted(api.files(), key=RemoteFile.age_key, reverse=True)
-            show_list(screen, files, DeleteTokens(api.address).file_ids())
+            show_list(screen, files, DeleteTokens(api.address).ids())
 
 
 def change(
@@ -157,13 +157,8 @@ def authorised(
 ) -> Iterator[tuple[Server, str, dict[str, str]]]:
     """The server, the file ID, and the headers with which the file can be changed. Raises `Fault`."""
     address, file_id = find(link, settings, screen.warn)
-    saved = DeleteTokens(address).of(file_id).load()
-    if saved is None and address.startswith("http://"):
-        # The upload may have been redirected to https.
-        secure = f"https://{address.removeprefix('http://')}"
-        saved = DeleteTokens(secure).of(file_id).load()
-        address = address if saved is None else secure
-    token = delete_token or (saved or {}).get("delete_token")
+    address, saved = DeleteTokens.find(address, file_id)
+    token = delete_token or saved.get("delete_token")
     api_token = None if token else settings.token_for(address)
     if not token and not api_token:
         raise Fault(Exit.DENIED, f"No delete token for {file_id} is saved here. Use --token, or set SHARE_TOKEN.")

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from share.answers import UploadedFile
+from share.answers import RemoteFile, UploadedFile
 from share.archive.collecting import Collector, Entry
 from share.archive.layout import Layout
 from share.archive.packing import Archive, archive_name, entries_of, measure
 from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption
 from share.faults import Exit, Fault
+from share.inboxes import InboxLink
 from share.memory import DeleteTokens
 from share.passwords import new_password
 from share.private.keys import Key
@@ -57,6 +58,13 @@ def up(
     keep_key: Annotated[
         bool, typer.Option("--keep-key", help="Save the key of a private link here, to use the file by its ID.")
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Send to this inbox, by its link or ID. No token is needed.", metavar="INBOX"),
+    ] = None,
+    sender: Annotated[
+        str | None, typer.Option("--from", help="Your name, for the owner of the inbox.", metavar="NAME")
+    ] = None,
     qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")] = False,
     direct: Annotated[
@@ -82,14 +90,28 @@ def up(
             raise Fault(Exit.USAGE, "--keep-key works with --private only.")
         if direct and private:
             raise Fault(Exit.USAGE, "--direct does not work with --private: only the page and this client can decrypt.")
+        owners = {"--expires": expires, "--max-downloads": max_downloads, "--password": password, "--private": private}
+        for option, value in {**owners, "--qr": qr, "--copy": copy, "--direct": direct}.items():
+            if to is not None and value:
+                raise Fault(Exit.USAGE, f"{option} does not work with --to: the file is for the owner of the inbox.")
+        if sender is not None and to is None:
+            raise Fault(Exit.USAGE, "--from works with --to only.")
         settings = Settings.load(server, token, screen.warn)
-        address = settings.required_server()
+        inbox = None if to is None else InboxLink.parse(to, settings)
+        address = settings.required_server() if inbox is None else inbox.address
+        api_token = settings.token_for(address) if inbox is None else None
         seconds = None if expires is None else parse_duration(expires)
-        options = Options(seconds, max_downloads, new_password() if password else None)
+        options = Options(
+            seconds,
+            max_downloads,
+            new_password() if password else None,
+            inbox=None if inbox is None else inbox.inbox_id,
+            sender=sender,
+        )
         uploads = [[path] for path in files] if each else [files]
         transfers = Transfers(screen, len(uploads), total_size(files))
         links: list[str] = []
-        with Server(address, settings.token_for(address), options.password, warn=screen.warn) as api:
+        with Server(address, api_token, options.password, warn=screen.warn) as api:
 
             def upload(paths: list[str]) -> None:
                 collector = Collector(exclude or [], skip_missing=skip_missing, warn=screen.warn)
@@ -99,8 +121,7 @@ def up(
                     _outgoing(plain, options, api.address, paths, layout, private=private) as outgoing,
                 ):
                     uploaded = _send(api, outgoing, meter)
-                link = uploaded.file.link if direct else uploaded.file.page
-                link = link if outgoing.key is None else outgoing.key.link(link)
+                link = _link(api, uploaded, outgoing.key, direct=direct)
                 _show(screen, api, uploaded, plain, link, outgoing.key if keep_key else None)
                 links.append(link)
                 if qr:
@@ -179,34 +200,45 @@ def _resumption(source: Source) -> str:
 def _send(api: Server, outgoing: Outgoing, meter: Meter) -> UploadedFile:
     source = outgoing.source
     uploaded = Upload(api, source, outgoing.options, meter).run()
+    if uploaded.size != source.position or uploaded.sha256 not in (None, source.sha256):
+        fault = Fault(Exit.DAMAGED, "The file was damaged in transit, so it was deleted from the server. Try again.")
+    elif outgoing.key is not None and (uploaded.file is None or uploaded.file.encryption is None):
+        fault = Fault(Exit.REFUSED, "This server does not support private links, so the file was deleted from it.")
+    elif uploaded.inbox_id != outgoing.options.inbox:
+        fault = Fault(Exit.REFUSED, "This server does not support inboxes, so the file was deleted from it.")
+    else:
+        return uploaded
+    api.request("DELETE", f"/file/{uploaded.file_id}", headers={"X-Delete-Token": uploaded.delete_token})
+    raise fault
+
+
+def _link(api: Server, uploaded: UploadedFile, key: Key | None, *, direct: bool) -> str:
     file = uploaded.file
-    if file.size != source.position or file.sha256 not in (None, source.sha256):
-        api.request("DELETE", f"/file/{file.file_id}", headers={"X-Delete-Token": uploaded.delete_token})
-        raise Fault(Exit.DAMAGED, "The file was damaged in transit, so it was deleted from the server. Try again.")
-    if outgoing.key is not None and file.encryption is None:
-        api.request("DELETE", f"/file/{file.file_id}", headers={"X-Delete-Token": uploaded.delete_token})
-        raise Fault(Exit.REFUSED, "This server does not support private links, so the file was deleted from it.")
-    return uploaded
+    if file is None:
+        # The sender can delete the file by this link, and do nothing else.
+        return f"{api.address}/file/{uploaded.file_id}"
+    link = file.link if direct else file.page
+    return link if key is None else key.link(link)
 
 
 def _show(screen: Screen, api: Server, uploaded: UploadedFile, plain: Source, link: str, key: Key | None) -> None:
     """Print the link. Saves the delete token, and the key if there is one."""
     file = uploaded.file
-    deletion = _save_token(screen, api, uploaded, key)
-    verified = file.sha256 is not None
+    deletion = _save_token(screen, api, uploaded, link, key)
+    verified = uploaded.sha256 is not None
+    is_private = file is not None and file.encryption is not None
     if screen.as_json:
         shown = {"original_name": plain.name, "content_type": plain.content_type, "file_size": plain.position}
-        private = {} if file.encryption is None else {**shown, "download_page": link}
-        screen.json({**file.json(), **private, "sha256": plain.sha256, "verified": verified})
+        private = {**shown, "download_page": link} if is_private else {}
+        screen.json({**uploaded.answer, **private, "sha256": plain.sha256, "verified": verified})
         return
     if not screen.quiet:
         size = f"{human_size(plain.position)}{', verified' if verified else ''}"
         screen.facts(
             {
-                "uploaded": f"{printable(plain.name if file.encryption else file.name)}, {size}",
+                "uploaded" if file else "sent": f"{printable(plain.name if is_private else uploaded.name)}, {size}",
                 "SHA-256": plain.sha256,
-                "expires": human_time(file.expires_at),
-                "downloads": str(file.max_downloads or "no limit"),
+                **({} if file is None else _limits(file)),
                 "delete": deletion,
             },
             screen.err,
@@ -214,21 +246,26 @@ def _show(screen: Screen, api: Server, uploaded: UploadedFile, plain: Source, li
     print(link, flush=True)
 
 
-def _save_token(screen: Screen, api: Server, uploaded: UploadedFile, key: Key | None) -> str:
+def _limits(file: RemoteFile) -> dict[str, str]:
+    return {"expires": human_time(file.expires_at), "downloads": str(file.max_downloads or "no limit")}
+
+
+def _save_token(screen: Screen, api: Server, uploaded: UploadedFile, link: str, key: Key | None) -> str:
     """Save the delete token, and the key if there is one.
 
     Returns the command that deletes the file, with the token only if it was not saved.
     """
-    file_id = uploaded.file.file_id
+    # Senders may have no server in their settings.
+    name = uploaded.file_id if uploaded.file else link
     try:
-        DeleteTokens(api.address).of(file_id).save(
+        DeleteTokens(api.address).of(uploaded.file_id).save(
             {
                 "delete_token": uploaded.delete_token,
-                "original_name": uploaded.file.name,
+                "original_name": uploaded.name,
                 **({} if key is None else {"key": key.fragment}),
             }
         )
     except OSError as error:
         screen.warn(f"The delete token could not be saved. {describe(error)}")
-        return f"share rm {file_id} --token {uploaded.delete_token}"
-    return f"share rm {file_id}"
+        return f"share rm {name} --token {uploaded.delete_token}"
+    return f"share rm {name}"

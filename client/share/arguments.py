@@ -1,4 +1,4 @@
-"""Keeps the keys of private links out of the list of processes, which every user of the machine can read."""
+"""Keeps keys and owner tokens in links out of the list of processes, which every user of the machine can read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import re
 import sys
 
-PIPE = "SHARE_KEYS_FROM"
+PIPE = "SHARE_SECRETS_FROM"
 PIPE_BYTES = 60_000  # fits into every pipe: 2,500 keys
-_KEY = re.compile("(?s)(#k=)(.*)")
+_MARKS = ("#k=", "#owner=")
+_SECRET = re.compile(f"(?s)({'|'.join(_MARKS)})(.*)")
 
 
-def hide_keys() -> None:
-    """Start the command again without the keys in its arguments. The new process gets them through a pipe.
+def hide_secrets() -> None:
+    """Start the command again without the secrets in its arguments. The new process gets them through a pipe.
 
     Does nothing where a process cannot be replaced (Windows).
     """
@@ -20,11 +21,11 @@ def hide_keys() -> None:
     if source is not None:
         with open(int(source), encoding="utf-8", errors="surrogateescape") as pipe:
             sent = iter(pipe.read().split("\0"))
-        sys.argv = [f"{argument}{next(sent)}" if argument.endswith("#k=") else argument for argument in sys.argv]
+        sys.argv = [f"{argument}{next(sent)}" if argument.endswith(_MARKS) else argument for argument in sys.argv]
         return
-    hidden = [_KEY.sub(r"\1", argument) for argument in sys.orig_argv]
-    keys = [match[2] for argument in sys.orig_argv if (match := _KEY.search(argument))]
-    data = "\0".join(keys).encode("utf-8", "surrogateescape")
+    hidden = [_SECRET.sub(r"\1", argument) for argument in sys.orig_argv]
+    secrets = [match[2] for argument in sys.orig_argv if (match := _SECRET.search(argument))]
+    data = "\0".join(secrets).encode("utf-8", "surrogateescape")
     if hidden == sys.orig_argv or os.name != "posix" or len(data) > PIPE_BYTES:
         return
     reading, writing = os.pipe()

@@ -1,0 +1,217 @@
+"""`share inbox`: links by which others send files to you."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from share.answers import DELETE_TOKEN, Fields, RemoteFile, RemoteInbox
+from share.commands.down import File, save
+from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption
+from share.faults import Exit, Fault, Missing
+from share.folder import Folder
+from share.inboxes import InboxLink
+from share.listing import show_inbox, show_inboxes
+from share.memory import OwnerTokens
+from share.progress import Transfers
+from share.reporting import for_each, reporting
+from share.screen import Screen
+from share.server import Server
+from share.settings import Settings, parse_duration, parse_size
+from share.text import describe, human_size, human_time, printable
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Let others send files to you.",
+)
+
+InboxArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="INBOX", help="Link or owner's link of the inbox, or its ID; the first digits are enough for your own."
+    ),
+]
+
+
+@app.command()
+def new(
+    title: Annotated[str | None, typer.Option(help="Shown to the senders.", metavar="TEXT")] = None,
+    note: Annotated[str | None, typer.Option(help="Shown to the senders, below the title.", metavar="TEXT")] = None,
+    max_files: Annotated[
+        int | None, typer.Option("--max-files", min=1, help="Accept at most N files in all.", metavar="N")
+    ] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option("--max-size", help="Accept at most SIZE in all, such as 500MB or 2GB.", metavar="SIZE")
+    ] = None,
+    max_file_size: Annotated[
+        str | None, typer.Option("--max-file-size", help="Accept files up to SIZE.", metavar="SIZE")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Accept files for TIME, such as 12h, 7d or 2w.", metavar="TIME")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option("--file-expires", help="Delete each file after TIME.", metavar="TIME")
+    ] = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")] = False,
+    server: ServerOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Create an inbox, and print its link for senders.
+
+    The owner's link lets anyone see what came in. It is saved, so that you can use the inbox by its ID.
+    """
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with reporting(screen):
+        settings = Settings.load(server, token, screen.warn)
+        address = settings.required_server()
+        options: dict[str, Any] = {
+            "title": title,
+            "note": note,
+            "max_files": max_files,
+            "max_bytes": None if max_bytes is None else parse_size(max_bytes),
+            "max_file_size": None if max_file_size is None else parse_size(max_file_size),
+            "expires_in": None if expires is None else parse_duration(expires),
+            "file_expires_in": None if keep is None else parse_duration(keep),
+        }
+        with Server(address, settings.token_for(address), warn=screen.warn) as api:
+            answer = api.request("POST", "/inbox", json=options).json()
+            inbox, owner_token = RemoteInbox.read(answer), Fields(answer).text("owner_token", DELETE_TOKEN)
+            owner_link = f"{inbox.link}#owner={owner_token}"
+            try:
+                OwnerTokens(api.address).of(inbox.inbox_id).save({"owner_token": owner_token, "title": inbox.title})
+            except OSError as error:
+                screen.warn(f"The owner token could not be saved. Keep this link: {owner_link} {describe(error)}")
+        if as_json:
+            screen.json(inbox.answer)
+        else:
+            if not quiet:
+                limits = f"{inbox.files_left} files, {human_size(inbox.bytes_left)}"
+                facts = {"accepts": limits, "until": human_time(inbox.expires_at), "for you alone": owner_link}
+                screen.facts(facts, screen.err)
+            print(inbox.link, flush=True)
+        if qr:
+            screen.qr_code(inbox.link)
+        if copy:
+            screen.copy(inbox.link)
+
+
+@app.command("ls")
+def list_inboxes(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """List the inboxes on the server that you created from here, the newest first."""
+    screen = Screen(as_json=as_json)
+    with reporting(screen):
+        settings = Settings.load(server, None, screen.warn)
+        address = settings.required_server()
+        inboxes = []
+        for inbox_id in OwnerTokens(address).ids():
+            link = InboxLink(address, inbox_id)
+            # The server forgets inboxes once they have ended and their files are gone.
+            with contextlib.suppress(Missing), _opened(screen, settings, link) as (api, headers):
+                inboxes.append(_describe(api, link, headers))
+        inboxes.sort(key=lambda inbox: str(inbox.answer.get("created_at")), reverse=True)
+        show_inboxes(screen, inboxes)
+
+
+@app.command()
+def show(inbox: InboxArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Show an inbox: what it still accepts, and for its owner what came in."""
+    screen = Screen(as_json=as_json)
+    with reporting(screen):
+        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+        link = InboxLink.parse(inbox, settings)
+        with _opened(screen, settings, link) as (api, headers):
+            show_inbox(screen, _describe(api, link, headers))
+
+
+@app.command()
+def get(
+    inbox: InboxArgument,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Names or IDs, if not all. The first digits of an ID are enough."),
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Save in this folder.", metavar="FOLDER")] = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Download what came in and is not in the folder yet. Run the same command again to resume.
+
+    The folder is called as the inbox unless you choose another. Nothing in it is overwritten.
+    """
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with reporting(screen):
+        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+        link = InboxLink.parse(inbox, settings)
+        with _opened(screen, settings, link) as (api, headers):
+            description = _describe(api, link, _required(headers, link))
+            arrived = _select(description.files or [], files or [])
+            folder = Folder(Path(output) if output else Folder.path_for(description.title))
+            targets = folder.assign(arrived)
+            missing = [file for file in arrived if file.file_id in targets]
+            if len(missing) < len(arrived):
+                screen.note(f"{len(arrived) - len(missing)} already in {printable(str(folder.path))}", "dim")
+            transfers = Transfers(screen, len(missing), sum(file.size for file in missing))
+
+            def download(file: RemoteFile) -> None:
+                save(screen, api, transfers, File(file, None), headers, targets[file.file_id])
+
+            for_each(screen, missing, download)
+
+
+@app.command()
+def close(
+    inbox: InboxArgument, server: ServerOption = None, as_json: JsonOption = False, quiet: QuietOption = False
+) -> None:
+    """Close an inbox for good. The files that came in stay."""
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with reporting(screen):
+        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+        link = InboxLink.parse(inbox, settings)
+        with _opened(screen, settings, link) as (api, headers):
+            api.request("DELETE", f"/inbox/{link.inbox_id}", headers=_required(headers, link))
+        if as_json:
+            screen.json({"inbox_id": link.inbox_id, "closed": True})
+        else:
+            screen.note(f"Closed {link.inbox_id}. What came in stays.")
+
+
+@contextlib.contextmanager
+def _opened(screen: Screen, settings: Settings, link: InboxLink) -> Iterator[tuple[Server, dict[str, str]]]:
+    """The server of an inbox, and the owner's credentials; empty if there are none."""
+    address, headers = link.authorised(settings)
+    with Server(address, None, warn=screen.warn) as api:
+        yield api, headers
+
+
+def _required(headers: dict[str, str], link: InboxLink) -> dict[str, str]:
+    if not headers:
+        raise Fault(
+            Exit.DENIED, f"No owner token for {link.inbox_id} is saved here. Use the owner's link, or set SHARE_TOKEN."
+        )
+    return headers
+
+
+def _describe(api: Server, link: InboxLink, headers: dict[str, str]) -> RemoteInbox:
+    return RemoteInbox.read(api.request("GET", f"/inbox/{link.inbox_id}", headers=headers).json())
+
+
+def _select(files: Sequence[RemoteFile], texts: Sequence[str]) -> list[RemoteFile]:
+    """The files that are called so, by name or by the first digits of their IDs; all without any text."""
+    selected = []
+    for text in texts:
+        matches = [file for file in files if text == file.name or (len(text) >= 4 and file.file_id.startswith(text))]
+        if not matches:
+            raise Fault(Exit.NOT_FOUND, f"No file in this inbox is called {printable(text)}.")
+        selected += matches
+    return [file for file in files if file in selected] if texts else list(files)
