@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from shared.sharing import Shares, utc_now
 from shared.storage.directory.store import DirectoryStore
 from shared.uploads import Upload
 from tests.properties.effort import EFFORT
-from tests.wire.server import WITHIN, Server, until
+from tests.wire.server import BOUNDARY, FORM_TAIL, FORM_TYPE, WITHIN, Server, until
 
 SENDERS = 500
 AT_ONCE = 50
@@ -162,6 +163,44 @@ def test_places_that_a_killed_server_had_reserved_are_free_after_an_hour(tmp_pat
         Upload(later, Delivery(inbox["inbox_id"]))
     with pytest.raises(InboxFull):
         Upload(later, Delivery(inbox["inbox_id"]))
+
+
+def send_form(server: Server, inbox: dict[str, Any], surplus: int, part_header: bytes) -> bool:
+    """Whether a form is accepted whose announced length is its own and `surplus` bytes."""
+    mark = b"--" + BOUNDARY
+    field = mark + b'\r\nContent-Disposition: form-data; name="inbox"\r\n\r\n' + inbox["inbox_id"].encode()
+    file = mark + b'\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n' + part_header
+    form = field + b"\r\n" + file + b"\r\n" + b"x" * SIZE + FORM_TAIL
+    head = f"POST /file/upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {FORM_TYPE}\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), WITHIN) as client:
+        client.sendall(f"{head}Content-Length: {len(form) + surplus}\r\n\r\n".encode() + form)
+        if surplus > 0:
+            client.shutdown(socket.SHUT_WR)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := client.recv(65536):
+                answer += data
+    return b" 201 " in answer.partition(b"\r\n")[0]
+
+
+def test_a_form_with_a_false_length_takes_no_more_than_its_place(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server:
+        # A part's own length means nothing (RFC 7578 section 4.8).
+        for part_header in (b"", b"Content-Length: 10\r\n", b"Content-Length: 1000000\r\n"):
+            inbox = make(server, max_files=1, max_bytes=SIZE)
+            assert send_form(server, inbox, 0, part_header)
+            seen = look(server, inbox)
+            assert [file["file_size"] for file in seen["files"]] == [SIZE]
+            assert send(server, inbox, "announced") == 413
+        # The sender ends before the announced length, or goes on after it: then the end of the form is cut off.
+        for surplus in (50, -10, -80):
+            inbox = make(server, max_files=1, max_bytes=SIZE)
+            assert not send_form(server, inbox, surplus, b"")
+            until(functools.partial(has_left, server, inbox, 1))
+            seen = look(server, inbox)
+            assert (seen["files"], seen["bytes_left"]) == ([], SIZE)
+            # The place is there for the next sender.
+            assert send(server, inbox, "announced") == 201
 
 
 def test_a_closed_inbox_refuses_the_next_part(tmp_path: Path) -> None:
