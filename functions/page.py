@@ -21,7 +21,7 @@ from shared.http.credentials import PASS_COOKIE, pass_proof, require_reader
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.models import FileMetadata, base_url, download_page, inbox_page, metadata, owner_metadata
-from shared.http.pages import kind_text, moment_texts, page_headers, path_prefix
+from shared.http.pages import compressed, kind_text, moment_texts, page_headers, path_prefix
 from shared.http.problems import from_error
 from shared.http.streams import in_thread
 from shared.redirects import storage_origin
@@ -89,7 +89,7 @@ async def _with_server(request: Request, template: str) -> Response:
         # Whether the browser sends parts of large files directly to storage.
         "signs": origin is not None,
     }
-    return PAGES.render(request, template, origin=origin, server=server)
+    return compressed(request, PAGES.render(request, template, origin=origin, server=server))
 
 
 @router.endpoint("GET", "/download/{file_id}", answers=_html(200, 404, 410, 503))

@@ -131,6 +131,16 @@ class Pages:
         )
 
 
+def compressed(request: Request, page: Response) -> Response:
+    """Compress a page if the browser accepts that. Not for pages with secrets, which their size could reveal."""
+    page.headers["Vary"] = "Accept-Encoding"
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        page.body = gzip.compress(bytes(page.body), mtime=0)
+        page.headers["Content-Encoding"] = "gzip"
+        page.headers["Content-Length"] = str(len(page.body))
+    return page
+
+
 def page_headers(origin: str | None = None) -> dict[str, str]:
     """Headers of all pages. `origin` is where large files are uploaded and downloaded, if not on this server."""
     own = "'self'" if origin is None else f"'self' {origin}"

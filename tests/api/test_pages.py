@@ -152,6 +152,26 @@ def test_nothing_but_the_listed_files_is_served(api: Api, name: str) -> None:
     problem(api.request("GET", f"/static/0/{name}"), 404)
 
 
+@pytest.mark.parametrize("path", ["/", "/file", "/inbox", "/docs"])
+def test_a_page_without_data_is_compressed_for_those_who_take_that(api: Api, path: str) -> None:
+    plain = api.request("GET", path, {"accept-encoding": "identity"})
+    packed = api.request("GET", path, {"accept-encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert page(packed) == page(plain)
+
+
+def test_a_page_with_a_secret_is_never_compressed(api: Api) -> None:
+    """Its size would depend on how much of the secret somebody else's part of the page repeats (BREACH)."""
+    uploaded = share(api)
+    headers = {"accept": "text/html", "sec-fetch-mode": "navigate", "accept-encoding": "gzip"}
+    response = api.request("GET", f"/file/{uploaded['file_id']}", headers, params={"token": uploaded["delete_token"]})
+    assert uploaded["delete_token"] in response.text
+    assert "content-encoding" not in response.headers
+
+
 def test_the_upload_answer_names_the_page_and_metadata_repeats_it(api: Api) -> None:
     uploaded = api.upload()
     assert uploaded["download_page"] == f"{api.base}/download/{uploaded['file_id']}"
