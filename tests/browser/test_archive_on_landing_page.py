@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 from tests.archives import packed
 from tests.browser.upload_page import no_violations
@@ -53,11 +53,36 @@ def test_with_a_limit_it_says_what_a_file_costs_and_what_is_left(page: Page) -> 
     expect(entries).to_have_count(0)
 
 
-def test_a_protected_archive_shows_no_list(page: Page) -> None:
-    answer = page.request.put("/file/upload?filename=a.zip", data=packed(PHOTOS), headers={"X-Password": "secret"})
-    page.goto(answer.json()["download_page"])
-    expect(page.get_by_label("Password")).to_be_visible()
-    expect(page.locator("#entries")).to_have_count(0)
+def test_a_protected_archive_is_listed_once_the_password_is_entered(page: Page) -> None:
+    secret = "s\u00e9same \U0001f511"
+    file: FilePayload = {"name": "a.zip", "mimeType": "application/zip", "buffer": packed(PHOTOS)}
+    form: dict[str, Any] = {"password": secret, "max_downloads": "2", "file": file}
+    sent = page.request.post("/file/upload", multipart=form).json()
+    page.goto(sent["download_page"])
+    entries, password = page.locator("#entries"), page.get_by_label("Password")
+    for wrong in ("", "sesame"):
+        password.fill(wrong)
+        page.get_by_text("Files in this archive").click()
+        expect(password).to_be_focused()
+        expect(entries.locator("ul")).to_have_count(0)
+    expect(page.locator("#news")).to_have_text("Wrong password. Try again.")
+    expect(entries).not_to_have_attribute("open", "")
+    no_violations(page)
+    password.fill(secret)
+    list_of(page)
+    expect(entries).to_contain_text("Each file that you download from the archive counts as one download.")
+    expect(page.locator("#news")).to_be_empty()
+    no_violations(page)
+    assert page.request.get(f"/file/metadata/{sent['file_id']}").json()["download_count"] == 0
+    entries.get_by_text("photos/").click()
+    with page.expect_download() as started:
+        entries.get_by_role("link", name="a.jpg").click()
+    assert started.value.path().read_bytes() == PHOTOS["photos/a.jpg"]
+    expect(page.get_by_text("1 download left")).to_be_visible()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download").click()
+    assert started.value.path().read_bytes() == packed(PHOTOS)
+    expect(page.get_by_text("has now reached its download limit")).to_be_visible()
 
 
 def test_names_do_nothing_to_the_page(page: Page) -> None:

@@ -6,9 +6,11 @@ const SHOW_AT_ONCE = 100;
 // Controls, and what reverses the direction of text: "cod.exe" could look like "exe.doc".
 const UNSAFE = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
-/** Fill `details` when it is opened. `download` is the address of the archive, and `begin` gets clicks on its files. */
-export function offerEntries(details, download, begin) {
-  const { address } = details.dataset;
+/** Fill `details` when it is opened. `download` is the address of the archive, and `begin` gets clicks on its files.
+ *
+ * `request` asks for the list; it resolves with null if the user has to enter a password first.
+ */
+export function offerEntries(details, download, request, begin) {
   const news = details.querySelector("[role=status]");
   let reading = false;
   details.hidden = false;
@@ -17,7 +19,12 @@ export function offerEntries(details, download, begin) {
     reading = true;
     news.textContent = t.entries_loading;
     try {
-      const answer = await fetch(address, { credentials: "omit" });
+      const answer = await request();
+      if (answer === null) {
+        details.open = reading = false;
+        news.textContent = "";
+        return;
+      }
       if (!answer.ok) throw Object.assign(new Error(t.unavailable), { whole: [413, 415].includes(answer.status) });
       const entries = await answer.json();
       // Twice the same name: the server delivers the last one.

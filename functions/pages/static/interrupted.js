@@ -2,7 +2,7 @@
 import { ArchiveSource } from "./archive.js";
 import { $, copyOf, passFocus, write } from "./dom.js";
 import { forget, interrupted, watch } from "./memory.js";
-import { FileSource } from "./sources.js";
+import { sourcesOf } from "./sources.js";
 import { takeBack } from "./transfer.js";
 import { fill, percent, size, texts } from "./words.js";
 
@@ -35,8 +35,9 @@ function row(entry, begin, draw) {
   }
   find(".choose").onclick = () => field.click();
   field.onchange = async () => {
-    const files = [...field.files].map((file) => new FileSource(file));
+    const chosen = sourcesOf(field.files);
     field.value = "";
+    const files = await chosen;
     const source = count ? await ArchiveSource.open(name, files) : files[0];
     const same = ["name", "size", "stamp"].every((part) => source[part] === entry[part]);
     const other = count ? words.other_files : fill(words.other_file, { name: isolated, size: size(entry.size) });

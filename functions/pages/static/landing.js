@@ -7,6 +7,8 @@ import { fill, texts } from "./words.js";
 
 const t = texts.landing;
 const { file, count } = document.querySelector("main").dataset;
+const form = $("password-form");
+const password = $("password");
 // As far as this page knows.
 let downloads = Number(count);
 // Seconds after the start of a download at which the page asks whether it was counted.
@@ -39,15 +41,47 @@ async function begin(event) {
 }
 
 $("download")?.addEventListener("click", begin);
-if ($("entries")) offerEntries($("entries"), `${prefix}/file/download/${file}`, begin);
+if ($("entries")) offerEntries($("entries"), `${prefix}/file/download/${file}`, requestEntries, form ? submit : begin);
+
+/** Ask for the files in an archive, with the password that stands in the form. */
+async function requestEntries() {
+  const headers = {};
+  if (form) {
+    if (!password.reportValidity()) return null;
+    const bytes = new TextEncoder().encode(`:${password.value}`);
+    headers.Authorization = `Basic ${btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))}`;
+    clearError();
+  }
+  const answer = await fetch($("entries").dataset.address, { headers, credentials: "omit" });
+  if (!form || answer.status !== 401 || !isProblem(answer)) return answer;
+  password.setAttribute("aria-invalid", "true");
+  password.focus();
+  tell(t.wrong_password, true);
+  return null;
+}
+
+/** Download a file of a protected archive: the form checks the password and leads to the file. */
+function submit(event) {
+  event.preventDefault();
+  if (event.detail > 1) return;
+  const { action } = form;
+  form.action = new URL(action).pathname + new URL(event.currentTarget.href).search;
+  form.requestSubmit();
+  form.action = action;
+}
 
 // A download does not change the page, so the message would stay.
-$("password-form")?.addEventListener("submit", () => {
-  $("wrong")?.remove();
-  $("password").removeAttribute("aria-invalid");
+form?.addEventListener("submit", () => {
+  clearError();
   tell(t.checking_password);
   showWhatIsLeft();
 });
+
+function clearError() {
+  $("wrong")?.remove();
+  password.removeAttribute("aria-invalid");
+  tell("");
+}
 
 /** Ask until the download is counted. The server counts it when it sends the first bytes. */
 async function showWhatIsLeft() {

@@ -26,6 +26,25 @@ export class FileSource {
   close() {}
 }
 
+// Browsers look up the size of each file on the disk, and do nothing else meanwhile. A page with thousands of files takes
+// a break after this many milliseconds.
+const BREAK_AFTER = 20;
+
+/** Files that the user chose or pasted as sources. Changing the field does not matter, once this is called. */
+export async function sourcesOf(list) {
+  const files = [...list];
+  const sources = [];
+  let begun = performance.now();
+  for (const file of files) {
+    if (performance.now() - begun > BREAK_AFTER) {
+      await new Promise((resolve) => setTimeout(resolve));
+      begun = performance.now();
+    }
+    sources.push(new FileSource(file));
+  }
+  return sources;
+}
+
 /** The sources in a drop, and its empty folders, whose `file` is null and whose path ends in "/".
  *
  * Call this while the event is handled: later the data is empty.
@@ -35,36 +54,40 @@ export async function droppedSources(transfer) {
   const entries = items.map((item) => [item.webkitGetAsEntry?.(), item.getAsFile()]);
   const sources = [];
   for (const [entry, file] of entries) {
-    if (entry?.isDirectory) sources.push(...(await inFolder(entry)));
+    if (entry?.isDirectory) await addFolder(entry, sources);
     else if (file) sources.push(new FileSource(file));
   }
   return sources;
 }
 
-async function inFolder(folder) {
+async function addFolder(folder, sources) {
   const reader = folder.createReader();
-  const sources = [];
+  const before = sources.length;
   for (;;) {
     // Returns at most 100 at a time, and none at the end.
     const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (entries.length === 0) break;
-    for (const each of await Promise.all(entries.map(inEntry))) sources.push(...each);
+    // One folder after the other: the answers to thousands of questions would hold up the page when they arrive.
+    const files = entries.filter((entry) => entry.isFile);
+    sources.push(...(await Promise.all(files.map(inFile))));
+    for (const entry of entries) if (entry.isDirectory) await addFolder(entry, sources);
   }
-  return sources.length > 0 ? sources : [{ path: `${folder.fullPath.slice(1)}/`, file: null, size: 0 }];
+  if (sources.length === before) sources.push({ path: `${folder.fullPath.slice(1)}/`, file: null, size: 0 });
 }
 
-async function inEntry(entry) {
-  if (entry.isDirectory) return inFolder(entry);
+async function inFile(entry) {
   const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-  return [new FileSource(file, entry.fullPath.slice(1))];
+  return new FileSource(file, entry.fullPath.slice(1));
+}
+
+export function pastedSources(transfer) {
+  return sourcesOf([...transfer.files].map(renamed));
 }
 
 /** Browsers call every pasted image "image.png". */
-export function pastedSources(transfer) {
-  return [...transfer.files].map((file) => {
-    const { type, name, lastModified } = file;
-    if (!/^image\.\w+$/.test(name)) return new FileSource(file);
-    const title = fill(texts.upload.pasted, { date: moment(Date.now()).replaceAll(":", ".") });
-    return new FileSource(new File([file], `${title}${name.slice(5)}`, { type, lastModified }));
-  });
+function renamed(file) {
+  const { type, name, lastModified } = file;
+  if (!/^image\.\w+$/.test(name)) return file;
+  const title = fill(texts.upload.pasted, { date: moment(Date.now()).replaceAll(":", ".") });
+  return new File([file], `${title}${name.slice(5)}`, { type, lastModified });
 }

@@ -9,7 +9,7 @@ import { encryptIf } from "./private-source.js";
 import { server } from "./requests.js";
 import { showRoom } from "./room.js";
 import { Chips, Settings } from "./settings.js";
-import { FileSource, droppedSources, pastedSources } from "./sources.js";
+import { droppedSources, pastedSources, sourcesOf } from "./sources.js";
 import { askForToken, currentToken } from "./token.js";
 import { fill, texts } from "./words.js";
 
@@ -84,9 +84,10 @@ for (const [button, field] of [["choose", "chosen"], ["choose-folder", "chosen-f
   $(button).onclick = () => $(field).click();
 }
 for (const id of ["chosen", "chosen-folder"]) {
-  $(id).onchange = () => {
-    take([...$(id).files].map((file) => new FileSource(file)));
+  $(id).onchange = async () => {
+    const sources = sourcesOf($(id).files);
     $(id).value = "";
+    take(await sources);
   };
 }
 
@@ -108,8 +109,8 @@ document.addEventListener("drop", async (event) => {
     write($("trouble"), fill(texts.upload.unreadable, { name: error.message }));
   }
 });
-document.addEventListener("paste", (event) => {
-  if (!event.target.closest("input, textarea")) take(pastedSources(event.clipboardData));
+document.addEventListener("paste", async (event) => {
+  if (!event.target.closest("input, textarea")) take(await pastedSources(event.clipboardData));
 });
 
 if (server.inbox) showRoom(batch);
