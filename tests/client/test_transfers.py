@@ -53,7 +53,7 @@ def test_a_terminal_shows_how_far_an_upload_is(client: Client, proxy: Proxy, lar
             nonlocal seen
             # The bar is drawn several times a second.
             seen += screen.read(65536).decode(errors="replace")
-            done = re.findall(r"large\.bin.*?([\d.]+)/([\d.]+) MB.*?[\d.]+ [kM]B/s", seen)
+            done = re.findall(r"large\.bin.*?([\d.]+) MB of ([\d.]+) MB.*?[\d.]+ [kM]B/s", seen)
             return any(0 < float(some) < float(all_) for some, all_ in done)
 
         try:
