@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 from pydantic import BaseModel, Field
@@ -54,7 +53,7 @@ async def list_entries(request: Request, file_id: str) -> Response:
     def work() -> bytes:
         file = shares.find(file_id)
         authorise(request, shares, file)
-        listing = [dataclasses.asdict(entry) for entry in archives.list_entries(shares, file)]
+        listing = [entry._asdict() for entry in archives.list_entries(shares, file)]
         # Here and not on the event loop, because it can be megabytes.
         body = json.dumps(listing, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
         if limit is not None and len(body) > limit:

@@ -7,46 +7,33 @@ entries must lie within the file and must not overlap, and sizes must be possibl
 from __future__ import annotations
 
 import contextlib
-import io
-import itertools
-import struct
 import threading
-import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import NamedTuple
 
 from shared.errors import ArchiveTooLarge, Contended, DamagedFile, NotAnArchive, UnknownEntry, UnsupportedEntry
 from shared.sharing import Payload, Shares, Stored
+from shared.zip_directory import (
+    DEFLATED,
+    LOCAL_HEADER,
+    LOCAL_SIGNATURE,
+    STORED,
+    Header,
+    InvalidZip,
+    ZipTooLarge,
+    read_directory,
+)
 
-MAX_ENTRIES = 100_000
-MAX_DIRECTORY_BYTES = 16 * 1024 * 1024
-
-# The end of the archive, which says where the directory is. A comment of maximum length would fill it. Directories of
-# several hundred entries also fit, and then need no request of their own.
-_TAIL_BYTES = 64 * 1024 + 22
 # A directory of maximum size takes about 60 MB of memory and half a second.
 _AT_ONCE = threading.BoundedSemaphore(2)
 
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
-_LOCAL_SIGNATURE = b"PK\x03\x04"
-_DIRECTORY_SIGNATURE = b"PK\x01\x02"
 _ENCRYPTED = 0x1
-_UTF8_NAME = 0x800
-_TIMES_FIELD = 0x5455
-_HAS_MODIFIED = 0x1
-
-# Deflate packs at most 1,032 bytes into one (zlib, "Maximum Compression Factor").
-_MAX_RATIO = 1032
-# No encoder doubles the length of data. An entry that claims so may consist of endless empty blocks.
-_MAX_EXPANSION = 2
-_SLACK = 1024
 _INFLATE_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of an archive, as the directory describes it.
 
     `name` ends in "/" for a folder. Otherwise it can be anything, because a stranger chose it. `size` is the unpacked
@@ -76,8 +63,8 @@ def list_entries(shares: Shares, file: Stored) -> list[Entry]:
     Raises `NotAnArchive`, `ArchiveTooLarge`, `Contended` if too many archives are being read, and what opening the
     file raises.
     """
-    with _directory(shares, file) as directory:
-        return [Entry(info.filename, info.file_size, _modified(info)) for info in directory.infolist()]
+    with _directory(shares, file) as headers:
+        return [Entry(header.name, header.size, header.modified) for header in headers]
 
 
 def find_member(shares: Shares, file: Stored, name: str) -> Member:
@@ -85,14 +72,11 @@ def find_member(shares: Shares, file: Stored, name: str) -> Member:
 
     Raises `UnknownEntry`, `UnsupportedEntry`, and what `list_entries` raises.
     """
-    with _directory(shares, file) as directory:
-        try:
-            info = directory.getinfo(name)
-        except KeyError as error:
-            raise UnknownEntry(file.record.file_id) from error
-        if info.is_dir():
-            raise UnknownEntry(file.record.file_id)
-        return _locate(shares, file, info)
+    with _directory(shares, file) as headers:
+        header = next((header for header in reversed(headers) if header.name == name), None)
+    if header is None or name.endswith("/"):
+        raise UnknownEntry(file.record.file_id)
+    return _locate(shares, file, header)
 
 
 class Inflated:
@@ -140,118 +124,38 @@ class Inflated:
 
 
 @contextlib.contextmanager
-def _directory(shares: Shares, file: Stored) -> Iterator[zipfile.ZipFile]:
+def _directory(shares: Shares, file: Stored) -> Iterator[list[Header]]:
     file_id = file.record.file_id
     if file.record.encryption is not None:
         raise NotAnArchive(file_id, "it is encrypted")
     if not _AT_ONCE.acquire(blocking=False):
         raise Contended(file_id)
     try:
-        with zipfile.ZipFile(_Ranged(shares, file)) as directory:
-            _check(file_id, directory.infolist(), directory.start_dir)
-            yield directory
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
-        raise NotAnArchive(file_id, f"{type(error).__name__}: {error}") from error
+        yield read_directory(file.record.file_size, lambda start, stop: _read(shares, file, start, stop))
+    except InvalidZip as error:
+        raise NotAnArchive(file_id, str(error)) from error
+    except ZipTooLarge as error:
+        raise ArchiveTooLarge(file_id) from error
     finally:
         _AT_ONCE.release()
 
 
-def _check(file_id: str, entries: Sequence[zipfile.ZipInfo], end: int) -> None:
-    """Refuse a directory whose entries overlap, reach into it, or have impossible sizes."""
-    in_place = sorted(entries, key=lambda info: info.header_offset)
-    for info, following in itertools.pairwise([*in_place, None]):
-        assert info is not None
-        stop = info.header_offset + _LOCAL_HEADER.size + info.compress_size
-        if info.header_offset < 0 or stop > (end if following is None else following.header_offset):
-            raise NotAnArchive(file_id, "entries overlap, or reach beyond the archive")
-        if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
-            raise NotAnArchive(file_id, "a stored entry has two sizes")
-        if info.compress_type == zipfile.ZIP_DEFLATED and not _is_possible(info):
-            raise NotAnArchive(file_id, "a deflated entry cannot have its size")
-
-
-def _is_possible(info: zipfile.ZipInfo) -> bool:
-    unpacked, packed = info.file_size, info.compress_size
-    return unpacked <= packed * _MAX_RATIO and packed <= unpacked * _MAX_EXPANSION + _SLACK
-
-
-def _locate(shares: Shares, file: Stored, info: zipfile.ZipInfo) -> Member:
+def _locate(shares: Shares, file: Stored, header: Header) -> Member:
     file_id = file.record.file_id
-    if info.flag_bits & _ENCRYPTED or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if header.flags & _ENCRYPTED or header.method not in (STORED, DEFLATED):
         raise UnsupportedEntry(file_id)
-    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437")
-    start = info.header_offset
-    head = _read(shares, file, start, start + _LOCAL_HEADER.size + len(name))
-    signature, name_length, extra_length = _LOCAL_HEADER.unpack_from(head)
+    name = header.raw_name
+    start = header.offset
+    head = _read(shares, file, start, start + LOCAL_HEADER.size + len(name))
+    signature, name_length, extra_length = LOCAL_HEADER.unpack_from(head)
     # With two names for one entry, an archive could list one and deliver another.
-    if signature != _LOCAL_SIGNATURE or name_length != len(name) or head[_LOCAL_HEADER.size :] != name:
+    if signature != LOCAL_SIGNATURE or name_length != len(name) or head[LOCAL_HEADER.size :] != name:
         raise NotAnArchive(file_id, "an entry is not where the directory says it is")
-    start += _LOCAL_HEADER.size + name_length + extra_length
-    stop = start + info.compress_size
+    start += LOCAL_HEADER.size + name_length + extra_length
+    stop = start + header.packed_size
     if stop > file.record.file_size:
         raise NotAnArchive(file_id, "an entry reaches beyond the archive")
-    deflated = info.compress_type == zipfile.ZIP_DEFLATED
-    return Member(info.filename, info.file_size, start, stop, deflated, info.CRC)
-
-
-def _modified(info: zipfile.ZipInfo) -> str | None:
-    """The UTC time that most packers add to an entry, otherwise the local time of the zip format."""
-    try:
-        fields = info.extra
-        while len(fields) >= 4:
-            kind, length = struct.unpack_from("<HH", fields)
-            if kind == _TIMES_FIELD and length >= 5 and fields[4] & _HAS_MODIFIED:
-                (seconds,) = struct.unpack_from("<i", fields, 5)
-                return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-            fields = fields[4 + length :]
-        return datetime(*info.date_time).isoformat()
-    except (ValueError, struct.error):
-        # An invalid date, for example because the packer wrote zeros.
-        return None
-
-
-class _Ranged(io.RawIOBase):
-    """A stored file for `zipfile`: reads the end at once, and anything before it by ranges."""
-
-    def __init__(self, shares: Shares, file: Stored) -> None:
-        super().__init__()
-        self._shares = shares
-        self._file = file
-        self._size = file.record.file_size
-        self._tail_start = max(0, self._size - _TAIL_BYTES)
-        self._tail = _read(shares, file, self._tail_start, self._size)
-        self._position = 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if position < 0:
-            raise OSError("before the beginning")
-        self._position = position
-        return position
-
-    def read(self, size: int | None = -1) -> bytes:
-        start = min(self._position, self._size)
-        stop = self._size if size is None or size < 0 else min(start + size, self._size)
-        if stop - start > MAX_DIRECTORY_BYTES:
-            raise ArchiveTooLarge(self._file.record.file_id)
-        if start >= self._tail_start:
-            data = self._tail[start - self._tail_start : stop - self._tail_start]
-        else:
-            data = _read(self._shares, self._file, start, stop)
-        # Each entry of a directory begins with a signature, so there are no more entries than signatures.
-        if data.count(_DIRECTORY_SIGNATURE) > MAX_ENTRIES:
-            raise ArchiveTooLarge(self._file.record.file_id)
-        self._position = stop
-        return data
+    return Member(header.name, header.size, start, stop, header.method == DEFLATED, header.crc)
 
 
 def _read(shares: Shares, file: Stored, start: int, stop: int) -> bytes:

@@ -90,6 +90,19 @@ def test_odd_names_become_harmless_and_stay_apart(tmp_path: Path, names: list[st
     assert extract(packed(*names), tmp_path / "outer" / "out") == sorted(paths)
 
 
+@pytest.mark.parametrize(
+    ("raw", "name"), [("é報告.txt".encode(), "é報告.txt"), ("Grüße.txt".encode("cp437"), "Grüße.txt")]
+)
+def test_names_without_the_flag_of_their_encoding_can_be_read(tmp_path: Path, raw: bytes, name: str) -> None:
+    # The first as macOS and Info-ZIP write it, the second as MS-DOS did.
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("?" * len(raw), b"data")
+    data = buffer.getvalue().replace(b"?" * len(raw), raw)
+    assert extract(data, tmp_path / "outer" / "out") == [name]
+    assert (tmp_path / "outer" / "out" / name).read_bytes() == b"data"
+
+
 def test_a_folder_that_holds_all_else_is_left_out(tmp_path: Path) -> None:
     assert extract(packed("photos/", "photos/a", "photos/b/c"), tmp_path / "x" / "out") == ["a", "b/c"]
     assert extract(packed("photos/a", "b"), tmp_path / "y" / "out") == ["b", "photos/a"]

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.archives import MAX_DIRECTORY_BYTES, MAX_ENTRIES, Inflated, find_member, list_entries
+from shared.archives import Inflated, find_member, list_entries
 from shared.errors import ArchiveTooLarge, Contended, DamagedFile, NotAnArchive, UnknownEntry, UnsupportedEntry
 from shared.options import Options
 from shared.sharing import Shares, Stored
 from shared.storage.contract import Reader
 from shared.uploads import Upload
+from shared.zip_directory import MAX_DIRECTORY_BYTES, MAX_ENTRIES
 from tests import archives
 from tests.clock import Clock
 from tests.interposed import InterposedStore

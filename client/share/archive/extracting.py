@@ -22,7 +22,8 @@ CHUNK = 256 * 1024
 MAX_DEPTH = 200  # nested folders
 MAX_RATIO = 100  # unpacked to packed; anything smaller than MIN_BOMB is harmless
 MIN_BOMB = 1_000_000_000  # bytes
-_ENCRYPTED = 1
+_ENCRYPTED = 0x1
+_UTF8_NAME = 0x800
 _SEPARATOR = re.compile(r"[/\\]")
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 
@@ -56,6 +57,8 @@ def _plan(
     """The members to extract, and their paths. Refuses the archive if it is an attack."""
     members = []
     for info in archive.infolist():
+        # This does not affect reading, which compares the original name.
+        info.filename = _in_utf8(info)
         name = printable(info.filename)
         if _ABSOLUTE.match(info.filename) or ".." in _SEPARATOR.split(info.filename):
             raise Fault(Exit.REFUSED, f"The archive is not safe to extract: it has a file named {name}.")
@@ -85,6 +88,16 @@ def _plan(
         for info, parts in zip(members, segments, strict=True)
         if parts
     ]
+
+
+def _in_utf8(info: zipfile.ZipInfo) -> str:
+    """The name of a member. Info-ZIP and macOS write UTF-8 without its flag, which zipfile takes for cp437."""
+    if info.flag_bits & _UTF8_NAME:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode()
+    except UnicodeError:
+        return info.filename
 
 
 def _extract_one(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
