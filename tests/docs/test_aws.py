@@ -148,4 +148,4 @@ def test_the_alarms_cost_what_the_page_says() -> None:
     metrics = sum(map(len, alarmed().values()))
     assert f"each of {metrics} alarm metrics" in AWS
     # Plus the custom metric of logged errors.
-    assert f"${metrics * 0.10 + 0.30:.2f} per month" in AWS
+    assert f"[alarms](#alarms-logs-and-metrics): ${metrics * 0.10 + 0.30:.2f} per month" in AWS
