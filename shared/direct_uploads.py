@@ -31,7 +31,7 @@ from shared.storage.blobs import make_blob
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable
 from shared.storage.keys import file_id_of, raw_key
 from shared.storage.multipart import MAX_PARTS, MIN_PART_SIZE, InvalidParts, Part
-from shared.storage.records import DELETED, READY, UPLOADING, Record
+from shared.storage.records import DELETED, READY, UPLOADING, Record, Stored
 
 PART_URL_LIFETIME = 3600  # seconds
 
@@ -153,7 +153,8 @@ class DirectUploads:
         Raises `InvalidValue` unless the parts are stored, in order and large enough; `FileTooLarge`, which ends the
         upload; `UnknownFile`, `Expired`, `Contended` and `OutcomeUnknown`.
         """
-        record = self._find(file_id, upload_id)
+        stored = self._find(file_id, upload_id)
+        record = stored.record
         if record.state == READY:
             return self._shares.describe(file_id), False
         self._require_recent(record)
@@ -173,20 +174,19 @@ class DirectUploads:
             # Another request may have completed or ended the upload meanwhile.
             with contextlib.suppress(UnknownFile):
                 self.require_uploading(record)
-            record = self._find(file_id, upload_id)
-            if record.state == READY:
+            if self._find(file_id, upload_id).record.state == READY:
                 return self._shares.describe(file_id), False
             if isinstance(error, NotFound):
                 raise UnknownFile(file_id) from error
             raise _invalid("must be stored, in ascending order, and at least 5 MiB each except the last") from error
-        completion = self._publish(record, sum(source.size for source in sources), sealed)
+        completion = self._publish(stored, sum(source.size for source in sources), sealed)
         if sealed:
             self._store.multipart.abort(raw_key(file_id), upload_id)
         return completion
 
     def abort(self, file_id: str, upload_id: str) -> None:
         """End an upload and remove its parts. Raises `UnknownFile`, also if the upload is complete."""
-        record = self._find(file_id, upload_id)
+        record = self._find(file_id, upload_id).record
         if record.state != UPLOADING:
             raise UnknownFile(file_id)
         self._end(record)
@@ -194,7 +194,7 @@ class DirectUploads:
     def require_inbox(self, file_id: str, upload_id: str) -> None:
         """Raises `NotAuthorised` unless this is an upload into an inbox, for which its ID is enough."""
         with contextlib.suppress(UnknownFile):
-            if self._find(file_id, upload_id).inbox_id is not None:
+            if self._find(file_id, upload_id).record.inbox_id is not None:
                 return
         raise NotAuthorised
 
@@ -220,20 +220,21 @@ class DirectUploads:
         if record.inbox_id is not None:
             self._inboxes.release(record.inbox_id, record.file_id)
 
-    def _find(self, file_id: str, upload_id: str) -> Record:
+    def _find(self, file_id: str, upload_id: str) -> Stored:
         """The record of an upload, complete or not. Raises `UnknownFile`."""
         if not FILE_ID.fullmatch(file_id):
             raise UnknownFile(file_id)
-        record = self._shares.records.get(file_id).record
+        stored = self._shares.records.get(file_id)
+        record = stored.record
         if record.upload_id is None or record.state == DELETED:
             raise UnknownFile(file_id)
         if not hmac.compare_digest(record.upload_id.encode(), upload_id.encode(errors="replace")):
             raise UnknownFile(file_id)
-        return record
+        return stored
 
     def _uploading(self, file_id: str, upload_id: str) -> Record:
         """The record of an upload that is not complete. Raises `UnknownFile`."""
-        record = self._find(file_id, upload_id)
+        record = self._find(file_id, upload_id).record
         if record.state != UPLOADING:
             raise UnknownFile(file_id)
         self._require_recent(record)
@@ -257,8 +258,8 @@ class DirectUploads:
         if record.announced_size not in (None, size):
             raise _invalid(f"have {size} bytes in total, but {record.announced_size} were announced")
 
-    def _publish(self, started: Record, file_size: int, sealed: bool) -> tuple[Record, bool]:
-        shares = self._shares
+    def _publish(self, stored: Stored, file_size: int, sealed: bool) -> tuple[Record, bool]:
+        shares, started = self._shares, stored.record
         now = shares.now()
         expires_at = None if started.expires_at is None else now + (started.expires_at - started.created_at)
         first = False
@@ -284,7 +285,7 @@ class DirectUploads:
         look = next_look(dataclasses.replace(started, created_at=now, expires_at=expires_at), now)
         try:
             with shares.expiries.covering(started.file_id, look, now):
-                record = shares.records.update(started.file_id, publish).record
+                record = shares.records.update(started.file_id, publish, stored).record
         except UnknownFile:
             shares.remove(started)
             raise

@@ -45,11 +45,11 @@ class DirectoryMultipart:
     ) -> Sequence[Slice]:
         choice = self._choice(key)
         if choice is None:
-            # If another call was first, there are no parts to list.
-            with contextlib.suppress(NotFound):
-                selection = stored_parts(key, parts, self.list(key, upload_id))
-                allow(sum(part.size for part in selection))
-                self._choose(key, selection)
+            with translated():
+                selection = stored_parts(key, parts, _parts_in(self._directory, _folder(key)))
+            allow(sum(part.size for part in selection))
+            self._choose(key, selection)
+            # Another call may have been first.
             choice = self._choice(key)
         if choice is None:
             raise NotFound(key)
