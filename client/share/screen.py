@@ -6,6 +6,7 @@ import base64
 import codecs
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from rich.console import Console, OverflowMethod
 from rich.text import Text
 
 from share.text import printable
+
+# Words of this length are for copying: an ID has 36 characters.
+MIN_COPIED = 32
 
 
 class Screen:
@@ -43,7 +47,7 @@ class Screen:
         self._say(f"error: {self.subject}{text}", "red")
 
     def _say(self, text: str, style: str) -> None:
-        self.err.print(Text(self.shown(text), style), soft_wrap=True)
+        self.err.print(Text(_wrapped(self.err, self.shown(text)), style), soft_wrap=True)
 
     def can_show(self, text: str) -> bool:
         try:
@@ -88,7 +92,17 @@ class Screen:
         segno.make(link, micro=False).terminal(out=sys.stderr, compact=self.can_show("▀▄█"))
 
     def facts(self, rows: dict[str, str], console: Console) -> None:
-        width = max(map(len, rows))
+        width = max(map(len, rows)) + 2
         for name, value in rows.items():
-            # Let the terminal wrap long lines, so that a link in them can still be copied.
-            console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value), soft_wrap=True)
+            # Links, IDs and checksums stay on one line, so that they can be copied. The terminal wraps it.
+            copied = any(len(word) >= MIN_COPIED for word in value.split())
+            shown = value if copied else _wrapped(console, value, width)
+            console.print(Text.assemble((f"{name:<{width}}", "dim"), shown), soft_wrap=True)
+
+
+def _wrapped(console: Console, text: str, indent: int = 0) -> str:
+    """The text with line breaks between words, if it is for a terminal. Longer words stay whole."""
+    if not console.is_terminal:
+        return text
+    width = max(console.width - indent, 1)
+    return f"\n{' ' * indent}".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))

@@ -15,7 +15,7 @@ from share import __version__
 from share.answers import ArchiveEntry, RemoteFile, parse, read_entries, read_list
 from share.faults import Exit, Fault, Missing, Stopped
 from share.proxies import Transport, certificate_problem
-from share.text import human_size, printable
+from share.text import human_size, option_limit, printable
 
 ATTEMPTS = 7
 MAX_ANSWER = 4 * 1024 * 1024  # bytes; a list of 1,000 files has less than 2 MiB
@@ -81,8 +81,10 @@ def problem_of(response: httpx.Response) -> Fault:
         message, kind = problem["detail"], str(problem.get("type"))
         errors = problem.get("errors")
         for item in errors if isinstance(errors, list) else []:
-            if isinstance(item, dict) and str(item.get("reason")) not in message:
-                message += f" ({item.get('field')} {item.get('reason')})"
+            if isinstance(item, dict):
+                field, reason = str(item.get("field")), str(item.get("reason"))
+                others = message if reason in message else f"{message} ({field} {reason})"
+                message = option_limit(field, reason) or others
     message = printable(message[:MAX_DETAIL])
     match status:
         case 404 | 405:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
+from collections.abc import Callable
+
+_LIMIT = re.compile("must be a whole number (?:from 1 to|of at most) ([0-9]{1,18})")
 
 
 def printable(text: str) -> str:
@@ -72,3 +76,20 @@ def human_distance(seconds: float) -> str:
 
 def human_downloads(count: int, most: int | None) -> str:
     return str(count) if most is None else f"{count} of {most}"
+
+
+def option_limit(field: str, reason: str) -> str:
+    """Why the server refuses a number, in terms of the option that set it; empty if there is another reason."""
+    options: dict[str, tuple[str, Callable[[int], str]]] = {
+        "expires_in": ("--expires", human_distance),
+        "file_expires_in": ("--file-expires", human_distance),
+        "max_downloads": ("--max-downloads", "{:,}".format),
+        "max_files": ("--max-files", "{:,}".format),
+        "max_bytes": ("--max-size", human_size),
+        "max_file_size": ("--max-file-size", human_size),
+    }
+    limit = _LIMIT.fullmatch(reason)
+    if limit is None or field not in options:
+        return ""
+    option, shown = options[field]
+    return f"{option} can be at most {shown(int(limit[1]))} here."

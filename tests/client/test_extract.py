@@ -213,9 +213,10 @@ def test_a_folder_goes_up_and_comes_down(client: Client) -> None:
     }
     assert (copy / "large.bin").stat().st_mtime == 1_000_000_000
     assert [path.name for path in (client.here / "elsewhere").iterdir()] == ["photos"]
-    # The existing folder is noticed before anything is downloaded or counted.
-    again = client.run("down", sent["file_id"], "--extract", "-o", "elsewhere")
-    assert (again.code, "already exists" in again.err) == (8, True)
+    # An existing folder is noticed before anything is downloaded or counted.
+    for place in (["-o", "elsewhere"], []):
+        again = client.run("down", sent["file_id"], "--extract", *place)
+        assert (again.code, "already exists" in again.err) == (8, True)
     assert client.json("info", sent["file_id"])["download_count"] == 1
     assert client.run("down", sent["file_id"], "-x", "-o", "-").code == 2
 

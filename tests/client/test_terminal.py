@@ -135,3 +135,24 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines_instead_of_bars() -> 
         meter.reconnect()
         meter.advance(5)
     assert shown.getvalue() == "Connection lost. Reconnecting…\n"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_lines_break_between_words_in_a_terminal_and_what_is_copied_stays_whole(is_terminal: bool) -> None:
+    screen = Screen()
+    shown = io.StringIO()
+    screen.err = Console(file=shown, width=40, force_terminal=is_terminal, color_system=None)
+    screen.error(f"Could not read {'the report ' * 4}at https://files.example.org/{'1' * 40}.")
+    screen.facts({"uploaded": "Annual report of the board, 3.0 MB", "delete": f"share rm {'1' * 36}"}, screen.err)
+    lines = [line.rstrip() for line in plain(shown.getvalue()).splitlines()]
+    assert lines[-1] == f"delete    share rm {'1' * 36}"
+    if is_terminal:
+        message = ["error: Could not read the report the", "report the report the report at"]
+        assert lines[:-1] == [
+            *message,
+            f"https://files.example.org/{'1' * 40}.",
+            "uploaded  Annual report of the board,",
+            "          3.0 MB",
+        ]
+    else:
+        assert len(lines) == 3

@@ -108,8 +108,9 @@ def _target(file: File, output: str | None, *, extract: bool) -> Path:
     name = safe_name(file.shown.name)
     if extract:
         name = name.removesuffix(".zip") or "archive"
-    target = Path(output or name)
-    return target / name if target.is_dir() else target
+    if output is None:
+        return Path(name)
+    return Path(output, name) if Path(output).is_dir() else Path(output)
 
 
 def save(

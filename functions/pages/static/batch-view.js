@@ -5,7 +5,7 @@ import { removeFile } from "./files.js";
 import { confirmCopy, linkPanel, openLink, receiptPanel, showTick } from "./link.js";
 import { isReceipt } from "./links.js";
 import { network } from "./network.js";
-import { fill, moment, percent, size, span, texts } from "./words.js";
+import { fill, line, moment, percent, size, span, texts } from "./words.js";
 
 const words = texts.progress;
 const REDRAW_EVERY = 100; // milliseconds
@@ -181,7 +181,7 @@ export class BatchView {
 
   #detail(ended) {
     const { batch } = this;
-    if (ended) return batch.counts.done > 0 ? `${fill(words.uploaded, { count: batch.counts.done })} · ${size(batch.sent)}` : "";
+    if (ended) return batch.counts.done > 0 ? line([fill(words.uploaded, { count: batch.counts.done }), size(batch.sent)]) : "";
     if (network.lost) return words.waiting_for[network.reason].detail;
     const parts = [fill(words.detail, { sent: size(batch.sent), total: size(batch.total) })];
     if (batch.sent >= batch.total) parts.push(words.finishing);
@@ -189,7 +189,7 @@ export class BatchView {
       const left = span((batch.total - batch.sent) / batch.speed);
       parts.push(fill(words.speed, { speed: size(batch.speed) }), fill(words.left, { time: left }));
     }
-    return parts.join(" · ");
+    return line(parts);
   }
 
   #tabTitle(ended, whole) {
@@ -229,7 +229,7 @@ function extent({ plain, ...source }) {
 
 /** Name, size and, if there is one, the expiry of a link. */
 function describe({ source, answer: { original_name, expires_at } }) {
-  const parts = [`\u2068${original_name}\u2069`, extent(source)];
+  const parts = [extent(source)];
   if (expires_at) parts.push(fill(texts.files.expires, { date: moment(expires_at) }));
-  return parts.join(" · ");
+  return `\u2068${original_name}\u2069 · ${line(parts)}`;
 }

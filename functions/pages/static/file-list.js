@@ -4,7 +4,7 @@ import { $, copyOf, markKind, passFocus, prefix, write } from "./dom.js";
 import { openLink, showTick } from "./link.js";
 import { describe, isReceipt } from "./links.js";
 import { network } from "./network.js";
-import { fill, moment, size, texts } from "./words.js";
+import { fill, line, moment, size, texts } from "./words.js";
 
 const words = texts.files;
 // Send at most one request in this time, however many files there are.
@@ -68,7 +68,7 @@ class Row {
     this.wait = news ? FIRST_WAIT : Math.min(this.wait * 1.5, LONGEST_WAIT);
     this.due = Date.now() + this.wait;
     this.metadata = metadata;
-    write(this.find(".state"), parts.join(" · "));
+    write(this.find(".state"), line(parts));
   }
 
   /** What only the owner of an inbox learns of a file in it. */

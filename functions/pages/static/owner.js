@@ -6,7 +6,7 @@ import { inboxForm } from "./inbox-form.js";
 import { linkPanel } from "./link.js";
 import { network } from "./network.js";
 import { ask, forget, keep } from "./owned.js";
-import { fill, moment, size, texts } from "./words.js";
+import { fill, line, moment, size, texts } from "./words.js";
 
 const words = texts.inboxes;
 const FIRST_WAIT = 5000; // milliseconds
@@ -88,7 +88,7 @@ export class Owner {
     const state = open ? fill(words.open, { date }) : closed_at ? words.closed : fill(words.expired, { date });
     const used = fill(words.used, { count: max_files - files_left, files: max_files, total: size(max_bytes) });
     const left = bytes_left > 0 && files_left > 0 ? fill(words.left, { size: size(bytes_left) }) : words.full;
-    write($("state"), open ? [state, used, left].join(" · ") : state);
+    write($("state"), open ? line([state, used, left]) : state);
     $("sending").hidden = !open;
     $("changing").hidden = $("close").hidden = Boolean(closed_at);
   }

@@ -1,7 +1,7 @@
 // Requests to the server: a plain one, one with the access token, and one that retries when the network is bad.
 import { Cancelled, network, pause, unlessAborted } from "./network.js";
 import { askForToken, currentToken } from "./token.js";
-import { fill, size, texts } from "./words.js";
+import { fill, size, span, texts } from "./words.js";
 
 const TRIES = 8;
 const LONGEST_PAUSE = 10000; // milliseconds
@@ -12,6 +12,13 @@ const BUSY = [408, 429, 500];
 
 /** The limits of the server, or of the `inbox` with that ID into which this page uploads. */
 export const server = JSON.parse(document.querySelector("main").dataset.server);
+
+/** If a lifetime is refused, the server's limits have changed since this page was opened. */
+function tooLong({ errors = [] }) {
+  const refused = errors.find(({ field }) => field === "expires_in");
+  const longest = /[0-9]+$/.exec(refused?.reason ?? "");
+  return longest && fill(texts.progress.too_long, { time: span(Number(longest[0])) });
+}
 
 /** The server refused a request. Has the status and the kind of the problem document. */
 export class Refused extends Error {
@@ -25,7 +32,7 @@ export class Refused extends Error {
     const { status } = request;
     const kind = String(problem.type ?? "").split(":").pop();
     const tooLarge = status === 413 && kind !== "inbox-full" && fill(texts.progress.too_large, { size: size(server.max_file_size) });
-    super(tooLarge || problem.detail || fill(texts.progress.refused, { status }));
+    super(tooLarge || tooLong(problem) || problem.detail || fill(texts.progress.refused, { status }));
     this.status = status;
     this.kind = kind;
     this.retryAfter = Number(request.getResponseHeader("Retry-After")) * 1000;

@@ -55,6 +55,9 @@ export function span(seconds) {
 export const percent = (share) =>
   new Intl.NumberFormat(language, { style: "percent", roundingMode: "floor" }).format(share);
 
+/** Facts in one line, which a narrow window breaks between facts and not within them. */
+export const line = (facts) => facts.map((fact) => fact.replaceAll(" ", "\u00a0")).join("\u00a0· ");
+
 /** A point in time, without the year if it is the current one. */
 export function moment(stamp, time = true) {
   const date = new Date(stamp);
