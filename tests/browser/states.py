@@ -77,6 +77,7 @@ def uploading(page: Page) -> None:
     drop(page, ("Photos.zip", "x" * 4_000_000), ("Notes.txt", "x" * 9000))
     expect(row(page, REPORT[0])).to_have_attribute("data-state", "done")
     expect(row(page, "Floor plans").locator(".share")).to_have_text("70%")
+    expect(row(page, "Photos").locator(".share")).to_have_text("12%")
     expect(page.locator("#work-detail")).to_contain_text("left")
 
 
@@ -196,11 +197,13 @@ def interrupted(page: Page) -> None:
     page.evaluate(
         """(entry) => {
             localStorage['upload:["holiday.mov",1300000000,1]'] = JSON.stringify({ ...entry, since: Date.now() });
+            const files = [["Notes.txt", 9000, 1], ["Plans.txt", 7000, 1]];
+            localStorage["unsent:1"] = JSON.stringify({ files, since: Date.now() });
         }""",
         entry,
     )
     page.reload()
-    expect(page.get_by_text("Interrupted: choose")).to_be_visible()
+    expect(page.get_by_text("Interrupted: choose")).to_have_count(2)
 
 
 STATES: dict[str, Callable[[Page], None]] = {

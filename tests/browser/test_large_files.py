@@ -107,7 +107,7 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     assert len(set(values)) > 4
     # It begins with what is already stored.
     assert values[0] == pytest.approx(4 * PART / SIZE)
-    words = re.compile(r"[0-9.]+ MB of 210 MB · [0-9.]+ [kMG]B/s · [0-9]+ (second|minute)s? left")
+    words = re.compile(r"[0-9.]+\sMB\sof\s210\sMB\s· [0-9.]+\s[kMG]B/s\s· [0-9]+\s(second|minute)s?\sleft")
     assert [text for _, text in seen if words.fullmatch(text)]
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
     file_id = second.locator("#ready input").input_value().rpartition("/")[2]

@@ -155,6 +155,35 @@ def test_a_gateway_whose_server_is_away_is_no_failure(page: Page, status: int) -
     expect(page.get_by_role("heading", name="Your link is ready")).to_be_visible()
 
 
+def test_files_that_were_not_sent_are_named_after_a_reload(page: Page, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.txt" for number in range(5)]
+    for path in files:
+        path.write_text(path.name)
+    setting(page, "password", "swordfish")
+    held = hold(page, UPLOADS)
+    choose(page, *files)
+    upload_each(page)
+    upload_of(page, held, "0.txt").continue_()
+    expect(page.locator("#rows > li[data-state=done]")).to_have_count(1)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.unroute(UPLOADS)
+    page.reload()
+    expect(page.get_by_text("Interrupted: choose the 4 files again to continue.")).to_be_visible()
+    no_violations(page)
+    field = page.locator("#interrupted-rows input")
+    field.set_input_files(str(files[0]))
+    expect(page.get_by_text("Those are different files.")).to_be_visible()
+    # Nobody knows the password any more, and without one, the files would be open to everyone.
+    field.set_input_files([str(path) for path in files])
+    expect(page.get_by_text("These files had a password.")).to_be_visible()
+    setting(page, "password", "swordfish")
+    field.set_input_files([str(path) for path in files])
+    expect(page.get_by_role("heading", name="4 links are ready")).to_be_visible()
+    names = page.evaluate("JSON.parse(localStorage.files).map((file) => file.original_name)")
+    assert sorted(names) == [path.name for path in files]
+    assert page.evaluate("Object.keys(localStorage)") == ["files"]
+
+
 def test_what_is_too_large_is_refused_before_it_is_sent(
     context: BrowserContext, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -4,6 +4,7 @@ import { BatchView } from "./batch-view.js";
 import { $, passFocus, say, write } from "./dom.js";
 import { addFile, showFiles } from "./files.js";
 import { showInterrupted } from "./interrupted.js";
+import { forgetUnsent, rememberUnsent } from "./memory.js";
 import { Packing } from "./packing.js";
 import { encryptIf } from "./private-source.js";
 import { server } from "./requests.js";
@@ -37,9 +38,10 @@ function take(items) {
   }
 }
 
-function begin(sources) {
+function begin(sources, isPrivate = settings.isPrivate) {
   const began = batch.tasks.size === 0;
-  batch.add(sources.map((source) => encryptIf(settings.isPrivate, source)));
+  batch.add(sources.map((source) => encryptIf(isPrivate, source)));
+  forgetUnsent(sources);
   say(fill(texts.upload.added, { count: sources.length }));
   // After the list is drawn, so that it can take the focus, and before the browser paints.
   queueMicrotask(() => {
@@ -119,6 +121,19 @@ window.addEventListener("beforeunload", (event) => {
   if (batch.active) event.preventDefault();
 });
 
-showInterrupted(begin);
+// An upload in parts is remembered when it begins. An archive that is sent whole takes only a moment.
+window.addEventListener("pagehide", () => {
+  const isUnsent = ({ state, begun, source, tooLarge }) => state !== "done" && !begun && !source.count && !tooLarge;
+  const sources = [...batch.tasks].filter(isUnsent).map(({ source }) => source);
+  for (const isPrivate of [false, true]) {
+    rememberUnsent(sources.filter(({ plain }) => Boolean(plain) === isPrivate), { isPrivate, password: settings.values.password });
+  }
+});
+// The browser can show the same page again, which continues.
+window.addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) forgetUnsent([...batch.tasks].map(({ source }) => source));
+});
+
+showInterrupted(begin, settings);
 showFiles();
 if (server.token_required && currentToken() === null) askForToken(null);
