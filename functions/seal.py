@@ -7,9 +7,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from shared import metrics
-from shared.bootstrap import Service
 from shared.sealing import seal
-from shared.settings import Settings
 from shared.telemetry import LambdaHandler
 
 log = logging.getLogger("shared.seal")
@@ -23,12 +21,6 @@ class SealFailed(Exception):
 
 
 class SealHandler(LambdaHandler):
-    def prepare(self) -> None:
-        self.service = Service.open(Settings.from_environment())
-
-    def connect(self) -> None:
-        _ = self.service.shares
-
     def handle(self, event: dict[str, Any], _context: Any) -> dict[str, int]:
         shares = self.service.shares
         sealed, failed = 0, 0

@@ -16,12 +16,6 @@ from shared.telemetry import LambdaHandler
 
 
 class SweepHandler(LambdaHandler):
-    def prepare(self) -> None:
-        self.service = Service.open(Settings.from_environment())
-
-    def connect(self) -> None:
-        _ = self.service.shares
-
     def handle(self, _event: dict[str, Any], _context: Any) -> dict[str, int]:
         swept = dataclasses.asdict(Sweep(self.service.shares).run())
         for name, count in swept.items():

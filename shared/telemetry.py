@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from shared.bootstrap import Service
 from shared.errors import StorageUnavailable
 from shared.garbage import uncollected
-from shared.settings import lambda_handler_name
+from shared.settings import Settings, lambda_handler_name
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Metrics
@@ -51,11 +52,19 @@ class LambdaHandler:
                 self._call = self._put_together()
         return self._call(event, context)
 
+    service: Service
+
+    def open(self) -> Service:
+        """Create the service from the environment. Raises `InvalidSetting`."""
+        return Service.open(Settings.from_environment())
+
     def prepare(self) -> None:
         """Create what all events need, without any network request."""
+        self.service = self.open()
 
     def connect(self) -> None:
         """Do in advance what the first event would wait for. `StorageUnavailable` is logged; events still run."""
+        _ = self.service.shares
 
     def handle(self, event: dict[str, Any], context: Any) -> Any:
         """The result for one event."""

@@ -49,7 +49,6 @@ class HttpHandler(LambdaHandler):
         self._checks_tokens = any(
             endpoint.guarded or endpoint.takes_inbox for router in routers for endpoint in router.endpoints
         )
-        self.service: Service
         self._adapter: Handler
         super().__init__(module, CORRELATION_ID)
 
@@ -57,7 +56,7 @@ class HttpHandler(LambdaHandler):
         from mangum import Mangum
         from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
-        self.service = self.open()
+        super().prepare()
         app = build_app(*self._routers, service=self.service, threads=Inline())
         # Innermost, so that the guard runs first and every answer gets its headers.
         app.user_middleware.append(Middleware(ExactText))
@@ -66,11 +65,10 @@ class HttpHandler(LambdaHandler):
         self._adapter = Mangum(app, lifespan="off", text_mime_types=text_types)
 
     def open(self) -> Service:
-        """Create the service from the environment. Raises `InvalidSetting`."""
         return Service.open(Settings.from_environment(), LIMIT, reads_only=self._reads_only)
 
     def connect(self) -> None:
-        _ = self.service.shares
+        super().connect()
         if self._checks_tokens:
             self.service.tokens.refresh()
 
