@@ -6,14 +6,13 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from shared.http.access import OWNER
-from shared.http.app import shares_of
+from shared.http.async_shares import files_of
 from shared.http.bodies import read_json
 from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.layers.guard import require_owner
 from shared.http.models import FileMetadata, OptionChanges, owner_metadata
 from shared.http.options import require_not_in_query
-from shared.http.streams import in_thread
 from shared.options import Options, checked
 
 router = Endpoints("Files")
@@ -35,13 +34,13 @@ async def change_file(request: Request, file_id: str) -> JSONResponse:
     For a file in an inbox, this requires the owner token of the inbox or an API token. With `shared`, anyone with its
     link can then download it.
     """
-    threads, shares = request.app.state.threads, shares_of(request)
-    await in_thread(threads, lambda: require_owner(request, file_id, receipt=False))
+    files = files_of(request)
+    await files.run(lambda _: require_owner(request, file_id, receipt=False))
     require_not_in_query(request)
     changes = await read_json(request, OptionChanges)
-    options = checked(Options(**changes.model_dump()), shares.lifetimes.limit)
+    options = checked(Options(**changes.model_dump()), files.shares.lifetimes.limit)
     names = frozenset(changes.model_fields_set)
-    record = await in_thread(threads, lambda: shares.change(file_id, options, names))
+    record = await files.run(lambda shares: shares.change(file_id, options, names))
     return JSONResponse(owner_metadata(request, record))
 
 

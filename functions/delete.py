@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from shared.errors import WrongDeleteToken
 from shared.http.access import OWNER
-from shared.http.app import shares_of
+from shared.http.async_shares import files_of
 from shared.http.bodies import FORM_TYPE, read_field
 from shared.http.browsers import PAGES
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.layers.guard import require_owner
-from shared.http.streams import in_thread
+from shared.sharing import Shares
 
 router = Endpoints("Files")
 
@@ -28,11 +28,11 @@ async def delete_file(request: Request, file_id: str) -> Response:
     inbox.
     """
 
-    def work() -> None:
+    def work(shares: Shares) -> None:
         require_owner(request, file_id, receipt=True)
-        shares_of(request).delete(file_id)
+        shares.delete(file_id)
 
-    await in_thread(request.app.state.threads, work)
+    await files_of(request).run(work)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -47,13 +47,12 @@ async def delete_file_by_form(request: Request, file_id: str) -> Response:
     """Delete a file from the page of its delete link. Requires the delete token in the form field `token`."""
     token = await read_field(request, "token")
 
-    def work() -> None:
-        shares = shares_of(request)
+    def work(shares: Shares) -> None:
         if not shares.signing.is_delete_token(file_id, token):
             raise WrongDeleteToken
         shares.delete(file_id)
 
-    await in_thread(request.app.state.threads, work)
+    await files_of(request).run(work)
     return PAGES.render(request, "deleted.html")
 
 

@@ -21,7 +21,7 @@ from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads, f
 from shared.errors import FileTooLarge, InvalidValue, NotAuthorised, ShareError, UnknownFile
 from shared.http import options
 from shared.http.access import SENDER
-from shared.http.app import shares_of
+from shared.http.async_shares import files_of
 from shared.http.bodies import read_json
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
@@ -39,9 +39,10 @@ from shared.http.models import (
     uploaded,
 )
 from shared.http.senders import delivery, inbox_in_head, is_authorised, require_authorised, require_no_options
-from shared.http.streams import Incoming, in_thread
+from shared.http.streams import Incoming
 from shared.names import clean_name
 from shared.options import whole_number
+from shared.sharing import Shares
 
 router = Endpoints("Large files")
 
@@ -135,7 +136,7 @@ async def start_upload(request: Request) -> JSONResponse:
 
     `size` is verified when you complete the upload. Complete it within a week, or it is removed.
     """
-    shares = shares_of(request)
+    files = files_of(request)
     authorised = inbox_in_head(request) is not None or await is_authorised(request)
     try:
         body = await read_json(request, StartUpload)
@@ -147,13 +148,11 @@ async def start_upload(request: Request) -> JSONResponse:
         raise NotAuthorised from error
     if into is None and not authorised:
         raise NotAuthorised
-    sent_options = options.from_metadata(request, shares.lifetimes.limit, body.metadata or SentOptions())
+    sent_options = options.from_metadata(request, files.shares.lifetimes.limit, body.metadata or SentOptions())
     name, kind = options.public_name(sent_options, clean_name(body.filename), media_type(body.type or ""))
     if into is not None:
         require_no_options(sent_options)
-    record = await in_thread(
-        request.app.state.threads, lambda: DirectUploads(shares).start(name, kind, sent_options, body.size, into)
-    )
+    record = await files.run(lambda shares: DirectUploads(shares).start(name, kind, sent_options, body.size, into))
     return JSONResponse({"key": raw_key(record.file_id), "uploadId": record.upload_id, "file_id": record.file_id})
 
 
@@ -161,7 +160,7 @@ async def start_upload(request: Request) -> JSONResponse:
 async def list_parts(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
     """List the stored parts by number, for example to resume an interrupted upload."""
     uploads, file_id = await _continue(request, key, upload_id)
-    parts = await in_thread(request.app.state.threads, lambda: uploads.parts(file_id, upload_id))
+    parts = await files_of(request).run(lambda _: uploads.parts(file_id, upload_id))
     return JSONResponse([{"PartNumber": part.number, "Size": part.size, "ETag": f'"{part.etag}"'} for part in parts])
 
 
@@ -172,7 +171,7 @@ async def get_part_url(request: Request, upload_id: str, part_number: PartNumber
     """Get the URL to send a part to. All parts except the last must have at least 5 MiB."""
     uploads, file_id = await _continue(request, key, upload_id)
     number = _number(part_number)
-    url = await in_thread(request.app.state.threads, lambda: uploads.part_url(file_id, upload_id, number))
+    url = await files_of(request).run(lambda _: uploads.part_url(file_id, upload_id, number))
     own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={key}"
     return JSONResponse({"url": url or own_url, "expires": PART_URL_LIFETIME})
 
@@ -187,7 +186,7 @@ async def get_part_url(request: Request, upload_id: str, part_number: PartNumber
 )
 async def upload_part(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> Response:
     """Store a part, if storage is a directory. It replaces an earlier part with the same number."""
-    uploads, file_id, number = DirectUploads(shares_of(request)), _file_id(key), _number(part_number)
+    uploads, file_id, number = DirectUploads(files_of(request).shares), _file_id(key), _number(part_number)
     size = content_length(request.headers)
     if size > uploads.max_file_size:
         raise FileTooLarge(uploads.max_file_size)
@@ -212,15 +211,14 @@ async def upload_part(request: Request, upload_id: str, part_number: PartNumber,
 async def complete_upload(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
     """Complete an upload from these parts, in order. If you repeat the request, you get the same answer."""
     uploads, file_id = await _continue(request, key, upload_id)
-    shares = shares_of(request)
     body = await read_json(request, CompleteUpload, MAX_PARTS_BYTES)
     parts = [(part.PartNumber, part.ETag.strip('"')) for part in body.parts]
 
-    def work() -> tuple[dict[str, Any], bool, bool]:
+    def work(shares: Shares) -> tuple[dict[str, Any], bool, bool]:
         record, first = uploads.complete(file_id, upload_id, parts)
         return uploaded(request, shares, record), first, record.sealed
 
-    answer, first, sealed = await in_thread(request.app.state.threads, work)
+    answer, first, sealed = await files_of(request).run(work)
     if not sealed:
         request.app.state.seal(file_id)
     if first:
@@ -234,7 +232,7 @@ async def complete_upload(request: Request, upload_id: str, key: str = KEY) -> J
 async def abort_upload(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
     """Cancel an upload and remove its parts."""
     uploads, file_id = await _continue(request, key, upload_id)
-    await in_thread(request.app.state.threads, lambda: uploads.abort(file_id, upload_id))
+    await files_of(request).run(lambda _: uploads.abort(file_id, upload_id))
     return JSONResponse({})
 
 
@@ -259,7 +257,7 @@ async def get_form_parameters(request: Request) -> JSONResponse:
         await require_authorised(request)
     for name in fields.keys() & {"password", "encryption"}:
         raise InvalidValue(name, "must not be sent in a URL")
-    options.from_metadata(request, shares_of(request).lifetimes.limit, SentOptions.model_validate(fields))
+    options.from_metadata(request, files_of(request).shares.lifetimes.limit, SentOptions.model_validate(fields))
     fields = {"key": clean_name(query.get("filename", "")), **fields}
     return JSONResponse({"method": "POST", "url": f"{base_url(request)}/file/upload", "fields": fields})
 
@@ -269,9 +267,9 @@ async def _continue(request: Request, key: str, upload_id: str) -> tuple[DirectU
 
     Raises `NotAuthorised`, `UnknownFile` and `StorageUnavailable`.
     """
-    uploads = DirectUploads(shares_of(request))
+    uploads = DirectUploads(files_of(request).shares)
     if not await is_authorised(request):
-        await in_thread(request.app.state.threads, lambda: uploads.require_inbox(file_id_of(key), upload_id))
+        await files_of(request).run(lambda _: uploads.require_inbox(file_id_of(key), upload_id))
     return uploads, _file_id(key)
 
 

@@ -11,11 +11,12 @@ from starlette.responses import Response
 from shared import archives
 from shared.errors import ArchiveTooLarge
 from shared.http.access import PASSWORD
-from shared.http.app import service_of, shares_of
+from shared.http.app import service_of
+from shared.http.async_shares import files_of
 from shared.http.credentials import authorise
 from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.streams import in_thread
+from shared.sharing import Shares
 
 router = Endpoints("Files")
 
@@ -47,10 +48,9 @@ async def list_entries(request: Request, file_id: str) -> Response:
 
     You can download each file separately: `GET /file/download/{file_id}?entry=NAME`.
     """
-    shares = shares_of(request)
     limit = service_of(request).settings.inline_limit
 
-    def work() -> bytes:
+    def work(shares: Shares) -> bytes:
         file = shares.find(file_id)
         authorise(request, shares, file)
         listing = [entry._asdict() for entry in archives.list_entries(shares, file)]
@@ -60,7 +60,7 @@ async def list_entries(request: Request, file_id: str) -> Response:
             raise ArchiveTooLarge(file_id)
         return body
 
-    return Response(await in_thread(request.app.state.threads, work), media_type="application/json")
+    return Response(await files_of(request).run(work), media_type="application/json")
 
 
 handler = HttpHandler(__name__, router, reads_only=True)

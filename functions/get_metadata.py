@@ -7,10 +7,10 @@ from starlette.requests import Request
 
 from shared.http.access import READER
 from shared.http.async_shares import files_of
-from shared.http.credentials import require_reader
+from shared.http.credentials import metadata_for
 from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.models import FileMetadata, metadata, owner_metadata
+from shared.http.models import FileMetadata
 
 router = Endpoints("Files")
 
@@ -21,12 +21,8 @@ async def get_metadata(request: Request, file_id: str) -> JSONResponse:
 
     For a file in an inbox, this requires the owner token of the inbox or an API token, until its owner shares the file.
     """
-    files = files_of(request)
-    record = await files.describe(file_id)
-    if not record.is_private:
-        return JSONResponse(metadata(request, record))
-    await files.run(lambda _: require_reader(request, record))
-    return JSONResponse(owner_metadata(request, record))
+    record = await files_of(request).describe(file_id)
+    return JSONResponse(await metadata_for(request, record))
 
 
 handler = HttpHandler(__name__, router, reads_only=True)

@@ -8,10 +8,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from shared.http.app import shares_of
+from shared.http.async_shares import files_of
 from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.streams import in_thread
 
 ASK_EVERY = 1.0  # seconds
 
@@ -32,7 +31,7 @@ async def get_health(request: Request) -> JSONResponse:
     state, now = request.app.state, time.monotonic()
     if not now < state.healthy_until:
         # Not on the event loop, which would stop if the file system hangs.
-        await in_thread(state.threads, shares_of(request).check)
+        await files_of(request).run(lambda shares: shares.check())
         state.healthy_until = now + ASK_EVERY
     return _OK
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.http.access import INBOX, INBOX_OWNER, TOKEN
-from shared.http.app import shares_of
+from shared.http.async_shares import files_of
 from shared.http.bodies import read_json
 from shared.http.browsers import PAGES, is_navigation
 from shared.http.credentials import is_inbox_owner, require_inbox_owner
@@ -20,11 +20,10 @@ from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length
 from shared.http.models import EXAMPLE_ID, FileMetadata, Lifetime, inbox_page, owner_metadata
-from shared.http.streams import in_thread
 from shared.inbox_options import MAX_FILES, MAX_NOTE, MAX_SIZE, MAX_TITLE, InboxOptions
 from shared.inboxes import Inbox, Inboxes
 from shared.redirects import storage_origin
-from shared.sharing import rfc3339
+from shared.sharing import Shares, rfc3339
 
 router = Endpoints("Inboxes")
 
@@ -94,8 +93,7 @@ async def create_inbox(request: Request) -> JSONResponse:
     """Create a link by which others can send files to you, without a token. Keep the `owner_token` to yourself."""
     options, _ = await _options(request)
 
-    def work() -> dict[str, Any]:
-        shares = shares_of(request)
+    def work(shares: Shares) -> dict[str, Any]:
         inboxes = Inboxes(shares)
         inbox = inboxes.create(options)
         page, token = inbox_page(request, inbox.inbox_id), shares.signing.owner_token(inbox.inbox_id)
@@ -106,7 +104,7 @@ async def create_inbox(request: Request) -> JSONResponse:
             "owner_token": token,
         }
 
-    body = await in_thread(request.app.state.threads, work)
+    body = await files_of(request).run(work)
     return JSONResponse(body, HTTPStatus.CREATED, {"Location": body["inbox_page"]})
 
 
@@ -123,13 +121,12 @@ async def get_inbox(request: Request, inbox_id: str) -> Response:
 
     Once it is closed or has expired, only its owner can see it.
     """
-
-    threads = request.app.state.threads
+    files = files_of(request)
     if is_navigation(request.scope):
-        return await in_thread(threads, lambda: _page(request, inbox_id))
+        return await files.run(lambda shares: _page(request, shares, inbox_id))
 
-    def work() -> dict[str, Any]:
-        inboxes = Inboxes(shares_of(request))
+    def work(shares: Shares) -> dict[str, Any]:
+        inboxes = Inboxes(shares)
         owner = is_inbox_owner(request, inbox_id)
         inbox = inboxes.find(inbox_id)
         if owner:
@@ -137,12 +134,11 @@ async def get_inbox(request: Request, inbox_id: str) -> Response:
         inboxes.require_open(inbox)
         return _view(request, inboxes, inbox)
 
-    return JSONResponse(await in_thread(threads, work))
+    return JSONResponse(await files.run(work))
 
 
-def _page(request: Request, inbox_id: str) -> Response:
+def _page(request: Request, shares: Shares, inbox_id: str) -> Response:
     """The page of an inbox for its senders. If it has ended, they can still delete what they sent."""
-    shares = shares_of(request)
     inboxes = Inboxes(shares)
     inbox, now = inboxes.find(inbox_id), inboxes.now()
     view = _view(request, inboxes, inbox)
@@ -183,15 +179,15 @@ def _page(request: Request, inbox_id: str) -> Response:
 )
 async def change_inbox(request: Request, inbox_id: str) -> JSONResponse:
     """Change an inbox, or reopen an expired one. Requires an API token or its owner token."""
-    threads = request.app.state.threads
-    await in_thread(threads, lambda: require_inbox_owner(request, inbox_id))
+    files = files_of(request)
+    await files.run(lambda _: require_inbox_owner(request, inbox_id))
     options, names = await _options(request)
 
-    def work() -> dict[str, Any]:
-        inboxes = Inboxes(shares_of(request))
+    def work(shares: Shares) -> dict[str, Any]:
+        inboxes = Inboxes(shares)
         return _owner_view(request, inboxes, inboxes.change(inbox_id, options, names))
 
-    return JSONResponse(await in_thread(threads, work))
+    return JSONResponse(await files.run(work))
 
 
 @router.endpoint(
@@ -200,11 +196,11 @@ async def change_inbox(request: Request, inbox_id: str) -> JSONResponse:
 async def close_inbox(request: Request, inbox_id: str) -> Response:
     """Close an inbox permanently. Its files stay. Requires an API token or its owner token."""
 
-    def work() -> None:
+    def work(shares: Shares) -> None:
         require_inbox_owner(request, inbox_id)
-        Inboxes(shares_of(request)).close(inbox_id)
+        Inboxes(shares).close(inbox_id)
 
-    await in_thread(request.app.state.threads, work)
+    await files_of(request).run(work)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

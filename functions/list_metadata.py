@@ -7,12 +7,12 @@ from starlette.requests import Request
 
 from shared.errors import InvalidValue
 from shared.http.access import TOKEN
-from shared.http.app import service_of, shares_of
+from shared.http.app import service_of
+from shared.http.async_shares import files_of
 from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
 from shared.http.models import FileMetadata, base_url, metadata, owner_metadata
 from shared.http.options import only
-from shared.http.streams import in_thread
 from shared.listing import list_files
 from shared.options import whole_number
 from shared.settings import LAMBDA_PAGE_SIZE, MAX_PAGE_SIZE, Settings
@@ -47,7 +47,6 @@ _PARAMETERS = [
 )
 async def list_metadata(request: Request) -> JSONResponse:
     """List files, sorted by ID. If there are more, a `Link` header with `rel="next"` (RFC 8288) has the next page."""
-    shares = shares_of(request)
     limit = only("limit", *request.query_params.getlist("limit"))
     size = service_of(request).settings.page_size if limit is None else whole_number("limit", limit, MAX_PAGE_SIZE)
     after = only("after", *request.query_params.getlist("after")) or ""
@@ -55,7 +54,7 @@ async def list_metadata(request: Request) -> JSONResponse:
         raise InvalidValue("after", "must be a file ID")
     # Without tokens, everyone can list files, even the senders of private ones.
     private = service_of(request).tokens.required
-    page = await in_thread(request.app.state.threads, lambda: list_files(shares, after, size, private=private))
+    page = await files_of(request).run(lambda shares: list_files(shares, after, size, private=private))
     view = owner_metadata if private else metadata
     headers = {}
     if page.more:

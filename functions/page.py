@@ -14,18 +14,18 @@ from starlette.responses import JSONResponse, Response
 from shared.errors import OwnerOnly, ShareError, UsedUp, WrongPassword
 from shared.http import accent
 from shared.http.access import READER
-from shared.http.app import service_of, shares_of
+from shared.http.app import service_of
+from shared.http.async_shares import files_of
 from shared.http.bodies import FORM_TYPE, read_field
 from shared.http.browsers import FORM_CHALLENGE, PAGES, entry_query, error_page, is_navigation
-from shared.http.credentials import PASS_COOKIE, pass_proof, require_reader
+from shared.http.credentials import PASS_COOKIE, metadata_for, pass_proof
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
-from shared.http.models import FileMetadata, base_url, download_page, inbox_page, metadata, owner_metadata
+from shared.http.models import FileMetadata, base_url, download_page, inbox_page
 from shared.http.pages import compressed, kind_text, moment_texts, page_headers, path_prefix
 from shared.http.problems import from_error
-from shared.http.streams import in_thread
 from shared.redirects import storage_origin
-from shared.sharing import Record, Stored
+from shared.sharing import Record, Shares, Stored
 from shared.signing import PASS_LIFETIME
 
 router = Endpoints("Pages")
@@ -76,15 +76,15 @@ async def get_inboxes_page(request: Request) -> Response:
 
 async def _with_server(request: Request, template: str) -> Response:
     """Render a page that knows the limits of this server."""
-    shares = shares_of(request)
+    files = files_of(request)
     try:
-        origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares))
+        origin = await files.run(storage_origin)
     except ShareError as error:
         return _error_page(request, error)
     server = {
-        "max_file_size": shares.max_file_size,
-        "default_expires_in": shares.lifetimes.default,
-        "max_expires_in": shares.lifetimes.longest,
+        "max_file_size": files.shares.max_file_size,
+        "default_expires_in": files.shares.lifetimes.default,
+        "max_expires_in": files.shares.lifetimes.longest,
         "token_required": service_of(request).tokens.required,
         # Whether the browser sends parts of large files directly to storage.
         "signs": origin is not None,
@@ -96,7 +96,7 @@ async def _with_server(request: Request, template: str) -> Response:
 async def get_landing_page(request: Request, file_id: str) -> Response:
     """A page about one file, with the link that downloads it. Never counts as a download."""
     try:
-        stored, origin = await in_thread(request.app.state.threads, lambda: _find(request, file_id))
+        stored, origin = await files_of(request).run(lambda shares: _find(shares, file_id))
     except ShareError as error:
         return _error_page(request, error)
     return _landing(request, stored.record, origin)
@@ -110,14 +110,14 @@ async def get_file(request: Request, file_id: str) -> Response:
 
     With the file's delete token in `token`, the page has a button that deletes the file. GET itself deletes nothing.
     """
-    record = await in_thread(request.app.state.threads, lambda: shares_of(request).describe(file_id))
+    files = files_of(request)
+    record = await files.describe(file_id)
     if not is_navigation(request.scope):
-        await in_thread(request.app.state.threads, lambda: require_reader(request, record))
-        return JSONResponse((owner_metadata if record.is_private else metadata)(request, record))
+        return JSONResponse(await metadata_for(request, record))
     token = request.query_params.get("token")
     if record.is_used_up and token is None:
         raise UsedUp(file_id)
-    origin = await in_thread(request.app.state.threads, lambda: storage_origin(shares_of(request)))
+    origin = await files.run(storage_origin)
     return _landing(request, record, origin, token=token)
 
 
@@ -135,9 +135,10 @@ async def get_file(request: Request, file_id: str) -> Response:
 async def enter_password(request: Request, file_id: str) -> Response:
     """Check the form field `password`. If it is correct, set a cookie for a minute, and redirect to the download."""
     password = await read_field(request, "password")
+    files = files_of(request)
     try:
-        stored, origin = await in_thread(request.app.state.threads, lambda: _find(request, file_id))
-        cookie = await in_thread(request.app.state.threads, lambda: _pass(request, stored, password))
+        stored, origin = await files.run(lambda shares: _find(shares, file_id))
+        cookie = await files.run(lambda shares: _pass(request, shares, stored, password))
     except (WrongPassword, OwnerOnly):
         return _landing(request, stored.record, origin, wrong_password=True)
     except ShareError as error:
@@ -177,7 +178,7 @@ async def get_qr_code_of_inbox(request: Request, inbox_id: str) -> Response:
 
 
 async def _qr_code(request: Request, address: str) -> Response:
-    image = await in_thread(request.app.state.threads, lambda: _drawn(address))
+    image = await files_of(request).run(lambda _: _drawn(address))
     headers = {**page_headers(), "Cache-Control": "private, max-age=3600"}
     return Response(image, headers=headers, media_type="image/svg+xml")
 
@@ -225,18 +226,17 @@ async def get_static_file(request: Request, version: str, name: str) -> Response
     return Response(content, headers=headers)
 
 
-def _find(request: Request, file_id: str) -> tuple[Stored, str | None]:
+def _find(shares: Shares, file_id: str) -> tuple[Stored, str | None]:
     """A file that can be downloaded, and `storage_origin`. Raises the errors of `Shares.find`, and `UsedUp`."""
-    shares = shares_of(request)
     stored = shares.find(file_id)
     if stored.record.is_used_up:
         raise UsedUp(file_id)
     return stored, storage_origin(shares)
 
 
-def _pass(request: Request, stored: Stored, password: str) -> str | None:
+def _pass(request: Request, shares: Shares, stored: Stored, password: str) -> str | None:
     """The cookie's value; None if the file has no password. Raises `OwnerOnly` and the errors of `Shares.authorise`."""
-    shares, record = shares_of(request), stored.record
+    record = stored.record
     if not record.is_private:
         shares.authorise(stored, password)
     elif not (shares.signing.is_owner_token(str(record.inbox_id), password) or _is_token(request, password)):
@@ -269,7 +269,7 @@ def _landing(
         file=record,
         kind=kind_text(record.original_name),
         expires=moment_texts(record.expires_at),
-        lifetime=record.expires_at and PAGES.span_text(record.expires_at - shares_of(request).now()),
+        lifetime=record.expires_at and PAGES.span_text(record.expires_at - files_of(request).shares.now()),
         address=download_page(request, record.file_id),
         entry=entry_query(request),
         wrong_password=wrong_password,

@@ -15,7 +15,7 @@ from shared import metrics
 from shared.errors import FileTooLarge
 from shared.http import options
 from shared.http.access import SENDER
-from shared.http.app import shares_of
+from shared.http.async_shares import files_of
 from shared.http.browsers import PAGES, is_navigation
 from shared.http.destination import FormDestination
 from shared.http.endpoint import Endpoints, content
@@ -128,7 +128,7 @@ async def upload_form(request: Request) -> Response:
     answer, the file survives a crash.
     """
     destination = FormDestination(request, inbox_in_head(request) is not None or await is_authorised(request))
-    shares = shares_of(request)
+    shares = files_of(request).shares
     async with _incoming(request, shares, lambda: destination.delivery) as incoming:
         with destination.required():
             _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
@@ -182,7 +182,7 @@ async def upload_file(request: Request) -> Response:
     """
     if inbox_in_head(request) is None:
         await require_authorised(request)
-    shares = shares_of(request)
+    shares = files_of(request).shares
     in_path = request.path_params.get("filename", "").removesuffix("/") or None
     name = clean_name(options.only("filename", in_path, *request.query_params.getlist("filename")) or "")
     in_query = options.only("content_type", *request.query_params.getlist("content_type"))

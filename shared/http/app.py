@@ -27,7 +27,6 @@ from shared.http.streams import keep_memory
 from shared.http.threads import FewThreads
 from shared.sealing import Sealing
 from shared.settings import Settings
-from shared.sharing import Shares
 from shared.sweeping import Sweep, sweep_hourly
 
 TITLE = "Simple File Sharing API"
@@ -88,11 +87,6 @@ def service_of(request: Request) -> Service:
     """The service of the application that handles this request."""
     service: Service = request.app.state.service
     return service
-
-
-def shares_of(request: Request) -> Shares:
-    """The use cases of the application that handles this request. Raises `StorageUnavailable`."""
-    return service_of(request).shares
 
 
 def own_origins(settings: Settings) -> set[str]:

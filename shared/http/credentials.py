@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from shared.errors import OwnerOnly
+from shared.http.async_shares import files_of
 from shared.http.layers.guard import has_api_token, require_owner_token
+from shared.http.models import metadata, owner_metadata
 from shared.sharing import Record, Shares, Stored
 from shared.signing import Signing
 
@@ -78,6 +81,14 @@ def require_reader(request: Request, record: Record) -> None:
     """
     if record.is_private and not is_inbox_owner(request, str(record.inbox_id)):
         raise OwnerOnly
+
+
+async def metadata_for(request: Request, record: Record) -> dict[str, Any]:
+    """What this client can see of a file. Raises what `require_reader` raises."""
+    if not record.is_private:
+        return metadata(request, record)
+    await files_of(request).run(lambda _: require_reader(request, record))
+    return owner_metadata(request, record)
 
 
 def is_inbox_owner(request: Request, inbox_id: str) -> bool:
