@@ -17,7 +17,7 @@ from functions import sweep
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import blob_key
 from tests.clock import DAY, HOUR, Clock
-from tests.gateway import LambdaContext
+from tests.gateway import LambdaContext, started
 from tests.sharing.shares import contents, shares_over, upload
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,7 +47,7 @@ def on_schedule(
 
     def run() -> tuple[dict[str, int], set[str]]:
         capsys.readouterr()
-        result: dict[str, int] = sweep.handler(event, LambdaContext())
+        result: dict[str, int] = started(sweep.handler)(event, LambdaContext())
         lines: list[dict[str, Any]] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         return result, {name for line in lines for name in line if name.startswith("Sweep")}
 
