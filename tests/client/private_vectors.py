@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from share.answers import ArchiveEntry
-from share.private.chunks import CHUNK, HEADER, TAG, chunks_of, encrypt_all, encrypted_size
+from share.private.chunks import CHUNK, HEADER, TAG, encrypt_all, encrypted_size, offset_of
 from share.private.keys import Key
 from share.private.metadata import FILE_CONTEXT, METADATA_CONTEXT, SCHEME, Metadata, compact
 
@@ -120,6 +120,15 @@ def refused() -> list[dict[str, Any]]:
         ("the context of metadata", [whole], 0, {"context": METADATA_CONTEXT.decode()}),
     ]
     return [{"title": title, "pieces": pieces, "before": before, **more} for title, pieces, before, more in rows]
+
+
+def chunks_of(start: int, stop: int, size: int) -> tuple[int, int, int]:
+    """What to read of an encrypted message, `size` bytes long, for the bytes from `start` to before `stop`.
+
+    Returns the number of the first chunk, and the range of bytes. The range has whole chunks.
+    """
+    first, last = start // CHUNK, max(stop - 1, start) // CHUNK
+    return first, offset_of(first), min(offset_of(last + 1), size)
 
 
 def range_vector(size: int, start: int, stop: int) -> dict[str, int]:

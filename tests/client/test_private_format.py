@@ -19,9 +19,7 @@ from share.private.chunks import (
     HEADER,
     Cipher,
     Damaged,
-    chunks_of,
     decrypt_all,
-    decrypt_range,
     decrypted_size,
     encrypt_all,
     encrypted_size,
@@ -30,7 +28,7 @@ from share.private.chunks import (
 from share.private.keys import Key
 from share.private.metadata import FILE_CONTEXT, MAX_TEXT, METADATA_CONTEXT, SCHEME, Metadata
 
-from tests.client.private_vectors import KEY, OTHER_KEY, PATH, text_of, vectors
+from tests.client.private_vectors import KEY, OTHER_KEY, PATH, chunks_of, text_of, vectors
 from tests.pages import block
 
 VECTORS: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
@@ -128,19 +126,21 @@ def test_a_range_is_decrypted_by_itself(vector: dict[str, int]) -> None:
     assert by_reference == text_of(size)[start:stop]
     assert ranges == [(0, HEADER), place[1:]]
     cipher = Cipher.of_header(KEY, data[:HEADER], FILE_CONTEXT)
-    assert decrypt_range(cipher, start, stop, len(data), data[place[1] : place[2]]) == by_reference
+    first, begin, end = place
+    text = cipher.decrypt_from(first, data[begin:end], is_end=end == len(data))
+    assert text[start - first * CHUNK : stop - first * CHUNK] == by_reference
 
 
-def test_a_range_of_a_file_that_was_cut_is_refused() -> None:
+def test_a_part_of_a_file_that_was_cut_is_refused() -> None:
     data = encrypted("32768 bytes")
     cut = data[: offset_of(1)]
     cipher = Cipher.of_header(KEY, data[:HEADER], FILE_CONTEXT)
     with pytest.raises(Damaged):
-        decrypt_range(cipher, 0, 10, len(cut), cut[HEADER:])
+        cipher.decrypt_from(0, cut[HEADER:], is_end=True)
     with pytest.raises(Damaged):
-        decrypt_range(cipher, 0, 10, len(data), data[HEADER : offset_of(1) - 1])
+        cipher.decrypt_from(0, data[HEADER : offset_of(1) - 1], is_end=False)
     with pytest.raises(Damaged):
-        decrypt_range(cipher, CHUNK, CHUNK + 10, len(data), data[HEADER : offset_of(1)])
+        cipher.decrypt_from(1, data[HEADER : offset_of(1)], is_end=False)
 
 
 def test_chunks_can_be_encrypted_in_any_order() -> None:

@@ -111,22 +111,3 @@ def decrypted_size(size: int) -> int:
 def offset_of(number: int) -> int:
     """Where a chunk begins in the encrypted message."""
     return HEADER + number * (CHUNK + TAG)
-
-
-def chunks_of(start: int, stop: int, size: int) -> tuple[int, int, int]:
-    """What to read of an encrypted message, `size` bytes long, for the bytes from `start` to before `stop`.
-
-    Returns the number of the first chunk, and the range of bytes. The range has whole chunks.
-    """
-    first, last = start // CHUNK, max(stop - 1, start) // CHUNK
-    return first, offset_of(first), min(offset_of(last + 1), size)
-
-
-def decrypt_range(cipher: Cipher, start: int, stop: int, size: int, data: bytes) -> bytes:
-    """The bytes from `start` to before `stop`; `data` has the range that `chunks_of` names. Raises `Damaged`."""
-    first, begin, end = chunks_of(start, stop, size)
-    decrypted_size(size)
-    if len(data) != end - begin:
-        raise Damaged
-    text = cipher.decrypt_from(first, data, is_end=end == size)
-    return text[start - first * CHUNK : stop - first * CHUNK]

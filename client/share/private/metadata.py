@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,7 +17,6 @@ FILE_CONTEXT = b"simple-file-sharing/v1/file"
 METADATA_CONTEXT = b"simple-file-sharing/v1/metadata"
 MAX_TEXT = 8192  # characters of the encrypted metadata in base64url
 MAX_JSON = MAX_TEXT * 3 // 4 - HEADER - TAG  # bytes
-ENCRYPTED = re.compile(f"[A-Za-z0-9_-]{{96,{MAX_TEXT}}}")
 
 
 @dataclass(frozen=True, slots=True)
