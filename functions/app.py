@@ -22,7 +22,7 @@ from functions import (
 )
 from shared.bootstrap import Service
 from shared.errors import InvalidSetting
-from shared.garbage import uncollected
+from shared.garbage import long_lived
 from shared.http.app import build_app
 from shared.http.handler import HttpHandler
 from shared.settings import Settings
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> FastAPI:
 @functools.cache
 def _app() -> FastAPI:
     try:
-        with uncollected():
+        with long_lived():
             return build_app(*ROUTERS, service=Service.open(Settings.from_environment()))
     except InvalidSetting as error:
         print(f"error: {error}", file=sys.stderr)

@@ -54,13 +54,13 @@ async def list_metadata(request: Request) -> JSONResponse:
         raise InvalidValue("after", "must be a file ID")
     # Without tokens, everyone can list files, even the senders of private ones.
     private = service_of(request).tokens.required
-    page = await files_of(request).run(lambda shares: list_files(shares, after, size, private=private))
+    listing = await files_of(request).run(lambda shares: list_files(shares, after, size, private=private))
     view = owner_metadata if private else metadata
     headers = {}
-    if page.more:
-        next_url = f"{base_url(request)}/file/metadata?limit={size}&after={page.files[-1].file_id}"
+    if listing.more:
+        next_url = f"{base_url(request)}/file/metadata?limit={size}&after={listing.files[-1].file_id}"
         headers["Link"] = f'<{next_url}>; rel="next"'
-    files = {record.file_id: view(request, record, in_list=True) for record in page.files}
+    files = {record.file_id: view(request, record, in_list=True) for record in listing.files}
     return JSONResponse(files, headers=headers)
 
 

@@ -21,7 +21,7 @@ from shared.http.destination import FormDestination
 from shared.http.endpoint import Endpoints, content
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.handler import HttpHandler
-from shared.http.headers import content_length, media_type, raw_media_type
+from shared.http.headers import body_media_type, content_length, media_type
 from shared.http.models import (
     Cap,
     Lifetime,
@@ -200,7 +200,7 @@ async def upload_file(request: Request) -> Response:
         async for chunk in request.stream():
             await incoming.write(chunk)
         sent = request.headers.get("content-type")
-        kind = raw_media_type(sent, name) if in_query is None else media_type(in_query)
+        kind = body_media_type(sent, name) if in_query is None else media_type(in_query)
         body = await incoming.finish(
             lambda upload: upload.finish(name, kind, sent_options, sha256),
             lambda record: uploaded(request, shares, record),

@@ -12,7 +12,7 @@ THRESHOLDS = (10_000, 20, 20)
 
 
 @contextlib.contextmanager
-def uncollected() -> Iterator[None]:
+def long_lived() -> Iterator[None]:
     """Create objects that live as long as the process within this: the collector ignores them afterwards (gc.freeze).
 
     With all modules loaded, a full collection takes 40 ms, in the middle of a start or a request. After an exception,

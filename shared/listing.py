@@ -13,14 +13,14 @@ MAX_BATCH = 1001
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Listing:
     """Files of one listing, sorted by ID; `more` says whether others follow."""
 
     files: list[Record]
     more: bool
 
 
-def list_files(shares: Shares, after: str, limit: int, *, private: bool = False) -> Page:
+def list_files(shares: Shares, after: str, limit: int, *, private: bool = False) -> Listing:
     """List at most `limit` visible files, perhaps `private` ones, after an ID. Damaged records are only logged."""
     now = shares.now()
     files: list[Record] = []
@@ -36,6 +36,6 @@ def list_files(shares: Shares, after: str, limit: int, *, private: bool = False)
         ]
         files += shares.totals(visible)
         if len(files) > limit or not batch:
-            return Page(files[:limit], len(files) > limit)
+            return Listing(files[:limit], len(files) > limit)
         # Many files in a row may be invisible, and each batch waits for storage.
         size = min(2 * size, MAX_BATCH)

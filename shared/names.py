@@ -17,13 +17,13 @@ _UNWANTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u206
 _SEPARATOR = re.compile(r"[/\\]")
 
 
-def clean_name(raw: str) -> str:
-    """The last path segment of `raw` without control, bidi and surrogate characters, otherwise unchanged.
+def clean_name(text: str) -> str:
+    """The last path segment of `text` without control, bidi and surrogate characters, otherwise unchanged.
 
     `.` and `..` become a neutral name, so the result is never a path. Raises `InvalidValue` if the result is empty or
     longer than `MAX_NAME_BYTES` of UTF-8.
     """
-    name = _UNWANTED.sub("", _SEPARATOR.split(raw)[-1])
+    name = _UNWANTED.sub("", _SEPARATOR.split(text)[-1])
     if not name:
         raise InvalidValue("filename", "must not be empty")
     if len(name.encode()) > MAX_NAME_BYTES:
@@ -31,12 +31,12 @@ def clean_name(raw: str) -> str:
     return _NEUTRAL_NAME if name in (".", "..") else name
 
 
-def clean_text(field: str, raw: str, most: int, *, lines: bool = False) -> str:
+def clean_text(field: str, text: str, most: int, *, lines: bool = False) -> str:
     """Text that people wrote for others to read, without control, bidi and surrogate characters.
 
     Line breaks stay if it can have several `lines`. Raises `InvalidValue` if it has more than `most` characters.
     """
-    parts = raw.splitlines() if lines else [raw]
+    parts = text.splitlines() if lines else [text]
     text = "\n".join(_UNWANTED.sub("", part) for part in parts).strip()
     if len(text) > most:
         raise InvalidValue(field, f"must not be longer than {most} characters")

@@ -62,12 +62,12 @@ class Signing:
 
     def _is_signed(self, salt: str, file_id: str, value: str, lifetime: int) -> bool:
         try:
-            signed, made_at = self._clocked_signer(salt).unsign(value.encode(errors="replace"), return_timestamp=True)
+            text, moment = self._clocked_signer(salt).unsign(value.encode(errors="replace"), return_timestamp=True)
         except BadSignature:
             return False
         # Not by itsdangerous, which rejects values from a machine whose clock is ahead.
-        age = int(self._clock().timestamp()) - int(made_at.timestamp())
-        return signed == file_id.encode() and age <= lifetime
+        age = int(self._clock().timestamp()) - int(moment.timestamp())
+        return text == file_id.encode() and age <= lifetime
 
     def _signer(self, salt: str) -> Signer:
         return Signer(self._key(), salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)

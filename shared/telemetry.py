@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.bootstrap import Service
 from shared.errors import StorageUnavailable
-from shared.garbage import uncollected
+from shared.garbage import long_lived
 from shared.settings import Settings, lambda_handler_name
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class LambdaHandler:
         self._cold_starts = cold_starts
         self._call: Handler | None = None
         if lambda_handler_name() == f"{module}.handler":
-            with uncollected():
+            with long_lived():
                 self._call = self._put_together()
                 try:
                     self.connect()
@@ -48,7 +48,7 @@ class LambdaHandler:
 
     def __call__(self, event: dict[str, Any], context: Any) -> Any:
         if self._call is None:
-            with uncollected():
+            with long_lived():
                 self._call = self._put_together()
         return self._call(event, context)
 

@@ -20,8 +20,8 @@ def run(program: str) -> Any:
 def test_what_was_put_together_is_not_looked_through_again() -> None:
     program = """
 import gc, json
-from shared.garbage import uncollected
-with uncollected():
+from shared.garbage import long_lived
+with long_lived():
     held = [[] for _ in range(100_000)]
     during = gc.isenabled()
 print(json.dumps([during, gc.isenabled(), any(held[0] is each for each in gc.get_objects())]))
@@ -32,10 +32,10 @@ print(json.dumps([during, gc.isenabled(), any(held[0] is each for each in gc.get
 def test_a_start_that_fails_is_as_if_there_had_been_none() -> None:
     program = """
 import gc, json
-from shared.garbage import uncollected
+from shared.garbage import long_lived
 before = gc.get_threshold()
 try:
-    with uncollected():
+    with long_lived():
         raise ValueError
 except ValueError:
     print(json.dumps([gc.isenabled(), gc.get_freeze_count(), gc.get_threshold() == before]))
@@ -46,13 +46,13 @@ except ValueError:
 def test_garbage_of_requests_is_still_found() -> None:
     program = """
 import json, weakref
-from shared.garbage import uncollected
+from shared.garbage import long_lived
 
 class Cycle:
     def __init__(self):
         self.me = self
 
-with uncollected():
+with long_lived():
     pass
 last = weakref.ref(Cycle())
 made = 0

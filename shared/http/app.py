@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from shared import bootstrap
 from shared.bootstrap import Service
-from shared.garbage import uncollected
+from shared.garbage import long_lived
 from shared.http import access_log, documentation, openapi, problems
 from shared.http.async_shares import AsyncShares
 from shared.http.endpoint import Endpoints, RoutingTable
@@ -23,7 +23,7 @@ from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
 from shared.http.layers.guard import Guard
 from shared.http.layers.start import Start
-from shared.http.streams import keep_memory
+from shared.http.streams import reuse_memory
 from shared.http.threads import FewThreads
 from shared.sealing import Sealing
 from shared.settings import Settings
@@ -78,7 +78,7 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
 
 def _prepare(service: Service) -> None:
     """Wait until tokens and storage are available. Raises `InvalidSetting`."""
-    with uncollected():
+    with long_lived():
         bootstrap.require_tokens(service.tokens)
         bootstrap.wait_for_storage(service)
 
@@ -98,7 +98,7 @@ def own_origins(settings: Settings) -> set[str]:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     access_log.mask()
-    keep_memory()
+    reuse_memory()
     ending = threading.Event()
     shares = app.state.service.shares
     # A daemon, because a sweep can be interrupted anywhere and must not delay the end of the process.

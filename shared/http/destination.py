@@ -32,8 +32,8 @@ class FormDestination:
             yield
         except (HTTPException, ShareError) as error:
             # An inbox must be named before the form's fields exceed their limit.
-            named = self.delivery is not None and not (isinstance(error, HTTPException) and error.status_code == 413)
-            if self._authorised or named:
+            too_long = isinstance(error, HTTPException) and error.status_code == 413
+            if self._authorised or (self.delivery is not None and not too_long):
                 raise
             raise NotAuthorised from error
 

@@ -83,21 +83,21 @@ def _boundary(content_type: str) -> bytes:
         raise _malformed("The form's Content-Type is too long.")
     if content_type.partition(";")[0].strip(" \t").lower() != "multipart/form-data":
         raise HTTPException(415, "The body must be multipart/form-data.")
-    boundary = _options(content_type)[1].get("boundary", "")
+    boundary = _parameters(content_type)[1].get("boundary", "")
     # The parser itself accepts an empty boundary, and longer ones than RFC 2046 §5.1.1 allows.
     if not 1 <= len(boundary) <= _MAX_BOUNDARY_LENGTH or not (boundary.isascii() and boundary.isprintable()):
         raise _malformed(f"The form needs a boundary of 1 to {_MAX_BOUNDARY_LENGTH} printable ASCII characters.")
     return boundary.encode()
 
 
-def _options(value: str) -> tuple[str, dict[str, str]]:
+def _parameters(value: str) -> tuple[str, dict[str, str]]:
     """The leading word and the parameters of a header value, names in lower case; HTTPException 400 if malformed.
 
     python-multipart's `parse_options_header` lets the last of two equal parameters win, keeps the quotes of
     `"name.jpg".html`, drops `filename*` and decodes as latin-1; here the first two are errors (RFC 6266 §4.1).
     """
     word = value.partition(";")[0]
-    options: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     position, end = len(word), len(value.rstrip(" \t"))
     while position < end:
         match = _PARAMETER.match(value, position)
@@ -107,18 +107,18 @@ def _options(value: str) -> tuple[str, dict[str, str]]:
         name, quoted, bare = match.group("name", "quoted", "bare")
         if name is None:
             continue
-        if name.lower() in options:
+        if name.lower() in parameters:
             raise _malformed("A form header names the same parameter twice.")
-        options[name.lower()] = bare if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
-    return word.strip(" \t").lower(), options
+        parameters[name.lower()] = bare if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+    return word.strip(" \t").lower(), parameters
 
 
-def _file_name(options: dict[str, str]) -> str | None:
+def _file_name(parameters: dict[str, str]) -> str | None:
     """The file name of a part; `filename*`, which clients must not send (RFC 7578 §4.2), is used only by itself.
 
     A proxy that checks only `filename` has therefore checked the name that is stored.
     """
-    plain, extended = options.get("filename"), options.get("filename*")
+    plain, extended = parameters.get("filename"), parameters.get("filename*")
     if plain is not None:
         return _decoded(plain)
     if extended is None:
@@ -224,11 +224,11 @@ class _Reader:
     def _on_headers_finished(self) -> None:
         # Names are UTF-8, whatever charset the form claims (RFC 7578 §5.1); invalid bytes are no reason to lose a file.
         disposition = self._headers.get(b"content-disposition", b"").decode(errors="replace")
-        kind, options = _options(disposition)
-        name = options.get("name")
+        kind, parameters = _parameters(disposition)
+        name = parameters.get("name")
         if kind != "form-data" or name is None:
             raise _malformed("A part has no Content-Disposition of type form-data with a name.")
-        file_name = _file_name(options)
+        file_name = _file_name(parameters)
         if name == FILE_PART:
             self._begin_file(file_name)
         elif name in self._limits:

@@ -63,7 +63,7 @@ def media_type(value: str | None) -> str:
     return stripped
 
 
-def raw_media_type(value: str | None, name: str) -> str:
+def body_media_type(value: str | None, name: str) -> str:
     """The type of a file that was sent as the whole body: as sent, unless it is a type that tools send for any body.
 
     `curl -X PUT --data-binary` and `wget --body-file` call every body a form, and HTTPie calls it JSON, so the file's

@@ -17,19 +17,19 @@ from starlette.types import Receive, Scope, Send
 BATCH_SIZE = 1024 * 1024
 CHUNK_SIZE = 512 * 1024
 # More than all batches of one upload together.
-KEPT_SIZE = 8 * 1024 * 1024
+REUSED_SIZE = 8 * 1024 * 1024
 
 T = TypeVar("T")
 A = TypeVar("A")
 
 
-def keep_memory() -> None:
+def reuse_memory() -> None:
     """Make the C library keep the memory of each batch for the next, instead of returning it and faulting it in again.
 
     After a block above its thresholds is freed, glibc keeps blocks of that size, and twice as much at the end of the
     heap (mallopt(3), M_MMAP_THRESHOLD). The pages are never touched, so this costs nothing; elsewhere it does nothing.
     """
-    bytes(KEPT_SIZE)
+    bytes(REUSED_SIZE)
 
 
 class Inline(Executor):

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.http.headers import content_disposition, http_date, media_type, parse_http_date, raw_media_type, repr_digest
+from shared.http.headers import (
+    body_media_type,
+    content_disposition,
+    http_date,
+    media_type,
+    parse_http_date,
+    repr_digest,
+)
 from tests.linear import linear
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -171,4 +178,4 @@ RAW = {
 def test_a_type_that_a_tool_writes_for_any_body_gives_way_to_the_name(
     sent: str | None, name: str, kept: str | None
 ) -> None:
-    assert raw_media_type(sent, name) == (sent if kept is None else kept)
+    assert body_media_type(sent, name) == (sent if kept is None else kept)

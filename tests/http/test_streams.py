@@ -25,12 +25,12 @@ PAGES = 1024  # pages of 4 KiB in one batch below
 def test_memory_for_batches_is_faulted_in_only_once() -> None:
     program = """
 import resource
-from shared.http.streams import keep_memory
+from shared.http.streams import reuse_memory
 
 def batch():
     return [b"x" * 262_144 for _ in range(16)]
 
-keep_memory()
+reuse_memory()
 batch()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
