@@ -12,7 +12,7 @@ import typer
 
 from share.answers import RemoteFile
 from share.archive import extracting
-from share.commands.options import JsonOption, LinksArgument, QuietOption, ServerOption
+from share.commands.options import JsonOption, LinksArgument, QuietOption, ServerOption, command
 from share.download import Download, Sink, StandardOutput, download_link
 from share.faults import Exit, Fault
 from share.links import find, key_of
@@ -24,7 +24,6 @@ from share.progress import Meter, Transfers
 from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server, credentials
-from share.settings import Settings
 from share.text import human_size, printable
 
 
@@ -46,13 +45,11 @@ def down(
     quiet: QuietOption = False,
 ) -> None:
     """Download files and verify them. Run the same command again to resume."""
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with reporting(screen):
+    with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
         if output == "-" and (extract or len(links) > 1):
             raise Fault(Exit.USAGE, "Only one file, and not its content, can be written to standard output.")
         if len(links) > 1 and output is not None and not Path(output).is_dir():
             raise Fault(Exit.USAGE, "With several links, -o must be a directory.")
-        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
         transfers = Transfers(screen, len(links), None)
 
         def download(link: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -18,13 +17,14 @@ from share.commands.options import (
     QuietOption,
     ServerOption,
     TokenOption,
+    command,
 )
 from share.faults import Exit, Fault
 from share.links import find, key_of
 from share.listing import show_entries, show_file, show_list
 from share.memory import DeleteTokens
 from share.passwords import new_password, password_for
-from share.reporting import for_each, reporting
+from share.reporting import for_each
 from share.screen import Screen
 from share.server import Server, header_value
 from share.settings import Settings, parse_count, parse_duration
@@ -32,9 +32,8 @@ from share.settings import Settings, parse_count, parse_duration
 
 def info(link: LinkArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Show details of a file. This does not count as a download."""
-    screen = Screen(as_json=as_json)
-    with reporting(screen):
-        address, file_id = find(link, Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn), screen.warn)
+    with command(server, as_json=as_json) as (screen, settings):
+        address, file_id = find(link, settings, screen.warn)
         key = key_of(link, address, file_id)
         with Server(address, None, warn=screen.warn) as api:
             file = api.metadata(file_id)
@@ -57,9 +56,7 @@ def list_files(
 
     An asterisk marks files that you uploaded from here. Listing an archive does not count as a download.
     """
-    screen = Screen(as_json=as_json)
-    with reporting(screen):
-        settings = Settings.load(server, token, screen.warn)
+    with command(server, token=token, as_json=as_json) as (screen, settings):
         if link is not None:
             address, file_id = find(link, settings, screen.warn)
             key = key_of(link, address, file_id)
@@ -102,8 +99,7 @@ def change(
 
     Uses --token, or the delete token saved by `share up`, or the API token.
     """
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with reporting(screen):
+    with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
         changes: dict[str, Any] = {}
         if expires is not None:
             changes["expires_in"] = None if expires == "never" else parse_duration(expires)
@@ -113,7 +109,6 @@ def change(
             changes["password"] = new_password() if password else None
         if not changes:
             raise Fault(Exit.USAGE, "Nothing to change. Use --expires, --max-downloads, --password or --no-password.")
-        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
 
         def change_one(link: str) -> None:
             with authorised(screen, settings, link, delete_token) as (api, file_id, headers):
@@ -135,9 +130,7 @@ def remove(
 
     Uses --token, or the delete token saved by `share up`, or the API token.
     """
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with reporting(screen):
-        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+    with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
 
         def remove_one(link: str) -> None:
             with authorised(screen, settings, link, delete_token) as (api, file_id, headers):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,14 +11,14 @@ import typer
 
 from share.answers import DELETE_TOKEN, Fields, RemoteFile, RemoteInbox
 from share.commands.down import File, save
-from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption
+from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption, command
 from share.faults import Exit, Fault, Missing
 from share.folder import Folder
 from share.inboxes import InboxLink
 from share.listing import show_inbox, show_inboxes
 from share.memory import OwnerTokens
 from share.progress import Transfers
-from share.reporting import for_each, reporting
+from share.reporting import for_each
 from share.screen import Screen
 from share.server import Server
 from share.settings import Settings, parse_duration, parse_size
@@ -70,9 +69,7 @@ def new(
 
     The owner's link lets anyone see what came in. It is saved, so that you can use the inbox by its ID.
     """
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with reporting(screen):
-        settings = Settings.load(server, token, screen.warn)
+    with command(server, token=token, as_json=as_json, quiet=quiet) as (screen, settings):
         address = settings.required_server()
         options: dict[str, Any] = {
             "title": title,
@@ -108,9 +105,7 @@ def new(
 @app.command("ls")
 def list_inboxes(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """List the inboxes on the server that you created from here, the newest first."""
-    screen = Screen(as_json=as_json)
-    with reporting(screen):
-        settings = Settings.load(server, None, screen.warn)
+    with command(server, as_json=as_json) as (screen, settings):
         address = settings.required_server()
         inboxes = []
         for inbox_id in OwnerTokens(address).ids():
@@ -125,9 +120,7 @@ def list_inboxes(server: ServerOption = None, as_json: JsonOption = False) -> No
 @app.command()
 def show(inbox: InboxArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Show an inbox: what it still accepts, and for its owner what came in."""
-    screen = Screen(as_json=as_json)
-    with reporting(screen):
-        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+    with command(server, as_json=as_json) as (screen, settings):
         link = InboxLink.parse(inbox, settings)
         with _opened(screen, settings, link) as (api, headers):
             show_inbox(screen, _describe(api, link, headers))
@@ -149,9 +142,7 @@ def get(
 
     The folder is called as the inbox unless you choose another. Nothing in it is overwritten.
     """
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with reporting(screen):
-        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+    with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
         link = InboxLink.parse(inbox, settings)
         with _opened(screen, settings, link) as (api, headers):
             description = _describe(api, link, _required(headers, link))
@@ -174,9 +165,7 @@ def close(
     inbox: InboxArgument, server: ServerOption = None, as_json: JsonOption = False, quiet: QuietOption = False
 ) -> None:
     """Close an inbox for good. The files that came in stay."""
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with reporting(screen):
-        settings = Settings.load(server, os.environ.get("SHARE_TOKEN"), screen.warn)
+    with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
         link = InboxLink.parse(inbox, settings)
         with _opened(screen, settings, link) as (api, headers):
             api.request("DELETE", f"/inbox/{link.inbox_id}", headers=_required(headers, link))

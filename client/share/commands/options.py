@@ -1,10 +1,17 @@
-"""Arguments and options that several commands have."""
+"""What several commands have: arguments, options, settings, and the report of errors."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+
+from share.reporting import reporting
+from share.screen import Screen
+from share.settings import Settings
 
 LinkArgument = Annotated[
     str, typer.Argument(metavar="LINK", help="Download link, landing page, or file ID; its first digits are enough.")
@@ -34,3 +41,13 @@ DeleteTokenOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per file, each on its own line.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")]
+
+
+@contextlib.contextmanager
+def command(
+    server: str | None, *, token: str | None = None, as_json: bool = False, quiet: bool = False
+) -> Iterator[tuple[Screen, Settings]]:
+    """Read the settings, with the token in SHARE_TOKEN unless there is an option for it, and report errors."""
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with reporting(screen):
+        yield screen, Settings.load(server, token or os.environ.get("SHARE_TOKEN"), screen.warn)

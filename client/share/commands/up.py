@@ -13,7 +13,7 @@ from share.answers import RemoteFile, UploadedFile
 from share.archive.collecting import Collector, Entry
 from share.archive.layout import Layout
 from share.archive.packing import Archive, archive_name, entries_of, measure
-from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption
+from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption, command
 from share.faults import Exit, Fault
 from share.inboxes import InboxLink
 from share.memory import DeleteTokens
@@ -24,7 +24,7 @@ from share.progress import Meter, Transfers
 from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server
-from share.settings import Settings, parse_duration
+from share.settings import parse_duration
 from share.source import Options, Outgoing, Source
 from share.text import describe, human_size, human_time, printable
 from share.upload import SMALL, Upload
@@ -80,8 +80,7 @@ def up(
     Several files, or a folder, become one zip archive with one link. Symbolic links are followed if you name them;
     those in folders are left out, and so are sockets, pipes and devices.
     """
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with reporting(screen):
+    with command(server, token=token, as_json=as_json, quiet=quiet) as (screen, settings):
         if name is not None and each and len(files) > 1:
             raise Fault(Exit.USAGE, "--name works with one link only.")
         if files.count("-") > 1 or ("-" in files and len(files) > 1 and not each):
@@ -96,7 +95,6 @@ def up(
                 raise Fault(Exit.USAGE, f"{option} does not work with --to: the file is for the owner of the inbox.")
         if sender is not None and to is None:
             raise Fault(Exit.USAGE, "--from works with --to only.")
-        settings = Settings.load(server, token, screen.warn)
         inbox = None if to is None else InboxLink.parse(to, settings)
         address = settings.required_server() if inbox is None else inbox.address
         api_token = settings.token_for(address) if inbox is None else None
