@@ -10,21 +10,24 @@ class ShareError(Exception):
     """Base class of all errors that the product raises."""
 
 
-class UnknownFile(ShareError):
-    """No file with this ID is visible: it never existed, is not ready yet, or was deleted."""
+class FileError(ShareError):
+    """Base class of errors about one file or inbox, whose ID is `file_id`; `reason` is for the log only."""
 
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"no file {file_id}")
-        self.file_id = file_id
-
-
-class DamagedFile(ShareError):
-    """A stored blob or record differs from what was written; `reason` is for the log only."""
-
-    def __init__(self, file_id: str, reason: str) -> None:
-        super().__init__(f"file {file_id} is damaged: {reason}")
+    def __init__(self, file_id: str, reason: str = "") -> None:
+        super().__init__(f"{type(self).__name__}: {file_id}{f', {reason}' if reason else ''}")
         self.file_id = file_id
         self.reason = reason
+
+
+class UnknownFile(FileError):
+    """No file with this ID is visible: it never existed, is not ready yet, or was deleted."""
+
+
+class DamagedFile(FileError):
+    """A stored blob or record differs from what was written."""
+
+    def __str__(self) -> str:
+        return f"file {self.file_id} is damaged: {self.reason}"
 
 
 class FileTooLarge(ShareError):
@@ -43,20 +46,12 @@ class TooLargeForInbox(FileTooLarge):
     """The file has more bytes than the inbox accepts of one file, `limit`."""
 
 
-class InboxFull(ShareError):
-    """The inbox has no room for the file; `limit` is the number of bytes that it has left."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the inbox has no room for the file, and {limit} bytes left")
-        self.limit = limit
+class InboxFull(FileTooLarge):
+    """The inbox has no room for the file: it has `limit` bytes left, or no place for another file."""
 
 
-class InboxClosed(ShareError):
+class InboxClosed(FileError):
     """The inbox was closed, or has expired."""
-
-    def __init__(self, inbox_id: str) -> None:
-        super().__init__(f"inbox {inbox_id} is closed")
-        self.inbox_id = inbox_id
 
 
 class InvalidValue(ShareError):
@@ -68,20 +63,12 @@ class InvalidValue(ShareError):
         self.reason = reason
 
 
-class Contended(ShareError):
+class Contended(FileError):
     """A conditional write lost to other writers until it timed out; nothing was changed."""
 
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"too many concurrent writers for {file_id}")
-        self.file_id = file_id
 
-
-class OutcomeUnknown(ShareError):
+class OutcomeUnknown(FileError):
     """A conditional write was sent, but storage did not confirm whether it was applied."""
-
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"unknown outcome of a write for {file_id}")
-        self.file_id = file_id
 
 
 class StorageUnavailable(ShareError):
@@ -109,28 +96,16 @@ class InvalidSetting(ShareError):
         self.reason = reason
 
 
-class Expired(ShareError):
+class Expired(FileError):
     """The file has expired."""
 
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"file {file_id} has expired")
-        self.file_id = file_id
 
-
-class UsedUp(ShareError):
+class UsedUp(FileError):
     """The file has reached its download limit."""
 
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"file {file_id} has reached its download limit")
-        self.file_id = file_id
 
-
-class Preparing(ShareError):
+class Preparing(FileError):
     """Storage is still making the copy that large downloads need; nothing was counted."""
-
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"the raw object of {file_id} is not ready yet")
-        self.file_id = file_id
 
 
 class AlteredText(ShareError):
@@ -169,34 +144,17 @@ class CrossSite(ShareError):
     """A browser reports that another site made it request this change."""
 
 
-class NotAnArchive(ShareError):
-    """The file is not a valid zip archive; `reason` is for the log only."""
-
-    def __init__(self, file_id: str, reason: str) -> None:
-        super().__init__(f"file {file_id} is not a valid archive: {reason}")
-        self.file_id = file_id
-        self.reason = reason
+class NotAnArchive(FileError):
+    """The file is not a valid zip archive."""
 
 
-class ArchiveTooLarge(ShareError):
+class ArchiveTooLarge(FileError):
     """The archive has too many entries to list, or an entry too large to download by itself."""
 
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"archive {file_id} is too large to open")
-        self.file_id = file_id
 
-
-class UnknownEntry(ShareError):
+class UnknownEntry(FileError):
     """The archive has no file with this name."""
 
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"no such entry in {file_id}")
-        self.file_id = file_id
 
-
-class UnsupportedEntry(ShareError):
+class UnsupportedEntry(FileError):
     """The entry is encrypted, or compressed by a method other than deflate."""
-
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"unsupported entry in {file_id}")
-        self.file_id = file_id

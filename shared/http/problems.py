@@ -134,7 +134,7 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
         413,
         "inbox-full",
         "This inbox has no room for this file. Ask its owner to raise the limits.",
-        members=lambda error: {"limit": error.limit},
+        members=_limit,
     ),
     errors.InboxClosed: _Row(410, "inbox-closed", "This inbox no longer accepts files."),
     errors.InvalidValue: _Row(
