@@ -129,14 +129,14 @@ class ProblemDocument(BaseModel):
 
 def metadata(request: Request, record: Record, *, in_list: bool = False) -> dict[str, Any]:
     """The public view of a record, as every endpoint shows it. A list omits the longest field."""
-    encryption = record.encryption
+    encryption, base = record.encryption, base_url(request)
     return {
         "original_name": record.original_name,
         "content_type": record.content_type,
         "file_size": record.file_size,
         "download_count": record.download_count,
-        "download_link": f"{base_url(request)}/file/download/{record.file_id}",
-        "download_page": download_page(request, record.file_id),
+        "download_link": f"{base}/file/download/{record.file_id}",
+        "download_page": f"{base}/download/{record.file_id}",
         "sha256": record.sha256,
         "encryption": None
         if encryption is None
@@ -194,4 +194,4 @@ def base_url(request: Request) -> str:
     domain = event.get("requestContext", {}).get("domainName") if isinstance(event, dict) else None
     if domain:
         return f"https://{domain}"
-    return f"{request.url.scheme}://{request.headers['host']}{request.scope.get('root_path', '')}"
+    return f"{request.scope['scheme']}://{request.headers['host']}{request.scope.get('root_path', '')}"

@@ -174,13 +174,16 @@ class Documents:
 
 
 class Attempts:
-    """The time limit for one caller's tries, and the pauses between them: exponential, limited, with full jitter."""
+    """The time limit for one caller's tries, and the pauses between them: exponential, limited, with full jitter.
+
+    There is no pause before the second try: a pause would only help if the next write collided, too.
+    """
 
     def __init__(self, documents: Documents, file_id: str) -> None:
         self._documents = documents
         self._file_id = file_id
         self._deadline = documents._monotonic() + RETRY_FOR
-        self._pause = BACKOFF_BASE
+        self._pause = 0.0
         self.uncertain = False
 
     @contextlib.contextmanager
@@ -205,7 +208,7 @@ class Attempts:
             raise Contended(self._file_id)
         metrics.add("Retries")
         documents._sleep(pause)
-        self._pause = min(self._pause * 2, BACKOFF_CAP)
+        self._pause = min(max(self._pause * 2, BACKOFF_BASE), BACKOFF_CAP)
 
 
 def _unknown(file_id: str) -> OutcomeUnknown:

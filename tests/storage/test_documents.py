@@ -143,9 +143,9 @@ def test_a_writer_that_always_loses_gives_up_in_time_and_changed_nothing(setting
     assert setting.count == setting.others
 
 
-def test_waits_double_up_to_a_cap_and_are_spread_at_random(directory: DirectoryStore) -> None:
+def test_waits_begin_at_none_double_up_to_a_cap_and_are_spread_at_random(directory: DirectoryStore) -> None:
     time = Time()
-    jitter = iter([0.0, 0.25, 0.5] + [1.0] * 100)
+    jitter = iter([1.0, 0.25, 0.5] + [1.0] * 100)
     store = InterposedStore(directory, on_puts(otherwise=before(Changed(KEY))))
     Records(directory, lambda: NOW).create(record())
     records = Records(
@@ -158,7 +158,7 @@ def test_waits_double_up_to_a_cap_and_are_spread_at_random(directory: DirectoryS
     with pytest.raises(Contended):
         records.update(FILE_ID, downloaded)
     base = BACKOFF_BASE
-    assert time.pauses[:5] == pytest.approx([0, base * 2 * 0.25, base * 4 * 0.5, base * 8, base * 16])
+    assert time.pauses[:5] == pytest.approx([0, base * 0.25, base * 2 * 0.5, base * 4, base * 8])
     assert max(time.pauses) == BACKOFF_CAP
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.contract import NotFound
@@ -19,19 +18,23 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 
 
-@contextlib.contextmanager
-def translated(key: str | None = None) -> Iterator[None]:
+class translated:  # noqa: N801 (named as a function, like contextlib.suppress)
     """Turn system errors into the errors of the contract: a missing file becomes `NotFound` only if `key` is given."""
-    try:
-        yield
-    except MISSING as error:
-        if key is None:
-            raise failure(error) from error
-        raise NotFound(key) from error
-    except OSError as error:
-        if key is not None and error.errno == errno.ELOOP:
-            # A link in place of a file.
-            raise NotFound(key) from error
+
+    # A class, because a generator takes three times as long, a dozen times in each upload.
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str | None = None) -> None:
+        self._key = key
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        # A link in place of a file counts as missing, too.
+        if self._key is not None and (isinstance(error, MISSING) or error.errno == errno.ELOOP):
+            raise NotFound(self._key) from error
         raise failure(error) from error
 
 

@@ -120,8 +120,7 @@ class DirectoryWriter:
         with translated():
             os.pwrite(self._file, head, 0)
             self.sync()
-            with self._directory.locked(self._key):
-                self.publish()
+            self.publish()
 
     def sync(self) -> None:
         """Sync everything to disk. Write nothing after this. Raises `OSError`."""
