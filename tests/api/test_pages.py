@@ -188,7 +188,7 @@ def test_the_page_shows_the_file(api: Api) -> None:
     assert "<dd>10 bytes</dd>" in text
     assert "text/plain" in text
     assert uploaded["sha256"] in text
-    assert "2 downloads left" in text
+    assert "2\u00a0downloads\u00a0left" in text
     assert f'datetime="{uploaded["expires_at"]}"' in text
     assert f'href="/file/download/{uploaded["file_id"]}"' in text
 

@@ -6,7 +6,7 @@ import { Damaged, decryptMetadata, keyOf, plainSize } from "./private-format.js"
 import "./removal.js";
 import { MOST_IN_MEMORY, TooLarge, openSaver } from "./savers.js";
 import "./times.js";
-import { fill, percent, size, texts } from "./words.js";
+import { fill, line, percent, size, texts } from "./words.js";
 
 const t = texts.encrypted;
 const main = document.querySelector("main");
@@ -147,7 +147,7 @@ async function showWhatIsLeft() {
   if (!answer?.ok) return;
   const { download_count, max_downloads } = await answer.json();
   const left = max_downloads === null ? null : Math.max(max_downloads - download_count, 0);
-  $("left").textContent = left ? ` · ${fill(texts.landing.left, { count: left })}` : "";
+  $("left").textContent = left ? ` · ${line([fill(texts.landing.left, { count: left })])}` : "";
   if (left === 0) {
     $("get").remove();
     tell(t.spent);

@@ -3,7 +3,7 @@ import { $, prefix } from "./dom.js";
 import { offerEntries } from "./entries.js";
 import "./removal.js";
 import "./times.js";
-import { fill, texts } from "./words.js";
+import { fill, line, texts } from "./words.js";
 
 const t = texts.landing;
 const { file, count } = document.querySelector("main").dataset;
@@ -101,7 +101,7 @@ function show({ download_count, max_downloads }) {
   downloads = download_count;
   const left = max_downloads === null ? null : Math.max(max_downloads - download_count, 0);
   if (left === 0) $("get")?.remove();
-  $("left").textContent = left ? ` · ${fill(t.left, { count: left })}` : "";
+  $("left").textContent = left ? ` · ${line([fill(t.left, { count: left })])}` : "";
   tell(left === 0 ? t.spent : t.started);
 }
 

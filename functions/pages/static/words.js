@@ -55,8 +55,13 @@ export function span(seconds) {
 export const percent = (share) =>
   new Intl.NumberFormat(language, { style: "percent", roundingMode: "floor" }).format(share);
 
-/** Facts in one line, which a narrow window breaks between facts and not within them. */
-export const line = (facts) => facts.map((fact) => fact.replaceAll(" ", "\u00a0")).join("\u00a0· ");
+const MOST_UNBROKEN = 30; // characters
+
+/** Facts in one line, which a narrow window breaks between facts, and within them only if they are long. */
+export function line(facts) {
+  const unbroken = (fact) => (fact.length > MOST_UNBROKEN ? fact : fact.replaceAll(" ", "\u00a0"));
+  return facts.map(unbroken).join("\u00a0· ");
+}
 
 /** A point in time, without the year if it is the current one. */
 export function moment(stamp, time = true) {
