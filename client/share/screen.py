@@ -94,10 +94,11 @@ class Screen:
     def facts(self, rows: dict[str, str], console: Console) -> None:
         width = max(map(len, rows)) + 2
         for name, value in rows.items():
+            text = self.shown(value)
             # Links, IDs and checksums stay on one line, so that they can be copied. The terminal wraps it.
-            copied = any(len(word) >= MIN_COPIED for word in value.split())
-            shown = value if copied else _wrapped(console, value, width)
-            console.print(Text.assemble((f"{name:<{width}}", "dim"), shown), soft_wrap=True)
+            if all(len(word) < MIN_COPIED for word in text.split()):
+                text = _wrapped(console, text, width)
+            console.print(Text.assemble((f"{name:<{width}}", "dim"), text), soft_wrap=True)
 
 
 def _wrapped(console: Console, text: str, indent: int = 0) -> str:
