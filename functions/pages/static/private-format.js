@@ -19,9 +19,6 @@ export class Damaged extends Error {
   name = "Damaged";
 }
 
-/** Free memory at once: browsers notice only late how much garbage there is. */
-export const free = (bytes) => (bytes.buffer ?? bytes).transfer?.(0);
-
 export const newKey = () => crypto.getRandomValues(new Uint8Array(KEY));
 export const newSalt = () => crypto.getRandomValues(new Uint8Array(SALT));
 
@@ -93,7 +90,6 @@ export class Cipher {
       const chunk = text.subarray(index * CHUNK, (index + 1) * CHUNK);
       const sealed = await crypto.subtle.encrypt(this.#place(first + index), this.#aes, chunk);
       bytes.set(new Uint8Array(sealed), index * SEALED_CHUNK);
-      free(sealed);
     });
     return bytes;
   }
@@ -110,7 +106,6 @@ export class Cipher {
         throw new Damaged("damaged");
       });
       text.set(new Uint8Array(opened), index * CHUNK);
-      free(opened);
     });
     return text;
   }

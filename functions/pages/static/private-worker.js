@@ -1,5 +1,5 @@
 // Encrypts and decrypts away from the page.
-import { Cipher, Decryption, FILE, HEADER, encryptMetadata, free, newKey, newSalt, offsetOf, toBytes, toText } from "./private-format.js";
+import { Cipher, Decryption, FILE, HEADER, encryptMetadata, newKey, newSalt, offsetOf, toBytes, toText } from "./private-format.js";
 import { serve } from "./serve.js";
 
 /** A file changed or can no longer be read. */
@@ -36,8 +36,6 @@ serve({
     if (start < HEADER) bytes.set(cipher.header.subarray(start, stop));
     const from = start - offsetOf(first);
     bytes.set(chunks.subarray(Math.max(from, 0), Math.max(from + bytes.length, 0)), Math.max(-from, 0));
-    free(text);
-    free(chunks);
     return { bytes, checksum: toText(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))) };
   },
 
@@ -48,8 +46,6 @@ serve({
 
   /** The text of the chunks that are complete with these encrypted bytes. */
   async decrypt(encrypted) {
-    const bytes = await decryption.push(encrypted);
-    free(encrypted);
-    return { bytes };
+    return { bytes: await decryption.push(encrypted) };
   },
 });

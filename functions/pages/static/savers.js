@@ -1,7 +1,6 @@
 // Ways to save a file that the page decrypts. A saver has `write(bytes)`, `close()`, and `abort()`, which leaves nothing
 // that looks whole.
 import { Cancelled } from "./network.js";
-import { free } from "./private-format.js";
 
 export const MOST_IN_MEMORY = 250_000_000; // bytes
 const PING_EVERY = 5000; // milliseconds
@@ -39,10 +38,7 @@ async function openFile(name) {
   const isNew = (await handle.getFile()).size === 0;
   const file = await handle.createWritable();
   return {
-    write: async (bytes) => {
-      await file.write(bytes);
-      free(bytes);
-    },
+    write: (bytes) => file.write(bytes),
     close: () => file.close(),
     abort: async () => {
       await file.abort();

@@ -1,5 +1,6 @@
 // Uploads one source: in a single request, or in parts that can be resumed.
 import { $, prefix } from "./dom.js";
+import { discard } from "./garbage.js";
 import { persistently, send, sendWithToken, server } from "./requests.js";
 
 // Larger files are uploaded in parts, directly to storage, and can be resumed.
@@ -8,8 +9,6 @@ const MIN_PART = 5 * 2 ** 20;
 const USUAL_PART = 8 * 2 ** 20;
 const MAX_PART = 64 * 2 ** 20;
 const MAX_PARTS = 10000;
-// Parts that are encrypted are held in memory.
-const MAX_ENCRYPTED_PART = USUAL_PART;
 const PARTS_AT_ONCE = 3;
 // If the connection is lost, unfinished parts are lost too, so send no more at once than fits into this time.
 const LOSE_AT_MOST = 10; // seconds
@@ -53,6 +52,12 @@ async function uploadWhole(source, { expires_in, max_downloads, password }, { si
     sendWithToken("PUT", `${prefix}/file/upload?${query}`, { headers, body, signal, onProgress });
   const request = await persistently(attempt, signal, () => source.check());
   return JSON.parse(request.responseText);
+}
+
+/** Parts of archives and of encrypted files are held in memory, and encrypting takes several copies. */
+function mostInPart({ file, plain }) {
+  if (file) return MAX_PART;
+  return plain ? MIN_PART : USUAL_PART;
 }
 
 class PartsUpload {
@@ -108,7 +113,7 @@ class PartsUpload {
     const body = { filename: name, type: type || "application/octet-stream", size, metadata };
     const { key, uploadId } = await this.#request("POST", `${prefix}/file/s3/multipart`, body);
     const fitting = lineSpeed === null ? USUAL_PART : (lineSpeed * LOSE_AT_MOST) / PARTS_AT_ONCE;
-    const most = this.source.plain ? MAX_ENCRYPTED_PART : MAX_PART;
+    const most = mostInPart(this.source);
     const partSize = Math.max(MIN_PART, Math.min(fitting, most), size / MAX_PARTS);
     this.begun = { key, uploadId, partSize: Math.ceil(partSize / 2 ** 20) * 2 ** 20, secret: this.source.secret };
     this.remember(this.begun);
@@ -166,6 +171,7 @@ class PartsUpload {
       return request.getResponseHeader("ETag");
     };
     const ETag = await persistently(attempt, this.signal, () => this.source.check());
+    if (body instanceof Uint8Array) discard(body);
     this.#sent.set(number, this.#length(number));
     this.#done.set(number, { PartNumber: number, ETag });
     if (checksum !== null) note();
