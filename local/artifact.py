@@ -55,8 +55,10 @@ def load(folder: Path) -> Template:
     return template
 
 
-def choose() -> tuple[Path, Template, str]:
-    """The build if it can run here, else the source tree, with the reason."""
+def choose(folder: Path | None = None) -> tuple[Path, Template, str]:
+    """This folder, or else the build if it can run here, or else the source tree; with the reason."""
+    if folder is not None:
+        return folder, load(folder), f"from {folder}"
     why = "no build"
     if BUILD.is_dir():
         try:

@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     # A signal must end the processes that we started, too.
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        folder, template, which = select_template(options.artifact)
+        folder, template, which = artifact.choose(options.artifact)
         # First, so that nothing starts if the port is in use.
         listener = socket.create_server((HOST, options.port))
         url = f"http://{HOST}:{listener.getsockname()[1]}"
@@ -137,12 +137,6 @@ def _serve(app: Emulation, listener: socket.socket) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0 if server.started else STARTUP_FAILURE
-
-
-def select_template(folder: Path | None) -> tuple[Path, Template, str]:
-    if folder is None:
-        return artifact.choose()
-    return folder, artifact.load(folder), f"from {folder}"
 
 
 def _reachable(function: Function, url: str | None) -> Function:

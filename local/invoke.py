@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from local import artifact, aws
-from local.emulate import interrupt, running, select_template
+from local.emulate import interrupt, running
 from local.gateway import Invocation, Router, admit
 from local.intrinsics import InvalidTemplate
 from local.payloads import Request, Response
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        folder, template, _ = select_template(options.artifact)
+        folder, template, _ = artifact.choose(options.artifact)
         invocation = _invocation(options, template)
         with running(folder, template, token=options.token, s3=options.s3) as (runtime, _):
             result = asyncio.run(_invoke(runtime, invocation))

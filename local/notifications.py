@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.gateway import Invoke
 from local.intrinsics import REGION
 from local.template import Notification
 from local.worker import FunctionFailed
@@ -36,8 +37,6 @@ RETRY_AFTER = (1.0, 2.0)  # seconds
 MULTIPART = "s3:ObjectCreated:CompleteMultipartUpload"
 PUT = "s3:ObjectCreated:Put"
 ANY = "s3:ObjectCreated:*"
-
-Invoke = Callable[[str, bytes], Awaitable[bytes]]
 
 
 class Notifier:
