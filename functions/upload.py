@@ -45,7 +45,7 @@ from shared.http.streams import Incoming
 from shared.inbox_options import MAX_SENDER
 from shared.inboxes import Delivery
 from shared.names import clean_name, plain_name
-from shared.sharing import FILE_ID, Shares
+from shared.sharing import FILE_ID, Record, Shares
 from shared.uploads import Upload
 
 router = Endpoints("Files")
@@ -148,11 +148,7 @@ async def upload_form(request: Request) -> Response:
             await incoming.begin()
         sha256 = options.form_sha256(form.fields)
         name, kind = options.public_name(sent_options, form.file_name, media_type(form.content_type))
-        body = await incoming.finish(
-            lambda upload: upload.finish(name, kind, sent_options, sha256),
-            lambda record: uploaded(request, shares, record),
-        )
-    return _created(request, body)
+        return await _created(request, incoming, lambda upload: upload.finish(name, kind, sent_options, sha256))
 
 
 _IN_QUERY = [{**_FILENAME, "in": "query"}, *_PUT_PARAMETERS]
@@ -201,11 +197,7 @@ async def upload_file(request: Request) -> Response:
             await incoming.write(chunk)
         sent = request.headers.get("content-type")
         kind = body_media_type(sent, name) if in_query is None else media_type(in_query)
-        body = await incoming.finish(
-            lambda upload: upload.finish(name, kind, sent_options, sha256),
-            lambda record: uploaded(request, shares, record),
-        )
-    return _created(request, body)
+        return await _created(request, incoming, lambda upload: upload.finish(name, kind, sent_options, sha256))
 
 
 @router.endpoint("PUT", "/{name:own_segment}", exclusive=True, documented=False)
@@ -226,7 +218,9 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
         raise FileTooLarge(max_file_size)
 
 
-def _created(request: Request, body: dict[str, Any]) -> Response:
+async def _created(request: Request, incoming: Incoming[Upload], finish: Callable[[Upload], Record]) -> Response:
+    """Finish an upload, and answer its sender."""
+    body = await incoming.finish(finish, lambda record: uploaded(request, files_of(request).shares, record))
     metrics.add("Uploads")
     metrics.add("UploadedBytes", body["file_size"])
     delete_link = f"{base_url(request)}/file/{body['file_id']}?token={body['delete_token']}"
