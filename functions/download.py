@@ -29,7 +29,7 @@ from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, U
 from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse
 from shared.http.tags import Tags
 from shared.names import clean_name
-from shared.redirects import download_url
+from shared.redirects import download_url, prepare_copy
 from shared.sharing import Payload, Record, Shares, Stored
 
 router = Endpoints("Files")
@@ -228,7 +228,7 @@ async def _send(request: Request, files: AsyncShares, stored: Stored, content: _
     if limit is not None and len(span) > limit:
         if content.is_deflated:
             raise ArchiveTooLarge(stored.record.file_id)
-        return await files.run(lambda shares: _redirect(request, shares, stored, content, answer))
+        return await _redirect(request, files, stored, content, answer)
     if len(span) <= CHUNK_SIZE and not content.is_deflated:
         data = await files.read(stored, *content.stored(span))
         await _count(files, stored, answer)
@@ -256,19 +256,26 @@ def _open(shares: Shares, stored: Stored, content: _Content, span: range) -> Pay
     return payload
 
 
-def _redirect(request: Request, shares: Shares, stored: Stored, content: _Content, answer: _Answer) -> Response:
+async def _redirect(
+    request: Request, files: AsyncShares, stored: Stored, content: _Content, answer: _Answer
+) -> Response:
     """Redirect to storage; unless this counts as a download, for exactly the requested range only."""
-    url = download_url(
-        shares,
-        stored,
-        entry=None if content.member is None else range(content.member.start, content.member.stop),
-        counted=answer.counted,
-        disposition=answer.headers["Content-Disposition"],
-        content_type=answer.headers["Content-Type"],
-        range=None if answer.counted else request.headers["range"],
-    )
+    entry = None if content.member is None else range(content.member.start, content.member.stop)
+    prepared = await files.run(lambda shares: prepare_copy(shares, stored, entry))
     if answer.counted:
+        await files.count(prepared)
         metrics.add("Downloads")
+    # Signing can require new credentials from the network.
+    url = await files.run(
+        lambda shares: download_url(
+            shares,
+            prepared.record,
+            entry=entry,
+            disposition=answer.headers["Content-Disposition"],
+            content_type=answer.headers["Content-Type"],
+            range=None if answer.counted else request.headers["range"],
+        )
+    )
     headers = {
         "Location": url,
         # The file's own headers, so that a client can resume here.

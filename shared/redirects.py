@@ -11,7 +11,7 @@ import dataclasses
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from shared.errors import DamagedFile, Expired, Preparing, UnknownFile, UsedUp, WrongPassword
+from shared.errors import DamagedFile, Expired, Preparing, UnknownFile, WrongPassword
 from shared.sharing import Shares, has_password
 from shared.storage.blobs import extract, require_raw
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable, Unfinished
@@ -30,38 +30,40 @@ LINK_LIFETIME = 300  # seconds
 CAPPED_LINK_LIFETIME = 60  # seconds
 
 
+def prepare_copy(shares: Shares, stored: Stored, entry: range | None = None) -> Stored:
+    """Make sure that the raw copy of a file, or of its `entry` at these bytes, exists and stays while a link is valid.
+
+    Returns the file as it is then. Raises what `Shares.open` raises, `WrongPassword` and `Preparing`.
+    """
+    promised = _promise_copies(shares, stored)
+    if not has_password(promised.record, stored):
+        raise WrongPassword
+    _require_copy(shares, promised, entry)
+    return promised
+
+
 def download_url(
     shares: Shares,
-    stored: Stored,
+    record: Record,
     *,
     entry: range | None = None,
-    counted: bool,
     disposition: str,
     content_type: str,
     range: str | None = None,
 ) -> str:
-    """A URL from which storage itself serves a file, or its `entry` at these bytes, for a few minutes.
+    """A URL from which storage itself serves a copy that was prepared, for a few minutes.
 
-    If `counted`, this is one download. The response has the headers `disposition` and `content_type`. With `range`, the
-    URL works only with exactly that `Range` header. Requires a store with links. Raises what `Shares.open` and `count`
-    raise, `UsedUp` and `Preparing`.
+    The response has the headers `disposition` and `content_type`. With `range`, the URL works only with exactly that
+    `Range` header. Requires a store with links. Raises `Expired`.
     """
     links = shares.store.links
     assert links is not None
-    file_id = stored.record.file_id
-    key = raw_key(file_id) if entry is None else raw_entry_key(file_id, entry)
-    checked, stored = stored, _promise_copies(shares, stored)
-    if not has_password(stored.record, checked):
-        raise WrongPassword
-    _require_copy(shares, stored, key, entry)
-    if counted and not shares.count(stored).granted:
-        raise UsedUp(file_id)
-    record = stored.record
     lifetime = LINK_LIFETIME if record.max_downloads is None else CAPPED_LINK_LIFETIME
     if record.expires_at is not None:
         lifetime = min(lifetime, int((record.expires_at - shares.now()).total_seconds()))
         if lifetime < 1:
             raise Expired(record.file_id)
+    key = _copy_key(record.file_id, entry)
     return links.download(key, lifetime, disposition=disposition, content_type=content_type, range=range)
 
 
@@ -106,12 +108,17 @@ def remove_raw(shares: Shares, file_id: str) -> bool:
     return True
 
 
-def _require_copy(shares: Shares, stored: Stored, key: str, entry: range | None) -> None:
-    """Make sure that the raw copy `key` of a file, or of this entry, exists.
+def _copy_key(file_id: str, entry: range | None) -> str:
+    return raw_key(file_id) if entry is None else raw_entry_key(file_id, entry)
+
+
+def _require_copy(shares: Shares, stored: Stored, entry: range | None) -> None:
+    """Make sure that the raw copy of a file, or of this entry, exists.
 
     Raises `Preparing` and what `Shares.open` raises.
     """
     record = stored.record
+    key = _copy_key(record.file_id, entry)
     span = range(record.file_size) if entry is None else entry
     try:
         size = shares.store.stat(key).size

@@ -33,7 +33,6 @@ from shared.direct_uploads import DirectUploads
 from shared.errors import Expired, FileTooLarge, InvalidValue, UnknownFile, UsedUp
 from shared.listing import list_files
 from shared.options import Options
-from shared.redirects import download_url
 from shared.retention import KEEP_USED_UP_FOR, UPLOAD_WITHIN
 from shared.scrub import scrub
 from shared.sealing import seal
@@ -51,7 +50,7 @@ from tests.faults.test_kills import MEMORY
 from tests.interposed import InterposedStore, Kill, Killed, undisturbed
 from tests.properties.effort import examples
 from tests.servers import BUCKET, S3Server, SharedSession, moto_server
-from tests.sharing.shares import receive
+from tests.sharing.shares import receive, redirect
 
 T = TypeVar("T")
 
@@ -385,7 +384,7 @@ class Files(RuleBasedStateMachine):
         def act() -> None:
             stored = self.shares.find(file_id)
             if redirected and self.store.links is not None:
-                download_url(self.shares, stored, counted=True, disposition="attachment", content_type="text/plain")
+                redirect(self.shares, stored)
                 received.append(self.objects.read(raw_key(file_id)))
                 return
             received.append(receive(self.shares, stored))

@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.errors import UsedUp
 from shared.options import Options
+from shared.redirects import download_url, prepare_copy
 from shared.sharing import Record, Shares, Stored
 from shared.storage.contract import ObjectStore
 from shared.storage.directory.data_directory import LOCKS
@@ -34,6 +35,14 @@ def receive(shares: Shares, stored: Stored) -> bytes:
     if not shares.count(stored).granted:
         raise UsedUp(stored.record.file_id)
     return data
+
+
+def redirect(shares: Shares, stored: Stored, *, counted: bool = True, entry: range | None = None) -> str:
+    """The URL to which a server redirects a download of a file, or of its entry at these bytes."""
+    prepared = prepare_copy(shares, stored, entry)
+    if counted and not shares.count(prepared).granted:
+        raise UsedUp(stored.record.file_id)
+    return download_url(shares, prepared.record, entry=entry, disposition="attachment", content_type="text/plain")
 
 
 def download(shares: Shares, file_id: str) -> bytes:

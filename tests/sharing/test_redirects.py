@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import ShareError, WrongPassword
 from shared.options import Options
-from shared.redirects import KEEP_RAW_FOR, download_url
+from shared.redirects import KEEP_RAW_FOR
 from shared.sharing import Shares
 from shared.storage.contract import NotFound, ObjectStore
 from shared.storage.directory.store import DirectoryStore
@@ -18,7 +18,7 @@ from shared.storage.keys import raw_entry_key, raw_key
 from shared.sweeping import Sweep
 from tests.clock import Clock
 from tests.interposed import InterposedStore, once_after
-from tests.sharing.shares import shares_over, upload
+from tests.sharing.shares import redirect, shares_over, upload
 
 # More changes than either of them makes before the other acts; the loop ends with the first run that has fewer.
 MOST_STEPS = 30
@@ -56,9 +56,7 @@ class Impatient(Shares):
 def redirected(shares: Shares, file_id: str, entry: range | None = None) -> str | None:
     """The key to which a client is redirected; None if it is asked to come back."""
     try:
-        url = download_url(
-            shares, shares.find(file_id), entry=entry, counted=True, disposition="attachment", content_type="text/plain"
-        )
+        url = redirect(shares, shares.find(file_id), entry=entry)
     except ShareError:
         return None
     return url.removeprefix("http://storage.test/")
@@ -128,4 +126,4 @@ def test_nobody_is_sent_to_a_file_once_another_password_holds(tmp_path: Path, co
     shares.change(seen.record.file_id, Options(password="new"), frozenset({"password"}))
 
     with pytest.raises(WrongPassword):
-        download_url(shares, seen, counted=counted, disposition="attachment", content_type="text/plain")
+        redirect(shares, seen, counted=counted)

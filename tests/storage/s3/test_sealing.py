@@ -7,7 +7,6 @@ import pickle
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
@@ -15,7 +14,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from shared.direct_uploads import DirectUploads
 from shared.errors import Contended, DamagedFile, Preparing, StorageUnavailable, UnknownFile
 from shared.options import Options
-from shared.redirects import KEEP_RAW_FOR, download_url
+from shared.redirects import KEEP_RAW_FOR
 from shared.scrub import scrub
 from shared.sealing import seal
 from shared.sharing import Record, Shares
@@ -27,6 +26,7 @@ from shared.sweeping import Sweep
 from tests.clock import Clock
 from tests.interposed import Around, Call, InterposedStore, undisturbed
 from tests.servers import ask
+from tests.sharing.shares import redirect
 from tests.storage.backends import Backend, Requests
 
 pytestmark = pytest.mark.only_s3
@@ -207,7 +207,7 @@ def test_the_raw_object_goes_after_a_day_and_comes_back_when_needed(shares: Shar
         shares.store.stat(raw_key(file_id))
     assert read(shares, file_id) == WHOLE
 
-    url = download_url(shares, shares.find(file_id), counted=True, disposition="attachment", content_type="a/b")
+    url = redirect(shares, shares.find(file_id))
     assert ask("GET", url).content == WHOLE
     # It stays for a day after its last use.
     clock.now += KEEP_RAW_FOR - HOUR
@@ -229,12 +229,11 @@ def test_a_copy_that_takes_too_long_is_continued_by_the_next_request(
     compose = shares.store.compose
     monkeypatch.setattr("shared.storage.s3.plan.COPY_SIZE", MIN_PART_SIZE)
     monkeypatch.setattr(shares.store, "compose", lambda key, pieces, _within: compose(key, pieces, 0))
-    asked = {"counted": True, "disposition": "attachment", "content_type": "a/b"}
     with pytest.raises(Preparing):
-        download_url(shares, shares.find(file_id), **asked)  # type: ignore[arg-type]
+        redirect(shares, shares.find(file_id))
     assert shares.find(file_id).record.download_count == 0
     monkeypatch.undo()
-    url = download_url(shares, shares.find(file_id), **asked)  # type: ignore[arg-type]
+    url = redirect(shares, shares.find(file_id))
     assert ask("GET", url).content == WHOLE
     assert shares.find(file_id).record.download_count == 1
 
@@ -318,7 +317,6 @@ def test_two_who_complete_at_once_get_the_same_file(shares: Shares, requests: Re
 def test_whatever_call_fails_a_file_is_sealed_and_sent_to_in_the_end(backend: Backend, clock: Clock) -> None:
     store = InterposedStore(backend.store)
     shares = Shares(store, max_file_size=1024 * MIN_PART_SIZE, clock=clock)
-    asked: dict[str, Any] = {"disposition": "attachment", "content_type": "a/b"}
 
     def failing(at: int, *, done: bool) -> tuple[Around, list[Call]]:
         struck: list[Call] = []
@@ -341,7 +339,7 @@ def test_whatever_call_fails_a_file_is_sealed_and_sent_to_in_the_end(backend: Ba
         try:
             seal(shares, file_id)
             shares.store.delete(raw_key(file_id))
-            download_url(shares, shares.find(file_id), counted=True, **asked)
+            redirect(shares, shares.find(file_id))
             counted = 1
         except StorageUnavailable:
             counted = 0
@@ -351,7 +349,7 @@ def test_whatever_call_fails_a_file_is_sealed_and_sent_to_in_the_end(backend: Ba
         stored = shares.find(file_id)
         assert counted <= stored.record.download_count <= 1
         assert stored.record.sealed
-        url = download_url(shares, stored, counted=True, **asked)
+        url = redirect(shares, stored)
         assert ask("GET", url).content == b"small"
         assert pickle.loads(blob(backend.store, file_id)) == b"small"
         if not struck:
