@@ -73,15 +73,7 @@ def parse_options(
     encryption: Encryption | None = None,
 ) -> Options:
     """Parse options; `longest` limits the lifetime. Raises `InvalidValue`."""
-    return checked(
-        Options(
-            None if expires_in is None else whole_number("expires_in", expires_in, longest),
-            None if max_downloads is None else whole_number("max_downloads", max_downloads, MAX_DOWNLOADS_LIMIT),
-            password,
-            encryption,
-        ),
-        longest,
-    )
+    return checked(Options(_number(expires_in), _number(max_downloads), password, encryption), longest)
 
 
 def checked(options: Options, longest: int) -> Options:
@@ -98,10 +90,15 @@ def checked(options: Options, longest: int) -> Options:
 
 
 def whole_number(field: str, text: str, most: int) -> int:
-    """Parse ASCII digits as a number from 1 to `most`; `int` alone would accept signs, spaces and underscores."""
-    number = int(text) if _DIGITS.fullmatch(text) else 0
+    """Parse ASCII digits as a number from 1 to `most`. Raises `InvalidValue`."""
+    number = _number(text) or 0
     _require_within(field, number, most)
     return number
+
+
+def _number(text: str | None) -> int | None:
+    """0 for anything but ASCII digits; `int` alone would accept signs, spaces and underscores."""
+    return None if text is None else int(text) if _DIGITS.fullmatch(text) else 0
 
 
 def _require_within(field: str, number: int | None, most: int) -> None:

@@ -29,7 +29,9 @@ MAX_DIGEST_LENGTH = 1024
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
-def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO_FIELDS) -> Options:
+def from_request(
+    request: Request, longest: int, fields: Mapping[str, str] = _NO_FIELDS, encryption: SentEncryption | None = None
+) -> Options:
     """Read options from query parameters, transfer.sh's headers, `X-Password` and form fields, each sent only once.
 
     `longest` limits the lifetime. Raises `InvalidValue`.
@@ -38,23 +40,21 @@ def from_request(request: Request, longest: int, fields: Mapping[str, str] = _NO
     days = _header(request, "Max-Days")
     by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
     max_downloads = _header(request, "Max-Downloads")
+    if "encryption" in fields:
+        encryption = _encryption(fields["encryption"])
     return parse_options(
         only("expires_in", fields.get("expires_in"), *_queried(request, "expires_in"), by_days),
         only("max_downloads", fields.get("max_downloads"), *_queried(request, "max_downloads"), max_downloads),
         only("password", fields.get("password"), _utf8(_header(request, "X-Password"))),
         longest,
-        None if "encryption" not in fields else _encryption(fields["encryption"]),
+        None if encryption is None else Encryption(encryption.scheme, encryption.metadata),
     )
 
 
 def from_metadata(request: Request, longest: int, metadata: SentOptions) -> Options:
     """Like `from_request`, with options from JSON. Raises `InvalidValue`."""
-    fields = {
-        name: value.model_dump_json() if isinstance(value, SentEncryption) else str(value)
-        for name, value in metadata
-        if value is not None
-    }
-    return from_request(request, longest, fields)
+    fields = {name: str(value) for name, value in metadata if value is not None and name != "encryption"}
+    return from_request(request, longest, fields, metadata.encryption)
 
 
 def form_sha256(fields: Mapping[str, str]) -> str | None:
@@ -70,12 +70,11 @@ def public_name(options: Options, name: str, content_type: str) -> tuple[str, st
     return (name, content_type) if options.encryption is None else (ENCRYPTED_NAME, DEFAULT_MEDIA_TYPE)
 
 
-def _encryption(text: str) -> Encryption:
+def _encryption(text: str) -> SentEncryption:
     try:
-        sent = SentEncryption.model_validate_json(text, strict=True)
+        return SentEncryption.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise InvalidValue("encryption", "must be JSON with a valid scheme and metadata, and nothing else") from error
-    return Encryption(sent.scheme, sent.metadata)
 
 
 def require_not_in_query(request: Request) -> None:
