@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -14,23 +13,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import metrics
-from shared.archives import Inflated, Member, find_member
-from shared.errors import ArchiveTooLarge, InvalidValue, OwnerOnly, UsedUp, WrongPassword
+from shared.errors import ArchiveTooLarge, OwnerOnly, UsedUp, WrongPassword
 from shared.http.access import PASSWORD
 from shared.http.app import service_of
 from shared.http.async_shares import AsyncShares, files_of
 from shared.http.browsers import is_navigation, to_landing_page
+from shared.http.contents import Content, content_of
 from shared.http.credentials import authorise
 from shared.http.endpoint import Endpoints
 from shared.http.handler import HttpHandler
-from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, is_prefetch, joined, repr_digest
+from shared.http.headers import is_prefetch, joined
 from shared.http.problems import Problem
 from shared.http.ranges import NotModified, Outcome, Part, PreconditionFailed, Unsatisfiable, Whole, decide, strong_tags
 from shared.http.streams import CHUNK_SIZE, Outgoing, OutgoingResponse
 from shared.http.tags import Tags
-from shared.names import clean_name
 from shared.redirects import download_url, prepare_copy
-from shared.sharing import Payload, Record, Shares, Stored
+from shared.sharing import Record, Shares, Stored
 
 router = Endpoints("Files")
 
@@ -38,35 +36,6 @@ router = Endpoints("Files")
 # busy, and the clock of the machine that stored the file may be ahead.
 DATE_LAG = timedelta(seconds=5)
 PROBE_SIZE = 2  # bytes
-# Python's own types, so that they do not depend on the machine.
-_TYPES = mimetypes.MimeTypes()
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """The content to download: a file, or the `member` of an archive."""
-
-    name: str
-    media_type: str
-    size: int
-    sha256: str | None
-    entry: str | None = None
-    member: Member | None = None
-
-    @property
-    def is_deflated(self) -> bool:
-        return self.member is not None and self.member.deflated
-
-    def stored(self, span: range) -> tuple[int, int]:
-        """The position of `span` in the file; for deflated members, that of the whole member."""
-        if self.member is None:
-            return span.start, span.stop
-        if self.member.deflated:
-            return self.member.start, self.member.stop
-        if not span:
-            # An empty range is only possible at the start.
-            return 0, 0
-        return self.member.start + span.start, self.member.start + span.stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +95,7 @@ async def download_file(request: Request, file_id: str) -> Response:
             if is_navigation(request.scope):
                 return to_landing_page(request, file_id)
             raise
-    content = await _content(request, files, stored)
+    content = await content_of(request, files, stored)
     decision = functools.partial(_decide, request, record, content)
     # The signing key of tickets may need to be read first.
     has_tickets = record.max_downloads is not None or "if-range" in request.headers or "if-match" in request.headers
@@ -140,24 +109,10 @@ async def download_file_as(request: Request, file_id: str, name: str) -> Respons
     return await download_file(request, file_id)
 
 
-async def _content(request: Request, files: AsyncShares, stored: Stored) -> _Content:
-    entry = request.query_params.get("entry")
-    if entry is None:
-        record = stored.record
-        return _Content(record.original_name, record.content_type, record.file_size, record.sha256)
-    member = await files.run(lambda shares: find_member(shares, stored, entry))
-    try:
-        name = clean_name(member.name)
-    except InvalidValue:
-        # The name has only invalid characters, or is too long for a file system.
-        name = "file"
-    return _Content(name, _TYPES.guess_type(name)[0] or DEFAULT_MEDIA_TYPE, member.size, None, entry, member)
-
-
-def _decide(request: Request, record: Record, content: _Content, shares: Shares) -> Response | _Answer:
+def _decide(request: Request, record: Record, content: Content, shares: Shares) -> Response | _Answer:
     tags = Tags(shares.signing, record, content.entry)
     last_modified = min(record.created_at, shares.now()) - DATE_LAG
-    headers = _headers(content, tags.plain, last_modified)
+    headers = content.headers(tags.plain, last_modified)
     fields = joined(request.headers)
     if content.is_deflated:
         fields.pop("range", None)
@@ -218,7 +173,7 @@ def _is_probe(outcome: Outcome, size: int) -> bool:
     return isinstance(outcome, Part) and outcome.start == 0 and outcome.stop <= PROBE_SIZE < size
 
 
-async def _send(request: Request, files: AsyncShares, stored: Stored, content: _Content, answer: _Answer) -> Response:
+async def _send(request: Request, files: AsyncShares, stored: Stored, content: Content, answer: _Answer) -> Response:
     """Open and check the bytes, then count, then answer."""
     status, headers, span = answer.status, answer.headers, answer.span
     if request.method == "HEAD":
@@ -230,10 +185,10 @@ async def _send(request: Request, files: AsyncShares, stored: Stored, content: _
             raise ArchiveTooLarge(stored.record.file_id)
         return await _redirect(request, files, stored, content, answer)
     if len(span) <= CHUNK_SIZE and not content.is_deflated:
-        data = await files.read(stored, *content.stored(span))
+        data = await files.read(stored, *content.position(span))
         await _count(files, stored, answer)
         return Response(data, status, headers)
-    outgoing = await Outgoing.begin(lambda: _open(files.shares, stored, content, span), files.threads)
+    outgoing = await Outgoing.begin(lambda: content.open(files.shares, stored, span), files.threads)
     try:
         await _count(files, stored, answer)
     except BaseException:
@@ -249,15 +204,8 @@ async def _count(files: AsyncShares, stored: Stored, answer: _Answer) -> None:
     metrics.add("DownloadedBytes", len(answer.span))
 
 
-def _open(shares: Shares, stored: Stored, content: _Content, span: range) -> Payload | Inflated:
-    payload = shares.open(stored, *content.stored(span))
-    if content.member is not None and content.member.deflated:
-        return Inflated(payload, content.member, stored.record.file_id)
-    return payload
-
-
 async def _redirect(
-    request: Request, files: AsyncShares, stored: Stored, content: _Content, answer: _Answer
+    request: Request, files: AsyncShares, stored: Stored, content: Content, answer: _Answer
 ) -> Response:
     """Redirect to storage; unless this counts as a download, for exactly the requested range only."""
     entry = None if content.member is None else range(content.member.start, content.member.stop)
@@ -284,22 +232,6 @@ async def _redirect(
         "Referrer-Policy": "no-referrer",
     }
     return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers=headers)
-
-
-def _headers(content: _Content, etag: str, last_modified: datetime) -> dict[str, str]:
-    headers = {
-        "Content-Type": content.media_type,
-        "Content-Disposition": content_disposition(content.name),
-        "ETag": etag,
-        "Last-Modified": http_date(last_modified),
-        "Accept-Ranges": "none" if content.is_deflated else "bytes",
-        "Cache-Control": "private, no-cache, no-transform",
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    if content.sha256 is not None:
-        headers["Repr-Digest"] = repr_digest(content.sha256)
-    return headers
 
 
 handler = HttpHandler(__name__, router)
