@@ -189,7 +189,7 @@ def _drawn(address: str) -> bytes:
 
     image = io.BytesIO()
     segno.make(address, micro=False, error="m").save(
-        image, kind="svg", scale=8, border=4, dark="#000", light="#fff", title="QR code of a page"
+        image, kind="svg", scale=8, border=4, dark="#000", light="#fff", title=PAGES.texts.ready.code
     )
     return image.getvalue()
 

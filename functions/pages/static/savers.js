@@ -1,6 +1,7 @@
 // Ways to save a file that the page decrypts. A saver has `write(bytes)`, `close()`, and `abort()`, which leaves nothing
 // that looks whole.
 import { Cancelled } from "./network.js";
+import { texts } from "./words.js";
 
 export const MOST_IN_MEMORY = 250_000_000; // bytes
 const PING_EVERY = 5000; // milliseconds
@@ -65,7 +66,7 @@ async function openDownload(name, size) {
   const pings = setInterval(() => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = ({ data: isAlive }) => {
-      if (!isAlive) words.fail(new Error("The browser has ended the worker."));
+      if (!isAlive) words.fail(new Error(texts.encrypted.ended));
     };
     registration.active.postMessage({ address }, [port2]);
   }, PING_EVERY);
@@ -104,7 +105,7 @@ function active({ active, waiting, installing }) {
   return new Promise((resolve, reject) => {
     worker.addEventListener("statechange", () => {
       if (worker.state === "activated") resolve(worker);
-      if (worker.state === "redundant") reject(new Error("The service worker could not be installed."));
+      if (worker.state === "redundant") reject(new Error(texts.encrypted.no_worker));
     });
   });
 }
