@@ -80,7 +80,7 @@ async def _with_server(request: Request, template: str) -> Response:
     try:
         origin = await files.run(storage_origin)
     except ShareError as error:
-        return _error_page(request, error)
+        return error_page(request, from_error(error))
     server = {
         "max_file_size": files.shares.max_file_size,
         "default_expires_in": files.shares.lifetimes.default,
@@ -98,7 +98,7 @@ async def get_landing_page(request: Request, file_id: str) -> Response:
     try:
         stored, origin = await files_of(request).run(lambda shares: _find(shares, file_id))
     except ShareError as error:
-        return _error_page(request, error)
+        return error_page(request, from_error(error))
     return _landing(request, stored.record, origin)
 
 
@@ -142,7 +142,7 @@ async def enter_password(request: Request, file_id: str) -> Response:
     except (WrongPassword, OwnerOnly):
         return _landing(request, stored.record, origin, wrong_password=True)
     except ShareError as error:
-        return _error_page(request, error)
+        return error_page(request, from_error(error))
     path = f"{path_prefix(request)}/file/download/{file_id}"
     location = path + entry_query(request)
     response = Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": location, **page_headers()})
@@ -282,10 +282,6 @@ def _template_of(record: Record) -> str:
         # It says nothing of the file.
         return "private.html"
     return "landing.html" if record.encryption is None else "encrypted.html"
-
-
-def _error_page(request: Request, error: ShareError) -> Response:
-    return error_page(request, from_error(error))
 
 
 handler = HttpHandler(__name__, router, reads_only=True)

@@ -37,14 +37,14 @@ def from_request(
     `longest` limits the lifetime. Raises `InvalidValue`.
     """
     require_not_in_query(request)
-    days = _header(request, "Max-Days")
+    query, days = request.query_params, _header(request, "Max-Days")
     by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
     max_downloads = _header(request, "Max-Downloads")
     if "encryption" in fields:
         encryption = _encryption(fields["encryption"])
     return parse_options(
-        only("expires_in", fields.get("expires_in"), *_queried(request, "expires_in"), by_days),
-        only("max_downloads", fields.get("max_downloads"), *_queried(request, "max_downloads"), max_downloads),
+        only("expires_in", fields.get("expires_in"), *query.getlist("expires_in"), by_days),
+        only("max_downloads", fields.get("max_downloads"), *query.getlist("max_downloads"), max_downloads),
         only("password", fields.get("password"), _utf8(_header(request, "X-Password"))),
         longest,
         None if encryption is None else Encryption(encryption.scheme, encryption.metadata),
@@ -83,10 +83,6 @@ def require_not_in_query(request: Request) -> None:
         raise InvalidValue("password", "must not be sent in a URL, because logs keep URLs: use the X-Password header")
     if "encryption" in request.query_params:
         raise InvalidValue("encryption", "must not be sent in a URL, because it is too long: use a form field")
-
-
-def _queried(request: Request, name: str) -> list[str]:
-    return request.query_params.getlist(name)
 
 
 def _header(request: Request, name: str) -> str | None:
