@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, expect, sync_playwright
 
+from tests.browser.chromium import FLAGS, program
 from tests.browser.firefox import Firefox
 from tests.programs import require
 from tests.wire.server import Server
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WITHIN = 60_000  # milliseconds, long enough for a busy machine
 
 
@@ -33,7 +24,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser_type() -> Iterator[BrowserType]:
-    require("REQUIRE_CHROMIUM", "chromium")
+    if program() is None:
+        require("REQUIRE_CHROMIUM", "chromium")
     expect.set_options(timeout=WITHIN)
     with sync_playwright() as playwright:
         yield playwright.chromium
@@ -41,7 +33,7 @@ def browser_type() -> Iterator[BrowserType]:
 
 @pytest.fixture(scope="module")
 def chromium(browser_type: BrowserType) -> Iterator[Browser]:
-    browser = browser_type.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    browser = browser_type.launch(executable_path=program(), args=FLAGS)
     yield browser
     browser.close()
 

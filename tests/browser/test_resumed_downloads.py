@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserType
 
-from tests.browser.conftest import FLAGS, WITHIN
+from tests.browser.chromium import FLAGS
+from tests.browser.conftest import WITHIN
 from tests.browser.firefox import Firefox
 from tests.client.proxy import Cut, Proxy, Reset, Seen
+from tests.programs import require
 from tests.servers import ask
 from tests.wire.server import Server, until
 
@@ -96,9 +98,11 @@ def size(path: Path) -> int:
 def test_chromium_resumes_with_if_range(
     browser_type: BrowserType, proxy: Proxy, tmp_path: Path, cut: type[Cut]
 ) -> None:
+    # Only the whole Chromium has chrome://downloads.
+    require("REQUIRE_CHROMIUM", "chromium")
     file = OneTimeFile(proxy, cut)
     downloads = tmp_path / "downloads"
-    # chrome://downloads lists downloads only in a persistent profile. Its language is that of the system.
+    # It lists downloads only in a persistent profile. Its language is that of the system.
     context = browser_type.launch_persistent_context(
         tmp_path / "profile",
         executable_path=shutil.which("chromium"),
