@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,10 +88,15 @@ def test_settings_hold_for_what_is_under_way_and_what_is_uploaded(page: Page) ->
 def test_a_change_that_is_refused_is_said_to_be(page: Page) -> None:
     drop(page, ("fixed.txt", "data"))
     link(page, "fixed.txt")
-    answer = {"status": 422, "content_type": "application/problem+json", "body": '{"detail": "Not today."}'}
-    page.route("**/file/*", lambda route: route.fulfill(**answer))
+    problem: dict[str, Any] = {"detail": "Not today."}
+    page.route("**/file/*", lambda route: route.fulfill(status=422, body=json.dumps(problem)))
     setting(page, "limit", "2")
     expect(page.locator("#settings-state")).to_have_text("Could not change the link. Not today.")
+    # The limits of the server have changed since the page was opened.
+    problem["errors"] = [{"field": "expires_in", "reason": "must be a whole number from 1 to 1800"}]
+    choose_lifetime(page, "1 hour")
+    refused = "Could not change the link. Files here can be kept for up to 30 minutes."
+    expect(page.locator("#settings-state")).to_have_text(refused)
     no_violations(page)
 
 
