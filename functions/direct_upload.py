@@ -28,11 +28,12 @@ from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type
 from shared.http.models import (
     EXAMPLE_ID,
+    EXAMPLE_KEY,
     Cap,
+    CompletedReceipt,
+    CompletedUpload,
     Lifetime,
-    Receipt,
     SentOptions,
-    UploadedFile,
     base_url,
     inbox_page,
     schema_of,
@@ -50,7 +51,6 @@ PREFIX = "/file/s3/multipart"
 # Enough for 10,000 parts with the longest ETags of S3 servers.
 MAX_PARTS_BYTES = 2 * 1024 * 1024
 
-EXAMPLE_KEY = raw_key(EXAMPLE_ID)
 # Parsed by `whole_number`, because pydantic accepts more than digits.
 PartNumber = Annotated[str, Path(json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_PARTS})]
 KEY = Query(description="The `key` from the answer to the start of the upload.", examples=[EXAMPLE_KEY])
@@ -99,20 +99,6 @@ class PartUrl(BaseModel):
 
     url: str
     expires: int = Field(description="Seconds until the URL expires.")
-
-
-class CompletedUpload(UploadedFile):
-    """A file that was uploaded in parts."""
-
-    location: str = Field(description="The download link, under the name that Uppy expects.")
-    key: str = Field(examples=[EXAMPLE_KEY])
-
-
-class CompletedReceipt(Receipt):
-    """A file that was uploaded in parts into an inbox."""
-
-    location: str = Field(description="The page of the inbox.")
-    key: str = Field(examples=[EXAMPLE_KEY])
 
 
 class FormParameters(BaseModel):

@@ -13,6 +13,7 @@ from shared.sharing import Record, Shares, rfc3339
 
 PROBLEM_TYPE = "application/problem+json"
 EXAMPLE_ID = "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"
+EXAMPLE_KEY = f"raw/{EXAMPLE_ID}"
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
@@ -87,6 +88,20 @@ class Receipt(BaseModel):
     file_size: int
     sha256: str | None
     delete_token: str = Field(description="Anyone with this token can delete the file. Not shown again.")
+
+
+class CompletedUpload(UploadedFile):
+    """A file that was uploaded in parts."""
+
+    location: str = Field(description="The download link, under the name that Uppy expects.")
+    key: str = Field(examples=[EXAMPLE_KEY])
+
+
+class CompletedReceipt(Receipt):
+    """A file that was uploaded in parts into an inbox."""
+
+    location: str = Field(description="The page of the inbox.")
+    key: str = Field(examples=[EXAMPLE_KEY])
 
 
 class OptionChanges(BaseModel):
