@@ -137,7 +137,7 @@ async def enter_password(request: Request, file_id: str) -> Response:
     password = await read_field(request, "password")
     files = files_of(request)
     try:
-        stored, origin = await files.run(lambda shares: _find(shares, file_id))
+        stored, origin = await files.run(lambda shares: _find(shares, file_id, resumable=True))
         cookie = await files.run(lambda shares: _pass(request, shares, stored, password))
     except (WrongPassword, OwnerOnly):
         return _landing(request, stored.record, origin, wrong_password=True)
@@ -226,10 +226,13 @@ async def get_static_file(request: Request, version: str, name: str) -> Response
     return Response(content, headers=headers)
 
 
-def _find(shares: Shares, file_id: str) -> tuple[Stored, str | None]:
-    """A file that can be downloaded, and `storage_origin`. Raises the errors of `Shares.find`, and `UsedUp`."""
+def _find(shares: Shares, file_id: str, *, resumable: bool = False) -> tuple[Stored, str | None]:
+    """A file that can be downloaded, and `storage_origin`. Raises the errors of `Shares.find`, and `UsedUp`.
+
+    With `resumable`, it can be an encrypted file whose last download may be under way: its page resumes that itself.
+    """
     stored = shares.find(file_id)
-    if stored.record.is_used_up:
+    if stored.record.is_used_up and not (resumable and stored.record.encryption is not None):
         raise UsedUp(file_id)
     return stored, storage_origin(shares)
 
@@ -266,6 +269,7 @@ def _landing(
         HTTPStatus.UNAUTHORIZED if wrong_password else HTTPStatus.OK,
         headers,
         origin=origin,
+        redirects=origin is not None,
         file=record,
         kind=kind_text(record.original_name),
         expires=moment_texts(record.expires_at),

@@ -39,13 +39,17 @@ def put(
     change: Callable[[bytes], bytes] = same,
     entries: list[Any] | None = None,
     size: int | None = None,
+    address: str = "",
     **options: str,
 ) -> str:
-    """Upload an encrypted text, after `change` of the encrypted bytes. Returns the private link, without the host."""
+    """Upload an encrypted text, after `change` of the encrypted bytes. Returns the private link, without the host.
+
+    It has the host if `address` names another server than that of the tests.
+    """
     key = Key.generate()
     metadata = Metadata(name, "text/plain", len(text) if size is None else size, entries)
     answer = request.post(
-        "/file/upload",
+        f"{address}/file/upload",
         multipart={
             **options,
             "encryption": json.dumps(metadata.encrypt(key)),
@@ -57,7 +61,7 @@ def put(
         },
     )
     assert answer.status == 201, answer.text()
-    return key.link(f"/download/{answer.json()['file_id']}")
+    return key.link(f"{address}/download/{answer.json()['file_id']}")
 
 
 def go_private(page: Page) -> None:

@@ -9,17 +9,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 from share.answers import ArchiveEntry
-from share.private.chunks import decrypt_all, offset_of
+from share.private.chunks import decrypt_all, encrypted_size, offset_of
 from share.private.keys import Key
 from share.private.metadata import FILE_CONTEXT
 
+from local import aws
+from local.template import Template
+from local.template import read as read_template
 from tests.browser.archive_page import write
 from tests.browser.private_files import IN_MEMORY, NO_PICKER, PICKER, SAVED, go_private, press, put
 from tests.browser.upload_page import choose, hold, no_violations, upload_each
 from tests.client.private_vectors import text_of
-from tests.wire.server import Server, until
+from tests.servers import moto_server
+from tests.wire.server import ROOT, Server, until
 
 MIB = 2**20
+BUCKET = "shares"
 TEXT = b"nobody but the recipient may read this. " * 5000
 NAME = "Geheimplan 2026.txt"
 
@@ -175,8 +180,62 @@ def test_an_interrupted_download_goes_on_where_it_stopped(page: Page) -> None:
     page.route("**/file/download/**", cut_once)
     press(page)
     expect(page.get_by_text("The link has now reached its download limit")).to_be_visible()
-    assert ranges == [None, "bytes=50000-"]
+    assert ranges == [f"bytes={start}-{encrypted_size(len(TEXT)) - 1}" for start in (0, 50_000)]
     assert page.evaluate(SAVED) == {NAME: TEXT.decode()}
+
+
+def test_pieces_of_a_file_are_one_download_however_long_it_takes(page: Page) -> None:
+    """Firefox receives the whole answer to a request into memory, so the page asks for one piece after the other."""
+    page.add_init_script(PICKER)
+    text = text_of(8 * MIB + 100_000)
+    link = put(page.request, text, NAME, password="swordfish", max_downloads="1")
+    page.goto(link)
+    requests: list[Request] = []
+    page.on("request", lambda request: requests.append(request))
+    held = hold(page, "**/file/download/**")
+    page.get_by_label("Password").fill("swordfish")
+    press(page)
+    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
+    # The cookie that stands for the password is valid for a minute.
+    page.evaluate("() => { const now = Date.now; Date.now = () => now() + 60_000; }")
+    held[0].continue_()
+    until(lambda: bool(page.evaluate("true")) and len(held) == 2)
+    held[1].continue_()
+    expect(page.get_by_text("The link has now reached its download limit")).to_be_visible()
+    size = encrypted_size(len(text))
+    ranges = [request.headers["range"] for request in requests if "range" in request.headers]
+    assert ranges == [f"bytes=0-{8 * MIB - 1}", f"bytes={8 * MIB}-{size - 1}"]
+    assert [request.method for request in requests].count("POST") == 2
+    assert page.evaluate(DIGEST, NAME) == hashlib.sha256(text).hexdigest()
+
+
+def test_storage_serves_private_files_after_a_redirect(page: Page, tmp_path: Path) -> None:
+    page.add_init_script(PICKER)
+    # Two pieces, both too large for the server itself.
+    text = text_of(10 * MIB)
+    with moto_server() as s3:
+        # The bucket is configured as on AWS, including its CORS rules.
+        (rules,) = read_template(ROOT / "template.yaml").cors.values()
+        aws.provide(Template({}, (), (BUCKET,), (), cors={BUCKET: rules}), "", s3.environment())
+        variables = {**s3.environment(), "SHARE_STORAGE": f"s3://{BUCKET}", "SHARE_INLINE_LIMIT": str(MIB)}
+        with Server(tmp_path / "data", **variables) as server:
+            address = f"http://127.0.0.1:{server.port}"
+            moved: list[Request] = []
+            page.on("request", lambda request: moved.append(request) if request.url.startswith(s3.endpoint) else None)
+            size = encrypted_size(len(text))
+            pieces = [f"bytes=0-{8 * MIB - 1}", f"bytes={8 * MIB}-{size - 1}"]
+            unlimited = put(page.request, text, NAME, address=address)
+            limited = put(page.request, text, NAME, address=address, max_downloads="2")
+            # With a download limit, every redirect counts, so there is one.
+            for link, ranges in ((unlimited, pieces), (limited, [None])):
+                page.goto(link)
+                press(page)
+                expect(page.get_by_text("The file was decrypted and saved.")).to_be_visible()
+                assert [request.all_headers().get("range") for request in moved] == ranges
+                assert server.metadata(id_of(link))["download_count"] == 1
+                assert page.evaluate(DIGEST, NAME) == hashlib.sha256(text).hexdigest()
+                moved.clear()
+            page.close()
 
 
 def test_a_download_that_cannot_go_on_leaves_nothing(page: Page) -> None:
@@ -195,7 +254,7 @@ def test_a_download_is_broken_visibly_when_the_browser_ends_the_service_worker(p
     held: list[Route] = []
 
     def hold_the_rest(route: Route) -> None:
-        if "range" in route.request.headers:
+        if not route.request.headers["range"].startswith("bytes=0-"):
             held.append(route)
         else:
             route.fulfill(status=200, body=route.fetch().body()[:50_000])

@@ -15,12 +15,20 @@ const file = {
   address: `${prefix}/file/download/${id}`,
   size: Number(main.dataset.size),
   isLimited: "limited" in main.dataset,
+  isWhole: "limited" in main.dataset && "redirects" in main.dataset,
   key: null,
+  unlock: async () => {
+    if (Date.now() - unlocked > UNLOCKED_FOR && !(await isRight($("password").value))) throw new Refused(401);
+  },
 };
 const MOST_ENTRIES = 1000;
+// Half the time that the server accepts the cookie for.
+const UNLOCKED_FOR = 30_000; // milliseconds
 
 let about = null;
 let controller = null;
+// When the password was last exchanged for a cookie; infinite if there is none.
+let unlocked = Infinity;
 
 /** Show what the key reveals, or ask for another key. `fragment` is what follows the "#" of a link. */
 async function use(fragment) {
@@ -105,7 +113,10 @@ $("cancel").onclick = () => {
 async function isRight(password) {
   const body = new URLSearchParams({ password });
   const answer = await fetch(`${prefix}/download/${id}`, { method: "POST", body, redirect: "manual", cache: "no-store" });
-  if (answer.type === "opaqueredirect") return true;
+  if (answer.type === "opaqueredirect") {
+    unlocked = Date.now();
+    return true;
+  }
   if (answer.status !== 401) throw new Refused(answer.status);
   tell(texts.landing.wrong_password, true);
   $("password").setAttribute("aria-invalid", "true");

@@ -4,6 +4,9 @@ import { Cancelled, network, pause, unlessAborted } from "./network.js";
 
 const TRIES = 6;
 const LONGEST_PAUSE = 8000; // milliseconds
+const TEMPORARY = [429, 500, 502, 503, 504];
+// Some browsers receive the whole answer to a request into memory, however slowly it is read.
+const PIECE = 8 * 2 ** 20; // bytes
 
 /** The server refused the download. Has the status. */
 export class Refused extends Error {
@@ -16,7 +19,8 @@ export class Refused extends Error {
 /** The connection was lost, and the download cannot go on. */
 export class Interrupted extends Error {}
 
-/** Downloads `file`, which has `address`, `size` (encrypted), `isLimited` (in the number of downloads) and `key`.
+/** Downloads `file`, which has `address`, `size` (encrypted), `isLimited` (in the number of downloads), `key`, `isWhole`
+ * (each request is a download, so there can be only one), and `unlock()`, to call before later requests.
  *
  * Rejects with `Refused`, `Interrupted`, `Cancelled`, or an error of kind "Damaged".
  */
@@ -39,15 +43,17 @@ export async function download(file, saver, { signal, onProgress }) {
 }
 
 /** All bytes of the file, however often the connection is lost. */
-async function* encrypted({ address, size, isLimited }, signal) {
+async function* encrypted({ address, size, isLimited, isWhole, unlock }, signal) {
   let position = 0;
   let failures = 0;
   let tag = null;
   while (position < size) {
     const before = position;
+    const end = isWhole ? size : Math.min(position + PIECE, size);
     try {
       await network.reachable(signal);
-      const answer = await request(address, position, tag, signal);
+      if (position > 0) await unlock();
+      const answer = await request(address, { position, end, tag, isWhole }, signal);
       // A server knows only its own tags. Without one, the rest would be another download.
       tag = answer.redirected ? null : answer.headers.get("ETag");
       const reader = answer.body.getReader();
@@ -57,20 +63,24 @@ async function* encrypted({ address, size, isLimited }, signal) {
       }
     } catch (error) {
       if (signal.aborted) throw new Cancelled();
-      const isTemporary = error instanceof Refused ? [429, 500, 502, 503, 504].includes(error.status) : error instanceof TypeError;
+      const isTemporary = error instanceof Refused ? TEMPORARY.includes(error.status) : error instanceof TypeError;
       if (!isTemporary) throw error;
       if (!(error instanceof Refused)) network.report();
       else if (failures + 1 >= TRIES) throw error;
     }
     if (position >= size) return;
-    failures = position > before ? 1 : failures + 1;
-    if (failures >= TRIES || (position > 0 && isLimited && tag === null)) throw new Interrupted();
-    await unlessAborted(pause(Math.min(250 * 2 ** failures, LONGEST_PAUSE)), signal);
+    if (position > 0 && isLimited && tag === null) throw new Interrupted();
+    if (position >= end) failures = 0;
+    else {
+      failures = position > before ? 1 : failures + 1;
+      if (failures >= TRIES) throw new Interrupted();
+      await unlessAborted(pause(Math.min(250 * 2 ** failures, LONGEST_PAUSE)), signal);
+    }
   }
 }
 
-async function request(address, position, tag, signal) {
-  const headers = position > 0 ? { Range: `bytes=${position}-` } : {};
+async function request(address, { position, end, tag, isWhole }, signal) {
+  const headers = position > 0 || !isWhole ? { Range: `bytes=${position}-${end - 1}` } : {};
   if (position > 0 && tag !== null) headers["If-Range"] = tag;
   // The cookie stands for the password.
   const answer = await fetch(address, { headers, signal, cache: "no-store", credentials: "same-origin" });
