@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from tests.browser.archive_page import answer, archive, contents, drop_paths, upload, write
 from tests.browser.conftest import WITHIN
 from tests.browser.firefox import Firefox
-from tests.browser.upload_page import choose, no_violations, row
+from tests.browser.upload_page import choose, no_violations, row, share_more
 from tests.servers import free_ports
 from tests.wire.server import Server, until
 
@@ -110,6 +110,26 @@ def test_an_archive_resumes_after_the_page_was_closed(context: BrowserContext, t
     assert contents(archive(second)) == {**files, "Films/1.bin": changed}
     assert sorted(sent) == [2, 3, 4]
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
+
+
+def test_parts_of_an_archive_stay_small_however_fast_the_connection(page: Page, tmp_path: Path) -> None:
+    """They are in memory, up to three at once. Those of a file on the disk can be larger."""
+    sent: list[str] = []
+
+    def note(route: Route) -> None:
+        sent.append(route.request.method)
+        route.continue_()
+
+    write(tmp_path, {"one.bin": bytes(5 * MIB), "a.bin": bytes(9 * MIB), "b.bin": bytes(9 * MIB)})
+    # Measures the connection.
+    choose(page, tmp_path / "one.bin")
+    answer(page)
+    share_more(page)
+    page.route(PARTS, note)
+    choose(page, tmp_path / "a.bin", tmp_path / "b.bin")
+    upload(page)
+    answer(page)
+    assert sent.count("PUT") >= 3
 
 
 def test_a_file_that_changes_between_its_checksum_and_its_sending_fails_by_name(page: Page, tmp_path: Path) -> None:
