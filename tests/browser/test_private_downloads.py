@@ -91,6 +91,7 @@ def test_a_link_without_its_key_asks_for_it(page: Page) -> None:
         page.get_by_label("Private link or key").fill(wrong)
         page.get_by_role("button", name="Open").click()
         expect(page.locator("#key-error")).to_contain_text(words)
+        expect(page.locator("#key-reason")).to_have_text("")
     no_violations(page)
     page.get_by_label("Private link or key").fill(f"https://files.example.org{link}")
     page.keyboard.press("Enter")

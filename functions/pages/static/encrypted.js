@@ -80,6 +80,8 @@ $("key-form").onsubmit = async (event) => {
   const text = $("key").value.trim();
   const fragment = text.includes("#") ? text.slice(text.indexOf("#") + 1) : text.startsWith("k=") ? text : `k=${text}`;
   const reason = await use(fragment);
+  // What is wrong with this key replaces what was wrong with the link.
+  write($("key-reason"), "");
   write($("key-error"), reason);
   $("key").setAttribute("aria-invalid", String(reason !== ""));
   if (reason === "") {
