@@ -33,7 +33,7 @@ def test_any_range_is_that_of_the_whole(page: Page, tmp_path: Path) -> None:
     whole = page.request.get(f"/file/download/{answer(page)['file_id']}").body()
     assert zipfile.ZipFile(io.BytesIO(whole)).testzip() is None
     version = page.evaluate("document.querySelector('script[src]').src.replace('upload.js', '')")
-    ranges = [sorted(choice.choices(range(len(whole) + 1), k=2)) for _ in range(100)]
+    ranges = [sorted(choice.choices(range(len(whole) + 1), k=2)) for _ in range(300)]
     page.evaluate(
         """([base]) => {
             const make = async () => {
