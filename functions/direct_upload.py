@@ -41,6 +41,7 @@ from shared.http.models import (
 )
 from shared.http.senders import delivery, inbox_in_head, is_authorised, require_authorised, require_no_options
 from shared.http.streams import Incoming
+from shared.inbox_options import MAX_SIZE
 from shared.names import clean_name
 from shared.options import whole_number
 from shared.sharing import Shares
@@ -53,6 +54,13 @@ MAX_PARTS_BYTES = 2 * 1024 * 1024
 
 # Parsed by `whole_number`, because pydantic accepts more than digits.
 PartNumber = Annotated[str, Path(json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_PARTS})]
+PartSize = Annotated[
+    str | None,
+    Query(
+        json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_SIZE},
+        description="Bytes of this part, for an upload into an inbox that began without a `size`.",
+    ),
+]
 KEY = Query(description="The `key` from the answer to the start of the upload.", examples=[EXAMPLE_KEY])
 
 
@@ -84,6 +92,11 @@ class StartedUpload(BaseModel):
     key: str = Field(examples=[EXAMPLE_KEY])
     uploadId: str  # noqa: N815
     file_id: str = Field(examples=[EXAMPLE_ID])
+    part_size: int | None = Field(
+        default=None,
+        description="Present if you upload into an inbox whose parts go to S3: "
+        "the size in bytes that every part but the last must have.",
+    )
 
 
 class StoredPart(BaseModel):
@@ -138,8 +151,11 @@ async def start_upload(request: Request) -> JSONResponse:
     name, kind = options.public_name(sent_options, clean_name(body.filename), media_type(body.type or ""))
     if into is not None:
         require_no_options(sent_options)
-    record = await files.run(lambda shares: DirectUploads(shares).start(name, kind, sent_options, body.size, into))
-    return JSONResponse({"key": raw_key(record.file_id), "uploadId": record.upload_id, "file_id": record.file_id})
+    uploads = DirectUploads(files.shares)
+    record = await files.run(lambda _: uploads.start(name, kind, sent_options, body.size, into))
+    answer = {"key": raw_key(record.file_id), "uploadId": record.upload_id, "file_id": record.file_id}
+    part_size = uploads.part_size(record)
+    return JSONResponse(answer if part_size is None else {**answer, "part_size": part_size})
 
 
 @router.endpoint("GET", PREFIX + "/{upload_id}", access=SENDER, answer=list[StoredPart], errors=(404, 422))
@@ -153,11 +169,14 @@ async def list_parts(request: Request, upload_id: str, key: str = KEY) -> JSONRe
 @router.endpoint(
     "GET", PREFIX + "/{upload_id}/{part_number}", access=SENDER, answer=PartUrl, errors=(404, 410, 413, 422)
 )
-async def get_part_url(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> JSONResponse:
+async def get_part_url(
+    request: Request, upload_id: str, part_number: PartNumber, key: str = KEY, size: PartSize = None
+) -> JSONResponse:
     """Get the URL to send a part to. All parts except the last must have at least 5 MiB."""
     uploads, file_id = await _continue(request, key, upload_id)
     number = _number(part_number)
-    url = await files_of(request).run(lambda _: uploads.part_url(file_id, upload_id, number))
+    length = None if size is None else whole_number("size", size, MAX_SIZE)
+    url = await files_of(request).run(lambda _: uploads.part_url(file_id, upload_id, number, length))
     own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={key}"
     return JSONResponse({"url": url or own_url, "expires": PART_URL_LIFETIME})
 

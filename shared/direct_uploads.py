@@ -23,14 +23,14 @@ from shared.errors import (
 )
 from shared.inboxes import RESERVED_FOR, Delivery, Inboxes
 from shared.options import Options
-from shared.parts import PartUpload, limit_of, too_large
+from shared.parts import PartUpload, length_of_part, limit_of, part_size_of, too_large
 from shared.redirects import KEEP_RAW_FOR
 from shared.retention import UPLOAD_WITHIN, next_look
 from shared.sharing import FILE_ID, Shares
 from shared.storage.blobs import make_blob
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable
 from shared.storage.keys import file_id_of, raw_key
-from shared.storage.multipart import MAX_PARTS, MIN_PART_SIZE, InvalidParts, Part
+from shared.storage.multipart import MAX_PARTS, InvalidParts, Part
 from shared.storage.records import DELETED, READY, UPLOADING, Record, Stored
 
 PART_URL_LIFETIME = 3600  # seconds
@@ -107,22 +107,22 @@ class DirectUploads:
         self._uploading(file_id, upload_id)
         return self._stored(file_id, upload_id)
 
-    def part_url(self, file_id: str, upload_id: str, number: int) -> str | None:
+    def part_size(self, record: Record) -> int | None:
+        """The size that every part but the last must have; None if senders choose it."""
+        return None if self._store.links is None else part_size_of(record)
+
+    def part_url(self, file_id: str, upload_id: str, number: int, size: int | None = None) -> str | None:
         """The URL in storage for a part (1 to 10,000), valid for an hour; None if parts are sent to us.
 
-        Raises `UnknownFile`; for an inbox also `FileTooLarge` if it cannot fit, and `InboxClosed`.
+        Raises `UnknownFile`; for an inbox also `FileTooLarge`, `InvalidValue` if no `size` is known, and `InboxClosed`.
         """
         record = self._uploading(file_id, upload_id)
         self._keep_place(record)
         links = self._store.links
         if links is None:
             return None
-        if record.reserved_size is not None:
-            # This many earlier parts of the minimum size would fill the reservation.
-            least = max((number - 1) * MIN_PART_SIZE, self._others(record, upload_id, number))
-            if least > 0 and least >= limit_of(record, self.max_file_size):
-                raise too_large(record, self.max_file_size)
-        return links.upload_part(raw_key(file_id), PART_URL_LIFETIME, upload_id=upload_id, number=number)
+        length = length_of_part(record, number, size, self.max_file_size)
+        return links.upload_part(raw_key(file_id), PART_URL_LIFETIME, upload_id=upload_id, number=number, size=length)
 
     def begin_part(self, file_id: str, upload_id: str, number: int, size: int = 0) -> PartUpload:
         """Start to receive a part (1 to 10,000) of at least `size` bytes.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.errors import FileTooLarge, MoreThanAnnounced, StorageUnavailable, TooLargeForInbox
-from shared.storage.multipart import Part, PartWriter, TooLarge
+from shared.errors import FileTooLarge, InvalidValue, MoreThanAnnounced, StorageUnavailable, TooLargeForInbox
+from shared.storage.multipart import MAX_PARTS, MIN_PART_SIZE, Part, PartWriter, TooLarge
 from shared.storage.records import Record
 
 
@@ -21,6 +21,30 @@ def too_large(record: Record, max_file_size: int) -> FileTooLarge:
     if record.inbox_id is not None and limit == record.reserved_size:
         return TooLargeForInbox(limit)
     return FileTooLarge(limit) if limit == max_file_size else MoreThanAnnounced(limit)
+
+
+def part_size_of(record: Record) -> int | None:
+    """The size of every part but the last, for an upload into an inbox whose parts go to storage; in bytes.
+
+    With fixed sizes, links for all parts together never allow more than the reservation. Uppy has the same sizes.
+    """
+    return None if record.reserved_size is None else max(MIN_PART_SIZE, -(-record.reserved_size // MAX_PARTS))
+
+
+def length_of_part(record: Record, number: int, size: int | None, max_file_size: int) -> int | None:
+    """How many bytes a link for a part must allow, for an upload into an inbox; None if they are not limited.
+
+    `size` is what the sender announces for this part. Raises `FileTooLarge`, and `InvalidValue` if it is unknown.
+    """
+    usual = part_size_of(record)
+    if usual is None:
+        return None
+    room = min(usual, limit_of(record, max_file_size) - (number - 1) * usual)
+    if room < (1 if number > 1 else 0) or (size is not None and size > room):
+        raise too_large(record, max_file_size)
+    if size is None and record.announced_size is None:
+        raise InvalidValue("size", "is required in the address of a part, unless the upload began with one")
+    return room if size is None else size
 
 
 class PartUpload:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
-from share.answers import Fields, UploadedFile, objects
+from share.answers import Fields, UploadedFile, invalid, objects
 from share.faults import Changed, Exit, Fault, Missing, Stopped
 from share.memory import Memory
 from share.progress import Meter
@@ -23,7 +23,8 @@ from share.settings import app_dir
 from share.source import Options, Source
 from share.text import describe, human_size, printable
 
-MIN_PART = 8 * 1024 * 1024  # S3 requires at least 5 MiB
+SMALLEST_PART = 5 * 1024 * 1024  # of S3
+MIN_PART = 8 * 1024 * 1024
 STREAM_PART = 16 * 1024 * 1024  # for input of unknown length
 MAX_PARTS = 10_000
 CHUNK = 256 * 1024
@@ -101,6 +102,12 @@ class MultipartUpload:
         }
         answer = Fields(self._patient_request("POST", "/file/s3/multipart", json=upload, with_password=True).json())
         upload_id, key = answer.text("uploadId", _OPAQUE), answer.text("key", _OPAQUE)
+        if answer.value.get("part_size") is not None:
+            # Storage accepts exactly these sizes, so that all parts fit into the inbox.
+            size = answer.number("part_size", SMALLEST_PART)
+            if size > max(PARTS_IN_MEMORY, self._part_size):
+                raise invalid("part_size")
+            self._part_size = size
         self._state = {
             "key": key,
             "uploadId": upload_id,
@@ -221,7 +228,8 @@ class MultipartUpload:
 
             try:
                 # Use a new URL for each attempt, because presigned URLs expire.
-                target = Fields(self._server.request("GET", self._path(f"/{number}")).json())
+                path = f"{self._path(f'/{number}')}&size={len(block)}"
+                target = Fields(self._server.request("GET", path).json())
                 reply = self._server.put_part(
                     target.text("url"),
                     content=body(),

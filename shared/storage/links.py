@@ -17,6 +17,6 @@ class Links(Protocol):
         """
         ...
 
-    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int) -> str:
-        """The URL to PUT one part of a multipart upload to."""
+    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int, size: int | None = None) -> str:
+        """The URL to PUT one part of a multipart upload to. With `size`, it works only for that many bytes."""
         ...

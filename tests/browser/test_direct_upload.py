@@ -17,13 +17,14 @@ from tests.own_s3 import on_own_s3
 SIZE = 12 * 1024 * 1024 + 1
 
 
-@pytest.fixture(params=["own S3", "emulated"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["own S3", "emulated"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("storage")
     if request.param == "emulated":
-        with emulating(tmp_path, ARTIFACT, "--open") as emulator:
+        with emulating(folder, ARTIFACT, "--open") as emulator:
             yield emulator.url
     else:
-        with on_own_s3(tmp_path) as server:
+        with on_own_s3(folder) as server:
             yield f"http://127.0.0.1:{server.port}"
 
 
@@ -53,3 +54,24 @@ def test_a_large_file_goes_straight_to_s3_and_comes_back(chromium: Browser, addr
     expect(page.locator("#file-rows .state")).to_have_text("12.6 MB · 1 download", timeout=WITHIN)
     context.close()
     assert faults == []
+
+
+def test_parts_for_an_inbox_have_the_sizes_that_their_links_allow(
+    chromium: Browser, address: str, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(os.urandom(SIZE))
+    context = chromium.new_context(base_url=address)
+    context.set_default_timeout(WITHIN)
+    page = context.new_page()
+    inbox = context.request.post("/inbox", data={"max_bytes": SIZE}).json()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
+    page.goto(inbox["inbox_page"])
+    page.set_input_files("#chosen", str(large))
+    expect(page.get_by_role("heading", name="Your file has arrived")).to_be_visible(timeout=WITHIN)
+    assert len(sent) == 3
+    assert not [url for url in sent if url.startswith(address) or "content-length" not in url]
+    owned = context.request.get(f"/inbox/{inbox['inbox_id']}", headers={"X-Owner-Token": inbox["owner_token"]}).json()
+    assert [(file["original_name"], file["file_size"]) for file in owned["files"]] == [("large.bin", SIZE)]
+    context.close()

@@ -22,6 +22,7 @@ from shared.options import Lifetimes, Options
 from shared.sharing import Record, Shares
 from shared.storage.contract import ObjectStore
 from shared.storage.keys import INBOXES
+from shared.storage.multipart import MIN_PART_SIZE
 from shared.uploads import Upload
 from tests.clock import DAY, Clock
 from tests.interposed import InterposedStore, before, undisturbed
@@ -29,6 +30,18 @@ from tests.sharing.shares import MAX_FILE_SIZE, shares_over
 from tests.sharing.test_sweeping import sweep
 
 HOUR = timedelta(hours=1)
+
+
+class SizedLinks:
+    """Links that contain the size that they allow."""
+
+    def download(
+        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        raise NotImplementedError
+
+    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int, size: int | None = None) -> str:
+        return str(size)
 
 
 @pytest.fixture
@@ -216,6 +229,48 @@ def test_parts_never_exceed_the_reservation(shares: Shares, inboxes: Inboxes) ->
         part.abort()
         uploads.abort(record.file_id, record.upload_id)
         assert left(inboxes, inbox) == (100, 100)
+
+
+@pytest.mark.parametrize("announced", [None, 2 * MIN_PART_SIZE, 2 * MIN_PART_SIZE + 1, 0])
+def test_links_for_all_parts_together_allow_the_reservation(
+    store: InterposedStore, clock: Clock, announced: int | None
+) -> None:
+    """On S3, parts pass nobody who could count their bytes, so each link allows a fixed number."""
+    store.links = SizedLinks()
+    shares = Shares(store, max_file_size=10**9, clock=clock)
+    inbox = Inboxes(shares).create(InboxOptions(max_bytes=2 * MIN_PART_SIZE + 3))
+    uploads = DirectUploads(shares)
+    delivery = Delivery(inbox.inbox_id, None, announced or 0, announced)
+    record = uploads.start("a.bin", "text/plain", Options(), announced, delivery)
+    file_id, upload_id, limit = record.file_id, str(record.upload_id), record.reserved_size
+    assert limit == (2 * MIN_PART_SIZE + 3 if announced is None else announced)
+    assert uploads.part_size(record) == MIN_PART_SIZE
+    rooms = []
+    for number in (1, 2, 3):
+        size = max(0, min(MIN_PART_SIZE, limit - (number - 1) * MIN_PART_SIZE))
+        if size == 0 and number > 1:
+            with pytest.raises(FileTooLarge):
+                uploads.part_url(file_id, upload_id, number)
+            continue
+        with pytest.raises(FileTooLarge):
+            uploads.part_url(file_id, upload_id, number, size + 1)
+        if announced is None:
+            # Otherwise, the last link could not fit, since nobody knows where the file ends.
+            with pytest.raises(InvalidValue):
+                uploads.part_url(file_id, upload_id, number)
+            assert uploads.part_url(file_id, upload_id, number, 1) == "1"
+        rooms.append(int(str(uploads.part_url(file_id, upload_id, number, size if announced is None else None))))
+    assert sum(rooms) == limit
+    with pytest.raises(FileTooLarge):
+        uploads.part_url(file_id, upload_id, 10_000, 1)
+
+
+def test_links_for_parts_outside_inboxes_allow_any_size(store: InterposedStore, clock: Clock) -> None:
+    store.links = SizedLinks()
+    uploads = DirectUploads(shares_over(store, clock))
+    record = uploads.start("a.bin", "text/plain", Options(), 100)
+    assert uploads.part_size(record) is None
+    assert uploads.part_url(record.file_id, str(record.upload_id), 2) == "None"
 
 
 def test_a_direct_upload_settles_at_its_size(shares: Shares, inboxes: Inboxes) -> None:

@@ -32,7 +32,7 @@ class KeyLinks:
     ) -> str:
         return f"http://storage.test/{key}"
 
-    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int) -> str:
+    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int, size: int | None = None) -> str:
         raise NotImplementedError
 
 

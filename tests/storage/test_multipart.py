@@ -298,6 +298,18 @@ def test_a_signed_url_is_good_for_what_was_signed_only(url: str, store: ObjectSt
 
 
 @pytest.mark.only_s3
+def test_a_signed_url_for_a_part_is_good_for_its_size_only(
+    store: ObjectStore, upload_id: str, http: httpx.Client
+) -> None:
+    send = links_of(store).upload_part(KEY, LIFETIME, upload_id=upload_id, number=1, size=3)
+    assert http.put(send, content=b"1234").status_code == 403
+    assert http.put(send, content=b"12").status_code == 403
+    assert http.put(send, content=iter([b"123", b"4"])).status_code >= 400
+    assert list(store.multipart.list(KEY, upload_id)) == []
+    assert http.put(send, content=b"123").status_code == 200
+
+
+@pytest.mark.only_s3
 def test_a_signed_url_expires(
     store: ObjectStore, upload_id: str, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,11 +111,12 @@ class PartsUpload {
     const metadata = Object.fromEntries(Object.entries({ ...options, ...destination() }).filter(([, value]) => value));
     if (this.source.plain) metadata.encryption = await this.source.renewSecret();
     const body = { filename: name, type: type || "application/octet-stream", size, metadata };
-    const { key, uploadId } = await this.#request("POST", `${prefix}/file/s3/multipart`, body);
+    const { key, uploadId, part_size } = await this.#request("POST", `${prefix}/file/s3/multipart`, body);
     const fitting = lineSpeed === null ? USUAL_PART : (lineSpeed * LOSE_AT_MOST) / PARTS_AT_ONCE;
     const most = mostInPart(this.source);
-    const partSize = Math.max(MIN_PART, Math.min(fitting, most), size / MAX_PARTS);
-    this.begun = { key, uploadId, partSize: Math.ceil(partSize / 2 ** 20) * 2 ** 20, secret: this.source.secret };
+    const best = Math.max(MIN_PART, Math.min(fitting, most), size / MAX_PARTS);
+    const partSize = part_size ?? Math.ceil(best / 2 ** 20) * 2 ** 20;
+    this.begun = { key, uploadId, partSize, secret: this.source.secret };
     this.remember(this.begun);
   }
 

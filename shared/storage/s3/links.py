@@ -28,8 +28,9 @@ class S3Links:
             **headers,
         )
 
-    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int) -> str:
-        return self._sign("upload_part", key, expires_in, UploadId=upload_id, PartNumber=number)
+    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int, size: int | None = None) -> str:
+        headers = {} if size is None else {"ContentLength": size}
+        return self._sign("upload_part", key, expires_in, UploadId=upload_id, PartNumber=number, **headers)
 
     def _sign(
         self, call: Literal["upload_part", "get_object"], key: str, expires_in: int, **arguments: str | int
