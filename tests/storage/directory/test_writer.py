@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,9 +16,7 @@ from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.contract import Changed, NotFound, Piece, Slice
 from shared.storage.directory import writer
 from shared.storage.directory.data_directory import STAGING
-from shared.storage.directory.multipart import DirectoryMultipart
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.multipart import Part
 from tests.storage.samples import drain, pattern
 
 RAW = "raw/one"
@@ -136,18 +133,15 @@ def test_what_is_put_together_is_synced_before_it_gets_its_name(
     assert steps == ["file", "rename", "directory"]
 
 
-def test_two_concurrent_finishes_get_the_same_parts(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_concurrent_finishes_get_the_same_parts(store: DirectoryStore) -> None:
     upload_id = store.multipart.start(RAW)
     parts = [store.multipart.writer(RAW, upload_id, number, 10**9).commit() for number in (1, 2)]
-    list_parts = DirectoryMultipart.list
 
-    def late(self: DirectoryMultipart, key: str, upload_id: str) -> Sequence[Part]:
-        monkeypatch.setattr(DirectoryMultipart, "list", list_parts)
-        self.finish(key, upload_id, parts[1:])
-        return self.list(key, upload_id)
+    def finish_first(_size: int) -> None:
+        store.multipart.finish(RAW, upload_id, parts[1:])
 
-    monkeypatch.setattr(DirectoryMultipart, "list", late)
-    assert [piece.etag for piece in store.multipart.finish(RAW, upload_id, parts[:1])] == [parts[1].etag]
+    finished = store.multipart.finish(RAW, upload_id, parts[:1], finish_first)
+    assert [piece.etag for piece in finished] == [parts[1].etag]
 
 
 def test_a_part_may_come_while_its_upload_is_forgotten(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
