@@ -290,7 +290,7 @@ class DirectUploads:
             shares.remove(started)
             raise
         if record.inbox_id is not None:
-            self._inboxes.settle(record)
+            self._inboxes.settle(record, record.reserved_size)
         return record, first
 
 

@@ -1,8 +1,9 @@
 """Inboxes, into which anyone with the link can upload files, up to limits that hold however many do so at once.
 
-A place is reserved before the first byte of a file, and becomes the file's own size once its record is stored. A crash
-can leave a reservation. After an hour without bytes, the next one to look decides by the file's record: if the file is
-there, its place is taken; if not, a record that says *deleted* first makes sure that it never will be.
+A place is reserved before the first byte of a file, and becomes the file's own once its record is stored. Both count
+the same until an hour without bytes has passed, so a place that already has the file's size becomes its own with the
+next write to the inbox. If there is none, or after a crash, the next one to look decides by the file's record: if the
+file is there, its place is taken; if not, a record that says *deleted* first makes sure that it never will be.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,7 +19,7 @@ from shared.errors import InboxClosed, InboxFull, ShareError, TooLargeForInbox, 
 from shared.inbox_options import InboxOptions, values_of
 from shared.retention import KEEP_TOMBSTONE_FOR
 from shared.sharing import FILE_ID, Shares
-from shared.storage.inboxes import Inbox, InboxDocuments, Place, StoredInbox
+from shared.storage.inboxes import Inbox, Place, taken
 from shared.storage.keys import INBOX_ENTRY, inbox_key
 from shared.storage.records import DELETED, READY, UPLOADING, Record, tombstone
 
@@ -69,7 +70,7 @@ class Reservation:
             self._renew_at = now + RENEW_EVERY
 
     def settle(self, record: Record) -> None:
-        self._inboxes.settle(record)
+        self._inboxes.settle(record, self.size)
 
     def release(self) -> None:
         self._inboxes.release(self._inbox.inbox_id, self._file_id)
@@ -80,7 +81,7 @@ class Inboxes:
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
-        self._documents = InboxDocuments(shares.store, shares.now)
+        self._documents = shares.inboxes
         self.now = shares.now
 
     def create(self, options: InboxOptions) -> Inbox:
@@ -94,7 +95,9 @@ class Inboxes:
 
     def find(self, inbox_id: str) -> Inbox:
         """The inbox, open or not. Raises `UnknownFile` and `DamagedFile`."""
-        return self._find(inbox_id).record
+        if not FILE_ID.fullmatch(inbox_id):
+            raise UnknownFile(inbox_id)
+        return self._documents.get(inbox_id).record
 
     def require_open(self, inbox: Inbox) -> None:
         """Raises `InboxClosed`."""
@@ -103,8 +106,12 @@ class Inboxes:
 
     def left(self, inbox: Inbox) -> tuple[int, int]:
         """How many files and bytes more an inbox accepts now."""
-        now = self.now()
-        places = {name: place for name, place in inbox.places.items() if place.until is None or place.until > now}
+        places = dict(inbox.places)
+        for name in self._lapsed(inbox):
+            del places[name]
+        if len(places) < len(inbox.places):
+            arrived = self._shares.records.get_many(self._lapsed(inbox))
+            places |= {record.file_id: Place(record.file_size) for record in arrived if record.state == READY}
         inbox = dataclasses.replace(inbox, places=places)
         return inbox.files_left, inbox.bytes_left if inbox.files_left else 0
 
@@ -128,7 +135,7 @@ class Inboxes:
 
         Raises `UnknownFile`, `InboxClosed` if it was closed, `InvalidValue`, and as `Documents.apply`.
         """
-        stored = self._find(inbox_id)
+        inbox = self.find(inbox_id)
         values = values_of(options, names, self._shares, self.now())
 
         def apply(inbox: Inbox) -> Inbox:
@@ -136,42 +143,51 @@ class Inboxes:
                 raise InboxClosed(inbox_id)
             return dataclasses.replace(inbox, **values)
 
-        changed = apply(stored.record)
-        self._shares.expiries.add(INBOX_ENTRY + inbox_id, changed.expires_at)
-        return self._documents.update(inbox_id, apply, stored).record
+        self._shares.expiries.add(INBOX_ENTRY + inbox_id, apply(inbox).expires_at)
+        return self._documents.update(inbox_id, apply).record
 
     def close(self, inbox_id: str) -> None:
         """Accept no further files; existing ones stay. Raises as `change`, but not if it is closed already."""
-        stored = self._find(inbox_id)
+        self.find(inbox_id)
         self._shares.expiries.add(INBOX_ENTRY + inbox_id, self.now())
-        self._documents.update(inbox_id, self._closed, stored)
+        self._documents.update(inbox_id, self._closed)
 
     def reserve(self, file_id: str, delivery: Delivery) -> Reservation:
         """Reserve a place for a file that is about to arrive.
 
         Raises `UnknownFile`, `InboxClosed`, `InboxFull`, `TooLargeForInbox`, and as `Documents.apply`.
         """
-        inbox_id = delivery.inbox_id
-        stored = self._find(inbox_id)
-        self.require_open(stored.record)
-        most = self.largest(stored.record)
-        if delivery.least > most:
-            raise TooLargeForInbox(most)
-        outcomes = self._settle_lapsed(stored.record)
+        if not FILE_ID.fullmatch(delivery.inbox_id):
+            raise UnknownFile(delivery.inbox_id)
+        seen = self._documents.latest(delivery.inbox_id).record
+        try:
+            return self._reserve(file_id, delivery, seen)
+        except InboxFull:
+            # Reservations that this process did not know may have lapsed.
+            current = self._documents.get(delivery.inbox_id).record
+            if current.revision == seen.revision or not self._lapsed(current):
+                raise
+            return self._reserve(file_id, delivery, current)
+
+    def _reserve(self, file_id: str, delivery: Delivery, seen: Inbox) -> Reservation:
+        outcomes = {name: self._outcome(name) for name in self._lapsed(seen)}
         until = self.now() + RESERVED_FOR
 
         def apply(inbox: Inbox) -> Inbox:
             self.require_open(inbox)
+            most = self.largest(inbox)
+            if delivery.least > most:
+                raise TooLargeForInbox(most)
             for name, outcome in outcomes.items():
                 # Unless its sender has renewed it meanwhile.
-                if inbox.places.get(name) == stored.record.places[name]:
+                if inbox.places.get(name) == seen.places[name]:
                     inbox = inbox.without_place(name) if outcome is None else inbox.with_place(name, outcome)
             size = min(most, inbox.bytes_left, most if delivery.most is None else delivery.most)
             if inbox.files_left == 0 or size < delivery.least or (size == 0 and delivery.most != 0):
                 raise InboxFull(inbox.bytes_left)
             return inbox.with_place(file_id, Place(size, until))
 
-        inbox = self._documents.update(inbox_id, apply, stored).record
+        inbox = self._documents.update(delivery.inbox_id, apply).record
         return Reservation(self, inbox, file_id, inbox.places[file_id].size, until)
 
     def renew(self, inbox_id: str, file_id: str) -> None:
@@ -189,11 +205,17 @@ class Inboxes:
 
         self._documents.update(inbox_id, apply)
 
-    def settle(self, record: Record) -> None:
-        """Note the size of a file that has arrived. If that fails, a reservation made an hour later does it."""
+    def settle(self, record: Record, reserved: int | None = None) -> None:
+        """Note the size of a file that has arrived. If that fails, whoever looks an hour later does it.
+
+        It can wait for the next write if exactly this size is `reserved`.
+        """
         assert record.inbox_id is not None
-        place = Place(record.file_size)
-        self._note(record.inbox_id, record.file_id, lambda inbox: inbox.with_place(record.file_id, place))
+        change = taken(record)
+        if reserved == record.file_size:
+            self._documents.note(record.inbox_id, change)
+        else:
+            self._note(record.inbox_id, record.file_id, change)
 
     def release(self, inbox_id: str, file_id: str) -> None:
         """Give up the place of a file that does not arrive. If that fails, it is free within an hour."""
@@ -211,16 +233,16 @@ class Inboxes:
     def tidy(self, inbox_id: str) -> datetime | None:
         """Remove an inbox that has ended and whose files are gone; otherwise say when to look again."""
         try:
-            stored = self._documents.get(inbox_id)
+            inbox = self._documents.get(inbox_id).record
         except UnknownFile:
             return None
-        inbox, now = stored.record, self.now()
+        now = self.now()
         if inbox.is_open(now):
             return inbox.expires_at
         if any(record.state != DELETED for record in self._shares.records.get_many(inbox.places)):
             return now + LOOK_AGAIN_AFTER
         if inbox.closed_at is None:
-            inbox = self._documents.update(inbox_id, self._closed, stored).record
+            inbox = self._documents.update(inbox_id, self._closed).record
         assert inbox.closed_at is not None
         # Until then, a late write to a store that recreates missing documents would restore it.
         if inbox.closed_at + KEEP_TOMBSTONE_FOR > now:
@@ -231,11 +253,6 @@ class Inboxes:
     def _closed(self, inbox: Inbox) -> Inbox:
         return inbox if inbox.closed_at is not None else dataclasses.replace(inbox, closed_at=self.now())
 
-    def _find(self, inbox_id: str) -> StoredInbox:
-        if not FILE_ID.fullmatch(inbox_id):
-            raise UnknownFile(inbox_id)
-        return self._documents.get(inbox_id)
-
     def _note(self, inbox_id: str, file_id: str, change: Callable[[Inbox], Inbox]) -> None:
         try:
             self._documents.update(inbox_id, change)
@@ -243,11 +260,10 @@ class Inboxes:
             # The file has arrived or failed already, and the reservation lapses.
             log.warning("the place of file %s in inbox %s stays reserved: %s", file_id, inbox_id, error)
 
-    def _settle_lapsed(self, inbox: Inbox) -> Mapping[str, Place | None]:
-        """What became of the files whose reservations have lapsed: their places, or None where there will be none."""
+    def _lapsed(self, inbox: Inbox) -> Sequence[str]:
+        """The files whose reservations have lapsed, and may have arrived."""
         now = self.now()
-        lapsed = [name for name, place in inbox.places.items() if place.until is not None and place.until <= now]
-        return {name: self._outcome(name) for name in lapsed}
+        return [name for name, place in inbox.places.items() if place.until is not None and place.until <= now]
 
     def _outcome(self, file_id: str) -> Place | None:
         try:

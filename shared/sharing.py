@@ -28,6 +28,7 @@ from shared.storage.blobs import Payload, open_payload, open_raw
 from shared.storage.contract import NotFound, ObjectStore, WouldWait
 from shared.storage.counting.counter import Counted, Counter
 from shared.storage.expiries import Expiries
+from shared.storage.inboxes import InboxDocuments, taken
 from shared.storage.keys import blob_key, raw_entries_prefix, raw_key
 from shared.storage.records import DELETED, READY, Record, Records, Stored, rfc3339, tombstone
 
@@ -65,6 +66,7 @@ class Shares:
         self.max_file_size = max_file_size
         self.lifetimes = lifetimes or Lifetimes()
         self.records = Records(store, clock)
+        self.inboxes = InboxDocuments(store, clock)
         self.expiries = Expiries(store, clock)
         self.passwords = Passwords()
         self.signing = Signing(lambda: secret or stored_secret(store), clock)
@@ -208,7 +210,14 @@ class Shares:
             return tombstone(record, self.now())
 
         self.expiries.add(seen.file_id, self.now() + KEEP_TOMBSTONE_FOR)
+        self.keep_place(seen)
         self.remove(self.records.update(seen.file_id, mark, stored).record)
+
+    def keep_place(self, record: Record) -> None:
+        """Let a file count towards the limits of its inbox for good, before its record no longer says that it came."""
+        if record.inbox_id is not None and record.state == READY:
+            with contextlib.suppress(UnknownFile):
+                self.inboxes.update(record.inbox_id, taken(record))
 
     def remove(self, record: Record) -> None:
         """Remove the bytes and counts of a deleted file."""

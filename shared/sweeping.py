@@ -122,6 +122,8 @@ class Sweep:
             shares.expiries.add(file_id, shares.now() + KEEP_TOMBSTONE_FOR)
             record, counts = shares.records.bar(file_id, shares.now()), "leftovers"
         else:
+            if has_ended(stored.record, shares.now()):
+                shares.keep_place(stored.record)
             record = shares.records.update(file_id, self._ended, stored).record
             if stored.record.state != DELETED:
                 counts = "removed"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from shared.errors import UnknownFile
+from shared.errors import ShareError, UnknownFile
 from shared.storage.codec import Codec, Writes
-from shared.storage.contract import NotFound
+from shared.storage.contract import NotFound, ObjectStore
 from shared.storage.documents import Documents, Versioned
 from shared.storage.keys import inbox_key
-from shared.storage.records import Size, Time
+from shared.storage.records import Record, Size, Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,59 @@ class Inbox:
         return dataclasses.replace(self, places={name: it for name, it in self.places.items() if name != file_id})
 
 
+Change = Callable[[Inbox], Inbox]
+
+
+def taken(record: Record) -> Change:
+    """The change that makes the place of a file that has arrived its own, with its actual size."""
+    place = Place(record.file_size)
+
+    def change(inbox: Inbox) -> Inbox:
+        return inbox if inbox.places.get(record.file_id) == place else inbox.with_place(record.file_id, place)
+
+    return change
+
+
 CODEC = Codec(Inbox)
 
 StoredInbox = Versioned[Inbox]
 
+# How many inboxes a process remembers, and for how long: not until the sweep could have removed one.
+REMEMBERED = 256
+REMEMBER_FOR = timedelta(minutes=10)
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """A change that waits to be written; `error` is why it was refused or not written."""
+
+    change: Change
+    woken: threading.Event = field(default_factory=threading.Event)
+    stored: StoredInbox | None = None
+    error: BaseException | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Desk:
+    """What a process knows of one inbox: its last version, changes for the next write, and who waits for it."""
+
+    latest: StoredInbox | None = None
+    written_at: datetime | None = None
+    notes: list[Change] = field(default_factory=list)
+    waiting: list[_Request] = field(default_factory=list)
+    busy: bool = False
+
 
 class InboxDocuments(Documents):
-    """Inboxes in an object store. Methods raise as those of `Records`."""
+    """Inboxes in an object store. Methods raise as those of `Records`.
+
+    While one thread of a process writes an inbox, the changes of the others wait. Then one of these writes them all.
+    """
+
+    def __init__(self, store: ObjectStore, clock: Callable[[], datetime]) -> None:
+        super().__init__(store, clock)
+        self._desks: dict[str, _Desk] = {}
+        self._guard = threading.Lock()
 
     def get(self, inbox_id: str) -> StoredInbox:
         try:
@@ -91,5 +138,88 @@ class InboxDocuments(Documents):
     def create(self, inbox: Inbox) -> StoredInbox:
         return self.insert(CODEC, inbox_key(inbox.inbox_id), inbox)
 
-    def update(self, inbox_id: str, change: Callable[[Inbox], Inbox], base: StoredInbox | None = None) -> StoredInbox:
-        return self.apply(CODEC, inbox_key(inbox_id), change, base or self.get(inbox_id), self.attempts(inbox_id))
+    def latest(self, inbox_id: str) -> StoredInbox:
+        """The version that this process wrote last, which can be outdated, or else the stored one."""
+        with self._guard:
+            desk = self._desks.get(inbox_id)
+        return (None if desk is None else self._recent(desk)) or self.get(inbox_id)
+
+    def note(self, inbox_id: str, change: Change) -> None:
+        """Make a change that cannot be refused together with the next one, if this process makes another."""
+        with self._guard:
+            self._desk(inbox_id).notes.append(change)
+
+    def update(self, inbox_id: str, change: Change) -> StoredInbox:
+        """Like `apply`, perhaps in one write with the changes of other threads."""
+        request = _Request(change)
+        with self._guard:
+            desk = self._desk(inbox_id)
+            desk.waiting.append(request)
+            leads, desk.busy = not desk.busy, True
+        if not leads:
+            request.woken.wait()
+        if request.stored is None and request.error is None:
+            self._write_waiting(inbox_id, desk)
+        if request.error is not None:
+            raise request.error
+        assert request.stored is not None
+        return request.stored
+
+    def _desk(self, inbox_id: str) -> _Desk:
+        desk = self._desks.pop(inbox_id, None) or _Desk()
+        # The last one is the one that was used last.
+        self._desks[inbox_id] = desk
+        if len(self._desks) > REMEMBERED:
+            idle = next((name for name, other in self._desks.items() if not other.busy), inbox_id)
+            if idle != inbox_id:
+                del self._desks[idle]
+        return desk
+
+    def _recent(self, desk: _Desk) -> StoredInbox | None:
+        latest, written_at = desk.latest, desk.written_at
+        return latest if written_at is not None and self._clock() - written_at < REMEMBER_FOR else None
+
+    def _write_waiting(self, inbox_id: str, desk: _Desk) -> None:
+        with self._guard:
+            requests, desk.waiting = desk.waiting, []
+            notes = list(desk.notes)
+        try:
+            stored = self._write_together(inbox_id, desk, notes, requests)
+            for request in requests:
+                request.stored = stored
+        except BaseException as error:
+            for request in requests:
+                request.error = error
+        with self._guard:
+            if desk.waiting:
+                # Its thread writes next, so that nobody works for others forever.
+                desk.waiting[0].woken.set()
+            else:
+                desk.busy = False
+        for request in requests:
+            request.woken.set()
+
+    def _write_together(
+        self, inbox_id: str, desk: _Desk, notes: Sequence[Change], requests: Sequence[_Request]
+    ) -> StoredInbox:
+        def change(inbox: Inbox) -> Inbox:
+            for note in notes:
+                inbox = note(inbox)
+            for request in requests:
+                try:
+                    inbox, request.error = request.change(inbox), None
+                except ShareError as error:
+                    request.error = error
+            return inbox
+
+        latest, desk.latest = self._recent(desk), None
+        stored = latest or self.get(inbox_id)
+        written = self.apply(CODEC, inbox_key(inbox_id), change, stored, self.attempts(inbox_id))
+        if written is latest:
+            # Nothing was written, which would have proved that this version is the latest.
+            written = self.apply(CODEC, inbox_key(inbox_id), change, self.get(inbox_id), self.attempts(inbox_id))
+        if written.record.revision == stored.record.revision + 1:
+            # Otherwise, other processes write it too, and it would soon be outdated.
+            desk.latest, desk.written_at = written, self._clock()
+        del desk.notes[: len(notes)]
+        return written

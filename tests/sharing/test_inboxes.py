@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -137,6 +140,88 @@ def test_a_file_that_arrived_just_before_a_crash_keeps_its_place(
     clock.forward(HOUR)
     with pytest.raises(InboxFull):
         send(shares, inbox)
+
+
+def test_a_file_of_the_size_that_was_reserved_takes_one_write(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore
+) -> None:
+    """Its reservation already counts as the file will. The next write to the inbox makes it permanent."""
+    inbox = inboxes.create(InboxOptions())
+    before_all = len(store.calls)
+    records = [send(shares, inbox, b"hello", least=5, most=5) for _ in range(3)]
+    writes = [call for call in store.calls[before_all:] if call.verb == "put if" and call.key.startswith(INBOXES)]
+    assert len(writes) == 3
+    places = inboxes.find(inbox.inbox_id).places
+    assert [places[record.file_id].until is None for record in records] == [True, True, False]
+
+
+@pytest.mark.parametrize("end", ["stays", "is deleted", "expires and is swept", "is deleted elsewhere"])
+def test_a_file_keeps_its_place_though_nothing_was_written_after_it(
+    shares: Shares, store: InterposedStore, clock: Clock, end: str
+) -> None:
+    inbox = Inboxes(shares).create(InboxOptions(max_files=1, file_expires_in=1800))
+    record = send(shares, inbox, b"hello", least=5, most=5)
+    # Another process, which knows nothing of what this one wants to write.
+    other = shares_over(store, clock)
+    if end == "is deleted":
+        shares.delete(record.file_id)
+    elif end == "is deleted elsewhere":
+        other.delete(record.file_id)
+    clock.forward(2 * HOUR)
+    if end == "expires and is swept":
+        sweep(other)
+        assert Inboxes(other).files(inbox) == []
+    assert left(Inboxes(other), inbox)[0] == 0
+    for each in (other, shares):
+        with pytest.raises(InboxFull):
+            send(each, inbox)
+
+
+def test_what_another_process_did_to_an_inbox_counts_at_once(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore, clock: Clock
+) -> None:
+    other = shares_over(store, clock)
+    inbox = inboxes.create(InboxOptions(max_files=2))
+    send(shares, inbox, b"hello", least=5, most=5)
+    send(other, inbox)
+    with pytest.raises(InboxFull):
+        send(shares, inbox)
+    Inboxes(other).change(inbox.inbox_id, InboxOptions(max_files=3), frozenset({"max_files"}))
+    send(shares, inbox)
+    Inboxes(other).close(inbox.inbox_id)
+    with pytest.raises(InboxClosed):
+        send(shares, inbox)
+
+
+def test_many_senders_at_once_each_get_what_they_would_alone(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=5, max_bytes=100, max_file_size=10))
+    start = threading.Barrier(24)
+
+    def attempt(number: int) -> type[BaseException] | None:
+        size = 11 if number % 4 == 0 else 5
+        start.wait()
+        try:
+            send(shares, inbox, b"x" * size, least=size, most=size)
+        except (InboxFull, TooLargeForInbox) as error:
+            return type(error)
+        return None
+
+    with ThreadPoolExecutor(24) as pool:
+        outcomes = collections.Counter(pool.map(attempt, range(24)))
+    assert outcomes == {None: 5, InboxFull: 13, TooLargeForInbox: 6}
+    assert left(inboxes, inbox)[0] == 0
+
+
+def test_a_failed_write_fails_the_uploads_that_waited_for_it_and_no_later_one(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore
+) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=1))
+    refuse = before(StorageUnavailable("down"))
+    store.around = lambda call, proceed: refuse(proceed) if call.key.startswith(INBOXES) else proceed()
+    with pytest.raises(StorageUnavailable):
+        send(shares, inbox)
+    store.around = undisturbed
+    send(shares, inbox)
 
 
 def test_a_long_upload_keeps_its_place_while_bytes_arrive(shares: Shares, inboxes: Inboxes, clock: Clock) -> None:
@@ -285,12 +370,16 @@ def test_a_direct_upload_settles_at_its_size(shares: Shares, inboxes: Inboxes) -
     assert left(inboxes, inbox) == (99, 95)
 
 
-def test_a_closed_inbox_takes_no_more_parts(shares: Shares, inboxes: Inboxes) -> None:
+def test_a_closed_inbox_takes_no_more_parts(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore, clock: Clock
+) -> None:
+    """Every part asks, so also if another process closed it a moment ago."""
     inbox = inboxes.create(InboxOptions())
     uploads = DirectUploads(shares)
     record = uploads.start("a.bin", "text/plain", Options(), None, Delivery(inbox.inbox_id))
     assert record.upload_id is not None
-    inboxes.close(inbox.inbox_id)
+    uploads.begin_part(record.file_id, record.upload_id, 1).abort()
+    Inboxes(shares_over(store, clock)).close(inbox.inbox_id)
     for attempt in (
         lambda: uploads.begin_part(record.file_id, str(record.upload_id), 1),
         lambda: uploads.part_url(record.file_id, str(record.upload_id), 1),
