@@ -14,6 +14,7 @@ import urllib.request
 import httpx
 
 from share.faults import Exit, Fault
+from share.text import reason_of
 
 _BRACKETS = re.compile(r"\[([^\]]*)\](?:/(?P<bits>[0-9]+))?(?::([0-9]+))?")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -123,9 +124,3 @@ def certificate_problem(error: BaseException) -> str | None:
             return cause.verify_message
         cause = cause.__cause__ or cause.__context__
     return None
-
-
-def reason_of(error: Exception) -> str:
-    """The reason for an error, without the system's error number."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return re.sub(r"^\[Errno -?[0-9]+\] |\.$", "", reason) or type(error).__name__

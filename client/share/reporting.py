@@ -13,9 +13,9 @@ import httpx
 import typer
 
 from share.faults import Exit, Fault
-from share.proxies import certificate_problem, reason_of
+from share.proxies import certificate_problem
 from share.screen import Screen
-from share.text import describe, printable
+from share.text import describe, printable, reason_of
 
 Item = TypeVar("Item")
 
@@ -60,7 +60,7 @@ def unreachable(error: httpx.TransportError) -> str:
             f"The certificate of {address} is not trusted: {printable(untrusted)}. "
             "If you trust its issuer, set SSL_CERT_FILE to the issuer's certificate."
         )
-    return f"Can't reach {address}: {printable(reason_of(error))}."
+    return f"Can't reach {address}: {reason_of(error)}."
 
 
 def for_each(screen: Screen, items: Sequence[Item], action: Callable[[Item], None]) -> None:

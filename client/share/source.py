@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 from share.faults import Exit, Fault
 from share.private.keys import Key
-from share.text import as_utf8, printable
+from share.text import as_utf8, printable, reason_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Source:
         try:
             file = open(path, "rb")  # noqa: SIM115
         except OSError as error:
-            raise Fault(Exit.LOCAL, f"{printable(path)} cannot be read: {error.strerror}.") from error
+            raise Fault(Exit.LOCAL, f"{printable(path)} cannot be read: {reason_of(error)}.") from error
 
         def identity() -> str:
             status = os.fstat(file.fileno())
@@ -112,7 +112,7 @@ class Source:
             while len(block) < size and (data := self._file.read(size - len(block))):
                 block += data
         except OSError as error:
-            raise Fault(Exit.LOCAL, f"{printable(self.name)} cannot be read: {error.strerror}.") from error
+            raise Fault(Exit.LOCAL, f"{printable(self.name)} cannot be read: {reason_of(error)}.") from error
         self.position += len(block)
         self._digest.update(block)
         return bytes(block)

@@ -20,10 +20,19 @@ def as_utf8(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
+def reason_of(error: Exception) -> str:
+    """Why something failed, as the end of a sentence: without the system's error number, and in lower case."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    reason = printable(re.sub(r"^\[Errno -?[0-9]+\] |\.$", "", reason))
+    # An abbreviation keeps its case.
+    return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason or type(error).__name__
+
+
 def describe(error: OSError) -> str:
     """The error and its file, as a sentence."""
     where = f"{printable(os.fspath(error.filename))}: " if isinstance(error.filename, str) else ""
-    return f"{where}{error.strerror or printable(str(error))}."
+    reason = reason_of(error)
+    return f"{where}{reason}." if where else f"{reason[:1].upper()}{reason[1:]}."
 
 
 def human_size(size: int) -> str:

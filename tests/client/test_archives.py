@@ -130,10 +130,10 @@ def test_what_is_missing_fails_the_archive_unless_it_is_to_be_skipped(client: Cl
     (client.here / "a.txt").write_bytes(b"a")
     failed = client.run("up", "a.txt", "missing", "a.txt")
     assert (failed.code, failed.out) == (8, b"")
-    assert failed.err.startswith("error: missing cannot be read: No such file or directory.")
+    assert failed.err.startswith("error: missing cannot be read: no such file or directory.")
     assert proxy.seen == []
     ran = client.run("up", "a.txt", "missing", "--skip-missing", "--json")
-    assert (ran.code, ran.err) == (0, "warning: Skipped: missing cannot be read: No such file or directory.\n")
+    assert (ran.code, ran.err) == (0, "warning: Skipped: missing cannot be read: no such file or directory.\n")
     assert entries(client, json.loads(ran.out)["file_id"]) == {"a.txt": b"a"}
     assert client.run("up", "missing", "none", "--skip-missing").code == 8
 

@@ -174,7 +174,8 @@ def test_exit_statuses_tell_what_went_wrong(client: Client, server: Server) -> N
     assert refused.err == "error: --expires can be at most 36600 d here.\n"
     assert client.run("down", "not a link").code == 2
     # Nothing listens on port 1.
-    assert client.run("ls", "--server", "http://127.0.0.1:1").code == 7
+    unreachable = client.run("ls", "--server", "http://127.0.0.1:1")
+    assert (unreachable.code, unreachable.err) == (7, "error: Can't reach http://127.0.0.1:1: connection refused.\n")
     assert client.run("ls", SHARE_SERVER="").code == 2
 
 

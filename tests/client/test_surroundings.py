@@ -133,7 +133,7 @@ def test_a_name_that_is_not_utf8_is_uploaded_readably(client: Client, size: int)
     assert (sent["original_name"], sent["file_size"]) == ("caf\ufffd.txt", size)
     # In an error message, characters that the terminal cannot show are escaped.
     missing = client.run("up", os.fsdecode(b"none\xff"))
-    assert (missing.code, missing.err) == (8, "error: none\ufffd cannot be read: No such file or directory.\n")
+    assert (missing.code, missing.err) == (8, "error: none\ufffd cannot be read: no such file or directory.\n")
     # A path that is not UTF-8 can also be a target, and is printed unchanged.
     fetched = client.run("down", sent["file_id"], "-o", os.fsdecode(b"copy\xe9"))
     assert (fetched.code, fetched.out) == (0, b"copy\xe9\n"), fetched.err

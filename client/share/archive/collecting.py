@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from pathspec import GitIgnoreSpec
 
 from share.faults import Exit, Fault
-from share.text import as_utf8, printable
+from share.text import as_utf8, printable, reason_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Collector:
                 raise Fault(Exit.USAGE, f"{printable(text)} is not a file or folder, so it cannot go into an archive.")
 
     def missing(self, path: Path, error: OSError) -> None:
-        message = f"{printable(str(path))} cannot be read: {error.strerror}."
+        message = f"{printable(str(path))} cannot be read: {reason_of(error)}."
         if not self._skip_missing:
             raise Fault(Exit.LOCAL, f"{message} Use --skip-missing to continue without it.") from error
         self._warn(f"Skipped: {message}")

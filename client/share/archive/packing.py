@@ -12,7 +12,7 @@ from share.answers import ArchiveEntry
 from share.archive.collecting import Collector, Entry, base_name
 from share.archive.layout import Layout, Member
 from share.faults import Changed, Exit, Fault
-from share.text import printable
+from share.text import printable, reason_of
 
 CHUNK = 256 * 1024
 
@@ -60,7 +60,7 @@ class Archive:
                         break
                     yield block
         except OSError as error:
-            raise Changed(f"{printable(str(entry.path))} can no longer be read: {error.strerror}.") from error
+            raise Changed(f"{printable(str(entry.path))} can no longer be read: {reason_of(error)}.") from error
         if left or crc != member.crc:
             raise Changed(f"{printable(str(entry.path))} changed while it was being uploaded. Run the command again.")
 
