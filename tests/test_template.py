@@ -291,6 +291,7 @@ MAY_CHANGE = {
         ("s3:PutObject", "metadata/*"),
         ("s3:DeleteObject", "counts/*"),
         ("s3:PutObject", "expiries/*"),
+        ("s3:PutObject", "inboxes/*"),
         ("s3:PutObject", "secret"),
     },
     "sweep": {

@@ -15,13 +15,16 @@ import os
 import shutil
 import signal
 import sys
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 from shared.direct_uploads import DirectUploads
-from shared.errors import Expired, UnknownFile, UsedUp
+from shared.errors import Expired, InboxFull, UnknownFile, UsedUp
+from shared.inbox_options import InboxOptions
+from shared.inboxes import Delivery, Inbox, Inboxes
 from shared.listing import list_files
 from shared.options import Options
 from shared.scrub import scrub
@@ -160,7 +163,7 @@ UseCase = tuple[Callable[[Path], Any], Callable[[Path, Any], object], Callable[[
 
 
 def visible(shares: Shares) -> dict[str, Record]:
-    return {record.file_id: record for record in list_files(shares, "", 1000).files}
+    return {record.file_id: record for record in list_files(shares, "", 1000, private=True).files}
 
 
 def is_whole(shares: Shares, record: Record) -> bool:
@@ -208,6 +211,45 @@ def a_direct_upload_with_parts(root: Path) -> Record:
     for number, data in enumerate((DATA[:PART_SIZE], DATA[PART_SIZE:]), 1):
         send_part(shares, begun, number, data)
     return begun
+
+
+def an_inbox(root: Path) -> Inbox:
+    return Inboxes(shares_in(root)).create(InboxOptions(max_files=1, expires_in=10**7, file_expires_in=10**6))
+
+
+def an_inbox_with_a_file(root: Path) -> tuple[Inbox, Record]:
+    inbox = an_inbox(root)
+    return inbox, send_in(shares_in(root), inbox)
+
+
+def send_in(shares: Shares, inbox: Inbox) -> Record:
+    incoming = Upload(shares, Delivery(inbox.inbox_id, None, len(DATA), len(DATA)))
+    incoming.write(DATA)
+    return incoming.finish("a.bin", "text/plain", Options())
+
+
+def received(shares: Shares, inbox: Inbox, done: bool) -> None:
+    records = visible(shares)
+    assert len(records) in ((1,) if done else (0, 1))
+    assert all(is_whole(shares, record) for record in records.values())
+    assert is_full(shares, inbox) == bool(records)
+
+
+def removed(shares: Shares, prepared: tuple[Inbox, Record], done: bool) -> None:
+    inbox, record = prepared
+    deleted(shares, record, done)
+    # A file that came in counts for good.
+    assert is_full(shares, inbox)
+
+
+def is_full(shares: Shares, inbox: Inbox) -> bool:
+    """Whether an inbox has no place left, once reservations that a crash left have lapsed."""
+    later = Shares(shares.store, max_file_size=shares.max_file_size, clock=lambda: NOW + timedelta(hours=1))
+    try:
+        Inboxes(later).reserve(str(uuid.uuid4()), Delivery(inbox.inbox_id, None, 1, 1)).release()
+    except InboxFull:
+        return True
+    return False
 
 
 def uploaded(shares: Shares, _prepared: Any, done: bool) -> None:
@@ -315,6 +357,12 @@ USE_CASES: dict[str, UseCase] = {
         changed,
     ),
     "delete": (a_file, lambda root, file: shares_in(root).delete(file.file_id), deleted),
+    "send to an inbox": (an_inbox, lambda root, inbox: send_in(shares_in(root), inbox), received),
+    "delete from an inbox": (
+        an_inbox_with_a_file,
+        lambda root, prepared: shares_in(root).delete(prepared[1].file_id),
+        removed,
+    ),
     "begin": (nothing, lambda root, _: begin_direct(shares_in(root)), begun),
     "send a part": (a_direct_upload, lambda root, file: send_part(shares_in(root), file, 1, DATA), sent),
     "send a part again": (
