@@ -19,7 +19,7 @@ from shared.errors import InboxClosed, InboxFull, ShareError, TooLargeForInbox, 
 from shared.inbox_options import InboxOptions, values_of
 from shared.retention import KEEP_TOMBSTONE_FOR
 from shared.sharing import FILE_ID, Shares
-from shared.storage.inboxes import Inbox, Place, taken
+from shared.storage.inboxes import Inbox, Place, settlement
 from shared.storage.keys import INBOX_ENTRY, inbox_key
 from shared.storage.records import DELETED, READY, UPLOADING, Record, tombstone
 
@@ -110,8 +110,8 @@ class Inboxes:
         for name in self._lapsed(inbox):
             del places[name]
         if len(places) < len(inbox.places):
-            arrived = self._shares.records.get_many(self._lapsed(inbox))
-            places |= {record.file_id: Place(record.file_size) for record in arrived if record.state == READY}
+            records = self._shares.records.get_many(self._lapsed(inbox))
+            places |= {record.file_id: Place(record.file_size) for record in records if record.state == READY}
         inbox = dataclasses.replace(inbox, places=places)
         return inbox.files_left, inbox.bytes_left if inbox.files_left else 0
 
@@ -159,17 +159,8 @@ class Inboxes:
         """
         if not FILE_ID.fullmatch(delivery.inbox_id):
             raise UnknownFile(delivery.inbox_id)
+        # If it is outdated, it lacks only places that are too new to have lapsed.
         seen = self._documents.latest(delivery.inbox_id).record
-        try:
-            return self._reserve(file_id, delivery, seen)
-        except InboxFull:
-            # Reservations that this process did not know may have lapsed.
-            current = self._documents.get(delivery.inbox_id).record
-            if current.revision == seen.revision or not self._lapsed(current):
-                raise
-            return self._reserve(file_id, delivery, current)
-
-    def _reserve(self, file_id: str, delivery: Delivery, seen: Inbox) -> Reservation:
         outcomes = {name: self._outcome(name) for name in self._lapsed(seen)}
         until = self.now() + RESERVED_FOR
 
@@ -206,20 +197,19 @@ class Inboxes:
         self._documents.update(inbox_id, apply)
 
     def settle(self, record: Record, reserved: int | None = None) -> None:
-        """Note the size of a file that has arrived. If that fails, whoever looks an hour later does it.
+        """Give a file that has arrived a place of its own size. If that fails, the first request an hour later does it.
 
-        It can wait for the next write if exactly this size is `reserved`.
+        If exactly this size is `reserved`, it can wait for the next write.
         """
         assert record.inbox_id is not None
-        change = taken(record)
         if reserved == record.file_size:
-            self._documents.note(record.inbox_id, change)
+            self._documents.settle_later(record)
         else:
-            self._note(record.inbox_id, record.file_id, change)
+            self._try_update(record.inbox_id, record.file_id, settlement(record))
 
     def release(self, inbox_id: str, file_id: str) -> None:
         """Give up the place of a file that does not arrive. If that fails, it is free within an hour."""
-        self._note(inbox_id, file_id, lambda inbox: inbox.without_place(file_id))
+        self._try_update(inbox_id, file_id, lambda inbox: inbox.without_place(file_id))
 
     def holds(self, record: Record) -> bool:
         """Whether an upload still has its place."""
@@ -253,7 +243,7 @@ class Inboxes:
     def _closed(self, inbox: Inbox) -> Inbox:
         return inbox if inbox.closed_at is not None else dataclasses.replace(inbox, closed_at=self.now())
 
-    def _note(self, inbox_id: str, file_id: str, change: Callable[[Inbox], Inbox]) -> None:
+    def _try_update(self, inbox_id: str, file_id: str, change: Callable[[Inbox], Inbox]) -> None:
         try:
             self._documents.update(inbox_id, change)
         except ShareError as error:

@@ -28,7 +28,7 @@ from shared.storage.blobs import Payload, open_payload, open_raw
 from shared.storage.contract import NotFound, ObjectStore, WouldWait
 from shared.storage.counting.counter import Counted, Counter
 from shared.storage.expiries import Expiries
-from shared.storage.inboxes import InboxDocuments, taken
+from shared.storage.inboxes import InboxDocuments, settlement
 from shared.storage.keys import blob_key, raw_entries_prefix, raw_key
 from shared.storage.records import DELETED, READY, Record, Records, Stored, rfc3339, tombstone
 
@@ -217,7 +217,7 @@ class Shares:
         """Let a file count towards the limits of its inbox for good, before its record no longer says that it came."""
         if record.inbox_id is not None and record.state == READY:
             with contextlib.suppress(UnknownFile):
-                self.inboxes.update(record.inbox_id, taken(record))
+                self.inboxes.update(record.inbox_id, settlement(record))
 
     def remove(self, record: Record) -> None:
         """Remove the bytes and counts of a deleted file."""

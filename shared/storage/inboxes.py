@@ -78,7 +78,7 @@ class Inbox:
 Change = Callable[[Inbox], Inbox]
 
 
-def taken(record: Record) -> Change:
+def settlement(record: Record) -> Change:
     """The change that makes the place of a file that has arrived its own, with its actual size."""
     place = Place(record.file_size)
 
@@ -92,7 +92,8 @@ CODEC = Codec(Inbox)
 
 StoredInbox = Versioned[Inbox]
 
-# How many inboxes a process remembers, and for how long: not until the sweep could have removed one.
+# How many inboxes a process remembers, and for how long: for less time than a reservation lasts, and not until the
+# sweep could have removed one.
 REMEMBERED = 256
 REMEMBER_FOR = timedelta(minutes=10)
 
@@ -108,12 +109,12 @@ class _Request:
 
 
 @dataclass(eq=False, slots=True)
-class _Desk:
-    """What a process knows of one inbox: its last version, changes for the next write, and who waits for it."""
+class _Queue:
+    """The changes of one inbox that wait to be written, and the version that this process wrote last."""
 
     latest: StoredInbox | None = None
     written_at: datetime | None = None
-    notes: list[Change] = field(default_factory=list)
+    settlements: list[Change] = field(default_factory=list)
     waiting: list[_Request] = field(default_factory=list)
     busy: bool = False
 
@@ -126,7 +127,7 @@ class InboxDocuments(Documents):
 
     def __init__(self, store: ObjectStore, clock: Callable[[], datetime]) -> None:
         super().__init__(store, clock)
-        self._desks: dict[str, _Desk] = {}
+        self._queues: dict[str, _Queue] = {}
         self._guard = threading.Lock()
 
     def get(self, inbox_id: str) -> StoredInbox:
@@ -141,70 +142,71 @@ class InboxDocuments(Documents):
     def latest(self, inbox_id: str) -> StoredInbox:
         """The version that this process wrote last, which can be outdated, or else the stored one."""
         with self._guard:
-            desk = self._desks.get(inbox_id)
-        return (None if desk is None else self._recent(desk)) or self.get(inbox_id)
+            queue = self._queues.get(inbox_id)
+        return (None if queue is None else self._recent(queue)) or self.get(inbox_id)
 
-    def note(self, inbox_id: str, change: Change) -> None:
-        """Make a change that cannot be refused together with the next one, if this process makes another."""
+    def settle_later(self, record: Record) -> None:
+        """Write the `settlement` of a file together with the next change, if this process makes another."""
+        assert record.inbox_id is not None
         with self._guard:
-            self._desk(inbox_id).notes.append(change)
+            self._queue(record.inbox_id).settlements.append(settlement(record))
 
     def update(self, inbox_id: str, change: Change) -> StoredInbox:
         """Like `apply`, perhaps in one write with the changes of other threads."""
         request = _Request(change)
         with self._guard:
-            desk = self._desk(inbox_id)
-            desk.waiting.append(request)
-            leads, desk.busy = not desk.busy, True
+            queue = self._queue(inbox_id)
+            queue.waiting.append(request)
+            leads, queue.busy = not queue.busy, True
         if not leads:
             request.woken.wait()
         if request.stored is None and request.error is None:
-            self._write_waiting(inbox_id, desk)
+            self._write_waiting(inbox_id, queue)
         if request.error is not None:
             raise request.error
         assert request.stored is not None
         return request.stored
 
-    def _desk(self, inbox_id: str) -> _Desk:
-        desk = self._desks.pop(inbox_id, None) or _Desk()
+    def _queue(self, inbox_id: str) -> _Queue:
+        queue = self._queues.pop(inbox_id, None) or _Queue()
         # The last one is the one that was used last.
-        self._desks[inbox_id] = desk
-        if len(self._desks) > REMEMBERED:
-            idle = next((name for name, other in self._desks.items() if not other.busy), inbox_id)
+        self._queues[inbox_id] = queue
+        if len(self._queues) > REMEMBERED:
+            idle = next((name for name, other in self._queues.items() if not other.busy), inbox_id)
             if idle != inbox_id:
-                del self._desks[idle]
-        return desk
+                del self._queues[idle]
+        return queue
 
-    def _recent(self, desk: _Desk) -> StoredInbox | None:
-        latest, written_at = desk.latest, desk.written_at
+    def _recent(self, queue: _Queue) -> StoredInbox | None:
+        latest, written_at = queue.latest, queue.written_at
         return latest if written_at is not None and self._clock() - written_at < REMEMBER_FOR else None
 
-    def _write_waiting(self, inbox_id: str, desk: _Desk) -> None:
+    def _write_waiting(self, inbox_id: str, queue: _Queue) -> None:
         with self._guard:
-            requests, desk.waiting = desk.waiting, []
-            notes = list(desk.notes)
+            requests, queue.waiting = queue.waiting, []
+            settlements = list(queue.settlements)
         try:
-            stored = self._write_together(inbox_id, desk, notes, requests)
+            stored = self._write_together(inbox_id, queue, settlements, requests)
             for request in requests:
                 request.stored = stored
         except BaseException as error:
             for request in requests:
                 request.error = error
         with self._guard:
-            if desk.waiting:
+            if queue.waiting:
                 # Its thread writes next, so that nobody works for others forever.
-                desk.waiting[0].woken.set()
+                queue.waiting[0].woken.set()
             else:
-                desk.busy = False
+                queue.busy = False
         for request in requests:
             request.woken.set()
 
     def _write_together(
-        self, inbox_id: str, desk: _Desk, notes: Sequence[Change], requests: Sequence[_Request]
+        self, inbox_id: str, queue: _Queue, settlements: Sequence[Change], requests: Sequence[_Request]
     ) -> StoredInbox:
         def change(inbox: Inbox) -> Inbox:
-            for note in notes:
-                inbox = note(inbox)
+            for settle in settlements:
+                inbox = settle(inbox)
             for request in requests:
                 try:
                     inbox, request.error = request.change(inbox), None
@@ -212,7 +214,7 @@ class InboxDocuments(Documents):
                     request.error = error
             return inbox
 
-        latest, desk.latest = self._recent(desk), None
+        latest, queue.latest = self._recent(queue), None
         stored = latest or self.get(inbox_id)
         written = self.apply(CODEC, inbox_key(inbox_id), change, stored, self.attempts(inbox_id))
         if written is latest:
@@ -220,6 +222,6 @@ class InboxDocuments(Documents):
             written = self.apply(CODEC, inbox_key(inbox_id), change, self.get(inbox_id), self.attempts(inbox_id))
         if written.record.revision == stored.record.revision + 1:
             # Otherwise, other processes write it too, and it would soon be outdated.
-            desk.latest, desk.written_at = written, self._clock()
-        del desk.notes[: len(notes)]
+            queue.latest, queue.written_at = written, self._clock()
+        del queue.settlements[: len(settlements)]
         return written

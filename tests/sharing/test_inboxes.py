@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import collections
 import threading
+import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -28,9 +31,10 @@ from shared.storage.keys import INBOXES
 from shared.storage.multipart import MIN_PART_SIZE
 from shared.uploads import Upload
 from tests.clock import DAY, Clock
-from tests.interposed import InterposedStore, before, undisturbed
+from tests.interposed import Call, InterposedStore, before, undisturbed
 from tests.sharing.shares import MAX_FILE_SIZE, shares_over
 from tests.sharing.test_sweeping import sweep
+from tests.wire.server import until
 
 HOUR = timedelta(hours=1)
 
@@ -212,9 +216,7 @@ def test_many_senders_at_once_each_get_what_they_would_alone(shares: Shares, inb
     assert left(inboxes, inbox)[0] == 0
 
 
-def test_a_failed_write_fails_the_uploads_that_waited_for_it_and_no_later_one(
-    shares: Shares, inboxes: Inboxes, store: InterposedStore
-) -> None:
+def test_a_failed_write_keeps_no_later_upload_out(shares: Shares, inboxes: Inboxes, store: InterposedStore) -> None:
     inbox = inboxes.create(InboxOptions(max_files=1))
     refuse = before(StorageUnavailable("down"))
     store.around = lambda call, proceed: refuse(proceed) if call.key.startswith(INBOXES) else proceed()
@@ -222,6 +224,42 @@ def test_a_failed_write_fails_the_uploads_that_waited_for_it_and_no_later_one(
         send(shares, inbox)
     store.around = undisturbed
     send(shares, inbox)
+
+
+def test_changes_that_meet_are_written_together_and_refused_one_by_one(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore
+) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=3))
+    entered, go = threading.Event(), threading.Event()
+    writes = 0
+
+    def hold(call: Call, proceed: Callable[[], Any]) -> Any:
+        nonlocal writes
+        if call.verb == "put if" and call.key.startswith(INBOXES):
+            writes += 1
+            entered.set()
+            assert go.wait(60)
+        return proceed()
+
+    def reserve() -> bool:
+        try:
+            inboxes.reserve(str(uuid.uuid4()), Delivery(inbox.inbox_id, None, 1, 1))
+        except InboxFull:
+            return False
+        return True
+
+    store.around = hold
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(reserve)
+        assert entered.wait(60)
+        others = [pool.submit(reserve) for _ in range(5)]
+        # Nothing else shows that a thread waits for another.
+        until(lambda: len(shares.inboxes._queues[inbox.inbox_id].waiting) == 5)
+        go.set()
+        assert first.result()
+        assert sorted(other.result() for other in others) == [False, False, False, True, True]
+    assert writes == 2
+    assert left(inboxes, inbox)[0] == 0
 
 
 def test_a_long_upload_keeps_its_place_while_bytes_arrive(shares: Shares, inboxes: Inboxes, clock: Clock) -> None:
