@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -35,10 +36,12 @@ NGINX = (ROOT / "docs" / "nginx.conf").read_text(encoding="utf-8")
 
 
 def replaced(text: str, **changes: str) -> str:
-    for old, new in changes.items():
+    """The text with these changes. Made in one pass, as a port put in may itself contain "8080"."""
+    for old in changes:
         assert old in text
-        text = text.replace(old, new)
-    return text
+    if not changes:
+        return text
+    return re.sub("|".join(map(re.escape, changes)), lambda match: changes[match[0]], text)
 
 
 def unit() -> dict[str, dict[str, str]]:

@@ -121,7 +121,9 @@ def test_what_is_built_serves_from_a_read_only_copy_and_passes_its_health_check(
     (port,) = free_ports(1)
 
     def here(text: str) -> str:
-        return re.sub(r"/data\b", str(data), re.sub(r"/app\b", str(app), text)).replace("8080", str(port))
+        # In one pass, as what is put in may contain one of the names.
+        ours = {"/data": str(data), "/app": str(app), "8080": str(port)}
+        return re.sub(r"/data\b|/app\b|8080", lambda match: ours[match[0]], text)
 
     # The packages are already installed, so pip fetches nothing.
     environment = {
