@@ -34,7 +34,7 @@ class Sink:
         self.tags: dict[str, str] = {}
         self.header = b""
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | bytearray) -> None:
         self.position += len(chunk)
         self.digest.update(chunk)
 
@@ -58,7 +58,7 @@ class StandardOutput(Sink):
 
     aftermath = "Do not use what was written."
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | bytearray) -> None:
         sys.stdout.buffer.write(chunk)
         super().write(chunk)
 

@@ -116,7 +116,7 @@ class PartFile(Sink):
         except FileExistsError:
             raise self._in_the_way(self._path) from None
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | bytearray) -> None:
         self._file.write(chunk)
         super().write(chunk)
 

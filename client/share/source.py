@@ -51,14 +51,14 @@ class Options:
 class Readable(Protocol):
     """A file, a pipe, or an archive that is made while you read it."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes | memoryview: ...
 
 
 class Source:
     """Bytes to upload, read once and in order. `size` is None for a stream.
 
-    `identity` changes whenever the bytes change; it is None if they cannot be read twice. `position` and `sha256`
-    describe the bytes read so far.
+    `identity` changes whenever the bytes change; it is None if they cannot be read twice. `position` is the number of
+    bytes read so far.
     """
 
     def __init__(
@@ -70,7 +70,6 @@ class Source:
         self.identity = identity
         self.position = 0
         self._file = file
-        self._digest = hashlib.sha256()
 
     @classmethod
     @contextlib.contextmanager
@@ -96,10 +95,6 @@ class Source:
             else:
                 yield cls(file, name)
 
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
     def blocks(self, size: int) -> Iterator[bytes]:
         """All bytes, in blocks of this size; the last one may be shorter. Without bytes, there is no block."""
         while block := self.read(size):
@@ -107,15 +102,40 @@ class Source:
 
     def read(self, size: int) -> bytes:
         # Reading from a pipe may return fewer bytes than requested.
-        block = bytearray()
+        pieces, missing = [], size
         try:
-            while len(block) < size and (data := self._file.read(size - len(block))):
-                block += data
+            while missing and (data := self._file.read(missing)):
+                pieces.append(data)
+                missing -= len(data)
         except OSError as error:
             raise Fault(Exit.LOCAL, f"{printable(self.name)} cannot be read: {reason_of(error)}.") from error
+        # Makes no copy of a single piece.
+        block = b"".join(pieces)
         self.position += len(block)
-        self._digest.update(block)
-        return bytes(block)
+        return block
+
+
+class HashedSource(Source):
+    """What the user uploads. `digest` and `sha256` (hex) are those of the bytes read so far."""
+
+    def __init__(
+        self, file: Readable, name: str, size: int | None = None, identity: Callable[[], str] | None = None
+    ) -> None:
+        super().__init__(file, name, size, identity)
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        block = super().read(size)
+        self._hash.update(block)
+        return block
+
+    @property
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

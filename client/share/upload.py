@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -20,13 +21,14 @@ SMALL = 4 * 1024 * 1024  # bytes that fit into one request everywhere, AWS Lambd
 
 
 class Upload:
-    """One upload."""
+    """One upload. `sha256` (hex) is that of what was sent in one request; None if it was sent in parts."""
 
     def __init__(self, server: Server, source: Source, options: Options, meter: Meter) -> None:
         self._server = server
         self._source = source
         self._options = options
         self._meter = meter
+        self.sha256: str | None = None
 
     def run(self) -> UploadedFile:
         """Upload, and return the server's answer. Raises `Fault`; sent parts stay, so that a later run can resume."""
@@ -34,21 +36,29 @@ class Upload:
         if (self._source.size is None or self._source.size <= SMALL) and len(head) <= SMALL:
             return self._put_small(head)
         file = MultipartUpload(self._server, self._source, self._options, self._meter).run(head)
-        return self._put_stream(head) if file is None else file
+        # Servers have no SHA-256 of what was sent in parts, so none is made to compare it with.
+        return self._put_stream(head) if file is None else dataclasses.replace(file, sha256=None)
 
     def _put_small(self, data: bytes) -> UploadedFile:
-        file = self._put(data, len(data), Patience(self._meter.reconnect), hashlib.sha256(data).digest())
+        digest = hashlib.sha256(data)
+        file = self._put(data, len(data), Patience(self._meter.reconnect), digest.digest())
+        self.sha256 = digest.hexdigest()
         self._meter.advance(len(data))
         return file
 
     def _put_stream(self, head: bytes) -> UploadedFile:
+        digest = hashlib.sha256()
+
         def body() -> Iterator[bytes]:
             for block in pieces(head, self._source.blocks(CHUNK)):
+                digest.update(block)
                 yield block
                 self._meter.advance(len(block))
 
         # A stream cannot be sent again.
-        return self._put(body(), self._source.size, None, None)
+        file = self._put(body(), self._source.size, None, None)
+        self.sha256 = digest.hexdigest()
+        return file
 
     def _put(
         self, content: bytes | Iterator[bytes], size: int | None, patience: Patience | None, sha256: bytes | None

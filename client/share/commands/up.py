@@ -25,7 +25,7 @@ from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server
 from share.settings import parse_duration
-from share.source import Options, Outgoing, Source
+from share.source import HashedSource, Options, Outgoing, Source
 from share.text import describe, human_size, human_time, printable
 from share.upload import SMALL, Upload
 
@@ -159,22 +159,22 @@ def _lay_out(screen: Screen, collector: Collector, paths: Sequence[str]) -> tupl
 @contextlib.contextmanager
 def _open_source(
     screen: Screen, transfers: Transfers, paths: Sequence[str], name: str | None, collector: Collector
-) -> Iterator[tuple[Source, Meter, Layout | None]]:
+) -> Iterator[tuple[HashedSource, Meter, Layout | None]]:
     """Open what is to be uploaded: a file, standard input, or an archive of several files. Raises `Fault`."""
     if len(paths) > 1 or os.path.isdir(paths[0]):
         entries, layout = _lay_out(screen, collector, paths)
         title = archive_name(paths, name)
         with transfers.next_file(title, layout.size) as meter:
             archive = Archive(entries, layout, meter.describe)
-            yield Source(archive, title, layout.size, archive.identity), meter, layout
+            yield HashedSource(archive, title, layout.size, archive.identity), meter, layout
     else:
-        with Source.open(paths[0], name) as source, transfers.next_file(source.name, source.size) as meter:
+        with HashedSource.open(paths[0], name) as source, transfers.next_file(source.name, source.size) as meter:
             yield source, meter, None
 
 
 @contextlib.contextmanager
 def _outgoing(
-    plain: Source, options: Options, address: str, paths: Sequence[str], layout: Layout | None, *, private: bool
+    plain: HashedSource, options: Options, address: str, paths: Sequence[str], layout: Layout | None, *, private: bool
 ) -> Iterator[Outgoing]:
     """What is sent: the source itself, or what it becomes when it is encrypted."""
     if not private:
@@ -197,8 +197,9 @@ def _resumption(source: Source) -> str:
 
 def _send(api: Server, outgoing: Outgoing, meter: Meter) -> UploadedFile:
     source = outgoing.source
-    uploaded = Upload(api, source, outgoing.options, meter).run()
-    if uploaded.size != source.position or uploaded.sha256 not in (None, source.sha256):
+    upload = Upload(api, source, outgoing.options, meter)
+    uploaded = upload.run()
+    if uploaded.size != source.position or uploaded.sha256 not in (None, upload.sha256):
         fault = Fault(Exit.DAMAGED, "The file was damaged in transit, so it was deleted from the server. Try again.")
     elif outgoing.key is not None and (uploaded.file is None or uploaded.file.encryption is None):
         fault = Fault(Exit.REFUSED, "This server does not support private links, so the file was deleted from it.")
@@ -219,7 +220,7 @@ def _link(api: Server, uploaded: UploadedFile, key: Key | None, *, direct: bool)
     return link if key is None else key.link(link)
 
 
-def _show(screen: Screen, api: Server, uploaded: UploadedFile, plain: Source, link: str, key: Key | None) -> None:
+def _show(screen: Screen, api: Server, uploaded: UploadedFile, plain: HashedSource, link: str, key: Key | None) -> None:
     """Print the link. Saves the delete token, and the key if there is one."""
     file = uploaded.file
     deletion = _save_token(screen, api, uploaded, link, key)

@@ -71,7 +71,7 @@ class DecryptingSink(Sink):
             self._cipher = Cipher.of_header(key, sink.header, FILE_CONTEXT)
             self.position = offset_of(self._number)
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | bytearray) -> None:
         """Raises `Damaged`."""
         self.position += len(chunk)
         self._pending += chunk

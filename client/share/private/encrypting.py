@@ -12,16 +12,16 @@ from share.private.chunks import CHUNK, Cipher, encrypted_size
 from share.private.keys import Key, new_salt
 from share.private.ledger import Ledger, Restart
 from share.private.metadata import FILE_CONTEXT, Metadata
-from share.source import Options, Outgoing, Source
+from share.source import HashedSource, Options, Outgoing, Source
 from share.upload import SMALL
 
-BLOCK = 512 * CHUNK  # 8 MiB: what the ledger has one digest of
+BLOCK = 512 * CHUNK  # 8 MiB: after each, the ledger keeps a digest
 NAME = "encrypted"  # what the server calls every private file
 
 
 @contextlib.contextmanager
 def encrypt_source(
-    plain: Source, options: Options, place: str, entries: list[ArchiveEntry] | None
+    plain: HashedSource, options: Options, place: str, entries: list[ArchiveEntry] | None
 ) -> Iterator[Outgoing]:
     """Encrypt a source. `place` says where it is and where it goes; `entries` are those of an archive.
 
@@ -43,7 +43,7 @@ def encrypt_source(
         ledger.discard()
 
 
-def _upload(plain: Source, options: Options, metadata: Metadata, key: Key, ledger: Ledger | None) -> Outgoing:
+def _upload(plain: HashedSource, options: Options, metadata: Metadata, key: Key, ledger: Ledger | None) -> Outgoing:
     cipher = Cipher(key, new_salt() if ledger is None else ledger.salt, FILE_CONTEXT)
     # A server can hold parts of an upload with another key. Those must not be resumed.
     identity = plain.identity
@@ -59,27 +59,27 @@ def _upload(plain: Source, options: Options, metadata: Metadata, key: Key, ledge
 class EncryptingReader:
     """The encrypted bytes of a source, to read once, in order."""
 
-    def __init__(self, plain: Source, cipher: Cipher, ledger: Ledger | None) -> None:
+    def __init__(self, plain: HashedSource, cipher: Cipher, ledger: Ledger | None) -> None:
         self._plain = plain
         self._cipher = cipher
         self._ledger = ledger
         self._blocks = self._encrypt()
         self._rest = memoryview(b"")
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> memoryview:
         """Read at most `size` bytes; none at the end. Raises `Changed` instead of encrypting a second text."""
         if not self._rest:
             self._rest = memoryview(next(self._blocks, b""))
         block, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(block)
+        return block
 
-    def _encrypt(self) -> Iterator[bytes]:
+    def _encrypt(self) -> Iterator[bytes | bytearray]:
         yield self._cipher.header
         number, is_end = 0, False
         while not is_end:
             block = self._plain.read(BLOCK)
             is_end = len(block) < BLOCK
             if self._ledger is not None:
-                self._ledger.require(number, block)
+                self._ledger.require(number, self._plain.digest)
             yield self._cipher.encrypt_from(number * (BLOCK // CHUNK), block, is_end=is_end)
             number += 1

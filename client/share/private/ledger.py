@@ -29,7 +29,8 @@ class Restart(Exception):
 
 
 class Ledger:
-    """A file that only its owner can read: what is being uploaded, a key, a salt, and a digest of each block so far.
+    """A file that only its owner can read: what is being uploaded, a key, a salt, and for each block so far a
+    digest of everything up to its end.
 
     A digest is on disk before the block is encrypted. So no block can be encrypted in two versions with one key, even
     if the process or the machine stops at any moment. Only one process at a time can have the file open.
@@ -69,9 +70,11 @@ class Ledger:
                 raise Fault(Exit.LOCAL, "Another command is already uploading this. Wait until it has finished.")
             yield cls(file, path, identity)
 
-    def require(self, number: int, block: bytes) -> None:
-        """Raises `Changed` unless this is the first version of this block. Call it for each block in order."""
-        digest = hashlib.sha256(block).digest()
+    def require(self, number: int, digest: bytes) -> None:
+        """Raises `Changed` unless this is the first version of everything up to the end of this block.
+
+        `digest` is the SHA-256 of that. Call it for each block in order.
+        """
         if number < len(self._digests):
             if not hmac.compare_digest(self._digests[number], digest):
                 raise Changed("The file has changed since its upload began. Run the command again.")
