@@ -50,6 +50,7 @@ class Reservation:
         self._inbox = inbox
         self._file_id = file_id
         self._renew_at = until - RESERVED_FOR + RENEW_EVERY
+        self.until = until
         self.size = size
 
     @property
@@ -67,7 +68,7 @@ class Reservation:
         now = self._inboxes.now()
         if now >= self._renew_at:
             self._inboxes.renew(self._inbox.inbox_id, self._file_id)
-            self._renew_at = now + RENEW_EVERY
+            self._renew_at, self.until = now + RENEW_EVERY, now + RESERVED_FOR
 
     def settle(self, record: Record) -> None:
         self._inboxes.settle(record, self.size)
@@ -161,7 +162,7 @@ class Inboxes:
             raise UnknownFile(delivery.inbox_id)
         # If it is outdated, it lacks only places that are too new to have lapsed.
         seen = self._documents.latest(delivery.inbox_id).record
-        outcomes = {name: self._outcome(name) for name in self._lapsed(seen)}
+        end_lapsed = self._end_lapsed(seen)
         until = self.now() + RESERVED_FOR
 
         def apply(inbox: Inbox) -> Inbox:
@@ -169,16 +170,15 @@ class Inboxes:
             most = self.largest(inbox)
             if delivery.least > most:
                 raise TooLargeForInbox(most)
-            for name, outcome in outcomes.items():
-                # Unless its sender has renewed it meanwhile.
-                if inbox.places.get(name) == seen.places[name]:
-                    inbox = inbox.without_place(name) if outcome is None else inbox.with_place(name, outcome)
+            inbox = end_lapsed(inbox)
             size = min(most, inbox.bytes_left, most if delivery.most is None else delivery.most)
             if inbox.files_left == 0 or size < delivery.least or (size == 0 and delivery.most != 0):
                 raise InboxFull(inbox.bytes_left)
             return inbox.with_place(file_id, Place(size, until))
 
-        inbox = self._documents.update(delivery.inbox_id, apply).record
+        # This entry leads the sweep to what a crash leaves of the file.
+        with self._shares.expiries.covering(INBOX_ENTRY + delivery.inbox_id, until):
+            inbox = self._documents.update(delivery.inbox_id, apply).record
         return Reservation(self, inbox, file_id, inbox.places[file_id].size, until)
 
     def renew(self, inbox_id: str, file_id: str) -> None:
@@ -221,14 +221,22 @@ class Inboxes:
         return place is not None and (place.until is None or place.until > self.now())
 
     def tidy(self, inbox_id: str) -> datetime | None:
-        """Remove an inbox that has ended and whose files are gone; otherwise say when to look again."""
+        """End lapsed reservations, and remove an inbox that has ended and whose files are gone.
+
+        Otherwise say when to look again.
+        """
         try:
             inbox = self._documents.get(inbox_id).record
         except UnknownFile:
             return None
         now = self.now()
+        if self._lapsed(inbox):
+            inbox = self._documents.update(inbox_id, self._end_lapsed(inbox)).record
+        looks = [place.until for place in inbox.places.values() if place.until is not None]
         if inbox.is_open(now):
-            return inbox.expires_at
+            looks.append(inbox.expires_at)
+        if looks:
+            return min(looks)
         if any(record.state != DELETED for record in self._shares.records.get_many(inbox.places)):
             return now + LOOK_AGAIN_AFTER
         if inbox.closed_at is None:
@@ -254,6 +262,19 @@ class Inboxes:
         """The files whose reservations have lapsed, and may have arrived."""
         now = self.now()
         return [name for name, place in inbox.places.items() if place.until is not None and place.until <= now]
+
+    def _end_lapsed(self, seen: Inbox) -> Callable[[Inbox], Inbox]:
+        """Decide what becomes of lapsed reservations, and return the change that says so in the inbox."""
+        outcomes = {name: self._outcome(name) for name in self._lapsed(seen)}
+
+        def change(inbox: Inbox) -> Inbox:
+            for name, outcome in outcomes.items():
+                # Unless its sender has renewed it meanwhile.
+                if inbox.places.get(name) == seen.places[name]:
+                    inbox = inbox.without_place(name) if outcome is None else inbox.with_place(name, outcome)
+            return inbox
+
+        return change
 
     def _outcome(self, file_id: str) -> Place | None:
         try:

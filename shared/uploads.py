@@ -32,34 +32,33 @@ class Upload:
         self._shares = shares
         self.file_id = str(uuid.uuid4())
         self._committed = self._may_have_record = False
+        # Leads the sweep to the leftovers of a crash, which the entry of an inbox also does for all its places.
+        self._entry: str | None = None
         self._delivery = delivery
         self._place = None if delivery is None else Inboxes(shares).reserve(self.file_id, delivery)
         try:
             self._begin()
         except BaseException:
-            self._release()
+            if self._place is not None:
+                self._place.release()
             raise
 
     def _begin(self) -> None:
         # Before the entry: this fails if storage is full, and the entry would use up a spare file.
         self._blob = BlobWriter(self._shares.store, self.file_id)
-        try:
-            # This entry leads the sweep to the leftovers of a crash. No bytes are in storage yet.
-            self._entry = self._file_entry()
-        except BaseException:
-            self._blob.abort()
-            raise
+        if self._place is None:
+            try:
+                self._file()
+            except BaseException:
+                self._blob.abort()
+                raise
 
     def write(self, data: bytes) -> None:
         """Append. Raises `FileTooLarge` or `InboxFull` with the first byte over the limit, `StorageFull`,
         `StorageUnavailable`, and `InboxClosed`.
         """
         self._require_room(self._blob.file_size + len(data))
-        if self._shares.now() >= self._filed_at + REFILE_EVERY:
-            self._require_time()
-            former, self._entry = self._entry, self._file_entry()
-            if former != self._entry:
-                self._shares.store.delete(former)
+        self._postpone_removal()
         self._blob.write(data)
 
     def finish(self, original_name: str, content_type: str, options: Options, sha256: str | None = None) -> Record:
@@ -102,7 +101,8 @@ class Upload:
         except (StorageFull, Contended):
             # After these, there is certainly no record. After any other error there may be one, so the blob stays.
             self._may_have_record = False
-            shares.store.delete(blob_key(self.file_id), self._entry)
+            shares.store.delete(blob_key(self.file_id))
+            self._committed = False
             raise
         if self._is_late():
             # The process was suspended just before it wrote the record, and the sweep may have removed the blob.
@@ -114,16 +114,17 @@ class Upload:
 
     def abort(self) -> None:
         self._blob.abort()
-        if not self._may_have_record:
-            self._release()
-        if self._committed:
-            # There may be a blob, and the sweep needs the entry to find it.
-            return
         try:
-            self._shares.store.delete(self._entry)
-        except StorageUnavailable as error:
-            # The caller reports its own error, and the sweep removes the entry.
-            log.warning("the entry of a failed upload could not be removed: %s", error)
+            if self._place is not None and not self._may_have_record:
+                if self._committed:
+                    # There may be a blob. Without the place, the sweep needs an entry to find it.
+                    self._shares.expiries.add(self.file_id, self._shares.now())
+                self._place.release()
+            elif self._entry is not None and not self._committed:
+                self._shares.store.delete(self._entry)
+        except (StorageFull, StorageUnavailable) as error:
+            # The caller reports its own error, and the sweep ends the place and removes the entry.
+            log.warning("a failed upload left its place or its entry: %s", error)
 
     def _require_room(self, file_size: int) -> None:
         if self._place is None:
@@ -132,21 +133,26 @@ class Upload:
             return
         if file_size > self._place.size:
             raise self._place.too_large()
-        try:
-            self._place.renew_if_due()
-        except UnknownFile as error:
-            raise StorageUnavailable(INTERRUPTED) from error
+
+    def _postpone_removal(self) -> None:
+        if self._place is not None:
+            try:
+                self._place.renew_if_due()
+            except UnknownFile as error:
+                raise StorageUnavailable(INTERRUPTED) from error
+        elif self._shares.now() >= self._filed_at + REFILE_EVERY:
+            self._require_time()
+            former = self._entry
+            self._file()
+            if former is not None and former != self._entry:
+                self._shares.store.delete(former)
 
     def _lifetime(self, options: Options) -> int | None:
         return options.expires_in if self._place is None else self._place.lifetime
 
-    def _release(self) -> None:
-        if self._place is not None:
-            self._place.release()
-
-    def _file_entry(self) -> str:
+    def _file(self) -> None:
         self._filed_at = self._shares.now()
-        return self._shares.expiries.add(self.file_id, self._filed_at + KEEP_UNFINISHED_FOR)
+        self._entry = self._shares.expiries.add(self.file_id, self._filed_at + KEEP_UNFINISHED_FOR)
 
     def _require_time(self) -> None:
         """Raise `StorageUnavailable` if the sweep may have removed the blob."""
@@ -154,4 +160,6 @@ class Upload:
             raise StorageUnavailable(INTERRUPTED)
 
     def _is_late(self) -> bool:
-        return self._shares.now() >= self._filed_at + KEEP_UNFINISHED_FOR - REFILE_EVERY
+        # What sweeps find of a lapsed place, they remove within hours.
+        limit = self._filed_at + KEEP_UNFINISHED_FOR - REFILE_EVERY if self._place is None else self._place.until
+        return self._shares.now() >= limit

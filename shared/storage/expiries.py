@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.storage.contract import ObjectStore
-from shared.storage.keys import EXPIRIES, entries_prefix, entry_key, file_id_of
+from shared.storage.keys import EXPIRIES, INBOX_ENTRY, entries_prefix, entry_key, file_id_of
 
 # Longer than the write after an entry can take, so that the sweep does not check the file before it.
 HEADSTART = timedelta(minutes=10)
+# How many entries of inboxes a process remembers.
+REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Expiries:
     def __init__(self, store: ObjectStore, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
+        self._of_inboxes: set[str] = set()
 
     def add(self, file_id: str, due: datetime) -> str:
         """Schedule a check of the file once the hour of `due` has passed, and return the key of the entry.
@@ -39,7 +42,13 @@ class Expiries:
         This leaves at least ten minutes for the next write.
         """
         key = entry_key(file_id, max(due, self._clock() + HEADSTART))
-        self._store.put(key, b"")
+        if key not in self._of_inboxes:
+            self._store.put(key, b"")
+            if file_id.startswith(INBOX_ENTRY):
+                # Nothing removes it before it is due, and all reservations of an hour need the same one.
+                if len(self._of_inboxes) >= REMEMBERED:
+                    self._of_inboxes.clear()
+                self._of_inboxes.add(key)
         return key
 
     @contextlib.contextmanager

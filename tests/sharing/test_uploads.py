@@ -184,8 +184,10 @@ def test_a_process_that_slept_after_its_blob_makes_no_record(
 def test_a_full_storage_keeps_no_blob_without_its_record(shares: Shares, store: InterposedStore, root: Path) -> None:
     # The put after its entry.
     store.around = on_puts({2: before(StorageFull())})
+    incoming = Upload(shares)
     with pytest.raises(StorageFull):
-        upload(shares)
+        incoming.finish("file.bin", "application/octet-stream", Options())
+    incoming.abort()
     assert contents(root) == {}
 
 
