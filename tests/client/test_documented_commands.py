@@ -123,7 +123,7 @@ def test_the_commands_for_inboxes(share: Share, tmp_path: Path) -> None:
                 )
                 assert (program, ended.code) == ("share", 0), ended.err
                 link = link or ended.out.decode().strip()
-    assert names == [*(f"inbox {name}" for name in ("new", "ls", "show", "get", "close")), "up"]
+    assert names == [*(f"inbox {name}" for name in ("new", "ls", "show", "set", "get", "close")), "up"]
     assert [path.name for path in (tmp_path / "here" / "Photos of the trip").glob("*.zip")] == ["photos.zip"]
 
 

@@ -90,6 +90,22 @@ def test_an_inbox_has_a_link_for_senders_and_one_for_its_owner(owner: Share, ser
     assert Share(stranger.home, owner.server, owner.environment).run("inbox", "close", link).code == 0
 
 
+def test_an_owner_changes_what_is_named_and_nothing_else(owner: Share, sender: Share) -> None:
+    inbox = make(owner, "--title", "Photos", "--max-files", "1", "--max-file-size", "1MB", "--file-expires", "2d")
+    send(sender, inbox, "-", data=b"hello")
+    limits = ("--max-files", "3", "--max-size", "2MB", "--max-file-size", "default", "--note", "Thank you")
+    ended = owner.run("inbox", "set", inbox["inbox_id"][:8], *limits)
+    assert (ended.code, "2 of 3 left" in ended.out.decode()) == (0, True), ended.err
+    changed = json.loads(owner.run("inbox", "set", inbox["owner_link"], "--expires", "30d", "--json").out)
+    assert changed["expires_at"] > inbox["expires_at"]
+    names = ("title", "note", "max_files", "max_bytes", "file_expires_in")
+    assert [changed[name] for name in names] == ["Photos", "Thank you", 3, 2_000_000, 2 * 86400]
+    assert changed["max_file_size"] > 1_000_000
+    send(sender, inbox, "-", data=b"hello")
+    # A link for senders changes nothing.
+    assert sender.run("inbox", "set", inbox["inbox_link"], "--max-files", "9").code == 5
+
+
 def test_a_list_has_what_was_created_here(owner: Share, sender: Share) -> None:
     first, second = make(owner, "--title", "First\x1b[31m"), make(owner, "--title", "Second", "--max-files", "3")
     send(sender, second, "-", data=b"hello")
@@ -111,6 +127,7 @@ def test_a_list_has_what_was_created_here(owner: Share, sender: Share) -> None:
         ("new", "--max-size", "0"),
         ("new", "--max-files", "0"),
         ("new", "--expires", "soon"),
+        ("set", "3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"),
         ("show", "https://example.org/download/3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"),
         ("show", "https://example.org/inbox/3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10#owner"),
         ("show", "not an inbox"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,25 +40,36 @@ InboxArgument = Annotated[
 ]
 
 
+TitleOption = Annotated[str | None, typer.Option(help="Shown to the senders.", metavar="TEXT")]
+NoteOption = Annotated[str | None, typer.Option(help="Shown to the senders, below the title.", metavar="TEXT")]
+MaxFilesOption = Annotated[
+    int | None, typer.Option("--max-files", min=1, help="Accept at most N files in all.", metavar="N")
+]
+MaxSizeOption = Annotated[
+    str | None, typer.Option("--max-size", help="Accept at most SIZE in all, such as 500MB or 2GB.", metavar="SIZE")
+]
+MaxFileSizeOption = Annotated[
+    str | None,
+    typer.Option("--max-file-size", help="Accept files up to SIZE; default: the server's limit.", metavar="SIZE"),
+]
+ExpiresOption = Annotated[
+    str | None, typer.Option(help="Accept files for TIME from now, such as 12h, 7d or 2w.", metavar="TIME")
+]
+KeepOption = Annotated[
+    str | None,
+    typer.Option("--file-expires", help="Delete each file after TIME; default: as the server does.", metavar="TIME"),
+]
+
+
 @app.command()
 def new(
-    title: Annotated[str | None, typer.Option(help="Shown to the senders.", metavar="TEXT")] = None,
-    note: Annotated[str | None, typer.Option(help="Shown to the senders, below the title.", metavar="TEXT")] = None,
-    max_files: Annotated[
-        int | None, typer.Option("--max-files", min=1, help="Accept at most N files in all.", metavar="N")
-    ] = None,
-    max_bytes: Annotated[
-        str | None, typer.Option("--max-size", help="Accept at most SIZE in all, such as 500MB or 2GB.", metavar="SIZE")
-    ] = None,
-    max_file_size: Annotated[
-        str | None, typer.Option("--max-file-size", help="Accept files up to SIZE.", metavar="SIZE")
-    ] = None,
-    expires: Annotated[
-        str | None, typer.Option(help="Accept files for TIME, such as 12h, 7d or 2w.", metavar="TIME")
-    ] = None,
-    keep: Annotated[
-        str | None, typer.Option("--file-expires", help="Delete each file after TIME.", metavar="TIME")
-    ] = None,
+    title: TitleOption = None,
+    note: NoteOption = None,
+    max_files: MaxFilesOption = None,
+    max_bytes: MaxSizeOption = None,
+    max_file_size: MaxFileSizeOption = None,
+    expires: ExpiresOption = None,
+    keep: KeepOption = None,
     qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")] = False,
     server: ServerOption = None,
@@ -71,15 +83,7 @@ def new(
     """
     with command(server, token=token, as_json=as_json, quiet=quiet) as (screen, settings):
         address = settings.required_server()
-        options: dict[str, Any] = {
-            "title": title,
-            "note": note,
-            "max_files": max_files,
-            "max_bytes": None if max_bytes is None else parse_size(max_bytes),
-            "max_file_size": None if max_file_size is None else parse_size(max_file_size),
-            "expires_in": None if expires is None else parse_duration(expires),
-            "file_expires_in": None if keep is None else parse_duration(keep),
-        }
+        options = _options(title, note, max_files, max_bytes, max_file_size, expires, keep)
         with Server(address, settings.token_for(address), warn=screen.warn) as api:
             answer = api.request("POST", "/inbox", json=options).json()
             inbox, owner_token = RemoteInbox.read(answer), Fields(answer).text("owner_token", DELETE_TOKEN)
@@ -100,6 +104,37 @@ def new(
             screen.qr_code(inbox.link)
         if copy:
             screen.copy(inbox.link)
+
+
+@app.command("set")
+def change(
+    inbox: InboxArgument,
+    title: TitleOption = None,
+    note: NoteOption = None,
+    max_files: MaxFilesOption = None,
+    max_bytes: MaxSizeOption = None,
+    max_file_size: MaxFileSizeOption = None,
+    expires: ExpiresOption = None,
+    keep: KeepOption = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Change what an inbox accepts and for how long, or its title and note.
+
+    The limits include what came in already. What you leave out stays as it is. --expires opens an expired inbox again.
+    Sizes and times can be `default`.
+    """
+    with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
+        options = _options(title, note, max_files, max_bytes, max_file_size, expires, keep)
+        if not options:
+            raise Fault(Exit.USAGE, "Nothing to change. See share inbox set --help.")
+        link = InboxLink.parse(inbox, settings)
+        with _opened(screen, settings, link) as (api, headers):
+            path, owner = f"/inbox/{link.inbox_id}", _required(headers, link)
+            changed = RemoteInbox.read(api.request("PATCH", path, headers=owner, json=options).json())
+        if not quiet:
+            show_inbox(screen, dataclasses.replace(changed, files=None))
 
 
 @app.command("ls")
@@ -189,6 +224,32 @@ def _required(headers: dict[str, str], link: InboxLink) -> dict[str, str]:
             Exit.DENIED, f"No owner token for {link.inbox_id} is saved here. Use the owner's link, or set SHARE_TOKEN."
         )
     return headers
+
+
+def _options(
+    title: str | None,
+    note: str | None,
+    max_files: int | None,
+    max_bytes: str | None,
+    max_file_size: str | None,
+    expires: str | None,
+    keep: str | None,
+) -> dict[str, Any]:
+    """The options in terms of the API, without those that the user left out. `default` restores a default.
+
+    Raises `Fault`.
+    """
+    options: dict[str, Any] = {"title": title, "note": note, "max_files": max_files}
+    options = {name: value for name, value in options.items() if value is not None}
+    for name, text, parse in (
+        ("max_bytes", max_bytes, parse_size),
+        ("max_file_size", max_file_size, parse_size),
+        ("expires_in", expires, parse_duration),
+        ("file_expires_in", keep, parse_duration),
+    ):
+        if text is not None:
+            options[name] = None if text == "default" else parse(text)
+    return options
 
 
 def _describe(api: Server, link: InboxLink, headers: dict[str, str]) -> RemoteInbox:
