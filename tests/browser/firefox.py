@@ -47,7 +47,8 @@ class Firefox:
             self._connection = socket.create_connection(("127.0.0.1", port), WITHIN)
             self._answers = self._connection.makefile("rb")
             self._read()
-            self.command("WebDriver:NewSession")
+            # Firefox shows a dialog when a download breaks, which would end whatever command comes next.
+            self.command("WebDriver:NewSession", unhandledPromptBehavior="dismiss")
         except BaseException:
             self._kill()
             raise

@@ -29,6 +29,13 @@ TEXT = b"nobody but the recipient may read this. " * 5000
 NAME = "Geheimplan 2026.txt"
 
 
+# Lists what the page writes into the history.
+HISTORY = """window.written = [];
+for (const name of ["pushState", "replaceState"]) {
+    History.prototype[name] = (...all) => written.push([name, ...all].join(" "));
+}"""
+
+
 def id_of(link: str) -> str:
     return link.partition("#")[0].rpartition("/")[2]
 
@@ -60,6 +67,7 @@ def test_the_page_shows_and_saves_a_private_file(context: BrowserContext, server
     context.on("request", lambda request: requests.append(request))
     page = context.new_page()
     page.add_init_script(way)
+    page.add_init_script(HISTORY)
     for text in (TEXT, b""):
         link = put(page.request, text, NAME)
         page.goto(link)
@@ -70,11 +78,16 @@ def test_the_page_shows_and_saves_a_private_file(context: BrowserContext, server
         assert count_of(page, link) == 1
         # The key goes nowhere, and neither does what it decrypts.
         key = link.partition("#k=")[2].encode()
+        assert requests != []
         for request in requests:
             seen = [request.url.encode(), repr(request.all_headers()).encode(), request.post_data_buffer or b""]
             address, headers, body = seen
             assert key not in address.partition(b"#")[0] + headers + body, request.url
             assert not any(word in each for word in (NAME.encode(), b"Geheimplan", b"recipient") for each in seen)
+            assert "/qr." not in request.url
+        # The address that the user opened is all that the browser remembers.
+        assert page.evaluate("written") == []
+        assert page.evaluate("navigation.currentEntry.url").endswith(link)
         assert key not in server.data.with_suffix(".log").read_bytes()
         requests.clear()
     no_violations(page)

@@ -224,6 +224,10 @@ def test_nothing_of_the_file_leaves_the_browser(page: Page, server: Server, tmp_
         seen = [request.url.encode(), repr(request.all_headers()).encode(), request.post_data_buffer or b""]
         for secret in secrets:
             assert not any(secret in each for each in seen), request.url
+        assert "/qr." not in request.url
+    # Neither do addresses that the browser remembers, nor states that go with them.
+    history = page.evaluate("navigation.entries().map((entry) => [entry.url, entry.getState()])")
+    assert not any(secret.decode() in repr([history, page.evaluate("history.state")]) for secret in secrets)
     stored = [path for path in server.data.rglob("*") if path.is_file()]
     assert len(stored) > 1
     for path in [*stored, server.data.with_suffix(".log")]:
