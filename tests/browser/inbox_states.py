@@ -49,6 +49,7 @@ def inbox_sent_several(page: Page) -> None:
     open_inbox(page)
     drop(page, PHOTO, PLAN)
     expect(page.get_by_role("heading", name="2 files have arrived")).to_be_visible()
+    expect(page.get_by_text("2 files have arrived")).to_have_count(1)
 
 
 def inbox_refused(page: Page) -> None:

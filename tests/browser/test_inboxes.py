@@ -145,6 +145,31 @@ def test_an_upload_into_an_inbox_goes_on_after_a_reload(
     assert Path(download.value.path()).read_bytes() == large.read_bytes()
 
 
+def test_an_owner_limits_the_size_and_the_lifetime_of_each_file(owner: Page, sender: Page, guarded: str) -> None:
+    link = make(owner, guarded, "Scans")
+    owner.get_by_text("Change this inbox").click()
+    each, keep = owner.get_by_label("Largest file"), owner.get_by_label("Delete files after")
+    expect(each).to_have_value("")
+    expect(keep).to_have_value("")
+    each.fill("1.5")
+    keep.select_option("1 day")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.locator("#news")).to_have_text("Changes saved.")
+    owner.reload()
+    owner.get_by_text("Change this inbox").click()
+    expect(each).to_have_value("1.5")
+    expect(keep).to_have_value("86400")
+    sender.goto(link)
+    expect(sender.locator("#room")).to_contain_text("Each can have up to 1.5 GB.")
+    # Nothing restores the defaults.
+    each.fill("")
+    keep.select_option("never")
+    with owner.expect_response("**/inbox/*") as changed:
+        owner.get_by_role("button", name="Save").click()
+    assert changed.value.request.post_data_json == {"max_file_size": None, "file_expires_in": None}
+    assert changed.value.json()["file_expires_in"] is None
+
+
 def test_an_access_token_opens_every_inbox(owner: Page, guarded: str) -> None:
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     inbox = owner.request.post(f"{guarded}/inbox", data={"title": "Plans"}, headers=bearer).json()["inbox_id"]

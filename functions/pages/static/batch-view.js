@@ -162,8 +162,9 @@ export class BatchView {
     $("retry-all").hidden = ![...tasks].some((task) => task.state === "failed" && !task.tooLarge) || counts.failed < 2;
     $("copy-all").hidden = !whole || ![...tasks].every((task) => task.isLink);
     $("total").value = batch.total === 0 ? Number(ended) : batch.sent / batch.total;
-    write($("work-title"), this.#heading(ended, whole));
-    write($("work-detail"), this.#detail(ended));
+    const heading = this.#heading(ended, whole);
+    write($("work-title"), heading);
+    write($("work-detail"), this.#detail(ended, heading));
     this.#drawReady(single ? [...tasks][0] : null);
     document.title = this.#tabTitle(ended, whole);
     if (tasks.size === 0) this.onEmpty();
@@ -179,9 +180,11 @@ export class BatchView {
     return fill(words.uploading, { count: tasks.size });
   }
 
-  #detail(ended) {
+  #detail(ended, heading) {
     const { batch } = this;
-    if (ended) return batch.counts.done > 0 ? line([fill(words.uploaded, { count: batch.counts.done }), size(batch.sent)]) : "";
+    const uploaded = fill(words.uploaded, { count: batch.counts.done });
+    // For an inbox, the heading says the same.
+    if (ended) return batch.counts.done > 0 ? line([uploaded, size(batch.sent)].filter((fact) => fact !== heading)) : "";
     if (network.lost) return words.waiting_for[network.reason].detail;
     const parts = [fill(words.detail, { sent: size(batch.sent), total: size(batch.total) })];
     if (batch.sent >= batch.total) parts.push(words.finishing);

@@ -1,5 +1,6 @@
 // The form with the options of an inbox, for a new one or to change one.
 import { copyOf, write } from "./dom.js";
+import { server } from "./requests.js";
 import { fill, moment, span, texts } from "./words.js";
 
 const words = texts.inboxes;
@@ -14,19 +15,20 @@ export function inboxForm(inbox, button, submit) {
   const choices = LIFETIMES.map((seconds) => new Option(span(seconds), seconds, false, !inbox && seconds === 604800));
   if (inbox) choices.unshift(new Option(fill(words.until, { date: moment(inbox.expires_at) }), "", true, true));
   field("expires_in").append(...choices);
-  field("unit").append(...Object.entries(UNITS).map(([name, bytes]) => new Option(name, bytes)));
 
-  const shown = inbox ?? { title: "", note: "", max_files: 100, max_bytes: 1e10 };
+  const shown = inbox ?? { title: "", note: "", max_files: 100, max_bytes: 1e10, max_file_size: null, file_expires_in: null };
   for (const name of ["title", "note", "max_files"]) field(name).value = shown[name];
-  const unit = Object.values(UNITS).findLast((bytes) => bytes <= shown.max_bytes) ?? UNITS.MB;
-  field("unit").value = unit;
-  field("size").value = Number((shown.max_bytes / unit).toPrecision(4));
+  showSize(field, "max_bytes", shown.max_bytes);
+  showSize(field, "max_file_size", shown.max_file_size < server.max_file_size ? shown.max_file_size : null);
+  field("file_expires_in").append(...keepChoices(shown.file_expires_in));
 
   const read = () => ({
     title: field("title").value.trim(),
     note: field("note").value.trim(),
     max_files: Number(field("max_files").value),
-    max_bytes: Math.max(1, Math.round(Number(field("size").value) * Number(field("unit").value))),
+    max_bytes: readSize(field, "max_bytes"),
+    max_file_size: readSize(field, "max_file_size"),
+    file_expires_in: Number(field("file_expires_in").value) || null,
     expires_in: Number(field("expires_in").value),
   });
   const before = inbox ? read() : {};
@@ -43,4 +45,31 @@ export function inboxForm(inbox, button, submit) {
     find("button").disabled = false;
   };
   return form;
+}
+
+/** Show a number of bytes in a suitable unit; nothing for null. */
+function showSize(field, name, bytes) {
+  const units = field(`${name}_unit`);
+  units.append(...Object.entries(UNITS).map(([unit, factor]) => new Option(unit, factor)));
+  const factor = Object.values(UNITS).findLast((factor) => factor <= (bytes ?? UNITS.GB)) ?? UNITS.MB;
+  units.value = factor;
+  field(name).value = bytes === null ? "" : Number((bytes / factor).toPrecision(4));
+}
+
+/** The number of bytes that was entered; null for nothing. */
+function readSize(field, name) {
+  const { value } = field(name);
+  return value === "" ? null : Math.max(1, Math.round(Number(value) * Number(field(`${name}_unit`).value)));
+}
+
+/** Lifetimes for files that come in. The first is the server's, which is the default. */
+function keepChoices(selected) {
+  const { default_expires_in: usual, max_expires_in: longest } = server;
+  const standard = usual ?? longest;
+  const others = new Set(LIFETIMES.filter((seconds) => longest === null || seconds <= longest));
+  if (selected !== null) others.add(selected);
+  others.delete(standard);
+  const sorted = [...others].sort((a, b) => a - b);
+  const first = new Option(standard === null ? words.never : span(standard), "");
+  return [first, ...sorted.map((seconds) => new Option(span(seconds), seconds, false, seconds === selected))];
 }

@@ -75,7 +75,8 @@ export class Owner {
     this.#inbox = inbox;
     this.#drawHead();
     this.#drawFiles();
-    const options = ({ title, note, max_files, max_bytes, expires_at }) => JSON.stringify([title, note, max_files, max_bytes, expires_at]);
+    const options = ({ title, note, max_files, max_bytes, max_file_size, file_expires_in, expires_at }) =>
+      JSON.stringify([title, note, max_files, max_bytes, max_file_size, file_expires_in, expires_at]);
     if (before === null || options(before) !== options(inbox)) this.#drawForm();
     if (before !== null && inbox.files.length > before.files.length) say($("arrived").textContent);
     if (this.token && inbox.title !== before?.title) keep({ inbox_id: this.id, title: inbox.title, owner_token: this.token });
