@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from share.answers import RemoteFile
 from share.folder import Folder
@@ -159,6 +160,20 @@ def test_a_sender_gets_a_receipt_that_deletes_the_file_and_does_nothing_else(
     assert sender.run("down", link).code == 5
     assert sender.run("rm", link).code == 0
     assert json.loads(owner.run("inbox", "show", inbox["inbox_id"], "--json").out)["files"] == []
+
+
+def test_an_encrypted_file_is_reported_and_the_others_are_saved(owner: Share, sender: Share) -> None:
+    inbox = make(owner, "--title", "Mixed")
+    encryption = json.dumps({"scheme": "c2sp-chunked-v1-aes128gcm", "metadata": "AAAA"})
+    fields = {"inbox": inbox["inbox_id"], "encryption": encryption}
+    answer = httpx.post(f"{owner.server}/file/upload", data=fields, files={"file": ("a.txt", b"x" * 72)})
+    assert (answer.status_code, answer.json()["original_name"]) == (201, "encrypted")
+    Path("b.txt").write_bytes(b"hello")
+    send(sender, inbox, "b.txt")
+    ended = owner.run("inbox", "get", inbox["inbox_id"])
+    assert ended.code == 5
+    assert "This file is encrypted" in ended.err
+    assert [path.name for path in Path("Mixed").glob("[!.]*")] == ["b.txt"]
 
 
 def test_refusals_are_plain(owner: Share, sender: Share) -> None:
