@@ -1,5 +1,6 @@
 // Downloads an encrypted file, and passes its text on to a saver.
 import { Calls } from "./calls.js";
+import { discard } from "./garbage.js";
 import { Cancelled, network, pause, unlessAborted } from "./network.js";
 
 const TRIES = 6;
@@ -33,6 +34,7 @@ export async function download(file, saver, { signal, onProgress }) {
     for await (const bytes of encrypted(file, signal)) {
       const count = bytes.length;
       const { bytes: text } = await decryption.call("decrypt", bytes, [bytes.buffer]);
+      discard(text);
       if (text.length > 0) await unlessAborted(saver.write(text), signal);
       onProgress(count);
     }

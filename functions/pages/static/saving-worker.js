@@ -2,6 +2,18 @@
 // address that the page has chosen.
 const downloads = new Map();
 
+// As in garbage.js, which not every browser lets a service worker import.
+const EVERY = 4 * 2 ** 20; // bytes
+const RESERVED = 64 * 2 ** 20;
+let discarded = 0;
+
+function discard(bytes) {
+  discarded += bytes.length;
+  if (discarded < EVERY) return;
+  discarded = 0;
+  new ArrayBuffer(RESERVED);
+}
+
 self.onmessage = ({ data: { address, headers }, ports: [port] }) => {
   // Browsers end a worker that gets no messages, and with it the downloads. A new one does not know them.
   if (headers === undefined) port.postMessage(downloads.has(address));
@@ -32,8 +44,10 @@ function streamOf(port, ended) {
       pull: (controller) =>
         new Promise((resolve) => {
           port.onmessage = ({ data }) => {
-            if (data instanceof Uint8Array) controller.enqueue(data);
-            else if (data === "end") {
+            if (data instanceof Uint8Array) {
+              discard(data);
+              controller.enqueue(data);
+            } else if (data === "end") {
               controller.close();
               end("ended");
             } else {
