@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator
 
 from shared.storage.directory.calls import is_full, open_folder, write_all
@@ -25,6 +26,8 @@ SPARES = ".spares"
 SPARE_SIZE = 24 * 1024
 FILES = tuple(f"file-{number:02}" for number in range(32))
 FOLDERS = tuple(f"folder-{number}" for number in range(4))
+# In ns. Two changes within one tick of the file system, which is up to 2 s, have the same time.
+SETTLED_AFTER = 3_000_000_000
 _ALL = frozenset({*FILES, *FOLDERS})
 
 
@@ -34,10 +37,15 @@ class Spares:
     def __init__(self, root: str) -> None:
         self._path = f"{root}/{SPARES}"
         self._lacking = False
+        # When the folder last changed, if all spares were there afterwards; in ns since 1970.
+        self._complete_since: int | None = None
 
     def fill(self) -> None:
         """Make all missing spares. Raises `OSError`, also if there is no room for them."""
         try:
+            changed = os.stat(self._path).st_mtime_ns
+            if changed == self._complete_since:
+                return
             present = os.listdir(self._path)
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
@@ -47,6 +55,8 @@ class Spares:
             with self._locked():
                 for name in sorted(_ALL.difference(os.listdir(self._path))):
                     _make(f"{self._path}/{name}")
+        elif time.time_ns() - changed > SETTLED_AFTER:
+            self._complete_since = changed
 
     def mend(self) -> None:
         """Like `fill`, but as far as there is room. Also replaces files that a crash left without their bytes."""

@@ -71,6 +71,21 @@ def test_what_a_crash_left_of_a_spare_file_is_replaced(directory: DirectoryStore
     assert sizes == {SPARE_SIZE}
 
 
+def test_spares_are_listed_again_only_after_a_change(
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spares = directory.root / SPARES
+    os.utime(spares, (0, 0))
+    write(directory, KEY, b"one")
+    with monkeypatch.context() as patch:
+        patch.delattr(os, "listdir")
+        write(directory, KEY, b"two")
+    # Another process uses one.
+    (spares / FILES[3]).unlink()
+    write(directory, KEY, b"three")
+    assert {path.name for path in spares.iterdir()} == {*FILES, *FOLDERS}
+
+
 def test_the_name_of_the_directory_and_of_those_above_it_is_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
