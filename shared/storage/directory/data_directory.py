@@ -72,12 +72,12 @@ class DataDirectory:
     def put(self, segments: Sequence[str], data: bytes) -> None:
         """Make a small file durable under its name, replacing an earlier one. Uses spares if there is no room."""
         try:
-            self.publish(self._stage(data, self._new_staged), segments)
+            self.publish(self._stage(data, spare=False), segments)
         except OSError as error:
             if not is_full(error):
                 raise
             with self._spares.in_use():
-                self.publish(self._stage(data, self._spare_staged), segments)
+                self.publish(self._stage(data, spare=True), segments)
 
     def publish(self, staged: str, segments: Sequence[str]) -> None:
         """Rename a synced file into place and make the new name durable. Also raises `StorageUnavailable`."""
@@ -192,12 +192,13 @@ class DataDirectory:
                     self._spares.take(path)
             return open_it()
 
-    def _stage(self, data: bytes, begin: Callable[[], tuple[str, int]]) -> str:
-        path, file = begin()
+    def _stage(self, data: bytes, *, spare: bool) -> str:
+        path, file = self._spare_staged() if spare else self._new_staged()
         try:
             try:
                 write_all(file, data)
-                os.ftruncate(file, len(data))
+                if spare:
+                    os.ftruncate(file, len(data))
                 # An empty file, such as an expiry entry, has no bytes to lose. `publish` makes its name durable.
                 if data:
                     os.fsync(file)
