@@ -87,4 +87,5 @@ def file_id_of(key: str) -> str:
 
 
 def _hour(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H}/"
+    # strftime takes three times as long.
+    return moment.astimezone(UTC).isoformat()[: len("2000-01-01T00")] + "/"
