@@ -3,8 +3,10 @@ import { crc32 } from "./crc32.js";
 import { serve } from "./serve.js";
 import { Layout } from "./zip-layout.js";
 
-// Files are read and checked in blocks of this many bytes.
+// Files are checked in blocks of this many bytes.
 const BLOCK = 2 ** 20;
+// Each read of a file waits for another process of the browser, so it reads several blocks.
+const READ = 8 * BLOCK;
 // The list of a private archive must fit into its metadata, which have room for fewer than this.
 const MOST_ENTRIES = 100;
 
@@ -70,26 +72,34 @@ function entryOf({ member: { name, size, modified } }) {
 }
 
 async function measure({ path, file, member, checkpoints }) {
-  for (let start = 0; start < member.size; start += BLOCK) {
-    checkpoints.push(crc32(await block(path, file, start), checkpoints.at(-1)));
+  for (let start = 0; start < member.size; start += READ) {
+    for (const block of blocks(await bytesOf(path, file, start, start + READ))) {
+      checkpoints.push(crc32(block, checkpoints.at(-1)));
+    }
   }
   member.crc = checkpoints.at(-1);
 }
 
 /** Copy the bytes of a file from `start` into `target`, if they still have the checksums that were measured. */
 async function copy({ path, file, checkpoints }, start, target) {
-  for (let number = Math.floor(start / BLOCK); number * BLOCK < start + target.length; number++) {
-    const first = number * BLOCK;
-    const bytes = await block(path, file, first);
-    if (crc32(bytes, checkpoints[number]) !== checkpoints[number + 1]) throw new Changed(path);
-    target.set(bytes.subarray(Math.max(start - first, 0), start + target.length - first), Math.max(first - start, 0));
+  const stop = start + target.length;
+  let number = Math.floor(start / BLOCK);
+  const first = number * BLOCK;
+  const bytes = await bytesOf(path, file, first, Math.ceil(stop / BLOCK) * BLOCK);
+  for (const block of blocks(bytes)) {
+    if (crc32(block, checkpoints[number]) !== checkpoints[++number]) throw new Changed(path);
   }
+  target.set(bytes.subarray(start - first, stop - first));
 }
 
-async function block(path, file, start) {
-  const bytes = await file.slice(start, start + BLOCK).arrayBuffer().catch(() => null);
+function* blocks(bytes) {
+  for (let at = 0; at < bytes.length; at += BLOCK) yield bytes.subarray(at, at + BLOCK);
+}
+
+async function bytesOf(path, file, start, stop) {
+  const bytes = await file.slice(start, stop).arrayBuffer().catch(() => null);
   // Some browsers return less of a file that became shorter.
-  if (bytes?.byteLength !== Math.min(BLOCK, file.size - start)) throw new Changed(path);
+  if (bytes?.byteLength !== Math.min(stop, file.size) - start) throw new Changed(path);
   return new Uint8Array(bytes);
 }
 
