@@ -15,13 +15,8 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
-from shared import bootstrap
-from shared.bootstrap import prove_conditions
-from shared.sharing import Shares
 from shared.storage.keys import SECRET_KEY
-from shared.storage.probe import require_conditions
 from shared.storage.s3 import clients
-from shared.storage.s3.store import open_s3
 from tests.api.client import SERVER, WAYS, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
 from tests.environment import unset_all
@@ -66,21 +61,6 @@ def s3_session() -> SharedSession:
     return SharedSession()
 
 
-@pytest.fixture(scope="session")
-def s3_proof(s3_server: S3Server) -> Callable[[Shares], None]:
-    """Proves that a server honours conditions, but the shared one only here: that takes longer than many a test."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in s3_server.environment().items():
-            environment.setenv(name, value)
-        require_conditions(open_s3(BUCKET, "proof"))
-
-    def prove(shares: Shares) -> None:
-        if os.environ["AWS_ENDPOINT_URL"] != s3_server.endpoint:
-            prove_conditions(shares)
-
-    return prove
-
-
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Set an environment variable and restart the API. No variable is set at first."""
@@ -107,10 +87,8 @@ def in_bucket(
     s3_server: S3Server,
     s3_client: S3Client,
     s3_session: SharedSession,
-    s3_proof: Callable[[Shares], None],
 ) -> Objects:
     """An empty prefix of the bucket as storage."""
-    monkeypatch.setattr(bootstrap, "prove_conditions", s3_proof)
     monkeypatch.setattr(clients, "Session", lambda: s3_session)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
