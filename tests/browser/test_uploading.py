@@ -52,6 +52,15 @@ def test_two_files_are_dropped_and_fetched_by_somebody_else(page: Page, chromium
     expect(file(page, "one.txt").locator(".state")).to_have_text("5 bytes · 0 downloads")
 
 
+def test_a_link_disappears_at_once_when_more_files_are_to_be_shared(page: Page) -> None:
+    """Later, it would be taken for the link of those."""
+    drop(page, ("one.txt", "data"))
+    link(page, "one.txt")
+    ready = "document.getElementById('ready').checkVisibility()"
+    until(lambda: bool(page.evaluate(ready)))
+    assert page.evaluate(f"() => {{ document.getElementById('more').click(); return {ready}; }}") is False
+
+
 def test_a_file_keeps_its_place_from_waiting_to_sent(page: Page) -> None:
     held = hold(page, UPLOADS)
     drop(page, *((f"{number}.txt", "x" * 1000) for number in range(5)))

@@ -113,10 +113,12 @@ export class BatchView {
 
   /** Redraw soon, with all changes until then at once, because a thousand files cause many changes.
    *
-   * The first files appear before the browser paints: between the drop zone and the list, it would show neither.
+   * The first files appear before the browser paints: between the drop zone and the list, it would show neither. An
+   * empty batch disappears at once, so that its links are not taken for those of the next files.
    */
   #redraw(task) {
     if (task) this.#stale.add(task);
+    if (this.batch.tasks.size === 0) return this.#draw();
     if (this.#due) return;
     this.#due = true;
     if (this.#rows.size === 0) queueMicrotask(() => this.#draw());
