@@ -41,7 +41,7 @@ def upload(page: Page) -> None:
 def answer(page: Page) -> Any:
     """The metadata of the uploaded file, once the upload is done."""
     expect(page.get_by_role("heading", name="Your link is ready")).to_be_visible(timeout=WITHIN)
-    file_id = page.locator("#ready input").input_value().rpartition("/")[2]
+    file_id = page.locator("#ready .field input").input_value().rpartition("/")[2]
     return {"file_id": file_id, **page.request.get(f"/file/metadata/{file_id}").json()}
 
 

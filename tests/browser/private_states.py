@@ -7,7 +7,7 @@ from share.answers import ArchiveEntry
 from share.private.chunks import offset_of
 
 from tests.browser.private_files import PICKER, go_private, press, put
-from tests.browser.upload_page import drop, hold
+from tests.browser.upload_page import drop, hold, open_options
 
 NAME = "Photos from the site visit, north façade.zip"
 TEXT = b"x" * 812_000
@@ -23,6 +23,13 @@ def private_ready(page: Page) -> None:
     go_private(page)
     drop(page, ("Annual report 2026.pdf", "x" * 41_000))
     expect(page.get_by_role("heading", name="Your link is ready")).to_be_visible()
+
+
+def private_forgotten(page: Page) -> None:
+    private_ready(page)
+    page.reload()
+    open_options(page, "Annual report 2026.pdf")
+    expect(page.get_by_text("This browser has not kept the key of this link.")).to_be_visible()
 
 
 def _open(page: Page, link: str) -> None:
@@ -83,6 +90,7 @@ def private_landing_saved(page: Page) -> None:
 PRIVATE_STATES = (
     private_chip,
     private_ready,
+    private_forgotten,
     private_landing,
     private_landing_entries,
     private_landing_password,

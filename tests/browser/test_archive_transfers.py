@@ -249,7 +249,7 @@ def test_firefox_makes_archives_too(firefox: Firefox, server: Server, tmp_path: 
     paths = "\n".join(str(tmp_path / "files" / name) for name in files)
     firefox.command("WebDriver:ElementSendKeys", id=firefox.element("#chosen"), text=paths)
     firefox.command("WebDriver:ElementClick", id=firefox.element("#pack-upload"))
-    link = "return document.querySelector('#ready input')?.value"
+    link = "return document.querySelector('#ready .field input')?.value"
     until(lambda: firefox.run("content", link) is not None)
     status, body = server.get(f"/file/download/{firefox.run('content', link).rpartition('/')[2]}")
     assert status == 200

@@ -15,7 +15,7 @@ from tests.servers import ask
 from tests.wire.server import Server, until
 
 # The link, once it is ready.
-LINK = "return document.querySelector('#ready input')?.value"
+LINK = "return document.querySelector('#ready .field input')?.value"
 GO_PRIVATE = """document.querySelector("#settings .chip[data-of=private]").click();
 [...document.querySelectorAll("#settings label")].find((label) => label.textContent.trim() === "Private").click();
 document.body.click();"""

@@ -99,7 +99,7 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     field.set_input_files(str(write(tmp_path / "other.bin", 1)))
     expect(second.get_by_text("That is a different file.")).to_be_visible()
     field.set_input_files(str(large))
-    expect(second.locator("#ready input")).to_be_visible(timeout=WITHIN)
+    expect(second.locator("#ready .field input")).to_be_visible(timeout=WITHIN)
     assert sorted(sent) == list(range(5, COUNT + 1))
     seen = second.evaluate("seen")
     values = [value for value, _ in seen if 0 < value < 1]
@@ -110,7 +110,7 @@ def test_an_upload_goes_on_after_the_page_was_closed(context: BrowserContext, la
     words = re.compile(r"[0-9.]+\sMB\sof\s210\sMB\s· [0-9.]+\s[kMG]B/s\s· [0-9]+\s(second|minute)s?\sleft")
     assert [text for _, text in seen if words.fullmatch(text)]
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
-    file_id = second.locator("#ready input").input_value().rpartition("/")[2]
+    file_id = second.locator("#ready .field input").input_value().rpartition("/")[2]
     # The current settings apply, not those of the time when the upload began.
     assert second.request.get(f"/file/metadata/{file_id}").json()["max_downloads"] is None
     assert filecmp.cmp(large, fetched(second, tmp_path), shallow=False)
@@ -134,9 +134,9 @@ def test_an_upload_whose_completion_was_not_confirmed_is_not_sent_again(
     sent: list[Request] = []
     second.on("request", lambda request: sent.append(request) if request.method == "PUT" else None)
     begin(second, file)
-    expect(second.locator("#ready input")).to_be_visible(timeout=WITHIN)
+    expect(second.locator("#ready .field input")).to_be_visible(timeout=WITHIN)
     assert sent == []
-    assert second.locator("#ready input").input_value() == completed[0].json()["download_page"]
+    assert second.locator("#ready .field input").input_value() == completed[0].json()["download_page"]
     assert second.evaluate("Object.keys(localStorage)") == ["files"]
 
 
@@ -156,12 +156,12 @@ def test_one_part_goes_alone_until_the_speed_of_the_line_is_known(context: Brows
     for count in (1, 2, 3):
         until(lambda count=count: bool(page.evaluate("true")) and len(held) >= count)  # type: ignore[misc]
         held[count - 1].continue_()
-    expect(page.locator("#ready input")).to_be_visible(timeout=WITHIN)
+    expect(page.locator("#ready .field input")).to_be_visible(timeout=WITHIN)
 
 
 def fetched(page: Page, folder: Path) -> Path:
     """The file that the page has just shared, downloaded by its link."""
-    page.goto(page.locator("#ready input").input_value())
+    page.goto(page.locator("#ready .field input").input_value())
     with page.expect_download(timeout=WITHIN) as started:
         page.get_by_role("link", name="Download").click()
     started.value.save_as(folder / "fetched")
@@ -196,7 +196,7 @@ def test_the_bytes_go_to_a_bucket_and_come_from_there(
             moved: list[Request] = []
             page.on("request", lambda request: moved.append(request) if request.url.startswith(s3.endpoint) else None)
             begin(page, file, f"http://127.0.0.1:{server.port}")
-            expect(page.locator("#ready input")).to_be_visible(timeout=WITHIN)
+            expect(page.locator("#ready .field input")).to_be_visible(timeout=WITHIN)
             assert [request.method for request in moved] == ["PUT"] * 3
             assert not [request for request in moved if "authorization" in request.headers]
             moved.clear()

@@ -18,7 +18,7 @@ from local.template import Template
 from local.template import read as read_template
 from tests.browser.archive_page import write
 from tests.browser.private_files import IN_MEMORY, NO_PICKER, PICKER, SAVED, go_private, press, put
-from tests.browser.upload_page import choose, hold, no_violations, upload_each
+from tests.browser.upload_page import all_links, choose, hold, no_violations, upload_each
 from tests.client.private_vectors import text_of
 from tests.servers import moto_server
 from tests.wire.server import ROOT, Server, until
@@ -326,7 +326,7 @@ def test_page_and_client_read_what_the_other_encrypts(page: Page, tmp_path: Path
     choose(page, *(tmp_path / name for name in texts))
     upload_each(page)
     expect(page.get_by_role("heading", name=f"{len(SIZES)} links are ready")).to_be_visible()
-    links = {file["original_name"]: file["download_page"] for file in page.evaluate("JSON.parse(localStorage.files)")}
+    links = dict(zip(texts, all_links(page), strict=True))
     page.add_init_script(PICKER)
     for name, text in texts.items():
         encrypted = page.request.get(f"/file/download/{id_of(links[name])}").body()

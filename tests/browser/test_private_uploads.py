@@ -15,7 +15,17 @@ from share.private.metadata import FILE_CONTEXT, Metadata
 
 from tests.browser.archive_page import write
 from tests.browser.private_files import go_private
-from tests.browser.upload_page import choose, drop, drop_together, no_violations, row
+from tests.browser.upload_page import (
+    all_links,
+    choose,
+    delete,
+    drop,
+    drop_together,
+    no_violations,
+    open_options,
+    row,
+    share_more,
+)
 from tests.wire.server import Server, until
 
 MIB = 2**20
@@ -34,7 +44,7 @@ def requests_of(page: Page) -> list[Request]:
 def link_of(page: Page) -> str:
     """The private link, once the upload is done."""
     expect(page.get_by_role("heading", name="Your link is ready")).to_be_visible()
-    return page.locator("#ready input").input_value()
+    return page.locator("#ready .field input").input_value()
 
 
 def read(page: Page, link: str) -> tuple[Metadata, bytes]:
@@ -70,7 +80,7 @@ def test_a_file_is_encrypted_before_it_is_sent(page: Page) -> None:
     expect(page.locator("#settings-state")).to_have_text("Settings saved.")
     page.reload()
     own = page.evaluate("JSON.parse(localStorage.files)[0]")
-    assert (own["original_name"], own["file_size"], own["download_page"]) == (NAME, 40, link)
+    assert (own["original_name"], own["file_size"]) == (NAME, 40)
     expect(page.locator("#file-rows .state")).to_contain_text("40 bytes · 1 of 5 downloads · private")
     # The choice is not remembered.
     expect(page.locator("#settings .chip[data-of=private]")).to_have_text("Not encrypted")
@@ -93,8 +103,52 @@ def test_every_upload_has_its_own_key(page: Page) -> None:
     go_private(page)
     drop(page, ("a.txt", "same"), ("a.txt", "same"))
     expect(page.get_by_role("heading", name="2 links are ready")).to_be_visible()
-    files = page.evaluate("JSON.parse(localStorage.files)")
-    assert len({file["download_page"].partition("#")[2] for file in files}) == 2
+    assert len({link.partition("#")[2] for link in all_links(page)}) == 2
+
+
+def test_the_browser_forgets_a_link_with_its_page(page: Page) -> None:
+    """Who uses this browser later cannot decrypt the file, but its sender can still change and delete it."""
+    go_private(page)
+    drop(page, (NAME, TEXT))
+    link = link_of(page)
+    share_more(page)
+    copy_button = page.get_by_role("button", name=f"Copy link: {NAME}")
+    expect(copy_button).to_be_visible()
+    open_options(page, NAME)
+    expect(page.get_by_role("dialog").locator("input[readonly]")).to_have_value(link)
+    assert link.partition("#k=")[2] not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    page.reload()
+    expect(copy_button).to_be_hidden()
+    open_options(page, NAME)
+    expect(page.get_by_text("This browser has not kept the key of this link.")).to_be_visible()
+    expect(page.get_by_role("dialog").locator("input[readonly]")).to_have_count(0)
+    expect(page.get_by_role("dialog").locator(".chip[data-of=limit]")).to_be_visible()
+    no_violations(page)
+    page.get_by_role("button", name="Close").click()
+    delete(page, NAME)
+
+
+def test_the_browser_keeps_a_link_if_the_user_wants(page: Page) -> None:
+    go_private(page)
+    drop(page, (NAME, TEXT))
+    link = link_of(page)
+    page.get_by_label("Keep this link in this browser").check()
+    page.reload()
+    open_options(page, NAME)
+    expect(page.get_by_role("dialog").locator("input[readonly]")).to_have_value(link)
+    page.get_by_label("Keep this link in this browser").uncheck()
+    page.reload()
+    expect(page.get_by_role("button", name=f"Copy link: {NAME}")).to_be_hidden()
+
+
+def test_a_link_that_was_kept_is_forgotten_with_its_file(page: Page) -> None:
+    go_private(page)
+    drop(page, (NAME, TEXT))
+    link_of(page)
+    page.get_by_label("Keep this link in this browser").check()
+    share_more(page)
+    delete(page, NAME)
+    assert page.evaluate("Object.keys(localStorage)") == ["files"]
 
 
 def test_pages_that_cannot_encrypt_say_so(context: BrowserContext) -> None:

@@ -108,7 +108,7 @@ def test_all_that_is_not_uploaded_is_cancelled_at_once(page: Page) -> None:
     expect(row(page, "0.txt")).to_have_attribute("data-state", "done")
     page.locator("#cancel-all").click()
     # One link is left, and it is ready.
-    expect(page.locator("#ready input")).to_have_value(link(page, "0.txt"))
+    expect(page.locator("#ready .field input")).to_have_value(link(page, "0.txt"))
 
 
 def test_a_failed_upload_says_why_and_can_be_tried_again(page: Page) -> None:

@@ -104,7 +104,7 @@ def test_a_link_that_cannot_be_copied_is_not_said_to_be(page: Page) -> None:
     words = "Could not copy. Select the link and copy it."
     expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
     expect(page.locator("#ready .copy")).to_have_text("Copy link")
-    expect(page.locator("#ready input")).to_be_focused()
+    expect(page.locator("#ready .field input")).to_be_focused()
 
 
 def test_files_are_remembered_until_they_are_deleted(page: Page) -> None:

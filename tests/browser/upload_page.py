@@ -63,6 +63,12 @@ def link(page: Page, name: str) -> str:
     return address
 
 
+def all_links(page: Page) -> list[str]:
+    """The links to several files, once all uploads are done."""
+    page.get_by_role("button", name="Copy all").click()
+    return page.locator("#all-links").input_value().split("\n")
+
+
 def share_more(page: Page) -> None:
     """Go back to choosing files, once all uploads are done."""
     page.get_by_role("button", name="Share more files").click()

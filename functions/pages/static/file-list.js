@@ -2,7 +2,7 @@
 import { copy } from "./clipboard.js";
 import { $, copyOf, markKind, passFocus, prefix, write } from "./dom.js";
 import { openLink, showTick } from "./link.js";
-import { describe, isReceipt } from "./links.js";
+import { describe, isKeyless, isReceipt } from "./links.js";
 import { network } from "./network.js";
 import { fill, line, moment, size, texts } from "./words.js";
 
@@ -36,7 +36,7 @@ class Row {
     }
     this.find(".download").hidden = !onDownload;
     this.find(".download").onclick = () => onDownload(file);
-    this.find(".copy").hidden = isReceipt(file);
+    this.find(".copy").hidden = isReceipt(file) || isKeyless(file);
     this.find(".copy").onclick = async (event) => {
       const button = event.currentTarget;
       if (await copy(download_page)) showTick(button, "copy");
@@ -63,6 +63,7 @@ class Row {
     if (expires_at) parts.push(fill(words.expires, { date: moment(expires_at, !this.dated) }));
     if (password_protected) parts.push(words.protected);
     if (encryption) parts.push(words.private);
+    if (isKeyless(this.file, metadata)) this.find(".copy").hidden = true;
     if (metadata.inbox_id) this.#describeInbox(metadata, parts);
     const news = this.metadata !== null && this.metadata.download_count !== downloads;
     this.wait = news ? FIRST_WAIT : Math.min(this.wait * 1.5, LONGEST_WAIT);

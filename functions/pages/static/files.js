@@ -1,7 +1,8 @@
 // The files that this browser has shared, and how often each was downloaded; on an inbox's page, those it has sent there.
 import { $ } from "./dom.js";
 import { FileList } from "./file-list.js";
-import { isReceipt } from "./links.js";
+import { keepLink, noteLink, privateLink } from "./keys.js";
+import { hasKey, isReceipt } from "./links.js";
 import { server } from "./requests.js";
 import { store, stored } from "./store.js";
 
@@ -15,17 +16,27 @@ let limit = SHOW_AT_FIRST;
 const list = new FileList($("file-rows"), { onForget: removeFile, passFocusTo: "choose" });
 
 /** All files, newest first. Read again each time, because other tabs write the same list. */
-const all = () => [...unsaved, ...stored(KEY, [])];
+const all = () => [...unsaved, ...stored(KEY, [])].map(withKey);
+
+/** Storage has the address of a private file without the key. */
+function withKey(file) {
+  return file.isPrivate ? { ...file, download_page: privateLink(file) ?? file.download_page } : file;
+}
 
 export function addFile({ file_id, original_name, file_size, download_page, delete_token, ...metadata }) {
   const file = { file_id, original_name, file_size, download_page, delete_token };
+  if (hasKey(file)) {
+    noteLink(file);
+    Object.assign(file, { isPrivate: true, download_page: download_page.split("#")[0] });
+  }
   unsaved = store(KEY, [file, ...all()]) ? [] : [file, ...unsaved];
   draw();
   if (!isReceipt(file)) list.rows.get(file_id)?.describe({ file_size, ...metadata });
 }
 
-export function removeFile({ file_id }) {
-  const others = (files) => files.filter((each) => each.file_id !== file_id);
+export function removeFile(file) {
+  const others = (files) => files.filter((each) => each.file_id !== file.file_id);
+  keepLink(file, false);
   unsaved = others(unsaved);
   store(KEY, others(stored(KEY, [])));
   draw();

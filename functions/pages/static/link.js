@@ -1,7 +1,8 @@
 // A link and its actions: in the middle of the page once it is ready, and in a dialog later.
 import { copy } from "./clipboard.js";
 import { $, copyOf, say, setIcon, write } from "./dom.js";
-import { change, codeOf, hasKey, isLocal, isOwn, isReceipt, remove } from "./links.js";
+import { isKept, keepLink } from "./keys.js";
+import { change, codeOf, hasKey, isKeyless, isLocal, isOwn, isReceipt, remove } from "./links.js";
 import { Chips, Settings } from "./settings.js";
 import { fill, texts } from "./words.js";
 
@@ -25,6 +26,14 @@ export function linkPanel(file) {
   find(".share").hidden = !navigator.share;
   find(".share").onclick = () => share(file);
   find(".local").hidden = !isLocal(file.download_page);
+  find(".keep").hidden = !hasKey(file);
+  const box = find(".keep input");
+  box.checked = isKept(file);
+  box.onchange = () => {
+    keepLink(file, box.checked);
+    // Storage can be full or forbidden.
+    box.checked = isKept(file);
+  };
   // The server draws QR codes.
   find(".code").hidden = hasKey(file);
   const code = find("[popover]");
@@ -95,7 +104,8 @@ export function openLink(file, metadata, { onChange, onDelete }) {
   const draw = (current) => {
     // Nobody else can open the link of a file that came into an inbox, until its owner shares it.
     const isPrivate = current?.shared === false;
-    find(".link-place").replaceChildren(...(isPrivate ? [] : [linkPanel(file)]));
+    find(".keyless").hidden = !isKeyless(file, current);
+    find(".link-place").replaceChildren(...(isPrivate || isKeyless(file, current) ? [] : [linkPanel(file)]));
     const chips = current && isOwn(file) && !isPrivate ? [chipsFor(file, current, find(".state"), onChange)] : [];
     find(".settings-place").replaceChildren(...chips);
     find(".sharing").hidden = current?.shared === undefined;
