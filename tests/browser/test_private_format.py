@@ -25,7 +25,7 @@ LIBRARY = """async () => {
     const encrypted = async ({ key, salt, context, size, text }) => {
         const cipher = await format.Cipher.create(unhex(key), unhex(salt), context);
         const plain = text === undefined ? textOf(size) : unhex(text);
-        return new Uint8Array([...cipher.header, ...(await cipher.encrypt(0, plain, true))]);
+        return (await cipher.encrypt({ start: 0, stop: format.encryptedSize(plain.length) }, plain, true)).bytes;
     };
     const refusal = async (action) => {
         try {
@@ -67,6 +67,19 @@ REFUSED = f"""async ([pieces, flip, key, context, piece]) => {{
     for (const offset of flip) data[offset] ^= 1;
     return ({DECRYPT})([key, context, data, piece]);
 }}"""
+
+
+# Encrypts ranges of a message, each alone. Returns whether each is that range of the whole message, and the number of tags.
+ENCRYPT_RANGES = """async ([vector, ranges]) => {
+    const whole = await encrypted(vector);
+    const cipher = await format.Cipher.create(unhex(vector.key), unhex(vector.salt), vector.context);
+    return Promise.all(ranges.map(async ([start, stop]) => {
+        const { first, end } = format.chunksIn(start, stop);
+        const text = textOf(vector.size).subarray(first * format.CHUNK, end * format.CHUNK);
+        const { bytes, tags } = await cipher.encrypt({ start, stop }, text, end * format.CHUNK > vector.size);
+        return [hex(bytes) === hex(whole.subarray(start, stop)), tags.length / 16];
+    }));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +124,15 @@ def test_ranges_are_those_of_the_vectors(page: Page) -> None:
     ranges = [(0, 10), (0, 56), (0, 57), (56, 57), (16_455, 16_457), (16_456, 16_457)]
     chunks = [page.evaluate("(range) => format.chunksIn(...range)", list(span)) for span in ranges]
     assert [(each["first"], each["end"]) for each in chunks] == [(0, 0), (0, 0), (0, 1), (0, 1), (0, 2), (1, 2)]
+
+
+def test_any_range_is_encrypted_like_the_whole(page: Page) -> None:
+    vector = {**VECTORS["messages"][0], "size": 3 * 16_384}
+    size = 56 + 3 * 16_400 + 16
+    ranges = {(0, 10): 0, (10, 57): 1, (0, size): 4, (50, 20_000): 2, (16_455, 16_457): 2, (40_000, 40_001): 1}
+    ranges |= {(16_456, 32_856): 1, (20_000, size - 16): 2, (20_000, size): 3, (size - 1, size): 1}
+    results = page.evaluate(ENCRYPT_RANGES, [vector, [list(span) for span in ranges]])
+    assert results == [[True, chunks] for chunks in ranges.values()]
 
 
 def test_sizes_that_no_encrypted_file_has_are_refused(page: Page) -> None:

@@ -81,17 +81,25 @@ export class Cipher {
     return cipher;
   }
 
-  /** Encrypt chunks from number `first` on. Only at the end of the message can the last one be short. */
-  async encrypt(first, text, isEnd) {
+  /** The encrypted message from `start` to before `stop`, and the tags of the chunks in this range.
+   *
+   * `text` is that of all these chunks. Only at the end of the message can the last one be short.
+   */
+  async encrypt({ start, stop }, text, isEnd) {
+    const { first } = chunksIn(start, stop);
     const count = Math.floor(text.length / CHUNK) + Number(isEnd);
     if (!isEnd && text.length % CHUNK !== 0) throw new RangeError("a chunk is incomplete");
-    const bytes = new Uint8Array(text.length + count * TAG);
+    const bytes = new Uint8Array(stop - start);
+    const tags = new Uint8Array(count * TAG);
+    bytes.set(this.header.subarray(start, stop));
     await this.#each(count, async (index) => {
       const chunk = text.subarray(index * CHUNK, (index + 1) * CHUNK);
-      const sealed = await crypto.subtle.encrypt(this.#place(first + index), this.#aes, chunk);
-      bytes.set(new Uint8Array(sealed), index * SEALED_CHUNK);
+      const sealed = new Uint8Array(await crypto.subtle.encrypt(this.#place(first + index), this.#aes, chunk));
+      tags.set(sealed.subarray(-TAG), index * TAG);
+      const at = offsetOf(first + index) - start;
+      bytes.set(sealed.subarray(Math.max(-at, 0), bytes.length - at), Math.max(at, 0));
     });
-    return bytes;
+    return { bytes, tags };
   }
 
   /** Decrypt whole chunks from number `first` on. Throws `Damaged`, also unless exactly the end is short. */
@@ -173,8 +181,8 @@ export async function encryptMetadata(key, { entries, ...fields }) {
     // Larger ones would not even be a valid argument.
     if (encryptedSize(text.length) * 4 > MOST_METADATA * 3) continue;
     const cipher = await Cipher.create(key, newSalt(), METADATA);
-    const metadata = toText([...cipher.header, ...(await cipher.encrypt(0, text, true))]);
-    return { scheme: SCHEME, metadata };
+    const { bytes } = await cipher.encrypt({ start: 0, stop: encryptedSize(text.length) }, text, true);
+    return { scheme: SCHEME, metadata: toText(bytes) };
   }
   throw new RangeError("the metadata are too long");
 }

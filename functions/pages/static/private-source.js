@@ -58,7 +58,7 @@ export class PrivateSource {
     const { body } = await this.plain.read(from, to);
     const isEnd = end * CHUNK > this.plain.size;
     try {
-      const { bytes, checksum } = await this.#calls.call("encrypt", { start, stop, first, body, size: to - from, isEnd });
+      const { bytes, checksum } = await this.#calls.call("encrypt", { start, stop, body, size: to - from, isEnd });
       return { body: bytes, checksum };
     } catch (error) {
       if (error.kind === "Changed") throw new Error(fill(texts.progress.changed, { name: this.path }));

@@ -1,5 +1,5 @@
 // Encrypts and decrypts away from the page.
-import { Cipher, Decryption, FILE, HEADER, encryptMetadata, newKey, newSalt, offsetOf, toBytes, toText } from "./private-format.js";
+import { Cipher, Decryption, FILE, encryptMetadata, newKey, newSalt, toBytes, toText } from "./private-format.js";
 import { serve } from "./serve.js";
 
 /** A file changed or can no longer be read. */
@@ -23,20 +23,17 @@ serve({
     cipher = await Cipher.create(toBytes(key), toBytes(salt), FILE);
   },
 
-  /** The bytes of the encrypted file from `start` to before `stop`, and their SHA-256.
+  /** The encrypted file from `start` to before `stop`, and a checksum of it.
    *
-   * `body`, of `size` bytes, is the text of all chunks in this range, which begin with number `first`.
+   * `body`, of `size` bytes, is the text of all chunks in this range.
    */
-  async encrypt({ start, stop, first, body, size, isEnd }) {
+  async encrypt({ start, stop, body, size, isEnd }) {
     const text = await new Blob([body]).arrayBuffer().catch(() => null);
     // Some browsers return less of a file that became shorter.
     if (text?.byteLength !== size) throw new Changed();
-    const chunks = await cipher.encrypt(first, new Uint8Array(text), isEnd);
-    const bytes = new Uint8Array(stop - start);
-    if (start < HEADER) bytes.set(cipher.header.subarray(start, stop));
-    const from = start - offsetOf(first);
-    bytes.set(chunks.subarray(Math.max(from, 0), Math.max(from + bytes.length, 0)), Math.max(-from, 0));
-    return { bytes, checksum: toText(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))) };
+    const { bytes, tags } = await cipher.encrypt({ start, stop }, new Uint8Array(text), isEnd);
+    // Each tag is a checksum of its chunk, which nobody can forge without the key.
+    return { bytes, checksum: toText(new Uint8Array(await crypto.subtle.digest("SHA-256", tags))) };
   },
 
   /** Begin to decrypt a file of `size` encrypted bytes. */
