@@ -51,9 +51,12 @@ ENCRYPT = """async (vector) => {
 DECRYPT = """async ([key, context, data, piece]) => {
     const decryption = new format.Decryption(unhex(key), data.length);
     let count = 0;
+    async function* pieces() {
+        for (let at = 0; at < data.length; at += piece) yield data.subarray(at, at + piece);
+    }
     const reason = await refusal(async () => {
-        for (let at = 0; at < data.length || at === 0; at += piece) {
-            const text = await decryption.push(data.subarray(at, at + piece));
+        for await (const batch of format.batchesOf(pieces())) {
+            const text = await decryption.push(batch);
             if (text.some((byte, index) => byte !== (count + index) % 251)) throw new Error("another text");
             count += text.length;
         }
@@ -113,6 +116,21 @@ def test_the_page_hands_on_nothing_of_a_bad_chunk(page: Page, piece: int) -> Non
         reason, count = page.evaluate(REFUSED, [pieces, vector.get("flip", []), key, context, piece])
         assert reason in {"key", "damaged", "cut"}, vector["title"]
         assert count <= vector["before"], vector["title"]
+
+
+@pytest.mark.parametrize("piece", [1000, 16_400, 524_800, 2_000_000])
+def test_batches_are_handed_on_until_one_is_bad(page: Page, piece: int) -> None:
+    vector = {**MESSAGES["0 bytes"], "size": 100 * 16_384}
+    for chunk, count in ((None, vector["size"]), (0, 0), (31, 0), (32, 32 * 16_384), (64, 64 * 16_384), (100, 96 * 16_384)):
+        flip = [] if chunk is None else [56 + chunk * 16_400]
+        pieces = [[vector, 0, 56 + 100 * 16_400 + 16]]
+        assert page.evaluate(REFUSED, [pieces, flip, vector["key"], vector["context"], piece]) == [
+            None if chunk is None else "damaged",
+            count,
+        ]
+    # What comes after the end was not encrypted.
+    pieces.append([vector, 0, 1])
+    assert page.evaluate(REFUSED, [pieces, [], vector["key"], vector["context"], piece]) == ["damaged", 96 * 16_384]
 
 
 def test_ranges_are_those_of_the_vectors(page: Page) -> None:

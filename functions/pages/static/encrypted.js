@@ -130,9 +130,7 @@ async function save(signal) {
   tell("");
   $("password")?.removeAttribute("aria-invalid");
   const saver = await openSaver(about.original_name, about.file_size);
-  let received = 0;
-  const onProgress = (count) => {
-    received += count;
+  const onProgress = (received) => {
     const share = received / file.size;
     $("progress").querySelector("progress").value = share;
     write($("progress-detail"), fill(t.detail, { percent: percent(share), total: size(about.file_size) }));

@@ -2,6 +2,7 @@
 import { Calls } from "./calls.js";
 import { discard } from "./garbage.js";
 import { Cancelled, network, pause, unlessAborted } from "./network.js";
+import { batchesOf } from "./private-format.js";
 
 const TRIES = 6;
 const LONGEST_PAUSE = 8000; // milliseconds
@@ -31,12 +32,10 @@ export async function download(file, saver, { signal, onProgress }) {
   signal.addEventListener("abort", stop);
   try {
     await decryption.call("open", { key: file.key, size: file.size });
-    for await (const bytes of encrypted(file, signal)) {
-      const count = bytes.length;
+    for await (const bytes of batchesOf(encrypted(file, { signal, onProgress }))) {
       const { bytes: text } = await decryption.call("decrypt", bytes, [bytes.buffer]);
       discard(text);
       if (text.length > 0) await unlessAborted(saver.write(text), signal);
-      onProgress(count);
     }
   } finally {
     signal.removeEventListener("abort", stop);
@@ -45,7 +44,7 @@ export async function download(file, saver, { signal, onProgress }) {
 }
 
 /** All bytes of the file, however often the connection is lost. */
-async function* encrypted({ address, size, isLimited, isWhole, unlock }, signal) {
+async function* encrypted({ address, size, isLimited, isWhole, unlock }, { signal, onProgress }) {
   let position = 0;
   let failures = 0;
   let tag = null;
@@ -61,6 +60,7 @@ async function* encrypted({ address, size, isLimited, isWhole, unlock }, signal)
       const reader = answer.body.getReader();
       for (let next = await reader.read(); !next.done; next = await reader.read()) {
         position += next.value.length;
+        onProgress(position);
         yield next.value;
       }
     } catch (error) {

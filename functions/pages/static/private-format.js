@@ -9,6 +9,8 @@ const SEALED_CHUNK = CHUNK + TAG;
 const SCHEME = "c2sp-chunked-v1-aes128gcm";
 export const FILE = "simple-file-sharing/v1/file";
 const METADATA = "simple-file-sharing/v1/metadata";
+// Chunks that are decrypted together.
+const BATCH = 32;
 const MOST_METADATA = 8192; // characters
 const NAME = "c2sp.org/chunked-encryption@v1+AEAD_AES_128_GCM\0";
 
@@ -102,20 +104,20 @@ export class Cipher {
     return { bytes, tags };
   }
 
-  /** Decrypt whole chunks from number `first` on. Throws `Damaged`, also unless exactly the end is short. */
+  /** Decrypt whole chunks from number `first` on, in their place. Throws `Damaged`, also unless exactly the end is short. */
   async decrypt(first, data, isEnd) {
     const count = Math.floor(data.length / SEALED_CHUNK) + Number(isEnd);
     const rest = data.length % SEALED_CHUNK;
     if (isEnd ? rest < TAG : rest !== 0) throw new Damaged("cut");
-    const text = new Uint8Array(data.length - count * TAG);
     await this.#each(count, async (index) => {
       const chunk = data.subarray(index * SEALED_CHUNK, (index + 1) * SEALED_CHUNK);
+      // Copies its argument, and all chunks are copied before the first one is overwritten.
       const opened = await crypto.subtle.decrypt(this.#place(first + index), this.#aes, chunk).catch(() => {
         throw new Damaged("damaged");
       });
-      text.set(new Uint8Array(opened), index * CHUNK);
+      data.set(new Uint8Array(opened), index * CHUNK);
     });
-    return text;
+    return data.subarray(0, data.length - count * TAG);
   }
 
   async #each(count, action) {
@@ -132,46 +134,47 @@ export class Cipher {
   }
 }
 
-/** Decrypts a file of `size` encrypted bytes while it arrives. `position` is the place of the next byte in it. */
+/** Decrypts a file of `size` encrypted bytes, batch after batch. */
 export class Decryption {
-  position = 0;
+  #position = 0;
   #cipher = null;
-  #number = 0;
-  #pending = new Uint8Array();
 
   constructor(key, size) {
     this.key = key;
     this.size = size;
   }
 
-  /** The verified text of the chunks that are now complete. Throws `Damaged`. */
+  /** The verified text of the next bytes, in their place. They end with a chunk, and the first ones have the header.
+   *
+   * Throws `Damaged`.
+   */
   async push(bytes) {
-    this.position += bytes.length;
-    if (this.position > this.size) throw new Damaged("damaged");
-    let data = bytes;
-    if (this.#pending.length > 0) {
-      data = new Uint8Array(this.#pending.length + bytes.length);
-      data.set(this.#pending);
-      data.set(bytes, this.#pending.length);
-    }
-    const isEnd = this.position === this.size;
-    if (this.#cipher === null) {
-      if (data.length < HEADER && !isEnd) return this.#wait(data, 0);
-      this.#cipher = await Cipher.ofHeader(this.key, data.subarray(0, HEADER), FILE);
-      data = data.subarray(HEADER);
-    }
-    const count = Math.floor(data.length / SEALED_CHUNK);
-    const length = isEnd ? data.length : count * SEALED_CHUNK;
-    const text = await this.#cipher.decrypt(this.#number, data.subarray(0, length), isEnd);
-    this.#number += count;
-    this.#wait(data, length);
-    return text;
+    const { first } = chunksIn(this.#position, this.size);
+    const data = this.#cipher === null ? bytes.subarray(HEADER) : bytes;
+    this.#cipher ??= await Cipher.ofHeader(this.key, bytes.subarray(0, HEADER), FILE);
+    this.#position += bytes.length;
+    if (this.#position > this.size) throw new Damaged("damaged");
+    return this.#cipher.decrypt(first, data, this.#position === this.size);
   }
+}
 
-  #wait(data, from) {
-    this.#pending = data.slice(from);
-    return new Uint8Array();
+/** Joins and cuts the pieces of an encrypted file into batches of whole chunks. */
+export async function* batchesOf(pieces) {
+  let batch = new Uint8Array(offsetOf(BATCH));
+  let length = 0;
+  for await (const bytes of pieces) {
+    for (let from = 0; from < bytes.length; ) {
+      const piece = bytes.subarray(from, from + batch.length - length);
+      batch.set(piece, length);
+      length += piece.length;
+      from += piece.length;
+      if (length < batch.length) continue;
+      yield batch;
+      batch = new Uint8Array(BATCH * SEALED_CHUNK);
+      length = 0;
+    }
   }
+  yield batch.subarray(0, length);
 }
 
 /** The option `encryption` of an upload. Leaves out the `entries` of an archive if they do not fit. */

@@ -41,7 +41,7 @@ serve({
     decryption = new Decryption(key, size);
   },
 
-  /** The text of the chunks that are complete with these encrypted bytes. */
+  /** The text of the next encrypted chunks. */
   async decrypt(encrypted) {
     return { bytes: await decryption.push(encrypted) };
   },
