@@ -72,7 +72,7 @@ REFUSED = f"""async ([pieces, flip, key, context, piece]) => {{
 }}"""
 
 
-# Encrypts ranges of a message, each alone. Returns whether each is that range of the whole message, and the number of tags.
+# Encrypts ranges of a message, each alone. Returns whether each is that range of the whole, and the number of its tags.
 ENCRYPT_RANGES = """async ([vector, ranges]) => {
     const whole = await encrypted(vector);
     const cipher = await format.Cipher.create(unhex(vector.key), unhex(vector.salt), vector.context);
@@ -121,7 +121,8 @@ def test_the_page_hands_on_nothing_of_a_bad_chunk(page: Page, piece: int) -> Non
 @pytest.mark.parametrize("piece", [1000, 16_400, 524_800, 2_000_000])
 def test_batches_are_handed_on_until_one_is_bad(page: Page, piece: int) -> None:
     vector = {**MESSAGES["0 bytes"], "size": 100 * 16_384}
-    for chunk, count in ((None, vector["size"]), (0, 0), (31, 0), (32, 32 * 16_384), (64, 64 * 16_384), (100, 96 * 16_384)):
+    for chunk, whole in ((None, 100), (0, 0), (31, 0), (32, 32), (64, 64), (100, 96)):
+        count = whole * 16_384
         flip = [] if chunk is None else [56 + chunk * 16_400]
         pieces = [[vector, 0, 56 + 100 * 16_400 + 16]]
         assert page.evaluate(REFUSED, [pieces, flip, vector["key"], vector["context"], piece]) == [
