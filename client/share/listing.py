@@ -106,7 +106,7 @@ def show_inbox(screen: Screen, inbox: RemoteInbox) -> None:
             "note": printable(" ".join(inbox.note.split())),
             "accepts files": "no longer" if inbox.is_open is False else f"until {human_time(inbox.expires_at)}",
             "files": _files_left(inbox),
-            "size": f"{human_size(inbox.bytes_left)} left, at most {human_size(inbox.max_file_size)} per file",
+            "size": _bytes_left(inbox),
             "link": inbox.link,
         },
         screen.out,
@@ -153,6 +153,11 @@ def show_inboxes(screen: Screen, inboxes: Sequence[RemoteInbox]) -> None:
 
 def _files_left(inbox: RemoteInbox) -> str:
     return f"{inbox.files_left}{'' if inbox.max_files is None else f' of {inbox.max_files}'} left"
+
+
+def _bytes_left(inbox: RemoteInbox) -> str:
+    left, largest = f"{human_size(inbox.bytes_left)} left", inbox.max_file_size
+    return left if largest >= inbox.bytes_left else f"{left}, at most {human_size(largest)} per file"
 
 
 def _grid(columns: dict[str, dict[str, Any]]) -> Table:

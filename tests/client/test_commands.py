@@ -271,6 +271,11 @@ def test_help_needs_no_server(client: Client) -> None:
     assert "Exit status" in ran.out.decode()
 
 
+@pytest.mark.parametrize("group", [[], ["inbox"]], ids=["share", "share inbox"])
+def test_help_cuts_no_summary_of_a_command(client: Client, group: list[str]) -> None:
+    assert "..." not in client.run(*group, "--help").out.decode().partition("Commands:")[2].partition("\n\n")[0]
+
+
 def test_several_links_come_down_and_one_that_fails_stops_no_other(client: Client) -> None:
     sent = [client.json("up", "-", "--name", name, data=name.encode())["file_id"] for name in ("a", "b")]
     (client.here / "folder").mkdir()

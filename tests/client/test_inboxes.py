@@ -260,6 +260,19 @@ def test_everything_that_came_in_is_saved_once_and_nothing_is_overwritten(owner:
     assert owner.run("inbox", "get", inbox["inbox_id"]).out == b""
 
 
+def test_an_inbox_without_files_leaves_no_folder(owner: Share) -> None:
+    got = owner.run("inbox", "get", make(owner, "--title", "Nothing")["inbox_id"])
+    assert (got.code, got.out, got.err) == (0, b"", "No files in this inbox.\n")
+    assert not Path("Nothing").exists()
+
+
+def test_the_limit_of_a_file_is_shown_only_if_it_is_less_than_what_is_left(owner: Share) -> None:
+    inbox = make(owner, "--max-size", "1MB")
+    for size, shown in (("2MB", "1.0 MB left\n"), ("500kB", "1.0 MB left, at most 500.0 kB per file\n")):
+        changed = owner.run("inbox", "set", inbox["inbox_id"], "--max-file-size", size)
+        assert f"size           {shown}" in changed.out.decode(), changed.err
+
+
 def test_some_files_are_chosen_by_name_or_id(owner: Share, sender: Share) -> None:
     inbox = make(owner)
     receipts = [send(sender, inbox, "-", "--name", name, data=b"data") for name in ("a", "b", "c")]

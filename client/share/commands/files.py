@@ -52,9 +52,10 @@ def list_files(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List all files on the server, the newest first, or the files in an archive.
+    """List all files on the server, or the files in an archive.
 
-    An asterisk marks files that you uploaded from here. Listing an archive does not count as a download.
+    The newest come first. An asterisk marks files that you uploaded from here. Listing an archive does not count as a
+    download.
     """
     with command(server, token=token, as_json=as_json) as (screen, settings):
         if link is not None:

@@ -120,7 +120,7 @@ def change(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Change what an inbox accepts and for how long, or its title and note.
+    """Change the limits, lifetime, title or note of an inbox.
 
     The limits include what came in already. What you leave out stays as it is. --expires opens an expired inbox again.
     Sizes and times can be `default`.
@@ -139,7 +139,7 @@ def change(
 
 @app.command("ls")
 def list_inboxes(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """List the inboxes on the server that you created from here, the newest first."""
+    """List the inboxes that you created here, the newest first."""
     with command(server, as_json=as_json) as (screen, settings):
         address = settings.required_server()
         inboxes = []
@@ -154,7 +154,7 @@ def list_inboxes(server: ServerOption = None, as_json: JsonOption = False) -> No
 
 @app.command()
 def show(inbox: InboxArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show an inbox: what it still accepts, and for its owner what came in."""
+    """Show what an inbox still accepts, and to its owner what came in."""
     with command(server, as_json=as_json) as (screen, settings):
         link = InboxLink.parse(inbox, settings)
         with _opened(screen, settings, link) as (api, headers):
@@ -182,6 +182,9 @@ def get(
         with _opened(screen, settings, link) as (api, headers):
             description = _describe(api, link, _required(headers, link))
             arrived = _select(description.files or [], files or [])
+            if not arrived:
+                screen.note("No files in this inbox.")
+                return
             folder = Folder(Path(output) if output else Folder.path_for(description.title))
             targets = folder.assign(arrived)
             missing = [file for file in arrived if file.file_id in targets]

@@ -151,7 +151,8 @@ def total_size(paths: Sequence[str]) -> int | None:
 
 def _lay_out(screen: Screen, collector: Collector, paths: Sequence[str]) -> tuple[list[Entry], Layout]:
     entries = list(collector.collect(paths))
-    with Transfers(screen, 1, None).next_file(f"Reading {len(entries)} files", None) as meter:
+    files = "1 file" if len(entries) == 1 else f"{len(entries)} files"
+    with Transfers(screen, 1, None).next_file(f"Reading {files}", None) as meter:
         entries, members = measure(entries, collector, meter.advance)
     return entries, Layout(members)
 
