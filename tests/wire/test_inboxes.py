@@ -22,6 +22,8 @@ from shared.errors import InboxFull
 from shared.inboxes import Delivery, Inboxes
 from shared.sharing import Shares, utc_now
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.inboxes import Place
+from shared.sweeping import Sweep
 from shared.uploads import Upload
 from tests.properties.effort import EFFORT
 from tests.wire.server import BOUNDARY, FORM_TAIL, FORM_TYPE, WITHIN, Server, until
@@ -153,12 +155,18 @@ def test_places_that_a_killed_server_had_reserved_are_free_after_an_hour(tmp_pat
         with half_sent_from(server, inbox):
             server.process.kill()
             server.process.wait()
-    soon = Shares(DirectoryStore(data), max_file_size=SIZE)
-    later = Shares(DirectoryStore(data), max_file_size=SIZE, clock=lambda: utc_now() + timedelta(hours=1))
+
+    def after(hours: int) -> Shares:
+        return Shares(DirectoryStore(data), max_file_size=SIZE, clock=lambda: utc_now() + timedelta(hours=hours))
+
+    soon, later = after(0), after(1)
     with pytest.raises(InboxFull):
         Upload(soon, Delivery(inbox["inbox_id"]))
     inboxes = Inboxes(later)
     assert inboxes.left(inboxes.find(inbox["inbox_id"])) == (MAX_FILES - 1, MAX_BYTES - SIZE)
+    # The sweep also removes them from the inbox.
+    assert Sweep(after(2)).run().failed == 0
+    assert [*inboxes.find(inbox["inbox_id"]).places.values()] == [Place(SIZE)]
     for _ in range(MAX_FILES - 1):
         Upload(later, Delivery(inbox["inbox_id"]))
     with pytest.raises(InboxFull):
