@@ -3,16 +3,8 @@
 const downloads = new Map();
 
 // As in garbage.js, which not every browser lets a service worker import.
-const EVERY = 4 * 2 ** 20; // bytes
-const RESERVED = 64 * 2 ** 20;
-let discarded = 0;
-
-function discard(bytes) {
-  discarded += bytes.length;
-  if (discarded < EVERY) return;
-  discarded = 0;
-  new ArrayBuffer(RESERVED);
-}
+const EVERY = 8; // pieces, of half a MiB each
+const RESERVED = 64 * 2 ** 20; // bytes
 
 self.onmessage = ({ data: { address, headers }, ports: [port] }) => {
   // Browsers end a worker that gets no messages, and with it the downloads. A new one does not know them.
@@ -35,6 +27,7 @@ self.onfetch = (event) => {
 };
 
 function streamOf(port, ended) {
+  let pieces = 0;
   const end = (word) => {
     ended();
     port.postMessage(word);
@@ -45,7 +38,7 @@ function streamOf(port, ended) {
         new Promise((resolve) => {
           port.onmessage = ({ data }) => {
             if (data instanceof Uint8Array) {
-              discard(data);
+              if (++pieces % EVERY === 0) new ArrayBuffer(RESERVED);
               controller.enqueue(data);
             } else if (data === "end") {
               controller.close();
