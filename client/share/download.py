@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import collections
+import concurrent.futures
 import re
-import sys
+import threading
 from collections.abc import Mapping
 
 import httpx
@@ -14,60 +15,15 @@ from share.faults import Exit, Fault
 from share.progress import Meter
 from share.redirects import Redirected
 from share.server import Patience, Server, check
+from share.sinks import CHUNK, NoRange, Piece, Sink
 
-CHUNK = 256 * 1024
 MAX_RESTARTS = 3
+# More than this is requested in pieces, over several connections: one seldom gets all that a distant network offers.
+LARGE = 64 * 1024 * 1024
+PIECE = 4 * 1024 * 1024
+PARALLEL = 4
+_NO_RANGE = (httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE, httpx.codes.PRECONDITION_FAILED)
 _CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
-
-
-class Sink:
-    """The destination of the bytes. `tags` are the ETags with which to resume, by origin.
-
-    `header` is that of an encrypted file, without which the rest cannot be decrypted.
-    """
-
-    aftermath = ""  # what the user should know if the file is damaged
-
-    def __init__(self) -> None:
-        self.position = 0
-        self.digest = hashlib.sha256()
-        self.tags: dict[str, str] = {}
-        self.header = b""
-
-    def write(self, chunk: bytes | bytearray) -> None:
-        self.position += len(chunk)
-        self.digest.update(chunk)
-
-    def flush(self) -> None:
-        """Make sure that the bytes written so far survive the end of the process."""
-
-    def restart(self) -> None:
-        """Discard all bytes. Raises `Fault` if that is impossible."""
-        self.position = 0
-        self.digest = hashlib.sha256()
-
-    def save(self) -> None:
-        """Save the tags for a later run."""
-
-    def discard(self) -> None:
-        """Remove the damaged file."""
-
-
-class StandardOutput(Sink):
-    """Standard output. It can resume after an interruption of the network, but not of the process."""
-
-    aftermath = "Do not use what was written."
-
-    def write(self, chunk: bytes | bytearray) -> None:
-        sys.stdout.buffer.write(chunk)
-        super().write(chunk)
-
-    def flush(self) -> None:
-        sys.stdout.buffer.flush()
-
-    def restart(self) -> None:
-        if self.position:
-            raise Fault(Exit.DAMAGED, f"The server cannot resume this download. {self.aftermath}")
 
 
 class Download:
@@ -83,7 +39,6 @@ class Download:
         self._file = file
         self._sink = sink
         self._meter = meter
-        self._restarts = 0
 
     def run(self) -> None:
         """Download the file. Raises `Fault`, and `httpx.TransportError` if retrying did not help."""
@@ -91,55 +46,126 @@ class Download:
         if sink.position:
             self._meter.resume(sink.position)
             self._meter.advance(sink.position)
-        patience = Patience(self._meter.reconnect)
+        transfer = Transfer(self._source, self._file, sink, self._meter)
+        if size - sink.position > LARGE:
+            # The first answer has the ETag. Of a file with a limit, other ranges are free only with that.
+            transfer.run(sink.position + PIECE)
+            if transfer.can_split():
+                self._read_ahead()
         # An empty file must also be requested.
-        complete = sink.position == size > 0
-        while not complete:
+        if not sink.position == size > 0:
+            transfer.run(size)
+        if self._file.sha256 not in (None, sink.digest.hexdigest()):
+            raise damaged(sink, "The file was damaged in transit: its SHA-256 is wrong.")
+
+    def _read_ahead(self) -> None:
+        """Request the rest in pieces, several at once, and write them in order. Ends early if the server stops that."""
+        sink, size = self._sink, self._file.size
+        stopped = threading.Event()
+        pool = concurrent.futures.ThreadPoolExecutor(PARALLEL, thread_name_prefix="piece")
+        waiting: collections.deque[tuple[Piece, concurrent.futures.Future[None]]] = collections.deque()
+
+        def write_next() -> None:
+            piece, request = waiting[0]
+            request.result()
+            waiting.popleft()
+            for chunk in piece.chunks:
+                sink.write(chunk)
+
+        try:
+            for place in range(sink.position, size, PIECE):
+                piece = Piece(sink, place, min(place + PIECE, size), stopped)
+                transfer = Transfer(self._source, self._file, piece, self._meter, stopped)
+                waiting.append((piece, pool.submit(transfer.run, piece.end)))
+                if len(waiting) > PARALLEL:
+                    write_next()
+            while waiting:
+                write_next()
+            sink.flush()
+        except NoRange:
+            pass
+        finally:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._meter.advance(-sum(len(chunk) for piece, _ in waiting for chunk in piece.chunks))
+
+
+class Transfer:
+    """Requests the bytes of a file for a sink, from the sink's position on. If it can be `stopped`, it gets a piece."""
+
+    def __init__(
+        self, source: Redirected, file: RemoteFile, sink: Sink, meter: Meter, stopped: threading.Event | None = None
+    ) -> None:
+        self._source = source
+        self._file = file
+        self._sink = sink
+        self._meter = meter
+        self._stopped = stopped
+        self._restarts = 0
+
+    def run(self, end: int) -> None:
+        """Continue until the sink has all bytes before `end`, or the whole file if it cannot be split.
+
+        Raises `Fault`, `httpx.TransportError` if retrying did not help, and for pieces `NoRange` and `Stopped`.
+        """
+        sink = self._sink
+        patience = Patience(self._meter.reconnect, self._stopped)
+        while True:
             before = sink.position
             error: Exception = Fault(Exit.UNAVAILABLE, "The server closed the connection early.")
             try:
-                self._fetch()
-                complete = sink.position == size
+                self._fetch(end)
+                if sink.position >= end:
+                    return
             except (Fault, httpx.TransportError) as fault:
                 error = fault
             if sink.position > before:
                 patience.renew()
-            if not complete:
-                patience.wait_after(error)
-        if self._file.sha256 not in (None, sink.digest.hexdigest()):
-            raise self._damaged("The file was damaged in transit: its SHA-256 is wrong.")
+            patience.wait_after(error)
 
-    def _fetch(self) -> None:
-        sink, offset = self._sink, self._sink.position
-        with self._source.get(offset, sink.tags) as response:
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+    def can_split(self) -> bool:
+        """Whether further requests for the file certainly do not count as downloads."""
+        return self._file.max_downloads is None or self._source.origin in self._sink.tags
+
+    def _fetch(self, end: int) -> None:
+        sink, offset, most = self._sink, self._sink.position, self._file.size
+        is_piece = self._stopped is not None
+        with self._source.get(offset, end if is_piece else None, sink.tags) as response:
+            if response.status_code in _NO_RANGE:
                 self._restart()
                 return
             check(response)
             if response.status_code == httpx.codes.PARTIAL_CONTENT:
                 require_range(response, offset, self._file.size)
+                most = end if is_piece else most
             elif offset:
                 self._restart()
             # Before the first byte, because resuming needs the ETag.
             sink.save()
+            if not self.can_split():
+                end = most
             for chunk in response.iter_raw(CHUNK):
-                if sink.position + len(chunk) > self._file.size:
-                    raise self._damaged("The server sent more bytes than the file has.")
+                if sink.position + len(chunk) > most:
+                    raise damaged(sink, "The server sent more bytes than the file has.")
                 sink.write(chunk)
                 self._meter.advance(len(chunk))
+                if sink.position == end < most:
+                    break
         sink.flush()
 
     def _restart(self) -> None:
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
-            raise self._damaged("The server cannot resume this download.")
+            raise damaged(self._sink, "The server cannot resume this download.")
         position = self._sink.position
         self._sink.restart()
         self._meter.advance(-position)
 
-    def _damaged(self, message: str) -> Fault:
-        self._sink.discard()
-        return Fault(Exit.DAMAGED, f"{message} {self._sink.aftermath}")
+
+def damaged(sink: Sink, message: str) -> Fault:
+    """Discard what a sink has, and return the error that says so."""
+    sink.discard()
+    return Fault(Exit.DAMAGED, f"{message} {sink.aftermath}")
 
 
 def download_link(server: Server, file: RemoteFile) -> str:

@@ -9,10 +9,10 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
-from share.download import CHUNK, Sink
 from share.faults import Exit, Fault
 from share.memory import SAFELY, Memory, open_own
 from share.names import MAX_NAME_BYTES, shortened
+from share.sinks import CHUNK, Sink
 from share.text import printable
 
 

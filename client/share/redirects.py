@@ -23,21 +23,26 @@ class Redirected:
         self._http = http
         self._url = httpx.URL(url)
         self._credentials = credentials
+        self.origin = origin_of(self._url)
 
     @contextlib.contextmanager
-    def get(self, offset: int, tags: dict[str, str]) -> Iterator[httpx.Response]:
-        """Get the bytes from `offset` on, or an error response. Updates `tags`, by origin."""
+    def get(self, offset: int, end: int | None, tags: dict[str, str]) -> Iterator[httpx.Response]:
+        """Get the bytes from `offset` on, or an error response. Updates `tags`, by origin.
+
+        If the file was replaced, the server answers with the whole file, or with an error if only the bytes up to
+        `end` are wanted.
+        """
         url = self._url
         current: dict[str, str] = {}
         for _ in range(MAX_REDIRECTS):
             origin = origin_of(url)
             headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
-            if origin == origin_of(self._url):
+            if origin == self.origin:
                 headers |= self._credentials
             if offset:
-                headers["Range"] = f"bytes={offset}-"
+                headers["Range"] = f"bytes={offset}-{'' if end is None else end - 1}"
                 if origin in tags:
-                    headers["If-Range"] = tags[origin]
+                    headers["If-Range" if end is None else "If-Match"] = tags[origin]
             with self._http.stream("GET", url, headers=headers) as response:
                 tag = response.headers.get("etag", "")
                 # Other ETags could not be sent back.

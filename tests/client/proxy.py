@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http.client
 import socket
@@ -164,8 +165,9 @@ class Proxy:
         if self._is_secure:
             headers["x-forwarded-proto"] = "https"
         upstream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=WITHIN)
-        upstream.request(seen.method, seen.target, body, {**headers, "connection": "close"})
-        with upstream.getresponse() as response:
+        with contextlib.closing(upstream):
+            upstream.request(seen.method, seen.target, body, {**headers, "connection": "close"})
+            response = upstream.getresponse()
             seen.status = response.status
             handler.send_response(response.status)
             for name, value in response.getheaders():

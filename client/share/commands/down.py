@@ -13,7 +13,7 @@ import typer
 from share.answers import RemoteFile
 from share.archive import extracting
 from share.commands.options import JsonOption, LinksArgument, QuietOption, ServerOption, command
-from share.download import Download, Sink, StandardOutput, download_link
+from share.download import Download, download_link
 from share.faults import Exit, Fault
 from share.links import find, key_of
 from share.names import safe_name
@@ -24,6 +24,7 @@ from share.progress import Meter, Transfers
 from share.reporting import for_each, reporting
 from share.screen import Screen
 from share.server import Server, credentials
+from share.sinks import Sink, StandardOutput
 from share.text import human_size, printable
 
 

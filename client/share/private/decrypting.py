@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from share.answers import ArchiveEntry, RemoteFile
-from share.download import Sink
 from share.faults import Exit, Fault
 from share.private.chunks import CHUNK, HEADER, TAG, Cipher, Damaged, decrypted_size, offset_of
 from share.private.keys import Key
 from share.private.metadata import FILE_CONTEXT, SCHEME, Metadata
+from share.sinks import Sink
 
 
 def reveal(file: RemoteFile, key: Key | None) -> tuple[RemoteFile, Metadata | None]:
