@@ -228,6 +228,17 @@ def send_in(shares: Shares, inbox: Inbox) -> Record:
     return incoming.finish("a.bin", "text/plain", Options())
 
 
+def begin_in(shares: Shares, inbox: Inbox) -> Record:
+    delivery = Delivery(inbox.inbox_id, None, len(DATA), len(DATA))
+    return DirectUploads(shares).start("a.bin", "text/plain", Options(), len(DATA), delivery)
+
+
+def begun_in(shares: Shares, inbox: Inbox, _done: bool) -> None:
+    assert visible(shares) == {}
+    # It was not completed within an hour.
+    assert not is_full(shares, inbox)
+
+
 def received(shares: Shares, inbox: Inbox, done: bool) -> None:
     records = visible(shares)
     assert len(records) in ((1,) if done else (0, 1))
@@ -363,6 +374,7 @@ USE_CASES: dict[str, UseCase] = {
         lambda root, prepared: shares_in(root).delete(prepared[1].file_id),
         removed,
     ),
+    "begin in an inbox": (an_inbox, lambda root, inbox: begin_in(shares_in(root), inbox), begun_in),
     "begin": (nothing, lambda root, _: begin_direct(shares_in(root)), begun),
     "send a part": (a_direct_upload, lambda root, file: send_part(shares_in(root), file, 1, DATA), sent),
     "send a part again": (

@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 
 from shared.errors import ShareError
+from shared.inbox_options import InboxOptions
+from shared.inboxes import Inboxes
 from shared.sharing import Record, Shares
 from shared.storage import multipart
 from shared.storage.contract import Info
@@ -221,9 +223,7 @@ def test_no_sync_of_an_upload_can_be_left_out(number: int, place: Path) -> None:
         # In the first file's folders, whose names are already durable, so that there are no other syncs.
         patch.setattr(uuid, "uuid4", lambda: uuid.UUID(first.file_id[:4] + "0000" + first.file_id[8:]))
         killed.upload(shares)
-    syncs = [at for at, step in enumerate(recorder.steps) if getattr(step, "__name__", "") == "sync"]
-    assert len(syncs) == 5
-    recorder.steps[syncs[number]] = lambda: None
+    leave_out_sync(recorder, number, of=5)
 
     def check(shares: Shares, _prepared: Any, done: bool) -> None:
         records = killed.visible(shares)
@@ -232,3 +232,32 @@ def test_no_sync_of_an_upload_can_be_left_out(number: int, place: Path) -> None:
 
     with pytest.raises((AssertionError, ShareError)):
         single_power_cuts(recorder, place, None, check)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_no_sync_of_an_upload_into_an_inbox_can_be_left_out(number: int, place: Path) -> None:
+    origin = place / "origin"
+    origin.mkdir()
+    shares = killed.shares_in(origin)
+    inbox = Inboxes(shares).create(InboxOptions(max_files=2, expires_in=10**7))
+    # After this, the entry of the inbox is there.
+    first = killed.send_in(shares, inbox)
+    with Recorder(origin) as recorder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uuid, "uuid4", lambda: uuid.UUID(first.file_id[:4] + "0000" + first.file_id[8:]))
+        killed.send_in(shares, inbox)
+    leave_out_sync(recorder, number, of=6)
+
+    def check(shares: Shares, _prepared: Any, done: bool) -> None:
+        records = killed.visible(shares)
+        assert len(records) in ((2,) if done else (1, 2))
+        assert all(killed.is_whole(shares, record) for record in records.values())
+        assert killed.is_full(shares, inbox) == (len(records) == 2)
+
+    with pytest.raises((AssertionError, ShareError)):
+        single_power_cuts(recorder, place, None, check)
+
+
+def leave_out_sync(recorder: Recorder, number: int, *, of: int) -> None:
+    syncs = [at for at, step in enumerate(recorder.steps) if getattr(step, "__name__", "") == "sync"]
+    assert len(syncs) == of
+    recorder.steps[syncs[number]] = lambda: None
