@@ -33,7 +33,7 @@ class TimeLimit:
         """Start the clock of an invocation."""
         self._until = self._monotonic() + self.last_try
 
-    def require(self) -> None:
-        """Raise `StorageUnavailable` if it is too late for another try."""
+    def require(self, **_request: object) -> None:
+        """Raise `StorageUnavailable` if it is too late for another try. botocore passes the request."""
         if self._monotonic() >= self._until:
             raise StorageUnavailable("S3 did not answer within the time limit of an invocation")

@@ -22,7 +22,7 @@ from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
 from tests.environment import unset_all
 from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers
 from tests.loggers import LAMBDA_LOGGERS, LoggerState, logger_state, set_loggers
-from tests.servers import BUCKET, S3Server, SharedSession, moto_server
+from tests.servers import BUCKET, S3Server, SharedClients, moto_server
 from tests.slow import is_slow
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def s3_client(s3_server: S3Server) -> S3Client:
 
 
 @pytest.fixture(scope="session")
-def s3_session() -> SharedSession:
-    return SharedSession()
+def s3_clients() -> SharedClients:
+    return SharedClients()
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ def in_bucket(
     monkeypatch: pytest.MonkeyPatch,
     s3_server: S3Server,
     s3_client: S3Client,
-    s3_session: SharedSession,
+    s3_clients: SharedClients,
 ) -> Objects:
     """An empty prefix of the bucket as storage."""
-    monkeypatch.setattr(clients, "Session", lambda: s3_session)
+    monkeypatch.setattr(clients, "Session", s3_clients.session)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     prefix = f"test/{uuid.uuid4()}"

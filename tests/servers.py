@@ -49,6 +49,8 @@ ATTEMPTS = 3
 PORTS = range(10_000, 20_000)
 GRPC_OFFSET = 10_000
 
+Handler = Callable[..., None]
+
 # The number of keys on a page of moto's listings. S3 has 1,000, but so many objects take long to create.
 MOTO_PAGE_SIZE = 100
 
@@ -82,18 +84,39 @@ class S3Server:
         )
 
 
-class SharedSession:
-    """A session that creates each client once, because that takes most of the time of an S3 test."""
+class SharedClients:
+    """Creates each client once for all its sessions, because that takes most of the time of an S3 test."""
 
     def __init__(self) -> None:
         self._session = Session()
-        self._clients: dict[str, S3Client] = {}
+        self._clients: dict[object, S3Client] = {}
+
+    def session(self) -> SharedSession:
+        return SharedSession(self)
+
+    def client(self, service: Literal["s3"], config: Config, handlers: Sequence[tuple[str, Handler]]) -> S3Client:
+        key = os.environ.get("AWS_ENDPOINT_URL"), repr(sorted(vars(config).items())), tuple(handlers)
+        if key not in self._clients:
+            for event, handler in handlers:
+                self._session.register(event, handler)
+            self._clients[key] = cast("S3Client", self._session.create_client(service, config=config))
+            for event, handler in handlers:
+                self._session.unregister(event, handler)
+        return self._clients[key]
+
+
+class SharedSession:
+    """A session with no events but its own."""
+
+    def __init__(self, clients: SharedClients) -> None:
+        self._clients = clients
+        self._handlers: list[tuple[str, Handler]] = []
+
+    def register(self, event: str, handler: Handler) -> None:
+        self._handlers.append((event, handler))
 
     def create_client(self, service: Literal["s3"], *, config: Config) -> S3Client:
-        key = repr((os.environ.get("AWS_ENDPOINT_URL"), sorted(vars(config).items())))
-        if key not in self._clients:
-            self._clients[key] = cast("S3Client", self._session.create_client(service, config=config))
-        return self._clients[key]
+        return self._clients.client(service, config, self._handlers)
 
     def get_scoped_config(self) -> None:
         """None: only sessions without a profile are shared."""

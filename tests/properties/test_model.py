@@ -49,7 +49,7 @@ from tests.api.client import BucketObjects, DirectoryObjects, Objects
 from tests.faults.test_kills import MEMORY
 from tests.interposed import InterposedStore, Kill, Killed, undisturbed
 from tests.properties.effort import examples
-from tests.servers import BUCKET, S3Server, SharedSession, moto_server
+from tests.servers import BUCKET, S3Server, SharedClients, moto_server
 from tests.sharing.shares import receive, redirect
 
 T = TypeVar("T")
@@ -609,11 +609,11 @@ def new_prefix(
     small_parts: None,
     small_parts_server: S3Server,
     configure: Callable[[str, str], None],
-    s3_session: SharedSession,
+    s3_clients: SharedClients,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[], Place]:
     client = small_parts_server.client()
-    monkeypatch.setattr(clients, "Session", lambda: s3_session)
+    monkeypatch.setattr(clients, "Session", s3_clients.session)
     for name, value in small_parts_server.environment().items():
         configure(name, value)
 

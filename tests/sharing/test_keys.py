@@ -22,7 +22,7 @@ from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from shared.uploads import Upload
 from tests.clock import DAY, HOUR, Clock
-from tests.servers import S3Server, SharedSession
+from tests.servers import S3Server, SharedClients
 from tests.sharing.shares import contents, download, shares_over, upload
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def into_bucket(
     monkeypatch: pytest.MonkeyPatch,
     s3_server: S3Server,
     s3_client: S3Client,
-    s3_session: SharedSession,
+    s3_clients: SharedClients,
     bucket: str,
     root: Path,
     clock: Clock,
 ) -> Move:
-    monkeypatch.setattr(clients, "Session", lambda: s3_session)
+    monkeypatch.setattr(clients, "Session", s3_clients.session)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
 

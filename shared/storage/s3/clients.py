@@ -37,16 +37,13 @@ def open_clients(limit: TimeLimit | None = None) -> tuple[S3Client, S3Client]:
     try:
         session = Session()
         session.get_scoped_config()
+        if limit is not None:
+            session.register("before-send.s3", limit.require)
     except BotoCoreError as error:
         # For example, the profile does not exist.
         raise failure(error) from error
     connect, read = (CONDITIONAL_TIMEOUT, READ_TIMEOUT) if limit is None else (limit.connect, limit.read)
-    ordinary = _client(session, 4, connect, read)
-    conditional = _client(session, 1, connect, CONDITIONAL_TIMEOUT)
-    if limit is not None:
-        for client in (ordinary, conditional):
-            client.meta.events.register("before-send.s3", lambda **_request: limit.require())
-    return ordinary, conditional
+    return _client(session, 4, connect, read), _client(session, 1, connect, CONDITIONAL_TIMEOUT)
 
 
 def _client(session: Session, attempts: int, connect: float, read: float) -> S3Client:
