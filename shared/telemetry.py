@@ -58,9 +58,9 @@ class LambdaHandler:
         """Create the service from the environment. Raises `InvalidSetting`."""
         return Service.open(Settings.from_environment())
 
-    def prepare(self) -> None:
+    def prepare(self, service: Service) -> None:
         """Create what all events need, without any network request."""
-        self.service = self.open()
+        self.service = service
 
     def connect(self) -> None:
         """Do in advance what the first event would wait for. `StorageUnavailable` is logged; events still run."""
@@ -91,7 +91,7 @@ class LambdaHandler:
         # it found its credentials.
         for other in others:
             other.setLevel(logging.WARNING)
-        self.prepare()
+        self.prepare(self.open())
 
         def call(event: dict[str, Any], context: Any) -> Any:
             logger.append_keys(**self.log_keys(event))

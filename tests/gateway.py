@@ -25,7 +25,7 @@ from local.template import DEFAULT_ROUTE, Route
 from local.worker import PAYLOAD_LIMIT
 from shared.bootstrap import Service
 from shared.http.endpoint import Endpoint
-from shared.http.handler import HttpHandler
+from shared.http.handler import LIMIT, HttpHandler
 from shared.settings import Settings
 from shared.telemetry import LambdaHandler
 
@@ -102,10 +102,11 @@ def _shadowed(own: list[Route]) -> Iterator[Route]:
 
 
 def started(handler: H) -> H:
-    """A handler as Lambda would start it with the current environment."""
+    """A handler as Lambda would start it with the current environment, without a check of its storage."""
+    settings = Settings.from_environment()
     service = getattr(handler, "service", None)
-    if service is None or service.settings != Settings.from_environment():
-        handler.prepare()
+    if service is None or service.settings != settings:
+        handler.prepare(Service.open(settings, LIMIT if isinstance(handler, HttpHandler) else None, reads_only=True))
     return handler
 
 

@@ -52,12 +52,12 @@ class HttpHandler(LambdaHandler):
         self._adapter: Handler
         super().__init__(module, CORRELATION_ID)
 
-    def prepare(self) -> None:
+    def prepare(self, service: Service) -> None:
         from mangum import Mangum
         from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
-        super().prepare()
-        app = build_app(*self._routers, service=self.service, threads=Inline())
+        super().prepare(service)
+        app = build_app(*self._routers, service=service, threads=Inline())
         # Innermost, so that the guard runs first and every answer gets its headers.
         app.user_middleware.append(Middleware(ExactText))
         # As text, or Mangum would send problem documents in base64.
