@@ -68,10 +68,13 @@ class Firefox:
         return result.get("value")
 
     def run(self, context: str, script: str, *arguments: Any) -> Any:
-        """Run the body of an async function in the page ("content") or as Firefox's own code ("chrome")."""
+        """Run the body of an async function in the page ("content") or as Firefox's own code ("chrome").
+
+        Global variables last until the next page.
+        """
         self.command("Marionette:SetContext", value=context)
         script = f"return (async () => {{ {script} }})()"
-        return self.command("WebDriver:ExecuteScript", script=script, args=arguments)
+        return self.command("WebDriver:ExecuteScript", script=script, args=arguments, newSandbox=False)
 
     def element(self, selector: str) -> str:
         """The ID of the first matching element of the page."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from tests.browser.upload_page import delete, drop, link, no_violations, share_more
+from tests.browser.axe import no_violations
+from tests.browser.upload_page import delete, drop, link, share_more
 from tests.wire.server import Server
 
 BLOCKED = """

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect
 
-from tests.browser.upload_page import no_violations, note_questions, questions, require_pauses
+from tests.browser.axe import no_violations
+from tests.browser.upload_page import note_questions, questions, require_pauses
 from tests.wire.server import Server, until
 
 TOKEN = "a-token-of-thirty-two-characters"

@@ -8,7 +8,7 @@ from typing import Any
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 from tests.archives import packed
-from tests.browser.upload_page import no_violations
+from tests.browser.axe import no_violations
 from tests.wire.server import Server
 
 PHOTOS = {"read me.txt": b"hello", "photos/a.jpg": b"a" * 1000, "photos/north/b & c.jpg": b"b" * 2000, "empty/": b""}

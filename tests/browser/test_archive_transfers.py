@@ -12,9 +12,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.browser.archive_page import answer, archive, contents, drop_paths, upload, write
+from tests.browser.axe import no_violations
 from tests.browser.conftest import WITHIN
 from tests.browser.firefox import Firefox
-from tests.browser.upload_page import choose, no_violations, row, share_more
+from tests.browser.upload_page import choose, row, share_more
 from tests.servers import free_ports
 from tests.wire.server import Server, until
 

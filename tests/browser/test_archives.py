@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.archive_page import TIME, answer, archive, contents, drop_paths, upload, write
-from tests.browser.upload_page import UPLOADS, choose, drop_together, hold, no_violations, row, share_more
+from tests.browser.axe import no_violations
+from tests.browser.upload_page import UPLOADS, choose, drop_together, hold, row, share_more
 from tests.wire.server import Server, until
 
 NAMES = ["報告書 年次.txt", "e\u0301te\u0301.txt", "😀.bin", "empty.txt", "Ünï/deep/er/a.tar.gz"]

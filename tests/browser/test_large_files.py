@@ -13,7 +13,8 @@ from playwright.sync_api import APIResponse, BrowserContext, Page, Request, Resp
 
 from local import aws
 from local.template import Template, read
-from tests.browser.upload_page import choose, no_violations, row, setting
+from tests.browser.axe import no_violations
+from tests.browser.upload_page import choose, row, setting
 from tests.servers import S3Server, moto_server, seaweedfs
 from tests.wire.server import ROOT, Server, until
 

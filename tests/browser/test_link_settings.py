@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser.axe import no_violations
 from tests.browser.upload_page import (
     UPLOADS,
     chips,
@@ -16,7 +17,6 @@ from tests.browser.upload_page import (
     file,
     hold,
     link,
-    no_violations,
     open_options,
     row,
     setting,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Response, Route, expect
 
-from tests.browser.upload_page import no_violations
+from tests.browser.axe import no_violations
 from tests.wire.server import Server
 
 # All these tests share one server and one browser.

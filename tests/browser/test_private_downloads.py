@@ -17,8 +17,9 @@ from local import aws
 from local.template import Template
 from local.template import read as read_template
 from tests.browser.archive_page import write
+from tests.browser.axe import no_violations
 from tests.browser.private_files import IN_MEMORY, NO_PICKER, PICKER, SAVED, go_private, press, put
-from tests.browser.upload_page import all_links, choose, hold, no_violations, upload_each
+from tests.browser.upload_page import all_links, choose, hold, upload_each
 from tests.client.private_vectors import text_of
 from tests.servers import moto_server
 from tests.wire.server import ROOT, Server, until

@@ -14,6 +14,7 @@ from share.private.keys import Key
 from share.private.metadata import FILE_CONTEXT, Metadata
 
 from tests.browser.archive_page import write
+from tests.browser.axe import no_violations
 from tests.browser.private_files import go_private
 from tests.browser.upload_page import (
     all_links,
@@ -21,7 +22,6 @@ from tests.browser.upload_page import (
     delete,
     drop,
     drop_together,
-    no_violations,
     open_options,
     row,
     share_more,

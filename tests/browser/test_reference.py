@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from tests.browser.axe import no_violations
 from tests.browser.conftest import WITHIN
-from tests.browser.upload_page import no_violations
 from tests.wire.server import Server
 
 

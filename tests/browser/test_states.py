@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from urllib.parse import urlsplit
 
-import axe_playwright_python  # type: ignore[import-untyped]
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
+from tests.browser import axe
 from tests.browser.conftest import WITHIN
 from tests.browser.firefox import Firefox
 from tests.browser.states import SETTINGS, STATES
-from tests.browser.upload_page import UPLOADS, drop, hold, no_violations, upload_of
+from tests.browser.upload_page import UPLOADS, drop, hold, upload_of
 from tests.programs import require
 from tests.wire.server import Server, until
 
@@ -66,10 +66,10 @@ def test_each_state_is_accessible_and_fits(state: Page) -> None:
         assert state.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
     state.evaluate(SHORTEN)
     state.emulate_media(color_scheme="dark")
-    no_violations(state)
+    axe.no_violations(state)
     resize(state, 1280)
     state.emulate_media(color_scheme="light")
-    no_violations(state)
+    axe.no_violations(state)
 
 
 def test_a_thousand_files_are_a_list_as_high_as_one_of_ten(page: Page) -> None:
@@ -133,9 +133,12 @@ def test_a_first_visit_is_small(context: BrowserContext) -> None:
 
 
 @pytest.fixture(scope="module")
-def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
+def firefox(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Firefox]:
     require("REQUIRE_FIREFOX", "firefox-esr")
     with Firefox(tmp_path_factory.mktemp("firefox")) as firefox:
+        # A page of the same server without scripts, which therefore does not change the inserted documents.
+        firefox.command("WebDriver:Navigate", url=f"http://127.0.0.1:{server.port}/no/such/page")
+        axe.load(firefox)
         yield firefox
 
 
@@ -161,24 +164,14 @@ SHOW = """
     for (const popover of document.querySelectorAll("[data-open]")) popover.showPopover();
     return [document.title, getComputedStyle(document.body).fontSize];
 """
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
-CHECK = f"""
-    {AXE}
-    const {{ violations, passes }} = await axe.run();
-    return [violations.map(({{ help, nodes }}) => [help, nodes.map((node) => node.html)]), passes.length];
-"""
 
 
-def test_firefox_finds_nothing_either(state: Page, server: Server, firefox: Firefox) -> None:
+def test_firefox_finds_nothing_either(state: Page, firefox: Firefox) -> None:
     """Firefox lays out the document that Chromium's scripts left. How it runs them is in `test_firefox.py`."""
     state.evaluate(SHORTEN)
     title, document = state.title(), state.evaluate(SNAPSHOT)
-    # A page of the same server without scripts, which therefore does not change the inserted document.
-    firefox.command("WebDriver:Navigate", url=f"http://127.0.0.1:{server.port}/no/such/page")
     for scheme in ("light", "dark"):
         firefox.prefer_scheme(scheme)
         # Sizes come from our style sheets, so they were applied.
         assert firefox.run("content", SHOW, document) == [title, "15px"]
-        violations, passes = firefox.run("content", CHECK)
-        assert violations == []
-        assert passes > 10
+        axe.no_violations_in_firefox(firefox)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
+from tests.browser.axe import no_violations
 from tests.browser.conftest import WITHIN
 from tests.browser.upload_page import (
     UPLOADS,
@@ -16,7 +17,6 @@ from tests.browser.upload_page import (
     file,
     hold,
     link,
-    no_violations,
     row,
     setting,
     share_more,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, FilePayload, Page, expect
 
+from tests.browser.axe import no_violations
 from tests.browser.upload_page import (
     UPLOADS,
     delete,
@@ -12,7 +13,6 @@ from tests.browser.upload_page import (
     file,
     hold,
     link,
-    no_violations,
     note_questions,
     open_options,
     questions,

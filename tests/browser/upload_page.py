@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.wire.server import until
@@ -138,11 +137,6 @@ def require_pauses(page: Page) -> None:
     times = [at for at, _ in questions(page)]
     assert len(times) > 1
     assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 4000
-
-
-def no_violations(page: Page) -> None:
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
 
 
 def without_scripts(page: Page, path: str) -> None:
