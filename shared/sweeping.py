@@ -10,7 +10,7 @@ import functools
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -68,10 +68,11 @@ class _Settled:
 
 
 class Sweep:
-    """One run over the files of `shares`."""
+    """One run over the files of `shares`, in `threads` that end with it."""
 
-    def __init__(self, shares: Shares) -> None:
+    def __init__(self, shares: Shares, threads: Executor | None = None) -> None:
         self._shares = shares
+        self._threads = threads or ThreadPoolExecutor(PARALLEL, thread_name_prefix="sweep")
         self._swept = Swept()
         self._gathered: list[_Settled] = []
 
@@ -81,7 +82,7 @@ class Sweep:
         If a file fails, log it and leave it for the next run. Raises `StorageUnavailable` if the entries cannot be
         listed.
         """
-        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="sweep") as pool:
+        with self._threads as pool:
             running: dict[Future[_Settled], str] = {}
             for entry in self._shares.expiries.due():
                 # Submit only as many as can run, so that a process that ends has little to wait for. Handle entries of

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from shared.direct_uploads import DirectUploads
 from shared.errors import Expired, InboxFull, UnknownFile, UsedUp
+from shared.http.streams import Inline
 from shared.inbox_options import InboxOptions
 from shared.inboxes import Delivery, Inbox, Inboxes
 from shared.listing import list_files
@@ -33,7 +34,7 @@ from shared.storage import multipart
 from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import CELLS
-from shared.sweeping import Sweep
+from shared.sweeping import Sweep, Swept
 from shared.uploads import Upload
 
 STEPS = (
@@ -393,10 +394,15 @@ USE_CASES: dict[str, UseCase] = {
 }
 
 
+def sweep(root: Path, hours: float) -> Swept:
+    """Sweep without threads, because starting them takes most of the time here."""
+    return Sweep(shares_in(root, hours), Inline()).run()
+
+
 def settle(root: Path) -> None:
     """Sweep with later clocks. After that, only what visible files need may remain."""
     for hours in SWEEPS:
-        assert Sweep(shares_in(root, hours)).run().failed == 0
+        assert sweep(root, hours).failed == 0
     shares = shares_in(root, SWEEPS[-1])
     damage: list[str] = []
     assert scrub(shares, damage.append), damage

@@ -28,7 +28,6 @@ from shared.storage import multipart
 from shared.storage.contract import Info
 from shared.storage.directory import multipart as multipart_in_directory
 from shared.storage.directory import spares, store, writer
-from shared.sweeping import Sweep
 from tests.faults import killed
 from tests.faults.power import Recorder, Tree, states
 from tests.faults.power import write as write_tree
@@ -108,7 +107,7 @@ def settle(root: Path, origin: Path, returned: int) -> None:
     killed.settle(root)
     files = killed.visible(killed.shares_in(root))
     for hours in LONG_AFTER:
-        assert Sweep(killed.shares_in(root, hours)).run().failed == 0
+        assert killed.sweep(root, hours).failed == 0
     left = {path.stem for path in (root / "files").rglob("*.pickle")}
     now = killed.NOW + timedelta(hours=LONG_AFTER[-1])
     assert left == {file_id for file_id, record in files.items() if not record.is_expired(now)}
