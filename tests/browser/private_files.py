@@ -25,6 +25,13 @@ SAVED = """async () => {
     }
     return files;
 }"""
+# The SHA-256 of a file that was saved there.
+DIGEST = """async (name) => {
+    const folder = await navigator.storage.getDirectory();
+    const file = await (await folder.getFileHandle(name)).getFile();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+    return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}"""
 
 
 def same(data: bytes) -> bytes:

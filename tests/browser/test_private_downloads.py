@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Request, Route, expect
+from playwright.sync_api import BrowserContext, Page, Request, expect
 from share.answers import ArchiveEntry
 from share.private.chunks import decrypt_all, encrypted_size, offset_of
 from share.private.keys import Key
@@ -18,11 +18,11 @@ from local.template import Template
 from local.template import read as read_template
 from tests.browser.archive_page import write
 from tests.browser.axe import no_violations
-from tests.browser.private_files import IN_MEMORY, NO_PICKER, PICKER, SAVED, go_private, press, put
-from tests.browser.upload_page import all_links, choose, hold, upload_each
+from tests.browser.private_files import DIGEST, IN_MEMORY, NO_PICKER, PICKER, SAVED, go_private, press, put
+from tests.browser.upload_page import all_links, choose, upload_each
 from tests.client.private_vectors import text_of
 from tests.servers import moto_server
-from tests.wire.server import ROOT, Server, until
+from tests.wire.server import ROOT, Server
 
 MIB = 2**20
 BUCKET = "shares"
@@ -139,6 +139,23 @@ def test_the_entries_of_an_archive_are_shown_without_a_download(page: Page) -> N
     assert count_of(page, link) == 0
 
 
+def test_names_that_mislead_are_shown_and_saved_as_they_are(page: Page) -> None:
+    """A reversed direction makes "cod.exe" look like "exe.doc"."""
+    name, safe = "plan\u202exslx\x07.exe", "plan\ufffdxslx\ufffd.exe"
+    entries = [ArchiveEntry("photos/\u2066gpj.exe", 41_000, None)]
+    link = put(page.request, TEXT, name, entries=entries)
+    page.add_init_script(NO_PICKER)
+    page.goto(link)
+    expect(page.get_by_role("heading", name=safe)).to_be_visible()
+    assert page.title() == safe
+    page.get_by_text("Files in this archive").click()
+    expect(page.locator("#entries bdi")).to_have_text("photos/\ufffdgpj.exe")
+    with page.expect_download() as download:
+        press(page)
+    assert download.value.suggested_filename == safe.replace("\ufffd", "-")
+    assert Path(download.value.path()).read_bytes() == TEXT
+
+
 def flipped(data: bytes) -> bytes:
     """With another bit in the fourth chunk."""
     place = offset_of(3) + 7
@@ -178,52 +195,6 @@ def test_a_file_that_was_cut_is_not_even_offered(
     expect(page.get_by_role("button", name="Download")).to_be_hidden()
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(page: Page) -> None:
-    page.add_init_script(PICKER)
-    link = put(page.request, TEXT, NAME, max_downloads="1")
-    page.goto(link)
-    ranges: list[str | None] = []
-
-    def cut_once(route: Route) -> None:
-        ranges.append(route.request.headers.get("range"))
-        if len(ranges) > 1:
-            route.continue_()
-            return
-        answer = route.fetch()
-        route.fulfill(status=200, headers={"ETag": answer.headers["etag"]}, body=answer.body()[:50_000])
-
-    page.route("**/file/download/**", cut_once)
-    press(page)
-    expect(page.get_by_text("The link has now reached its download limit")).to_be_visible()
-    assert ranges == [f"bytes={start}-{encrypted_size(len(TEXT)) - 1}" for start in (0, 50_000)]
-    assert page.evaluate(SAVED) == {NAME: TEXT.decode()}
-
-
-def test_pieces_of_a_file_are_one_download_however_long_it_takes(page: Page) -> None:
-    """Firefox receives the whole answer to a request into memory, so the page asks for one piece after the other."""
-    page.add_init_script(PICKER)
-    text = text_of(8 * MIB + 100_000)
-    link = put(page.request, text, NAME, password="swordfish", max_downloads="1")
-    page.goto(link)
-    requests: list[Request] = []
-    page.on("request", lambda request: requests.append(request))
-    held = hold(page, "**/file/download/**")
-    page.get_by_label("Password").fill("swordfish")
-    press(page)
-    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
-    # The cookie that stands for the password is valid for a minute.
-    page.evaluate("() => { const now = Date.now; Date.now = () => now() + 60_000; }")
-    held[0].continue_()
-    until(lambda: bool(page.evaluate("true")) and len(held) == 2)
-    held[1].continue_()
-    expect(page.get_by_text("The link has now reached its download limit")).to_be_visible()
-    size = encrypted_size(len(text))
-    ranges = [request.headers["range"] for request in requests if "range" in request.headers]
-    assert ranges == [f"bytes=0-{8 * MIB - 1}", f"bytes={8 * MIB}-{size - 1}"]
-    assert [request.method for request in requests].count("POST") == 2
-    assert page.evaluate(DIGEST, NAME) == hashlib.sha256(text).hexdigest()
-
-
 def test_storage_serves_private_files_after_a_redirect(page: Page, tmp_path: Path) -> None:
     page.add_init_script(PICKER)
     # Two pieces, both too large for the server itself.
@@ -253,71 +224,7 @@ def test_storage_serves_private_files_after_a_redirect(page: Page, tmp_path: Pat
             page.close()
 
 
-def test_a_download_that_cannot_go_on_leaves_nothing(page: Page) -> None:
-    page.add_init_script(PICKER)
-    page.goto(put(page.request, TEXT, NAME, max_downloads="1"))
-    # Without the tag of the first answer, the rest would be another download.
-    page.route("**/file/download/**", lambda route: route.fulfill(status=200, body=route.fetch().body()[:50_000]))
-    press(page)
-    expect(page.get_by_text("The download was interrupted.")).to_be_visible()
-    assert page.evaluate(SAVED) == {}
-
-
-def test_a_download_is_broken_visibly_when_the_browser_ends_the_service_worker(page: Page) -> None:
-    page.add_init_script(NO_PICKER)
-    page.goto(put(page.request, TEXT, NAME))
-    held: list[Route] = []
-
-    def hold_the_rest(route: Route) -> None:
-        if not route.request.headers["range"].startswith("bytes=0-"):
-            held.append(route)
-        else:
-            route.fulfill(status=200, body=route.fetch().body()[:50_000])
-
-    page.route("**/file/download/**", hold_the_rest)
-    page.clock.install()
-    with page.expect_download() as download:
-        press(page)
-
-    def run_until(holds: Callable[[], bool]) -> None:
-        """Let the page's clock run until it holds."""
-
-        def holds_later() -> bool:
-            page.clock.run_for(1000)
-            return holds()
-
-        until(holds_later)
-
-    run_until(lambda: held != [])
-    session = page.context.new_cdp_session(page)
-    session.send("ServiceWorker.enable")
-    session.send("ServiceWorker.stopAllWorkers")
-    held[0].continue_()
-    # A ping finds out.
-    run_until(page.get_by_text("The file could not be saved.").is_visible)
-    assert download.value.failure() is not None
-
-
-def test_a_cancelled_download_leaves_nothing(page: Page) -> None:
-    page.add_init_script(PICKER)
-    page.goto(put(page.request, TEXT, NAME))
-    held = hold(page, "**/file/download/**")
-    press(page)
-    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("Download canceled.")).to_be_visible()
-    expect(page.get_by_role("button", name="Download")).to_be_visible()
-    assert page.evaluate(SAVED) == {}
-    held[0].abort()
-
-
 SIZES = [0, 1, 16_383, 16_384, 16_385, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1]
-DIGEST = """async (name) => {
-    const folder = await navigator.storage.getDirectory();
-    const file = await (await folder.getFileHandle(name)).getFile();
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
-    return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}"""
 
 
 def test_page_and_client_read_what_the_other_encrypts(page: Page, tmp_path: Path) -> None:

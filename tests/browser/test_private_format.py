@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
-from share.private.keys import Key
-from share.private.metadata import Metadata
+from share.private.chunks import encrypt_all
+from share.private.keys import Key, new_salt
+from share.private.metadata import METADATA_CONTEXT, Metadata
 
 from tests.client.private_vectors import KEY, PATH
 from tests.wire.server import Server
@@ -183,6 +184,20 @@ def test_metadata_say_the_same_to_page_and_client(page: Page) -> None:
         assert page.evaluate(refuse, asked) in {"key", "damaged", "cut"}
     unknown = [KEY.secret.hex(), {**option, "scheme": "another"}]
     assert page.evaluate(refuse, unknown) == "damaged"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"", b"{", b"null", b"[]", b'{"original_name": 5}', b'{"original_name": ""}']
+    + [
+        b'{"original_name": "a", "entries": %b}' % entries for entries in (b"5", b"[null]", b"[{}]", b'[{"name": "b"}]')
+    ],
+)
+def test_metadata_that_say_nothing_are_damaged(page: Page, fields: bytes) -> None:
+    data = base64.urlsafe_b64encode(encrypt_all(KEY, new_salt(), METADATA_CONTEXT, fields)).rstrip(b"=").decode()
+    option = {"scheme": VECTORS["metadata"][0]["encryption"]["scheme"], "metadata": data}
+    refuse = "([key, option]) => refusal(() => format.decryptMetadata(unhex(key), option))"
+    assert page.evaluate(refuse, [KEY.secret.hex(), option]) == "damaged"
 
 
 def test_entries_that_do_not_fit_are_left_out(page: Page) -> None:

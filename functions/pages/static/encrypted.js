@@ -6,7 +6,7 @@ import { Damaged, decryptMetadata, keyOf, plainSize } from "./private-format.js"
 import "./removal.js";
 import { MOST_IN_MEMORY, TooLarge, openSaver } from "./savers.js";
 import "./times.js";
-import { fill, line, percent, size, texts } from "./words.js";
+import { fill, line, percent, readable, size, texts } from "./words.js";
 
 const t = texts.encrypted;
 const main = document.querySelector("main");
@@ -38,7 +38,7 @@ async function use(fragment) {
     about = await decryptMetadata(key, { scheme, metadata: option });
     const length = plainSize(file.size);
     if ((about.file_size ?? length) !== length) throw new Damaged("cut");
-    about.file_size = length;
+    about = { ...about, original_name: readable(about.original_name), file_size: length };
   } catch (error) {
     if (!(error instanceof Damaged)) throw error;
     return error.message === "key" ? t.wrong_key : t[error.message];
@@ -60,7 +60,7 @@ async function use(fragment) {
 function entryItem({ name, size: bytes }) {
   const item = document.createElement("li");
   const shown = document.createElement("bdi");
-  shown.textContent = name;
+  shown.textContent = readable(name);
   item.append(shown, ` · ${size(bytes)}`);
   return item;
 }
@@ -98,7 +98,7 @@ if ($("get")) {
     try {
       if (!$("password") || (await isRight($("password").value))) await save(controller.signal);
     } catch (error) {
-      if (!(error instanceof Cancelled)) fail(error);
+      fail(error);
     }
     // What the server still sends is of no use.
     controller.abort();
@@ -106,10 +106,7 @@ if ($("get")) {
     showProgress(false);
   };
 }
-$("cancel").onclick = () => {
-  controller?.abort();
-  tell(t.cancelled);
-};
+$("cancel").onclick = () => controller?.abort();
 
 /** Exchange the password for a cookie. */
 async function isRight(password) {
@@ -167,7 +164,8 @@ async function showWhatIsLeft() {
 
 function fail(error) {
   console.warn(error.message);
-  if (error instanceof Refused && [404, 410].includes(error.status)) location.reload();
+  if (error instanceof Cancelled) tell(t.cancelled);
+  else if (error instanceof Refused && [404, 410].includes(error.status)) location.reload();
   else if (error instanceof Refused) tell(error.status === 401 ? texts.landing.wrong_password : texts.landing.unavailable, true);
   else if (error instanceof TooLarge) tell(fill(t.too_large, { size: size(MOST_IN_MEMORY) }), true);
   else if (error.kind === "Damaged") tell(error.message === "key" ? t.other_file : t[error.message], true);

@@ -1,10 +1,8 @@
 // The files in a zip archive: read when the list is opened, and shown folder by folder, so that any archive is fast.
-import { fill, size, texts } from "./words.js";
+import { fill, readable, size, texts } from "./words.js";
 
 const t = texts.landing;
 const SHOW_AT_ONCE = 100;
-// Controls, and what reverses the direction of text: "cod.exe" could look like "exe.doc".
-const UNSAFE = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 /** Fill `details` when it is opened. `download` is the address of the archive, and `begin` gets clicks on its files.
  *
@@ -98,7 +96,7 @@ export function offerEntries(details, download, request, begin) {
 function shown(name) {
   const element = document.createElement("bdi");
   element.className = "name";
-  element.textContent = name.replace(UNSAFE, "\ufffd");
+  element.textContent = readable(name);
   return element;
 }
 

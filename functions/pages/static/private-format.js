@@ -195,7 +195,18 @@ export async function decryptMetadata(key, { scheme, metadata }) {
   if (scheme !== SCHEME || !/^[A-Za-z0-9_-]*$/.test(metadata) || metadata.length % 4 === 1) throw new Damaged("damaged");
   const data = toBytes(metadata);
   const cipher = await Cipher.ofHeader(key, data.subarray(0, HEADER), METADATA);
-  const fields = JSON.parse(new TextDecoder().decode(await cipher.decrypt(0, data.subarray(HEADER), true)));
-  if (typeof fields.original_name !== "string") throw new Damaged("damaged");
+  const text = new TextDecoder().decode(await cipher.decrypt(0, data.subarray(HEADER), true));
+  const fields = parsed(text);
+  const isName = (name) => typeof name === "string" && name !== "";
+  const areEntries = (list) => Array.isArray(list) && list.every((entry) => isName(entry?.name) && Number.isInteger(entry.size));
+  if (!isName(fields?.original_name) || !areEntries(fields.entries ?? [])) throw new Damaged("damaged");
   return fields;
+}
+
+function parsed(json) {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return null;
+  }
 }

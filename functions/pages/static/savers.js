@@ -1,20 +1,20 @@
 // Ways to save a file that the page decrypts. A saver has `write(bytes)`, `close()`, and `abort()`, which leaves nothing
 // that looks whole.
 import { Cancelled } from "./network.js";
-import { texts } from "./words.js";
+import { readable, texts } from "./words.js";
 
 export const MOST_IN_MEMORY = 250_000_000; // bytes
 const PING_EVERY = 5000; // milliseconds
 
-// Some systems do not allow these in names; others mislead about what comes before or after them.
-const UNSAFE = /[\p{Cc}/\\:*?"<>|\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+// Some systems do not allow these in names.
+const UNSAFE = /[/\\:*?"<>|\ufffd]/g;
 
 /** The browser has no way to save a file of this size. */
 export class TooLarge extends Error {}
 
 /** The first way that this browser offers. Call this in a click. Throws `Cancelled` or `TooLarge`. */
 export async function openSaver(name, size) {
-  const safe = name.replace(UNSAFE, "-");
+  const safe = readable(name).replace(UNSAFE, "-");
   for (const open of [openFile, openDownload]) {
     try {
       return await open(safe, size);

@@ -70,3 +70,6 @@ export function moment(stamp, time = true) {
   const clock = time ? { hour: "numeric", minute: "2-digit" } : {};
   return date.toLocaleString(language, { month: "short", day: "numeric", ...year, ...clock });
 }
+
+/** A name from another person, without controls and what reverses the direction of text: "cod.exe" could look like "exe.doc". */
+export const readable = (name) => name.replace(/[\p{Cc}\p{Cs}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, "\ufffd");
