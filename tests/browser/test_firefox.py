@@ -11,6 +11,7 @@ from share.private.keys import Key, new_salt
 from share.private.metadata import FILE_CONTEXT, Metadata
 
 from tests.browser.firefox import Firefox
+from tests.client.proxy import FirstBytes, Proxy
 from tests.servers import ask
 from tests.wire.server import Server, until
 
@@ -25,6 +26,15 @@ NEWS = "return document.querySelector('#news').textContent"
 ENDED = """const { Downloads } = ChromeUtils.importESModule("resource://gre/modules/Downloads.sys.mjs");
 const downloads = await (await Downloads.getList(Downloads.ALL)).getAll();
 return downloads.filter(({ stopped }) => stopped).map(({ succeeded }) => succeeded);"""
+BEGUN = """const { Downloads } = ChromeUtils.importESModule("resource://gre/modules/Downloads.sys.mjs");
+const downloads = await (await Downloads.getList(Downloads.ALL)).getAll();
+return downloads.map(({ target }) => target.path.split("/").at(-1));"""
+END_WORKERS = """const manager = Cc["@mozilla.org/serviceworkers/manager;1"].getService(Ci.nsIServiceWorkerManager);
+const all = manager.getAllRegistrations();
+for (let index = 0; index < all.length; index++) {
+    await all.queryElementAt(index, Ci.nsIServiceWorkerRegistrationInfo).activeWorker.terminateWorker();
+}
+return all.length;"""
 
 
 def upload(firefox: Firefox, server: Server, file: Path, script: str = "") -> str:
@@ -83,3 +93,21 @@ def test_a_private_file_comes_back_and_a_damaged_one_does_not(firefox: Firefox, 
     assert firefox.run("chrome", ENDED).count(True) == 1
     saved = firefox.downloads / "broken.bin"
     assert not saved.exists() or saved.stat().st_size < len(text)
+
+
+def test_a_download_is_broken_visibly_when_firefox_ends_the_service_worker(
+    firefox: Firefox, server: Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "ended.bin"
+    file.write_bytes(os.urandom(4_000_000))
+    link = upload(firefox, server, file, GO_PRIVATE)
+    with Proxy(server.port) as proxy:
+        proxy.through = hold = FirstBytes(2_000_000, hold=True)
+        download(firefox, link.replace(f"http://127.0.0.1:{server.port}", proxy.address))
+        until(lambda: hold.reached.is_set() and file.name in firefox.run("chrome", BEGUN))
+        assert firefox.run("chrome", END_WORKERS) > 0
+        hold.release()
+        # A ping finds out.
+        until(lambda: "could not be saved" in firefox.run("content", NEWS))
+        saved = firefox.downloads / file.name
+        assert not saved.exists() or saved.stat().st_size < 4_000_000
