@@ -20,7 +20,8 @@ from share.sinks import CHUNK, NoRange, Piece, Sink
 MAX_RESTARTS = 3
 # More than this is requested in pieces, over several connections: one seldom gets all that a distant network offers.
 LARGE = 64 * 1024 * 1024
-PIECE = 4 * 1024 * 1024
+# More than AWS Lambda sends itself (SHARE_INLINE_LIMIT), so that pieces come from S3.
+PIECE = 5 * 1024 * 1024
 PARALLEL = 4
 _NO_RANGE = (httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE, httpx.codes.PRECONDITION_FAILED)
 _CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
@@ -47,7 +48,8 @@ class Download:
             self._meter.resume(sink.position)
             self._meter.advance(sink.position)
         transfer = Transfer(self._source, self._file, sink, self._meter)
-        if size - sink.position > LARGE:
+        # The server checks a password again for each request, which takes long.
+        if size - sink.position > LARGE and not self._file.password_protected:
             # The first answer has the ETag. Of a file with a limit, other ranges are free only with that.
             transfer.run(sink.position + PIECE)
             if transfer.can_split():
@@ -102,6 +104,7 @@ class Transfer:
         self._meter = meter
         self._stopped = stopped
         self._restarts = 0
+        self._has_ranges = False
 
     def run(self, end: int) -> None:
         """Continue until the sink has all bytes before `end`, or the whole file if it cannot be split.
@@ -124,8 +127,8 @@ class Transfer:
             patience.wait_after(error)
 
     def can_split(self) -> bool:
-        """Whether further requests for the file certainly do not count as downloads."""
-        return self._file.max_downloads is None or self._source.origin in self._sink.tags
+        """Whether the server sends ranges, and these certainly do not count as downloads."""
+        return self._has_ranges and (self._file.max_downloads is None or self._source.origin in self._sink.tags)
 
     def _fetch(self, end: int) -> None:
         sink, offset, most = self._sink, self._sink.position, self._file.size
@@ -135,11 +138,13 @@ class Transfer:
                 self._restart()
                 return
             check(response)
-            if response.status_code == httpx.codes.PARTIAL_CONTENT:
+            is_partial = response.status_code == httpx.codes.PARTIAL_CONTENT
+            if is_partial:
                 require_range(response, offset, self._file.size)
                 most = end if is_piece else most
             elif offset:
                 self._restart()
+            self._has_ranges = is_partial or response.headers.get("accept-ranges") == "bytes"
             # Before the first byte, because resuming needs the ETag.
             sink.save()
             if not self.can_split():

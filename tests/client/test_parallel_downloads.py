@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from share import download
 
+from shared.settings import LAMBDA_MAX_INLINE
 from tests.client.conftest import DATA, MIB, Client
 from tests.client.proxy import Answer, Cut, Proxy, Seen
 from tests.wire.server import WITHIN, Server, until
 
 LARGE = (DATA * 2)[: 73 * MIB + 1]
-PIECE = 4 * MIB
+PIECE = 5 * MIB
 PARALLEL = 4
 
 
@@ -238,3 +240,23 @@ def test_more_bytes_than_a_piece_has_are_refused(client: Client, proxy: Proxy, f
     ran = client.run("down", file_id, "-o", "copy.bin")
     assert (ran.code, "more bytes" in ran.err) == (6, True)
     assert list(client.here.iterdir()) == []
+
+
+def test_pieces_are_too_large_for_lambda_to_send_them_itself() -> None:
+    assert download.PIECE > LAMBDA_MAX_INLINE
+
+
+def test_a_file_with_a_password_is_requested_once(client: Client, proxy: Proxy) -> None:
+    sent = client.json("up", "-", "--password", "--name", "large.bin", data=LARGE, SHARE_PASSWORD="secret")
+    proxy.reset()
+    assert client.run("down", sent["file_id"], "-o", "copy.bin", SHARE_PASSWORD="secret").code == 0
+    assert (client.here / "copy.bin").read_bytes() == LARGE
+    assert len([seen for seen in proxy.seen if seen.is_download]) == 1
+
+
+def test_a_server_that_announces_no_ranges_sends_the_file_at_once(client: Client, proxy: Proxy, file_id: str) -> None:
+    """Otherwise, a one-time download would be lost: what was sent once is not sent again."""
+    proxy.before = lambda seen: (200, {"ETag": f'"{file_id}"'}, LARGE) if seen.is_download else None
+    assert client.run("down", file_id, "-o", "copy.bin").code == 0
+    assert (client.here / "copy.bin").read_bytes() == LARGE
+    assert len([seen for seen in proxy.seen if seen.is_download]) == 1
