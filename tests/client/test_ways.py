@@ -9,6 +9,7 @@ import stat
 import zipfile
 
 import pytest
+from share.download import PIECE
 
 from tests.client.conftest import DATA, MIB, PART, SIZE, Client, write_large
 from tests.client.proxy import FirstBytes, HeldUp
@@ -196,3 +197,17 @@ def test_a_download_that_was_killed_fetches_only_what_is_missing(
     assert (owner.here / "copy.bin").read_bytes() == DATA
     assert owner.json("info", sent["file_id"])["download_count"] == 1
     assert sorted(path.name for path in owner.here.iterdir()) == ["copy.bin", "large.bin"]
+
+
+def test_a_large_download_comes_in_pieces_from_storage_and_counts_once(owner: Client, way: Way) -> None:
+    large = DATA + DATA
+    (owner.here / "large.bin").write_bytes(large)
+    sent = owner.json("up", "large.bin", "--downloads", "1")
+    way.bytes.reset()
+    ran = owner.run("down", sent["file_id"], "-o", "copy.bin")
+    assert ran.code == 0, ran.err
+    assert (owner.here / "copy.bin").read_bytes() == large
+    ranges = {seen.headers.get("range") for seen in way.bytes.seen if seen.is_download}
+    starts = range(PIECE, len(large) - PIECE, PIECE)
+    assert {f"bytes={start}-{start + PIECE - 1}" for start in starts} <= ranges
+    assert owner.json("info", sent["file_id"])["download_count"] == 1
