@@ -21,7 +21,7 @@ function revealed({ original_name, file_size, download_page }, metadata) {
 }
 
 /** Whether the link has a key, which the server must not get. */
-export const hasKey = ({ download_page }) => download_page.includes("#k=");
+export const hasKey = ({ download_page = "" }) => download_page.includes("#k=");
 
 /** Whether a file is private, and nobody can open it with what this browser knows. */
 export const isKeyless = (file, metadata) => Boolean(file.isPrivate || metadata?.encryption) && !hasKey(file);
