@@ -128,6 +128,19 @@ def test_the_browser_forgets_a_link_with_its_page(page: Page) -> None:
     delete(page, NAME)
 
 
+def test_no_key_is_stored_with_files_that_are_uploaded_later(page: Page) -> None:
+    go_private(page)
+    drop(page, ("a.txt", "first"), ("b.txt", "second"))
+    expect(page.get_by_role("heading", name="2 links are ready")).to_be_visible()
+    keys = [link.partition("#k=")[2] for link in all_links(page)]
+    share_more(page)
+    drop(page, ("c.txt", "third"))
+    keys.append(link_of(page).partition("#k=")[2])
+    stored = page.evaluate("JSON.stringify(localStorage)")
+    assert "c.txt" in stored
+    assert [key for key in keys if key in stored] == []
+
+
 def test_the_browser_keeps_a_link_if_the_user_wants(page: Page) -> None:
     go_private(page)
     drop(page, (NAME, TEXT))

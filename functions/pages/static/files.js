@@ -16,9 +16,9 @@ let limit = SHOW_AT_FIRST;
 const list = new FileList($("file-rows"), { onForget: removeFile, passFocusTo: "choose" });
 
 /** All files, newest first. Read again each time, because other tabs write the same list. */
-const all = () => [...unsaved, ...stored(KEY, [])].map(withKey);
+const all = () => [...unsaved, ...stored(KEY, [])];
 
-/** Storage has the address of a private file without the key. */
+/** A file with the key of its link, if this browser knows it. What is stored has none. */
 function withKey(file) {
   return file.isPrivate ? { ...file, download_page: privateLink(file) ?? file.download_page } : file;
 }
@@ -44,7 +44,7 @@ export function removeFile(file) {
 
 /** Update the list, including files that another tab has added or removed. */
 function draw() {
-  const files = all();
+  const files = all().map(withKey);
   const filter = $("files-filter").value.toLowerCase();
   const matches = files.filter(({ original_name }) => original_name.toLowerCase().includes(filter));
   list.show(matches.slice(0, limit));
