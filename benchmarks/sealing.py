@@ -20,7 +20,7 @@ from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave
 from shared.storage.blobs import HEAD_SIZE, head, make_blob, require_raw
 from shared.storage.contract import ObjectStore
 from shared.storage.keys import blob_key, raw_key
-from shared.storage.s3 import multipart
+from shared.storage.s3 import compose
 from shared.storage.s3.store import open_s3
 from tests.servers import S3Server, moto_server, seaweedfs
 
@@ -60,8 +60,8 @@ def sealing(setup: Setup) -> Result:
     """P12 on both servers: bytes that pass through us, and duration with more parallel copies."""
     result = Result()
     for name, server in (("moto", moto_server()), ("SeaweedFS", seaweedfs(VOLUMES))):
-        with server as running, environment(running.environment()):
-            result.add(_on(name, running, setup))
+        with server as running:
+            result.add(on(name, running, setup))
     # moto runs in one Python process and copies one part after another.
     first, *_, last = (_case("SeaweedFS", parallel) for parallel in PARALLEL)
     result.goals.append(Goal("P12", "more copies at once", last, first, most=1))
@@ -72,17 +72,22 @@ def _case(name: str, parallel: int) -> str:
     return f"sealing on {name}, {parallel} at once"
 
 
-def _on(name: str, server: S3Server, setup: Setup) -> Result:
+def on(name: str, server: S3Server, setup: Setup) -> Result:
+    """P12 on one server."""
     server.client().create_bucket(Bucket=BUCKET)
+    with environment(server.environment()):
+        return _sealing_in(open_s3(BUCKET, ""), name, setup)
+
+
+def _sealing_in(store: ObjectStore, name: str, setup: Setup) -> Result:
     size = setup.sized(SIZE, 12 * MIB)
     file_id = str(uuid.uuid4())
-    store = open_s3(BUCKET, "")
     _upload(store, file_id, size)
     moved: list[float] = []
 
     def seconds(parallel: int) -> float:
         traffic = Traffic()
-        with traffic.watched(), mock.patch.object(multipart, "PARALLEL_PARTS", parallel):
+        with traffic.watched(), mock.patch.object(compose, "PARALLEL_PARTS", parallel):
             began = time.perf_counter()
             make_blob(store, file_id, [require_raw(store, file_id, size)])
             took = time.perf_counter() - began

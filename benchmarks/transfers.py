@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,7 +68,7 @@ def _far_file(setup: Setup, server: Server) -> tuple[int, Callable[[int], float]
         file.seek(11 + size)
         file.write(b".")
     record = server.files / "metadata" / file_id[:2] / f"{file_id}.json"
-    record.write_text(re.sub(r'"file_size": 0', f'"file_size": {size}', record.read_text()))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "file_size": size}))
 
     def begins(start: int) -> float:
         span = f"{start}-{start + EARLY - 1}"

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import client, compare, counting, growth, machine, peers, small, sweeping, transfers, warm
+from benchmarks import client, compare, counting, growth, machine, peers, sealing, small, sweeping, transfers, warm
 from benchmarks.__main__ import main as bench
 from benchmarks.contestants import CONTESTANTS, COPYPARTY, DATA, OURS, SEED
 from benchmarks.harness import PROCESSOR, Goal, Result, Setup, WrongAnswer, goals_table, interleave, is_reached
@@ -22,6 +22,7 @@ from benchmarks.starts import ENVIRONMENT, PEERS, cases, main, measure, report
 from benchmarks.stores import WRITE_SECONDS
 from local import artifact
 from shared.sweeping import PARALLEL
+from tests.servers import S3Server
 from tests.wire.server import until
 
 
@@ -196,6 +197,22 @@ def test_small_files_are_measured(tmp_path: Path) -> None:
         "counted of downloads, 1 worker": [1.0],
         "counted of downloads, 4 workers": [1.0],
     }
+
+
+def test_the_start_of_a_range_is_measured(tmp_path: Path) -> None:
+    result = transfers.starts(Setup(tmp_path, 1, 0.001))
+    assert all(figure > 0 for figures in result.figures.values() for figure in figures)
+
+
+def test_a_page_of_a_long_list_is_measured(tmp_path: Path) -> None:
+    result = small.pages(Setup(tmp_path, 1, 0.001))
+    assert all(figure > 0 for figures in result.figures.values() for figure in figures)
+
+
+def test_sealing_is_measured_by_the_bytes_that_pass_through_us(tmp_path: Path, s3_server: S3Server) -> None:
+    result = sealing.on("moto", s3_server, Setup(tmp_path, 1, 0.01))
+    # A part has at least 5 MiB, so the first ones of the file are read and sent with the head; S3 copies the rest.
+    assert all(10 <= moved < 10.1 for moved in result.figures["through us on moto"])
 
 
 def test_memory_of_large_files_is_measured(tmp_path: Path) -> None:
