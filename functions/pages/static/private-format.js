@@ -94,13 +94,15 @@ export class Cipher {
     const bytes = new Uint8Array(stop - start);
     const tags = new Uint8Array(count * TAG);
     bytes.set(this.header.subarray(start, stop));
-    await this.#each(count, async (index) => {
+    const sealed = await this.#each(count, (index) => {
       const chunk = text.subarray(index * CHUNK, (index + 1) * CHUNK);
-      const sealed = new Uint8Array(await crypto.subtle.encrypt(this.#place(first + index), this.#aes, chunk));
-      tags.set(sealed.subarray(-TAG), index * TAG);
-      const at = offsetOf(first + index) - start;
-      bytes.set(sealed.subarray(Math.max(-at, 0), bytes.length - at), Math.max(at, 0));
+      return crypto.subtle.encrypt(this.#place(first + index), this.#aes, chunk);
     });
+    for (const [index, chunk] of sealed.entries()) {
+      tags.set(chunk.subarray(-TAG), index * TAG);
+      const at = offsetOf(first + index) - start;
+      bytes.set(chunk.subarray(Math.max(-at, 0), bytes.length - at), Math.max(at, 0));
+    }
     return { bytes, tags };
   }
 
@@ -109,19 +111,19 @@ export class Cipher {
     const count = Math.floor(data.length / SEALED_CHUNK) + Number(isEnd);
     const rest = data.length % SEALED_CHUNK;
     if (isEnd ? rest < TAG : rest !== 0) throw new Damaged("cut");
-    await this.#each(count, async (index) => {
+    const opened = await this.#each(count, (index) => {
       const chunk = data.subarray(index * SEALED_CHUNK, (index + 1) * SEALED_CHUNK);
-      // Copies its argument, and all chunks are copied before the first one is overwritten.
-      const opened = await crypto.subtle.decrypt(this.#place(first + index), this.#aes, chunk).catch(() => {
-        throw new Damaged("damaged");
-      });
-      data.set(new Uint8Array(opened), index * CHUNK);
+      return crypto.subtle.decrypt(this.#place(first + index), this.#aes, chunk);
+    }).catch(() => {
+      throw new Damaged("damaged");
     });
+    for (const [index, chunk] of opened.entries()) data.set(chunk, index * CHUNK);
     return data.subarray(0, data.length - count * TAG);
   }
 
   async #each(count, action) {
-    await Promise.all(Array.from({ length: count }, (_, index) => action(index)));
+    const buffers = await Promise.all(Array.from({ length: count }, (_, index) => action(index)));
+    return buffers.map((buffer) => new Uint8Array(buffer));
   }
 
   /** The parameters of a chunk: its number, up to 2^38, is mixed into the nonce. */

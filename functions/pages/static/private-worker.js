@@ -2,11 +2,6 @@
 import { Cipher, Decryption, FILE, encryptMetadata, newKey, newSalt, toBytes, toText } from "./private-format.js";
 import { serve } from "./serve.js";
 
-/** A file changed or can no longer be read. */
-class Changed extends Error {
-  name = "Changed";
-}
-
 let cipher = null;
 let decryption = null;
 
@@ -23,14 +18,8 @@ serve({
     cipher = await Cipher.create(toBytes(key), toBytes(salt), FILE);
   },
 
-  /** The encrypted file from `start` to before `stop`, and a checksum of it.
-   *
-   * `body`, of `size` bytes, is the text of all chunks in this range.
-   */
-  async encrypt({ start, stop, body, size, isEnd }) {
-    const text = await new Blob([body]).arrayBuffer().catch(() => null);
-    // Some browsers return less of a file that became shorter.
-    if (text?.byteLength !== size) throw new Changed();
+  /** The encrypted file from `start` to before `stop`, and a checksum of it. `text` is that of all chunks in this range. */
+  async encrypt({ start, stop, text, isEnd }) {
     const { bytes, tags } = await cipher.encrypt({ start, stop }, new Uint8Array(text), isEnd);
     // Each tag is a checksum of its chunk, which nobody can forge without the key.
     return { bytes, checksum: toText(new Uint8Array(await crypto.subtle.digest("SHA-256", tags))) };
