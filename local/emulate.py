@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -50,17 +50,21 @@ class Emulation:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Platform:
+    """What the functions of a template need to run: see `Runtime`. `services` are the variables for the services."""
+
+    functions: Mapping[str, Function]
+    environment: Mapping[str, str]
+    interpreter: Sequence[str]
+    services: Mapping[str, str]
+
+
 @contextlib.contextmanager
-def running(
-    folder: Path,
-    template: Template,
-    *,
-    token: str | None,
-    url: str | None = None,
-    s3: str | None = None,
-    concurrency: int = DEFAULT_CONCURRENCY,
-) -> Iterator[tuple[Runtime, dict[str, str]]]:
-    """Run the functions of a template over fresh services; yields them and the environment of the services.
+def platform(
+    folder: Path, template: Template, *, token: str | None, url: str | None = None, s3: str | None = None
+) -> Iterator[Platform]:
+    """Provide for the functions of a template, over fresh services.
 
     Links begin with `url` unless the template sets another address; on AWS they begin with the gateway's domain.
     Without a token, anyone can upload. Raises `aws.Unusable` and `artifact.Unfit`.
@@ -78,9 +82,26 @@ def running(
             environment["PYTHONPATH"] = packages
             interpreter.append("-S")
         functions = {name: _reachable(function, url) for name, function in template.functions.items()}
-        runtime = Runtime(functions, environment, concurrency=concurrency, interpreter=interpreter)
+        yield Platform(functions, environment, interpreter, services)
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path,
+    template: Template,
+    *,
+    token: str | None,
+    url: str | None = None,
+    s3: str | None = None,
+    concurrency: int = DEFAULT_CONCURRENCY,
+) -> Iterator[tuple[Runtime, Mapping[str, str]]]:
+    """Run the functions on their `platform`; yields them and the environment of the services."""
+    with platform(folder, template, token=token, url=url, s3=s3) as provided:
+        runtime = Runtime(
+            provided.functions, provided.environment, concurrency=concurrency, interpreter=provided.interpreter
+        )
         try:
-            yield runtime, services
+            yield runtime, provided.services
         finally:
             # After an orderly stop, they have already ended.
             runtime.kill()

@@ -1,4 +1,7 @@
-"""The emulated deployment for the API tests: functions in separate processes, with AWS's runtime client."""
+"""The emulated deployment for the API tests: functions in separate processes, with AWS's runtime client.
+
+Those are forks of one process, which start faster. `test_emulator.py` starts them as `make emulate` does.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,14 @@ import httpx
 import pytest
 
 from local import artifact
-from local.emulate import running
+from local.emulate import platform
 from local.gateway import Gateway
-from local.template import Template
+from local.runtime import Runtime
+from local.template import Function
 from local.worker import START_WITHIN
 from shared.storage.keys import SECRET_KEY
 from tests.api.client import BucketObjects, WholeApp
+from tests.emulated.forks import forks
 from tests.gateway import DOMAIN
 
 if TYPE_CHECKING:
@@ -49,6 +54,11 @@ class Deployment:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self._loop = stack.enter_context(asyncio.Runner()).get_loop()
+            with pytest.MonkeyPatch.context() as environment:
+                for name, value in self._services.items():
+                    environment.setenv(name, value)
+                self._platform = stack.enter_context(platform(ARTIFACT, self._template, token=None))
+            self._interpreter = stack.enter_context(forks(self._platform))
             self._plain = stack.enter_context(self._started({}))
             self._configured: dict[frozenset[tuple[str, str]], tuple[_Gateways, contextlib.ExitStack]] = {}
             stack.callback(self._end_all_but, 0)
@@ -79,29 +89,23 @@ class Deployment:
 
     @contextlib.contextmanager
     def _started(self, variables: Mapping[str, str]) -> Iterator[_Gateways]:
-        template = _with_variables(self._template, variables)
-        with contextlib.ExitStack() as stack:
-            with pytest.MonkeyPatch.context() as environment:
-                for name, value in self._services.items():
-                    environment.setenv(name, value)
-                runtime, _ = stack.enter_context(running(ARTIFACT, template, token=None, concurrency=1))
-            stack.callback(lambda: self._loop.run_until_complete(runtime.close()))
+        functions = {name: _with_variables(function, variables) for name, function in self._platform.functions.items()}
+        runtime = Runtime(functions, self._platform.environment, concurrency=1, interpreter=self._interpreter)
+        try:
             # On a busy machine, a start can take longer than the gateway waits.
             yield {
                 remap: WholeApp(
-                    Gateway(template.routes, runtime.invoke, DOMAIN, timeout=START_WITHIN, remap=remap), self._loop
+                    Gateway(self._template.routes, runtime.invoke, DOMAIN, timeout=START_WITHIN, remap=remap),
+                    self._loop,
                 )
                 for remap in (False, True)
             }
+        finally:
+            self._loop.run_until_complete(runtime.close())
 
 
-def _with_variables(template: Template, variables: Mapping[str, str]) -> Template:
-    """The template with these variables added."""
-    functions = {
-        name: dataclasses.replace(function, environment={**function.environment, **variables})
-        for name, function in template.functions.items()
-    }
-    return dataclasses.replace(template, functions=functions)
+def _with_variables(function: Function, variables: Mapping[str, str]) -> Function:
+    return dataclasses.replace(function, environment={**function.environment, **variables})
 
 
 class Emulated(httpx.BaseTransport):
