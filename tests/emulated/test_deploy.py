@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import boto3.session
 import pytest
 
-from local import aws
+from local import artifact, aws
 from tests.emulated.deployment import ARTIFACT, ROOT
 
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
@@ -51,6 +52,7 @@ def test_the_check_comes_first_and_the_environment_alone_is_given() -> None:
 @pytest.mark.skipif(ARTIFACT == ROOT or not SAM.exists(), reason="nothing was built, or not here")
 def test_a_deployment_asks_for_nothing_but_the_change_set(tmp_path: Path) -> None:
     (command,) = re.findall(r"^.*sam deploy.*$", commands(), re.MULTILINE)
+    folder = small_project(tmp_path)
     configuration = tmp_path / "aws"
     # There is no DNS for bucket names here.
     configuration.write_text("[default]\ns3 =\n  addressing_style = path\n")
@@ -65,7 +67,7 @@ def test_a_deployment_asks_for_nothing_but_the_change_set(tmp_path: Path) -> Non
         provide_packages_bucket(client)
         result = subprocess.run(
             ["bash", "-c", command],
-            cwd=ROOT,
+            cwd=folder,
             env={**ENVIRONMENT, **variables},
             input="y\n",
             stdout=subprocess.PIPE,
@@ -81,6 +83,21 @@ def test_a_deployment_asks_for_nothing_but_the_change_set(tmp_path: Path) -> Non
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     assert {"Key": "environment", "Value": "default"} in stack["Tags"]
     assert "simple-file-sharing-123456789012-us-east-1" in buckets
+
+
+def small_project(tmp_path: Path) -> Path:
+    """The folder to deploy from, with the build's template and a file for each function, which is packed sooner."""
+    folder = tmp_path / "project"
+    build = folder / ".aws-sam" / "build"
+    build.mkdir(parents=True)
+    shutil.copy(ROOT / "samconfig.toml", folder)
+    shutil.copy(ARTIFACT / "template.yaml", build)
+    for function in artifact.load(ARTIFACT).functions.values():
+        code = build / function.code.relative_to(ARTIFACT)
+        code.mkdir(exist_ok=True)
+        (code / "code.py").touch()
+    (folder / ".venv-sam").symlink_to(SAM.parent.parent)
+    return folder
 
 
 def provide_packages_bucket(client: Any) -> None:
