@@ -49,21 +49,28 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
-def open_folder(root: str, segments: Sequence[str]) -> int:
-    """Open the folder at these segments below `root`, whose own path can contain links. Close it when done.
+class open_folder:  # noqa: N801 (as above)
+    """Open the folder at these segments below `root`, whose own path can contain links, for a `with` statement.
 
     If a segment is a symbolic link, which could lead anywhere, this raises `NotADirectoryError` (or ELOOP).
     """
-    if not segments:
-        return os.open(root, _FOLDER & ~os.O_NOFOLLOW)
-    folder = os.open(f"{root}/{segments[0]}", _FOLDER)
-    for segment in segments[1:]:
-        try:
-            below = os.open(segment, _FOLDER, dir_fd=folder)
-        finally:
-            os.close(folder)
-        folder = below
-    return folder
+
+    __slots__ = ("_file",)
+
+    def __init__(self, root: str, segments: Sequence[str]) -> None:
+        self._file = os.open(f"{root}/{segments[0]}", _FOLDER) if segments else os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+        for segment in segments[1:]:
+            above = self._file
+            try:
+                self._file = os.open(segment, _FOLDER, dir_fd=above)
+            finally:
+                os.close(above)
+
+    def __enter__(self) -> int:
+        return self._file
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._file)
 
 
 def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
@@ -71,11 +78,8 @@ def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
 
     A link could lead anywhere, opening a FIFO would wait for a writer, and reading a device might never end.
     """
-    folder = open_folder(root, segments[:-1])
-    try:
+    with open_folder(root, segments[:-1]) as folder:
         file = os.open(segments[-1], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
-    finally:
-        os.close(folder)
     return regular(file)
 
 
@@ -146,11 +150,3 @@ def copy_range(source: int, target: int, start: int, stop: int) -> bool:
             return False
         start += copied
     return True
-
-
-def sync_directory(path: str) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.directory.calls import MISSING, is_full, open_folder, sync_directory, write_all
+from shared.storage.directory.calls import MISSING, is_full, open_folder, write_all
 from shared.storage.directory.spares import Spares
 
 STAGING = ".staging"
@@ -39,11 +39,11 @@ class DataDirectory:
         self.root = root
         self._min_free_space = min_free_space
         self._durable: set[str] = set()
-        self._spares = Spares(root)
+        self.spares = Spares(root)
         _make_root(root)
         for name in (STAGING, LOCKS):
             self._make_own(name)
-        self._spares.mend()
+        self.spares.mend()
 
     def check(self) -> None:
         """Also raises `StorageUnavailable`."""
@@ -66,81 +66,54 @@ class DataDirectory:
         Uploads can fill the disk, so all spares must exist first.
         """
         self.require_space()
-        self._spares.fill()
+        self.spares.fill()
         return self._new_staged()
 
     def put(self, segments: Sequence[str], data: bytes) -> None:
         """Make a small file durable under its name, replacing an earlier one. Uses spares if there is no room."""
         try:
-            self.publish(self._stage(data, spare=False), segments)
+            self._put(segments, data, spare=False)
         except OSError as error:
             if not is_full(error):
                 raise
-            with self._spares.in_use():
-                self.publish(self._stage(data, spare=True), segments)
+            with self.spares.in_use():
+                self._put(segments, data, spare=True)
 
     def publish(self, staged: str, segments: Sequence[str]) -> None:
         """Rename a synced file into place and make the new name durable. Also raises `StorageUnavailable`."""
-        try:
-            folder = self._open_target(segments[:-1])
-        except BaseException:
-            remove_staged(staged)
-            raise
-        try:
-            try:
-                os.replace(staged, segments[-1], dst_dir_fd=folder)
-            except BaseException:
-                remove_staged(staged)
-                raise
+        with self._open_target(segments[:-1]) as folder:
+            os.replace(staged, segments[-1], dst_dir_fd=folder)
             try:
                 os.fsync(folder)
             except OSError as error:
                 # Whatever the reason, the object now exists, so this must not be reported as a lack of room.
                 raise StorageUnavailable(str(error)) from error
-        finally:
-            os.close(folder)
 
     def remove(self, segments: Sequence[str]) -> None:
         """Remove a file durably. Raises `FileNotFoundError` and the like if it does not exist."""
-        folder = open_folder(self.root, segments[:-1])
-        try:
+        with open_folder(self.root, segments[:-1]) as folder:
             os.unlink(segments[-1], dir_fd=folder)
             os.fsync(folder)
-        finally:
-            os.close(folder)
         # Before others take the freed space.
-        self._spares.refill()
+        self.spares.refill()
 
     def holds(self, segments: Sequence[str]) -> bool:
         """Whether anything has this name."""
         try:
-            folder = open_folder(self.root, segments[:-1])
+            with open_folder(self.root, segments[:-1]) as folder:
+                os.stat(segments[-1], dir_fd=folder, follow_symlinks=False)
         except MISSING:
             return False
-        try:
-            os.stat(segments[-1], dir_fd=folder, follow_symlinks=False)
-        except MISSING:
-            return False
-        else:
-            return True
-        finally:
-            os.close(folder)
+        return True
 
     def remove_folder(self, segments: Sequence[str]) -> str:
         """Move a folder away durably, and return its new path. Raises `FileNotFoundError` and the like."""
         self._durable.discard("/".join(segments))
         path = self._new_staged_path()
-        above = open_folder(self.root, segments[:-1])
-        try:
+        with open_folder(self.root, segments[:-1]) as above:
             self._in_own(STAGING, lambda: os.rename(segments[-1], path, src_dir_fd=above))
             os.fsync(above)
-        finally:
-            os.close(above)
         return path
-
-    def mend_spares(self) -> None:
-        """Make missing spares, as far as there is room."""
-        self._spares.mend()
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
@@ -163,11 +136,8 @@ class DataDirectory:
         return os.access(f"{self.root}/{STAGING}", os.W_OK | os.X_OK)
 
     def _make_own(self, name: str) -> None:
-        root = open_folder(self.root, ())
-        try:
-            self._spares.make_folder(name, root)
-        finally:
-            os.close(root)
+        with open_folder(self.root, ()) as root:
+            self.spares.make_folder(name, root)
 
     def _in_own(self, name: str, work: Callable[[], T]) -> T:
         """Do something that needs one of our own folders, and create that again if it is missing."""
@@ -187,12 +157,12 @@ class DataDirectory:
             if not is_full(error):
                 raise
             # No inode is left, so a spare file becomes the lock. Others without a lock come here too, and find it.
-            with self._spares.in_use():
+            with self.spares.in_use():
                 if not os.path.exists(path):
-                    self._spares.take(path)
+                    self.spares.take(path)
             return open_it()
 
-    def _stage(self, data: bytes, *, spare: bool) -> str:
+    def _put(self, segments: Sequence[str], data: bytes, *, spare: bool) -> None:
         path, file = self._spare_staged() if spare else self._new_staged()
         try:
             try:
@@ -204,10 +174,12 @@ class DataDirectory:
                     os.fsync(file)
             finally:
                 os.close(file)
+            self.publish(path, segments)
         except BaseException:
-            remove_staged(path)
+            # Unless it has its name already, or something else has emptied the folder.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
             raise
-        return path
 
     def _new_staged_path(self) -> str:
         return f"{self.root}/{STAGING}/{secrets.token_hex(16)}"
@@ -219,10 +191,10 @@ class DataDirectory:
 
     def _spare_staged(self) -> tuple[str, int]:
         path = self._new_staged_path()
-        self._spares.take(path)
+        self.spares.take(path)
         return path, os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
-    def _open_target(self, segments: Sequence[str]) -> int:
+    def _open_target(self, segments: Sequence[str]) -> open_folder:
         """Make and open the folder of a file that is about to be published."""
         try:
             self._make_folder(segments)
@@ -242,20 +214,10 @@ class DataDirectory:
         if not segments or path in self._durable:
             return
         self._make_folder(segments[:-1])
-        above = open_folder(self.root, segments[:-1])
-        try:
-            self._spares.make_folder(segments[-1], above)
+        with open_folder(self.root, segments[:-1]) as above:
+            self.spares.make_folder(segments[-1], above)
             os.fsync(above)
-        finally:
-            os.close(above)
         self._durable.add(path)
-
-
-def remove_staged(path: str) -> None:
-    """Remove an abandoned staged file."""
-    # Something else may have emptied the folder.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _is_at(file: int, path: str) -> bool:
@@ -273,5 +235,5 @@ def _make_root(path: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
     # Another process may have made it without syncing it yet. Where we cannot read, we have made nothing.
-    with contextlib.suppress(PermissionError):
-        sync_directory(parent)
+    with contextlib.suppress(PermissionError), open_folder(parent, ()) as folder:
+        os.fsync(folder)

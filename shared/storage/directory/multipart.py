@@ -115,19 +115,13 @@ def _folder(key: str) -> str:
 
 def _parts_in(directory: DataDirectory, folder: str) -> Sequence[Part]:
     """The parts in a folder, by number. Raises `OSError`."""
-    try:
-        descriptor = open_folder(directory.root, segments_of(folder))
-    except MISSING:
-        return []
-    try:
-        with os.scandir(descriptor) as entries:
+    parts = []
+    # The upload may be aborted meanwhile.
+    with contextlib.suppress(*MISSING), open_folder(directory.root, segments_of(folder)) as opened:
+        with os.scandir(opened) as entries:
             numbered = [entry for entry in entries if entry.name.isdecimal() and entry.is_file(follow_symlinks=False)]
-            parts = []
-            for entry in numbered:
-                # The upload may be aborted meanwhile.
-                with contextlib.suppress(FileNotFoundError):
-                    info = info_of(entry.stat(follow_symlinks=False))
-                    parts.append(Part(int(entry.name), info.size, info.etag))
-    finally:
-        os.close(descriptor)
+        for entry in numbered:
+            with contextlib.suppress(FileNotFoundError):
+                info = info_of(entry.stat(follow_symlinks=False))
+                parts.append(Part(int(entry.name), info.size, info.etag))
     return sorted(parts, key=lambda part: part.number)

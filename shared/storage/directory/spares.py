@@ -125,12 +125,9 @@ class Spares:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         # Lock the folder itself, since there may be no inode for a lock file.
-        folder = open_folder(self._path, ())
-        try:
+        with open_folder(self._path, ()) as folder:
             fcntl.flock(folder, fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(folder)
 
 
 def _make(path: str) -> None:

@@ -126,16 +126,12 @@ class DirectoryStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         try:
-            folder = open_folder(self._directory.root, prefix.split("/")[:-1])
-            try:
-                with os.scandir(folder) as entries:
-                    names = sorted(
-                        entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
-                        for entry in entries
-                        if entry.name.isascii() and not entry.name.startswith(".") and _is_ours(entry)
-                    )
-            finally:
-                os.close(folder)
+            with open_folder(self._directory.root, prefix.split("/")[:-1]) as folder, os.scandir(folder) as entries:
+                names = sorted(
+                    entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
+                    for entry in entries
+                    if entry.name.isascii() and not entry.name.startswith(".") and _is_ours(entry)
+                )
         except MISSING:
             return
         except OSError as error:
@@ -162,7 +158,7 @@ class DirectoryStore:
                         else:
                             os.unlink(entry.path)
                         removed += 1
-        self._directory.mend_spares()
+        self._directory.spares.mend()
         return removed
 
     def check(self) -> None:
@@ -171,12 +167,8 @@ class DirectoryStore:
 
     def stat(self, key: str) -> Info:
         segments = segments_of(key)
-        with translated(key):
-            folder = open_folder(self._directory.root, segments[:-1])
-            try:
-                status = os.stat(segments[-1], dir_fd=folder, follow_symlinks=False)
-            finally:
-                os.close(folder)
+        with translated(key), open_folder(self._directory.root, segments[:-1]) as folder:
+            status = os.stat(segments[-1], dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
             raise NotFound(key)
         return info_of(status)
