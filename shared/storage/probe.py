@@ -6,11 +6,9 @@ each other without any error. A few writes to an unused key reveal this.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from shared.errors import StorageFull, StorageUnavailable
@@ -46,17 +44,20 @@ def require_conditions(store: ObjectStore) -> None:
     """
     key = probe_key(str(uuid.uuid4()), datetime.now(UTC))
     try:
-        with _answered():
-            etag = store.put(key, b"one", ABSENT)
-            _require_refusal(store, key, ABSENT, "If-None-Match: *")
-            _require_refusal(store, key, _WRONG, "If-Match")
-            store.delete(key)
-            if _is_refused(store, key, Matches(etag)):
-                return
+        etag = store.put(key, b"one", ABSENT)
+        _require_refusal(store, key, ABSENT, "If-None-Match: *")
+        _require_refusal(store, key, _WRONG, "If-Match")
+        store.delete(key)
+        if not _is_refused(store, key, Matches(etag)):
             log.info("the S3 server recreates deleted keys on If-Match")
             store.delete(key)
     except StorageFull:
         log.warning("storage is full, so conditional writes could not be tested")
+    except NotSent as error:
+        raise StorageUnavailable(error.reason) from error
+    except (Ambiguous, AlreadyExists, Changed) as error:
+        reason = error.__cause__ or type(error).__name__
+        raise StorageUnavailable(f"no answer to a conditional write ({reason})") from error
 
 
 def discard_old(store: ObjectStore, before: datetime) -> int:
@@ -87,16 +88,3 @@ def _is_refused(store: ObjectStore, key: str, when: Condition) -> bool:
         else:
             return False
     raise StorageUnavailable("its S3 server accepts too few writes per key")
-
-
-@contextlib.contextmanager
-def _answered() -> Iterator[None]:
-    """Report inconclusive errors as `StorageUnavailable`."""
-    try:
-        yield
-    except NotSent as error:
-        raise StorageUnavailable(error.reason) from error
-    except (Ambiguous, AlreadyExists, Changed) as error:
-        raise StorageUnavailable(
-            f"no answer to a conditional write ({error.__cause__ or type(error).__name__})"
-        ) from error

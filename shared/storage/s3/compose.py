@@ -25,78 +25,68 @@ PARALLEL_PARTS = 16
 
 def compose(bucket: Bucket, key: str, pieces: Sequence[Piece], within: float | None) -> None:
     """Like `ObjectStore.compose`."""
-    multipart = S3Multipart(bucket)
     deadline = None if within is None else time.monotonic() + within
     try:
-        _Composition(bucket, multipart, key).make(_pinned(bucket, pieces), deadline)
+        _compose(bucket, key, _pinned(bucket, pieces), deadline)
     except NoSuchUpload as error:
         # Another call with the same pieces was faster. (`NotFound` would mean that a source is missing.)
         if not _has(bucket, key, total_size(pieces)):
             raise StorageUnavailable(f"the multipart upload to {key} has disappeared") from error
     except (NotFound, Changed, RangeNotSatisfiable):
         # Parts from another version must not be combined with this one.
-        multipart.abort(key)
+        S3Multipart(bucket).abort(key)
         raise
 
 
-class _Composition:
-    """The making of one object."""
+def _compose(bucket: Bucket, key: str, pieces: Sequence[Piece], deadline: float | None) -> None:
+    parts = plan(pieces)
+    if total_size(pieces) == 0 or (len(parts) == 1 and isinstance(parts[0], Sent)):
+        data = _bytes(bucket, pieces)
+        with translated(key):
+            bucket.client.put_object(**bucket.at(key), Body=data)
+        return
+    multipart = S3Multipart(bucket)
+    upload_id = next(iter(multipart.unfinished(key)), None) or multipart.start(key)
+    stored = {part.number: part for part in multipart.list(key, upload_id)}
+    failure = threading.Event()
 
-    def __init__(self, bucket: Bucket, multipart: S3Multipart, key: str) -> None:
-        self._bucket = bucket
-        self._multipart = multipart
-        self._key = key
+    def make(number: int, part: Sent | Copied) -> Part | None:
+        existing = stored.get(number)
+        if existing is not None and existing.size == part.size:
+            return existing
+        if failure.is_set() or (deadline is not None and time.monotonic() >= deadline):
+            return None
+        try:
+            return Part(number, part.size, _make_part(bucket, key, upload_id, number, part).strip('"'))
+        except BaseException:
+            failure.set()
+            raise
 
-    def make(self, pieces: Sequence[Piece], deadline: float | None) -> None:
-        key, multipart = self._key, self._multipart
-        parts = plan(pieces)
-        if total_size(pieces) == 0 or (len(parts) == 1 and isinstance(parts[0], Sent)):
-            data = _bytes(self._bucket, pieces)
-            with translated(key):
-                self._bucket.client.put_object(**self._bucket.at(key), Body=data)
-            return
-        upload_id = next(iter(multipart.unfinished(key)), None) or multipart.start(key)
-        stored = {part.number: part for part in multipart.list(key, upload_id)}
-        failure = threading.Event()
+    with ThreadPoolExecutor(min(PARALLEL_PARTS, len(parts)), thread_name_prefix="s3-part") as pool:
+        results = list(pool.map(make, range(1, len(parts) + 1), parts))
+    complete = [part for part in results if part is not None]
+    if len(complete) < len(parts):
+        raise Unfinished(key)
+    multipart.complete(key, upload_id, complete)
 
-        def make(number: int, part: Sent | Copied) -> Part | None:
-            existing = stored.get(number)
-            if existing is not None and existing.size == part.size:
-                return existing
-            if failure.is_set() or (deadline is not None and time.monotonic() >= deadline):
-                return None
-            try:
-                return self._make_part(upload_id, number, part)
-            except BaseException:
-                failure.set()
-                raise
 
-        with ThreadPoolExecutor(min(PARALLEL_PARTS, len(parts)), thread_name_prefix="s3-part") as pool:
-            results = list(pool.map(make, range(1, len(parts) + 1), parts))
-        complete = [part for part in results if part is not None]
-        if len(complete) < len(parts):
-            raise Unfinished(key)
-        multipart.complete(key, upload_id, complete)
-
-    def _make_part(self, upload_id: str, number: int, part: Sent | Copied) -> Part:
-        client, address = self._bucket.client, self._bucket.at(self._key)
-        if isinstance(part, Sent):
-            data = _bytes(self._bucket, part.pieces)
-            with translated(self._key):
-                etag = client.upload_part(**address, UploadId=upload_id, PartNumber=number, Body=data)["ETag"]
-        else:
-            source = part.source
-            assert source.etag is not None
-            with translated(source.key):
-                etag = client.upload_part_copy(
-                    **address,
-                    UploadId=upload_id,
-                    PartNumber=number,
-                    CopySource={"Bucket": self._bucket.name, "Key": self._bucket.prefix + source.key},
-                    CopySourceRange=f"bytes={source.start}-{source.stop - 1}",
-                    CopySourceIfMatch=source.etag,
-                )["CopyPartResult"]["ETag"]
-        return Part(number, part.size, etag.strip('"'))
+def _make_part(bucket: Bucket, key: str, upload_id: str, number: int, part: Sent | Copied) -> str:
+    """Send a part or have it copied, and return its etag."""
+    if isinstance(part, Sent):
+        data = _bytes(bucket, part.pieces)
+        with translated(key):
+            return bucket.client.upload_part(**bucket.at(key), UploadId=upload_id, PartNumber=number, Body=data)["ETag"]
+    source = part.source
+    assert source.etag is not None
+    with translated(source.key):
+        return bucket.client.upload_part_copy(
+            **bucket.at(key),
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySource={"Bucket": bucket.name, "Key": bucket.prefix + source.key},
+            CopySourceRange=f"bytes={source.start}-{source.stop - 1}",
+            CopySourceIfMatch=source.etag,
+        )["CopyPartResult"]["ETag"]
 
 
 def _pinned(bucket: Bucket, pieces: Sequence[Piece]) -> Sequence[Piece]:
