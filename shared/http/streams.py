@@ -146,11 +146,9 @@ class Source(Protocol):
 
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes. Empty only at the end."""
-        ...
 
     def read_ready(self, size: int) -> memoryview | None:
         """Read up to `size` bytes, perhaps fewer, without waiting. None if that is impossible, and at the end."""
-        ...
 
     def close(self) -> None: ...
 

@@ -125,21 +125,18 @@ class Reader(Protocol):
     @property
     def object_size(self) -> int:
         """Size of the whole object in bytes, whatever the range."""
-        ...
 
     def read(self, size: int) -> bytes:
         """The next bytes of the range, at most `size`; empty at its end.
 
         Raises `StorageUnavailable` if storage stops answering.
         """
-        ...
 
     def read_ready(self, size: int) -> memoryview | None:
         """The next bytes that are available without waiting, at most `size`, perhaps fewer than there are; else None.
 
         None can also mean the end or an error: only `read` tells these apart.
         """
-        ...
 
     def close(self) -> None: ...
 
@@ -149,15 +146,12 @@ class Writer(Protocol):
 
     def write(self, data: bytes) -> None:
         """Append. Raises `StorageFull` or `StorageUnavailable`; call only `abort` after that."""
-        ...
 
     def commit(self, head: bytes = b"") -> None:
         """Write `head` into the bytes reserved at the start, and make the object visible and durable."""
-        ...
 
     def abort(self) -> None:
         """Discard everything. Can be called at any time, even twice or after a failed `commit`."""
-        ...
 
 
 class ObjectStore(Protocol):
@@ -169,12 +163,10 @@ class ObjectStore(Protocol):
     @property
     def multipart(self) -> Multipart:
         """Uploads that clients send in parts."""
-        ...
 
     @property
     def links(self) -> Links | None:
         """Links with which clients access storage directly; None if there are none."""
-        ...
 
     @property
     def ready(self) -> ObjectStore | None:
@@ -182,15 +174,12 @@ class ObjectStore(Protocol):
 
         Nothing else may be called of it. None where reading always waits, or nobody can tell.
         """
-        ...
 
     def read(self, key: str) -> tuple[bytes, str]:
         """A small object and its etag; the etag changes whenever the bytes do. Raises `NotFound`."""
-        ...
 
     def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Small objects in the order of `keys`, without missing ones; the store can read them in parallel."""
-        ...
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         """Write a small object durably if the condition holds, and return its new etag.
@@ -200,36 +189,30 @@ class ObjectStore(Protocol):
         and the key is gone; some S3 servers report `Changed` instead, so read again), `Ambiguous` (repeat the same
         bytes on the same condition, or read to find out), `NotSent` (only with a condition; repeat it), `StorageFull`.
         """
-        ...
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:
         """Stream the bytes `[start, stop)`, or up to the object's end.
 
         Raises `NotFound`, and `RangeNotSatisfiable` if `start` is at or past the end.
         """
-        ...
 
     def writer(self, key: str, reserve: int = 0) -> Writer:
         """Start to write an object of unknown length; `commit` passes its first `reserve` bytes."""
-        ...
 
     def delete(self, *keys: str) -> None:
         """Remove objects, in any order and in as few requests as possible. Missing objects are no error.
 
         If one cannot be removed, the others are; then this raises `StorageUnavailable`.
         """
-        ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         """Keys that start with `prefix` and sort after `after`, in byte order, without unfinished writes.
 
         `prefix` ends in `/`.
         """
-        ...
 
     def stat(self, key: str) -> Info:
         """Size and version, without reading the object. Raises `NotFound`."""
-        ...
 
     def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
         """Make an object from literal bytes and ranges of other objects, which the store copies itself if it can.
@@ -239,7 +222,6 @@ class ObjectStore(Protocol):
         `Changed` (a source does not have its etag), `StorageFull`, and `Unfinished` if `within` seconds were not
         enough; a directory cannot continue, so it ignores the limit.
         """
-        ...
 
     def discard_unfinished(self, before: datetime) -> int:
         """Remove the leftovers of writers that were neither committed nor aborted, and return how many there were.
@@ -247,8 +229,6 @@ class ObjectStore(Protocol):
         Spares those that were written to since that time: a directory checks the last write, S3 the newest part. Does
         not touch the multipart uploads of clients.
         """
-        ...
 
     def check(self) -> None:
         """Raise `StorageUnavailable` unless the store answers."""
-        ...

@@ -15,8 +15,6 @@ class Links(Protocol):
 
         With `range`, it works only with exactly that `Range` header.
         """
-        ...
 
     def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int, size: int | None = None) -> str:
         """The URL to PUT one part of a multipart upload to. With `size`, it works only for that many bytes."""
-        ...

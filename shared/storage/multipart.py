@@ -38,18 +38,15 @@ class PartWriter(Protocol):
 
     def write(self, data: bytes) -> None:
         """Append. Raises `StorageFull` or `StorageUnavailable`; call only `abort` after that."""
-        ...
 
     def commit(self) -> Part:
         """Make the part durable, in place of an earlier one with its number.
 
         Raises `TooLarge` if all parts would exceed the limit, however many arrive at once; then call only `abort`.
         """
-        ...
 
     def abort(self) -> None:
         """Discard everything. Can be called at any time, even twice or after a failed `commit`."""
-        ...
 
 
 class Multipart(Protocol):
@@ -57,21 +54,18 @@ class Multipart(Protocol):
 
     def start(self, key: str) -> str:
         """Start an upload of the object `key`, and return its ID, which cannot be guessed."""
-        ...
 
     def list(self, key: str, upload_id: str) -> Sequence[Part]:
         """All stored parts, by number. Raises `NotFound` if the upload does not exist or is finished.
 
         A directory does not know which uploads exist, so it lists no parts for unknown ones.
         """
-        ...
 
     def writer(self, key: str, upload_id: str, number: int, limit: int) -> PartWriter:
         """Start to write a part; all parts together can have `limit` bytes.
 
         Raises `NotFound` if the upload is finished, and if clients send parts to storage itself.
         """
-        ...
 
     def finish(
         self, key: str, upload_id: str, parts: Sequence[Part], allow: Callable[[int], None] = lambda _size: None
@@ -84,14 +78,12 @@ class Multipart(Protocol):
         Calls `allow` with the total size first, which raises to refuse. Raises `InvalidParts`, and `NotFound` if
         neither the upload nor its result exists.
         """
-        ...
 
     def abort(self, key: str, upload_id: str | None = None) -> None:
         """Remove the upload, or all to this key, including those of an unfinished `compose`. No upload is no error.
 
         A directory also removes the parts of a finished upload.
         """
-        ...
 
 
 def stored_parts(key: str, parts: Sequence[Part], stored: Sequence[Part]) -> list[Part]:
