@@ -6,10 +6,10 @@ last, so a sweep can be killed at any point: the next one resumes. Several sweep
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,8 +29,7 @@ from shared.retention import (
 from shared.sealing import seal
 from shared.sharing import FILE_ID, Shares
 from shared.storage.contract import NotFound
-from shared.storage.expiries import Entry
-from shared.storage.keys import INBOX_ENTRY, blob_key, record_key
+from shared.storage.keys import INBOX_ENTRY, blob_key, file_id_of, record_key
 from shared.storage.probe import discard_old
 from shared.storage.records import DELETED, UPLOADING, Record, tombstone
 
@@ -84,39 +83,40 @@ class Sweep:
         """
         with self._threads as pool:
             running: dict[Future[_Settled], str] = {}
-            for entry in self._shares.expiries.due():
+            for key in self._shares.expiries.due():
+                file_id = file_id_of(key)
                 # Submit only as many as can run, so that a process that ends has little to wait for. Handle entries of
                 # one file one after the other, or two threads would make its blob.
-                while len(running) == PARALLEL or entry.file_id in running.values():
+                while len(running) == PARALLEL or file_id in running.values():
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     self._gather(done)
-                    running = {future: file_id for future, file_id in running.items() if future not in done}
-                running[pool.submit(self._attempt, entry)] = entry.file_id
+                    running = {future: other for future, other in running.items() if future not in done}
+                running[pool.submit(self._attempt, key, file_id)] = file_id
             self._gather(running)
         self._remove_gathered()
         self._discard_unfinished()
         return self._swept
 
-    def _attempt(self, entry: Entry) -> _Settled:
+    def _attempt(self, key: str, file_id: str) -> _Settled:
         try:
-            return self._settle(entry)
+            return self._settle(key, file_id)
         except Exception:
             # Handle the other files nevertheless.
-            log.exception("left for the next sweep", extra={"file_id": entry.file_id})
+            log.exception("left for the next sweep", extra={"file_id": file_id})
             return _Settled(counts="failed")
 
-    def _settle(self, entry: Entry) -> _Settled:
-        """Do what is due for one file."""
-        shares, file_id = self._shares, entry.file_id
+    def _settle(self, key: str, file_id: str) -> _Settled:
+        """Do what is due for the file, or inbox, of an entry."""
+        shares = self._shares
         if file_id.startswith(INBOX_ENTRY):
-            return self._settle_inbox(entry)
+            return self._settle_inbox(key, file_id)
         if not FILE_ID.fullmatch(file_id):
-            return _Settled(entries=[entry.key])
+            return _Settled(entries=[key])
         counts = None
         try:
             stored = shares.records.get(file_id)
         except UnknownFile:
-            if not self._exists(entry.key):
+            if not self._exists(key):
                 # Another sweep has finished this file.
                 return _Settled()
             # Another sweep may be about to remove the entry that led here.
@@ -128,14 +128,13 @@ class Sweep:
             record = shares.records.update(file_id, self._ended, stored).record
             if stored.record.state != DELETED:
                 counts = "removed"
-        return self._remove(record, entry, counts) if record.state == DELETED else self._keep(record, entry)
+        return self._remove(record, key, counts) if record.state == DELETED else self._keep(record, key)
 
-    def _settle_inbox(self, entry: Entry) -> _Settled:
-        look = Inboxes(self._shares).tidy(entry.file_id.removeprefix(INBOX_ENTRY))
-        if look is None:
-            return _Settled(entries=[entry.key], counts="removed")
-        self._shares.expiries.add(entry.file_id, look)
-        return _Settled(entries=[entry.key])
+    def _settle_inbox(self, key: str, file_id: str) -> _Settled:
+        look = Inboxes(self._shares).tidy(file_id.removeprefix(INBOX_ENTRY))
+        if look is not None:
+            self._shares.expiries.add(file_id, look)
+        return _Settled(entries=[key], counts="removed" if look is None else None)
 
     def _exists(self, key: str) -> bool:
         try:
@@ -148,7 +147,7 @@ class Sweep:
         now = self._shares.now()
         return tombstone(record, now) if has_ended(record, now) else record
 
-    def _remove(self, record: Record, entry: Entry, counts: str | None) -> _Settled:
+    def _remove(self, record: Record, key: str, counts: str | None) -> _Settled:
         """Remove a deleted file: its bytes at once, its record and entries an hour later."""
         shares, now = self._shares, self._shares.now()
         if not record.sealed:
@@ -158,9 +157,9 @@ class Sweep:
         # Old releases had no tombstones, so their deleted records have no time.
         if record.deleted_at is not None and record.deleted_at + KEEP_TOMBSTONE_FOR > now:
             return _Settled(keys, counts=counts)
-        return _Settled([*keys, record_key(record.file_id)], [entry.key, *entries(record, now)], counts)
+        return _Settled([*keys, record_key(record.file_id)], [key, *entries(record, now)], counts)
 
-    def _keep(self, record: Record, entry: Entry) -> _Settled:
+    def _keep(self, record: Record, key: str) -> _Settled:
         """Do what is due for a file that is to stay, and schedule its next check."""
         shares, file_id = self._shares, record.file_id
         if record.state == UPLOADING and record.inbox_id is not None:
@@ -169,10 +168,10 @@ class Sweep:
                 shares.end(record)
                 return _Settled(counts="removed")
             shares.expiries.add(file_id, shares.now() + RESERVED_FOR)
-            return _Settled(entries=[entry.key])
+            return _Settled(entries=[key])
         if record.state == UPLOADING:
             shares.expiries.add(file_id, record.created_at + UPLOAD_WITHIN)
-            return _Settled(entries=[entry.key])
+            return _Settled(entries=[key])
         if record.cells > 0:
             shares.fold_if_quiet(file_id)
         counts = "sealed" if not record.sealed and seal(shares, file_id) else None
@@ -188,7 +187,7 @@ class Sweep:
             shares.expiries.add(file_id, look)
         if record.used_up_at is not None:
             shares.expiries.add(file_id, record.used_up_at + KEEP_USED_UP_FOR)
-        return _Settled(entries=[entry.key], counts=counts)
+        return _Settled(entries=[key], counts=counts)
 
     def _gather(self, done: Iterable[Future[_Settled]]) -> None:
         for future in done:
@@ -206,14 +205,8 @@ class Sweep:
         except Exception:
             # One failure must not keep the entries of all files.
             for settled in gathered:
-                self._remove_alone(settled)
-
-    def _remove_alone(self, settled: _Settled) -> None:
-        try:
-            self._remove_keys([settled])
-        except Exception:
-            log.exception("left for the next sweep")
-            self._swept.failed += 1
+                with self._tolerating():
+                    self._remove_keys([settled])
 
     def _remove_keys(self, gathered: Sequence[_Settled]) -> None:
         for keys in ([it.keys for it in gathered], [it.entries for it in gathered]):
@@ -224,15 +217,18 @@ class Sweep:
     def _discard_unfinished(self) -> None:
         """Remove leftovers without an entry: staged files, probes, and unfinished uploads of old releases."""
         store, now = self._shares.store, self._shares.now()
-        for discard, before in (
-            (store.discard_unfinished, now - KEEP_UNFINISHED_FOR),
-            (functools.partial(discard_old, store), now - PROBES_END_WITHIN),
-        ):
-            try:
-                self._swept.leftovers += discard(before)
-            except Exception:
-                log.exception("left for the next sweep")
-                self._swept.failed += 1
+        with self._tolerating():
+            self._swept.leftovers += store.discard_unfinished(now - KEEP_UNFINISHED_FOR)
+        with self._tolerating():
+            self._swept.leftovers += discard_old(store, now - PROBES_END_WITHIN)
+
+    @contextlib.contextmanager
+    def _tolerating(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            log.exception("left for the next sweep")
+            self._swept.failed += 1
 
 
 def sweep_hourly(sweep: Callable[[], object], wait: Callable[[float], bool]) -> None:

@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.storage.contract import ObjectStore
-from shared.storage.keys import EXPIRIES, INBOX_ENTRY, entries_prefix, entry_key, file_id_of
+from shared.storage.keys import EXPIRIES, INBOX_ENTRY, entries_prefix, entry_key
 
 # Longer than the write after an entry can take, so that the sweep does not check the file before it.
 HEADSTART = timedelta(minutes=10)
 # How many entries of inboxes a process remembers.
 REMEMBERED = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file to check."""
-
-    key: str
-    file_id: str
 
 
 class Expiries:
@@ -64,9 +55,9 @@ class Expiries:
             for moment in due:
                 self.add(file_id, moment)
 
-    def due(self) -> Iterator[Entry]:
-        """Entries whose hour has passed by the time they are read, oldest first."""
+    def due(self) -> Iterator[str]:
+        """The keys of entries whose hour has passed by the time they are read, oldest first."""
         for key in self._store.list(EXPIRIES):
             if key >= entries_prefix(self._clock()):
                 return
-            yield Entry(key, file_id_of(key))
+            yield key
