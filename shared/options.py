@@ -65,17 +65,6 @@ class Lifetimes:
         return created_at + timedelta(seconds=expires_in)
 
 
-def parse_options(
-    expires_in: str | None,
-    max_downloads: str | None,
-    password: str | None,
-    longest: int,
-    encryption: Encryption | None = None,
-) -> Options:
-    """Parse options; `longest` limits the lifetime. Raises `InvalidValue`."""
-    return checked(Options(_number(expires_in), _number(max_downloads), password, encryption), longest)
-
-
 def checked(options: Options, longest: int) -> Options:
     """The options, if all are within their limits; `longest` is the lifetime's. Raises `InvalidValue`."""
     _require_within("expires_in", options.expires_in, longest)
@@ -91,13 +80,13 @@ def checked(options: Options, longest: int) -> Options:
 
 def whole_number(field: str, text: str, most: int) -> int:
     """Parse ASCII digits as a number from 1 to `most`. Raises `InvalidValue`."""
-    number = _number(text) or 0
+    number = parse_number(text) or 0
     _require_within(field, number, most)
     return number
 
 
-def _number(text: str | None) -> int | None:
-    """0 for anything but ASCII digits; `int` alone would accept signs, spaces and underscores."""
+def parse_number(text: str | None) -> int | None:
+    """Parse ASCII digits; 0, which no option allows, for other text. `int` would accept signs and underscores, too."""
     return None if text is None else int(text) if _DIGITS.fullmatch(text) else 0
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from shared.errors import InvalidValue
 from shared.http.headers import DEFAULT_MEDIA_TYPE
 from shared.http.models import SentEncryption, SentOptions
-from shared.options import ENCRYPTED_NAME, Encryption, Options, parse_options, whole_number
+from shared.options import ENCRYPTED_NAME, Encryption, Options, checked, parse_number, whole_number
 
 # The fields of a form, and the most bytes that each can have.
 FORM_FIELDS = {
@@ -37,18 +37,21 @@ def from_request(
     `longest` limits the lifetime. Raises `InvalidValue`.
     """
     require_not_in_query(request)
-    query, days = request.query_params, _header(request, "Max-Days")
+    days = _header(request, "Max-Days")
     by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
-    max_downloads = _header(request, "Max-Downloads")
     if "encryption" in fields:
         encryption = _encryption(fields["encryption"])
-    return parse_options(
-        only("expires_in", fields.get("expires_in"), *query.getlist("expires_in"), by_days),
-        only("max_downloads", fields.get("max_downloads"), *query.getlist("max_downloads"), max_downloads),
+
+    def number(name: str, by_header: str | None) -> int | None:
+        return parse_number(only(name, fields.get(name), *request.query_params.getlist(name), by_header))
+
+    options = Options(
+        number("expires_in", by_days),
+        number("max_downloads", _header(request, "Max-Downloads")),
         only("password", fields.get("password"), _utf8(_header(request, "X-Password"))),
-        longest,
         None if encryption is None else Encryption(encryption.scheme, encryption.metadata),
     )
+    return checked(options, longest)
 
 
 def from_metadata(request: Request, longest: int, metadata: SentOptions) -> Options:
