@@ -14,6 +14,7 @@ from shared.storage.contract import (
     ANYTHING,
     Condition,
     Info,
+    Links,
     ObjectStore,
     Piece,
     Reader,
@@ -21,7 +22,6 @@ from shared.storage.contract import (
     Writer,
 )
 from shared.storage.directory.writer import DirectoryWriter
-from shared.storage.links import Links
 from shared.storage.multipart import Part, PartWriter
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ There are two ways to read. `read` is for small documents that are changed by co
 that are streamed by byte range and never change: only the former need an etag, only the latter must not fill memory.
 Writing is pushed (`writer`), not pulled from an iterator, so that a slow upload occupies no thread.
 
-Uploads in parts have a separate protocol (`multipart`), and so have links with which clients access objects (`links`).
+Uploads in parts have a protocol of their own (`multipart`), and so have links (`Links`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, Protocol
-
-from shared.storage.links import Links
 
 if TYPE_CHECKING:
     from shared.storage.multipart import Multipart
@@ -152,6 +150,21 @@ class Writer(Protocol):
 
     def abort(self) -> None:
         """Discard everything. Can be called at any time, even twice or after a failed `commit`."""
+
+
+class Links(Protocol):
+    """Links with which clients access objects directly. Anyone who has one can use it for `expires_in` seconds."""
+
+    def download(
+        self, key: str, expires_in: int, *, disposition: str, content_type: str, range: str | None = None
+    ) -> str:
+        """The URL to GET the object from, with these headers in the answer.
+
+        With `range`, it works only with exactly that `Range` header.
+        """
+
+    def upload_part(self, key: str, expires_in: int, *, upload_id: str, number: int, size: int | None = None) -> str:
+        """The URL to PUT one part of a multipart upload to. With `size`, it works only for that many bytes."""
 
 
 class ObjectStore(Protocol):

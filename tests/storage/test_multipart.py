@@ -9,9 +9,8 @@ import botocore.auth
 import httpx
 import pytest
 
-from shared.storage.contract import Changed, NotFound, ObjectStore, Slice
+from shared.storage.contract import Changed, Links, NotFound, ObjectStore, Slice
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.links import Links
 from shared.storage.multipart import MIN_PART_SIZE, InvalidParts, Part
 from shared.storage.s3 import writer as s3
 from tests.storage.backends import Backend
