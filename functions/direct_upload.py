@@ -12,13 +12,12 @@ from urllib.parse import quote
 from fastapi import Path, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import metrics
 from shared.direct_uploads import MAX_PARTS, PART_URL_LIFETIME, DirectUploads, file_id_of, raw_key
-from shared.errors import FileTooLarge, InvalidValue, NotAuthorised, ShareError, UnknownFile
+from shared.errors import FileTooLarge, InvalidValue, NotAuthorised, UnknownFile
 from shared.http import options
 from shared.http.access import SENDER
 from shared.http.async_shares import files_of
@@ -39,7 +38,7 @@ from shared.http.models import (
     schema_of,
     uploaded,
 )
-from shared.http.senders import delivery, inbox_in_head, is_authorised, require_authorised, require_no_options
+from shared.http.senders import Destination, can_upload, is_authorised
 from shared.http.streams import Incoming
 from shared.inbox_options import MAX_SIZE
 from shared.names import clean_name
@@ -136,23 +135,17 @@ async def start_upload(request: Request) -> JSONResponse:
     `size` is verified when you complete the upload. Complete it within a week, or it is removed.
     """
     files = files_of(request)
-    authorised = inbox_in_head(request) is not None or await is_authorised(request)
-    try:
+    destination = Destination(request, await can_upload(request))
+    with destination.required():
         body = await read_json(request, StartUpload)
-        fields = (body.metadata or SentOptions()).model_dump(include={"inbox", "sender"}, exclude_none=True)
-        into = delivery(request, fields, least=body.size or 0, most=body.size)
-    except (HTTPException, ShareError) as error:
-        if authorised:
-            raise
-        raise NotAuthorised from error
-    if into is None and not authorised:
-        raise NotAuthorised
-    sent_options = options.from_metadata(request, files.shares.lifetimes.limit, body.metadata or SentOptions())
+        metadata = body.metadata or SentOptions()
+        fields = metadata.model_dump(include={"inbox", "sender"}, exclude_none=True)
+        destination.choose(fields, body.size or 0, body.size)
+    sent_options = options.from_metadata(request, files.shares.lifetimes.limit, metadata)
     name, kind = options.public_name(sent_options, clean_name(body.filename), media_type(body.type or ""))
-    if into is not None:
-        require_no_options(sent_options)
+    destination.check(sent_options, fields)
     uploads = DirectUploads(files.shares)
-    record = await files.run(lambda _: uploads.start(name, kind, sent_options, body.size, into))
+    record = await files.run(lambda _: uploads.start(name, kind, sent_options, body.size, destination.delivery))
     answer = {"key": raw_key(record.file_id), "uploadId": record.upload_id, "file_id": record.file_id}
     part_size = uploads.part_size(record)
     return JSONResponse(answer if part_size is None else {**answer, "part_size": part_size})
@@ -258,8 +251,8 @@ async def get_form_parameters(request: Request) -> JSONResponse:
     # Uppy sends the words for a field without a value.
     texts = {name: query.get(f"metadata[{name}]", "") for name in SentOptions.model_fields}
     fields = {name: text for name, text in texts.items() if text not in ("", "null", "undefined")}
-    if "inbox" not in fields:
-        await require_authorised(request)
+    if "inbox" not in fields and not await is_authorised(request):
+        raise NotAuthorised
     for name in fields.keys() & {"password", "encryption"}:
         raise InvalidValue(name, "must not be sent in a URL")
     options.from_metadata(request, files_of(request).shares.lifetimes.limit, SentOptions.model_validate(fields))

@@ -12,12 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from shared import metrics
-from shared.errors import FileTooLarge
+from shared.errors import FileTooLarge, NotAuthorised
 from shared.http import options
 from shared.http.access import SENDER
 from shared.http.async_shares import files_of
 from shared.http.browsers import PAGES, is_navigation
-from shared.http.destination import FormDestination
 from shared.http.endpoint import Endpoints, content
 from shared.http.forms import MAX_OVERHEAD_BYTES, receive_form
 from shared.http.handler import HttpHandler
@@ -33,14 +32,7 @@ from shared.http.models import (
     schema_of,
     uploaded,
 )
-from shared.http.pages import size_text
-from shared.http.senders import (
-    delivery,
-    inbox_in_head,
-    is_authorised,
-    require_authorised,
-    require_no_options,
-)
+from shared.http.senders import Destination, can_upload, delivery, require_no_options
 from shared.http.streams import Incoming
 from shared.inbox_options import MAX_SENDER
 from shared.inboxes import Delivery
@@ -127,8 +119,11 @@ async def upload_form(request: Request) -> Response:
     You can also send options in the query and headers, as with PUT. The file is stored as it arrives. Once you have the
     answer, the file survives a crash.
     """
-    destination = FormDestination(request, inbox_in_head(request) is not None or await is_authorised(request))
+    destination = Destination(request, await can_upload(request))
     shares = files_of(request).shares
+    # The form is a little longer than its file.
+    size = content_length(request.headers)
+    least, most = max(0, size - MAX_OVERHEAD_BYTES), size or None
     async with _incoming(request, shares, lambda: destination.delivery) as incoming:
         with destination.required():
             _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
@@ -139,7 +134,7 @@ async def upload_form(request: Request) -> Response:
                 request.stream(),
                 incoming.write,
                 fields=options.FORM_FIELDS,
-                begin=destination.choose,
+                begin=lambda fields: destination.choose(fields, least, most),
             )
         sent_options = options.from_request(request, shares.lifetimes.limit, form.fields)
         destination.check(sent_options, form.fields)
@@ -176,8 +171,8 @@ async def upload_file(request: Request) -> Response:
     Proxies and gateways can rewrite names in the path, but not in the query. `content_type` in the query overrides the
     type of the body.
     """
-    if inbox_in_head(request) is None:
-        await require_authorised(request)
+    if not await can_upload(request):
+        raise NotAuthorised
     shares = files_of(request).shares
     in_path = request.path_params.get("filename", "").removesuffix("/") or None
     name = clean_name(options.only("filename", in_path, *request.query_params.getlist("filename")) or "")
@@ -225,24 +220,17 @@ async def _created(request: Request, incoming: Incoming[Upload], finish: Callabl
     metrics.add("UploadedBytes", body["file_size"])
     delete_link = f"{base_url(request)}/file/{body['file_id']}?token={body['delete_token']}"
     headers = {"X-Url-Delete": delete_link}
-    if "download_link" not in body:
-        return _received(request, body, headers)
-    headers["Location"] = body["download_link"]
+    # The sender of a file in an inbox can delete it, and do nothing else with it.
+    is_receipt = "download_link" not in body
+    if not is_receipt:
+        headers["Location"] = body["download_link"]
     if _wants_text(request):
-        link = f"{body['download_link']}/{quote(plain_name(body['original_name']))}"
+        link = delete_link if is_receipt else f"{body['download_link']}/{quote(plain_name(body['original_name']))}"
         return PlainTextResponse(f"{link}\n", HTTPStatus.CREATED, headers)
     if is_navigation(request.scope):
-        return PAGES.render(request, "uploaded.html", HTTPStatus.CREATED, headers, file=body, size_text=size_text)
+        page = "received.html" if is_receipt else "uploaded.html"
+        return PAGES.render(request, page, HTTPStatus.CREATED, headers, file=body)
     return JSONResponse(body, HTTPStatus.CREATED, headers)
-
-
-def _received(request: Request, receipt: dict[str, Any], headers: dict[str, str]) -> Response:
-    """The answer to the sender of a file in an inbox, who can delete it and do nothing else with it."""
-    if _wants_text(request):
-        return PlainTextResponse(f"{headers['X-Url-Delete']}\n", HTTPStatus.CREATED, headers)
-    if is_navigation(request.scope):
-        return PAGES.render(request, "received.html", HTTPStatus.CREATED, headers, file=receipt)
-    return JSONResponse(receipt, HTTPStatus.CREATED, headers)
 
 
 def _wants_text(request: Request) -> bool:

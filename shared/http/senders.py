@@ -1,12 +1,14 @@
-"""Decides who can upload: clients with an API token, and everyone who names an inbox."""
+"""Decides who can upload, and into which inbox: clients with an API token, and everyone who names an inbox."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from shared.errors import InvalidValue, NotAuthorised, UnknownFile
+from shared.errors import InvalidValue, NotAuthorised, ShareError, UnknownFile
 from shared.http.app import service_of
 from shared.http.layers.guard import has_token
 from shared.http.options import only
@@ -33,10 +35,9 @@ async def is_authorised(request: Request) -> bool:
     return await in_thread(request.app.state.threads, lambda: has_token(request.headers, tokens))
 
 
-async def require_authorised(request: Request) -> None:
-    """Raises `NotAuthorised` and `StorageUnavailable`."""
-    if not await is_authorised(request):
-        raise NotAuthorised
+async def can_upload(request: Request) -> bool:
+    """Whether the head of a request is enough to upload: it names an inbox, or `is_authorised`. Raises as both."""
+    return inbox_in_head(request) is not None or await is_authorised(request)
 
 
 def delivery(
@@ -52,6 +53,43 @@ def delivery(
     sender = only("sender", *request.query_params.getlist("sender"), fields.get("sender"))
     name = clean_text("sender", sender or "", MAX_SENDER)
     return Delivery(inbox_id, name or None, least, most)
+
+
+class Destination:
+    """The inbox, if any, that a body names before its file. `authorised` says whether the head is enough to upload."""
+
+    def __init__(self, request: Request, authorised: bool) -> None:
+        self._request = request
+        self._authorised = authorised
+        self._fields: Mapping[str, str] = {}
+        self.delivery: Delivery | None = None
+
+    @contextlib.contextmanager
+    def required(self) -> Iterator[None]:
+        """Report `NotAuthorised`, not another error, to a client with neither a token nor an inbox."""
+        try:
+            yield
+        except (HTTPException, ShareError) as error:
+            # An inbox must be named before a form's fields exceed their limit.
+            too_long = isinstance(error, HTTPException) and error.status_code == 413
+            if self._authorised or (self.delivery is not None and not too_long):
+                raise
+            raise NotAuthorised from error
+
+    def choose(self, fields: Mapping[str, str], least: int, most: int | None) -> None:
+        """Choose by the fields before the file. Raises `NotAuthorised`, and as `delivery`."""
+        self._fields = dict(fields)
+        self.delivery = delivery(self._request, fields, least=least, most=most)
+        if self.delivery is None and not self._authorised:
+            raise NotAuthorised
+
+    def check(self, sent_options: Options, fields: Mapping[str, str]) -> None:
+        """Raises `InvalidValue` for fields that came too late, and for options that an inbox does not allow."""
+        for name in ("inbox", "sender"):
+            if fields.get(name) != self._fields.get(name):
+                raise InvalidValue(name, "must come before the file")
+        if self.delivery is not None:
+            require_no_options(sent_options)
 
 
 def require_no_options(options: Options) -> None:
