@@ -11,7 +11,7 @@ from fastapi import APIRouter, Security
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,42 +36,18 @@ OWN_SEGMENTS = ("docs", "download", "file", "health", "inbox", "openapi.json", "
 _OWN = "|".join(map(re.escape, OWN_SEGMENTS))
 
 
-class _Text(Convertor[str]):
-    """A path parameter that is passed on unchanged."""
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-class _FileId(_Text):
-    """`{file_id:file_id}`: a random UUID in lower case. Anything else matches no route, which gives a 404."""
-
-    regex = FILE_ID.pattern
-
-
-class _Rest(_Text):
-    """`{name:rest}`: the rest of the path, even with line breaks in it."""
-
-    regex = "(?s:.*)"
-
-
-class _OwnSegment(_Text):
-    """`{name:own_segment}`: a first segment of our other routes."""
-
-    regex = f"(?:{_OWN})"
-
-
-class _RootName(_Text):
-    """`{name:root_name}`: one segment that no other route begins with."""
-
-    regex = rf"(?!(?:{_OWN})/?\Z)[^/]+"
-
-
-for name, convertor in (("file_id", _FileId), ("rest", _Rest), ("own_segment", _OwnSegment), ("root_name", _RootName)):
-    register_url_convertor(name, convertor())
+for name, regex in (
+    # A random UUID in lower case. Anything else matches no route, which gives a 404.
+    ("file_id", FILE_ID.pattern),
+    # The rest of the path, even with line breaks in it.
+    ("rest", "(?s:.*)"),
+    # A first segment of our other routes.
+    ("own_segment", f"(?:{_OWN})"),
+    # One segment that no other route begins with.
+    ("root_name", rf"(?!(?:{_OWN})/?\Z)[^/]+"),
+):
+    # Path parameters such as `{file_id:file_id}`, which are passed on unchanged.
+    register_url_convertor(name, type(name, (StringConvertor,), {"regex": regex})())
 
 
 class Endpoint(APIRoute):
@@ -82,8 +58,7 @@ class Endpoint(APIRoute):
     describes its JSON body, if any.
     """
 
-    guarded = takes_inbox = False
-    exclusive = False
+    guarded = takes_inbox = exclusive = False
     model: type[BaseModel] | None = None
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
