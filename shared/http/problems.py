@@ -6,10 +6,9 @@ No answer repeats what the client sent or reveals internals; those go to the log
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -70,19 +69,13 @@ class Problem(JSONResponse):
             await super().__call__(scope, receive, send)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The answer to one class of error. `detail` is a format string and `members` a function; both get the error."""
+class _Row(NamedTuple):
+    """The answer to one class of error. `detail` is a format string, which gets the error."""
 
     status: int
     kind: str | None
     detail: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    members: Callable[[Any], dict[str, Any]] = lambda _: {}
-
-
-def _limit(error: errors.FileTooLarge) -> dict[str, Any]:
-    return {"limit": error.limit}
+    headers: Mapping[str, str] = {}
 
 
 _SOON, _LATER = {"Retry-After": "2"}, {"Retry-After": "5"}
@@ -121,28 +114,18 @@ PROBLEMS: Mapping[type[errors.ShareError], _Row] = {
     errors.CrossSite: _Row(
         403, "cross-site", "Cross-site request refused. Set SHARE_PUBLIC_URL if this server is behind a proxy."
     ),
-    errors.FileTooLarge: _Row(
-        413, "file-too-large", "Too large: this server accepts files up to {error.limit} bytes.", members=_limit
-    ),
+    errors.FileTooLarge: _Row(413, "file-too-large", "Too large: this server accepts files up to {error.limit} bytes."),
     errors.MoreThanAnnounced: _Row(
-        413, "more-than-announced", "The parts exceed the announced size of {error.limit} bytes.", members=_limit
+        413, "more-than-announced", "The parts exceed the announced size of {error.limit} bytes."
     ),
     errors.TooLargeForInbox: _Row(
-        413, "too-large-for-inbox", "Too large: this inbox accepts files up to {error.limit} bytes.", members=_limit
+        413, "too-large-for-inbox", "Too large: this inbox accepts files up to {error.limit} bytes."
     ),
     errors.InboxFull: _Row(
-        413,
-        "inbox-full",
-        "This inbox has no room for this file. Ask its owner to raise the limits.",
-        members=_limit,
+        413, "inbox-full", "This inbox has no room for this file. Ask its owner to raise the limits."
     ),
     errors.InboxClosed: _Row(410, "inbox-closed", "This inbox no longer accepts files."),
-    errors.InvalidValue: _Row(
-        422,
-        "invalid-value",
-        "{error.field} {error.reason}.",
-        members=lambda error: {"errors": [{"field": error.field, "reason": error.reason}]},
-    ),
+    errors.InvalidValue: _Row(422, "invalid-value", "{error.field} {error.reason}."),
     errors.Contended: _Row(503, "busy", "Too many requests for this file at once. Try again.", _SOON),
     errors.OutcomeUnknown: _Row(
         503, "outcome-unknown", "Storage did not confirm the change. It may have been made. Try again.", _SOON
@@ -173,7 +156,12 @@ def from_error(error: errors.ShareError) -> Problem:
         level = logging.WARNING if isinstance(error, errors.Contended) else logging.ERROR
         log.log(level, "answered %d: %s", row.status, error, exc_info=error if row.status == 500 else None)
     detail = row.detail.format(error=error)
-    return Problem(row.status, detail, kind=row.kind, headers=row.headers, **row.members(error))
+    members: dict[str, Any] = {}
+    if isinstance(error, errors.FileTooLarge):
+        members["limit"] = error.limit
+    elif isinstance(error, errors.InvalidValue):
+        members["errors"] = [{"field": error.field, "reason": error.reason}]
+    return Problem(row.status, detail, kind=row.kind, headers=row.headers, **members)
 
 
 def install(app: FastAPI) -> None:
