@@ -68,13 +68,10 @@ def _refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
     if host is None and _needs_no_host(scope):
         return None
     # RFC 9112 §3.2. Not every server refuses these itself, and links are built from this header.
-    if host is None or _is_repeated(b"host", lines, headers) or not is_host(host.decode("latin-1")):
+    repeated = len(headers) < len(lines) and sum(name == b"host" for name, _ in lines) > 1
+    if host is None or repeated or len(host) > MAX_HOST_BYTES or not _is_host(host.decode("latin-1")):
         return Problem(400, "The request must have exactly one valid Host header.")
     return None
-
-
-def _is_repeated(name: bytes, lines: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, bytes]) -> bool:
-    return len(headers) < len(lines) and sum(other == name for other, _ in lines) > 1
 
 
 def _needs_no_host(scope: Scope) -> bool:
@@ -82,14 +79,10 @@ def _needs_no_host(scope: Scope) -> bool:
     return scope.get("http_version") == "1.0" and path_of(scope).rstrip("/") == "/health"
 
 
-def is_host(text: str) -> bool:
-    """Whether this can be the host of a link: a DNS name or an IP address, with an optional port."""
-    return len(text) <= MAX_HOST_BYTES and _is_host(text)
-
-
 # A server has few names, and many requests for each.
 @functools.lru_cache(maxsize=64)
 def _is_host(text: str) -> bool:
+    """Whether this can be the host of a link: a DNS name or an IP address, with an optional port."""
     match = _HOST.fullmatch(text)
     if match is None:
         return False
