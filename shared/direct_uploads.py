@@ -131,19 +131,15 @@ class DirectUploads:
         """
         record = self._uploading(file_id, upload_id)
         self._keep_place(record)
-        others, limit = self._others(record, upload_id, number), limit_of(record, self.max_file_size)
+        others = sum(part.size for part in self._stored(file_id, upload_id) if part.number != number)
+        limit, refusal = limit_of(record, self.max_file_size), too_large(record, self.max_file_size)
         if others + size > limit:
-            raise too_large(record, self.max_file_size)
+            raise refusal
         try:
             writer = self._store.multipart.writer(raw_key(file_id), upload_id, number, limit)
         except NotFound as error:
             raise UnknownFile(file_id) from error
-        return PartUpload(
-            writer,
-            limit - others,
-            lambda: too_large(record, self.max_file_size),
-            lambda: self.require_uploading(record),
-        )
+        return PartUpload(writer, limit - others, refusal, lambda: self.require_uploading(record))
 
     def complete(self, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> tuple[Record, bool]:
         """Make a file of the parts with these numbers and etags. Returns it, and whether this call completed it.
@@ -206,10 +202,6 @@ class DirectUploads:
         except UnknownFile:
             self._store.multipart.abort(raw_key(record.file_id), record.upload_id)
             raise
-
-    def _others(self, record: Record, upload_id: str, number: int) -> int:
-        """Total size of the stored parts with other numbers, in bytes."""
-        return sum(part.size for part in self._stored(record.file_id, upload_id) if part.number != number)
 
     def _keep_place(self, record: Record) -> None:
         if record.inbox_id is not None:

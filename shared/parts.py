@@ -50,26 +50,24 @@ def length_of_part(record: Record, number: int, size: int | None, max_file_size:
 class PartUpload:
     """One part that is sent to us. It is stored by `finish`; `abort` leaves nothing behind.
 
-    `room` is how many bytes it can have. `require_uploading` raises `UnknownFile` once the upload has ended.
+    `room` is how many bytes it can have; for more, this raises `refusal`. `require_uploading` raises `UnknownFile` once
+    the upload has ended.
     """
 
     def __init__(
-        self,
-        writer: PartWriter,
-        room: int,
-        too_large: Callable[[], FileTooLarge],
-        require_uploading: Callable[[], None],
+        self, writer: PartWriter, room: int, refusal: FileTooLarge, require_uploading: Callable[[], None]
     ) -> None:
         self._writer = writer
         self._room = room
-        self._too_large = too_large
+        self._refusal = refusal
         self._require_uploading = require_uploading
+        self.abort = writer.abort
 
     def write(self, data: bytes) -> None:
         """Append. Raises `FileTooLarge` with the first byte over the limit, `StorageFull`, `StorageUnavailable`."""
         self._room -= len(data)
         if self._room < 0:
-            raise self._too_large()
+            raise self._refusal
         self._writer.write(data)
 
     def finish(self) -> Part:
@@ -77,13 +75,10 @@ class PartUpload:
         try:
             part = self._writer.commit()
         except TooLarge as error:
-            raise self._too_large() from error
+            raise self._refusal from error
         except StorageUnavailable:
             # The end of the upload removes the folder of the part.
             self._require_uploading()
             raise
         self._require_uploading()
         return part
-
-    def abort(self) -> None:
-        self._writer.abort()

@@ -70,8 +70,8 @@ class Shares:
         self.expiries = Expiries(store, clock)
         self.passwords = Passwords()
         self.signing = Signing(lambda: secret or stored_secret(store), clock)
+        self.now = clock
         self._counter = Counter(self.records, clock, self._note_used_up, after_widening=self._note_widened)
-        self._clock = clock
         self._ready: Shares | None = None
         if store.ready is not None:
             self._ready = Shares(store.ready, max_file_size=max_file_size, lifetimes=lifetimes, clock=clock)
@@ -84,9 +84,6 @@ class Shares:
             return work(self._ready)
         except WouldWait:
             return None
-
-    def now(self) -> datetime:
-        return self._clock()
 
     def require_visible(self, record: Record) -> None:
         """Raises `UnknownFile` and `Expired`."""

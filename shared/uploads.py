@@ -69,6 +69,7 @@ class Upload:
         """
         shares = self._shares
         now = shares.now()
+        lifetime = options.expires_in if self._place is None else self._place.lifetime
         record = Record(
             file_id=self.file_id,
             state=READY,
@@ -77,7 +78,7 @@ class Upload:
             file_size=self._blob.file_size,
             sha256=self._blob.sha256,
             created_at=now,
-            expires_at=shares.lifetimes.expiry(now, self._lifetime(options)),
+            expires_at=shares.lifetimes.expiry(now, lifetime),
             max_downloads=options.max_downloads,
             password_hash=None if options.password is None else shares.passwords.hash(options.password),
             encryption=options.encryption,
@@ -146,9 +147,6 @@ class Upload:
             self._file()
             if former is not None and former != self._entry:
                 self._shares.store.delete(former)
-
-    def _lifetime(self, options: Options) -> int | None:
-        return options.expires_in if self._place is None else self._place.lifetime
 
     def _file(self) -> None:
         self._filed_at = self._shares.now()

@@ -45,6 +45,7 @@ class BlobWriter:
 
     def __init__(self, store: ObjectStore, file_id: str) -> None:
         self._writer = store.writer(blob_key(file_id), HEAD_SIZE)
+        self.abort = self._writer.abort
         self._hash = hashlib.sha256()
         self.file_size = 0
 
@@ -62,9 +63,6 @@ class BlobWriter:
         """Make the blob durable."""
         self._writer.write(STOP)
         self._writer.commit(head(self.file_size))
-
-    def abort(self) -> None:
-        self._writer.abort()
 
 
 class Payload:
