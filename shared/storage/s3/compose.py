@@ -57,7 +57,7 @@ def _compose(bucket: Bucket, key: str, pieces: Sequence[Piece], deadline: float 
         if failure.is_set() or (deadline is not None and time.monotonic() >= deadline):
             return None
         try:
-            return Part(number, part.size, _make_part(bucket, key, upload_id, number, part).strip('"'))
+            return _make_part(bucket, key, upload_id, number, part)
         except BaseException:
             failure.set()
             raise
@@ -70,23 +70,21 @@ def _compose(bucket: Bucket, key: str, pieces: Sequence[Piece], deadline: float 
     multipart.complete(key, upload_id, complete)
 
 
-def _make_part(bucket: Bucket, key: str, upload_id: str, number: int, part: Sent | Copied) -> str:
-    """Send a part or have it copied, and return its etag."""
+def _make_part(bucket: Bucket, key: str, upload_id: str, number: int, part: Sent | Copied) -> Part:
     if isinstance(part, Sent):
-        data = _bytes(bucket, part.pieces)
-        with translated(key):
-            return bucket.client.upload_part(**bucket.at(key), UploadId=upload_id, PartNumber=number, Body=data)["ETag"]
+        return S3Multipart(bucket).send(key, upload_id, number, _bytes(bucket, part.pieces))
     source = part.source
     assert source.etag is not None
     with translated(source.key):
-        return bucket.client.upload_part_copy(
+        answer = bucket.client.upload_part_copy(
             **bucket.at(key),
             UploadId=upload_id,
             PartNumber=number,
             CopySource={"Bucket": bucket.name, "Key": bucket.prefix + source.key},
             CopySourceRange=f"bytes={source.start}-{source.stop - 1}",
             CopySourceIfMatch=source.etag,
-        )["CopyPartResult"]["ETag"]
+        )
+    return Part(number, part.size, answer["CopyPartResult"]["ETag"].strip('"'))
 
 
 def _pinned(bucket: Bucket, pieces: Sequence[Piece]) -> Sequence[Piece]:

@@ -25,6 +25,7 @@ from shared.storage.contract import (
     Changed,
     Condition,
     NotFound,
+    ObjectError,
     RangeNotSatisfiable,
     TooSoon,
 )
@@ -36,11 +37,19 @@ _FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded"})
 # S3 answers the first, with status 400, if a body stops arriving. The second is for servers that send no code.
 _TOO_SLOW = frozenset({"RequestTimeout", "408"})
 _PASSING = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLICT})
-_UNFIT = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
 class NoSuchUpload(NotFound):
     """The key has no multipart upload with this ID: it never existed, or is finished or aborted."""
+
+
+_ERRORS: dict[str, type[ObjectError]] = {
+    **dict.fromkeys(MISSING, NotFound),
+    "NoSuchUpload": NoSuchUpload,
+    **dict.fromkeys(("InvalidPart", "InvalidPartOrder", "EntityTooSmall"), InvalidParts),
+    "PreconditionFailed": Changed,
+    "InvalidRange": RangeNotSatisfiable,
+}
 
 
 @contextlib.contextmanager
@@ -49,17 +58,8 @@ def translated(key: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if code(error) in MISSING:
-            raise NotFound(key) from error
-        if code(error) == "NoSuchUpload":
-            raise NoSuchUpload(key) from error
-        if code(error) in _UNFIT:
-            raise InvalidParts(key) from error
-        if code(error) == "PreconditionFailed":
-            raise Changed(key) from error
-        if code(error) == "InvalidRange":
-            raise RangeNotSatisfiable(key) from error
-        raise failure(error) from error
+        kind = _ERRORS.get(code(error))
+        raise (failure(error) if kind is None else kind(key)) from error
     except (BotoCoreError, IncompleteReadError, io.UnsupportedOperation) as error:
         raise failure(error) from error
 

@@ -79,7 +79,16 @@ class S3Writer:
         self._send(len(self._parts) + 2, self._buffer)
         self._first[: len(head)] = head
         self._send(1, self._first)
-        self._complete()
+        assert self._upload_id is not None
+        parts = sorted(self._parts, key=lambda part: part.number)
+        try:
+            self._multipart.complete(self._key, self._upload_id, parts)
+        except ObjectError as error:
+            # If the answer to a completion was lost, the retry finds no upload but the object. Nobody else uses this
+            # key, so it is this one.
+            if not isinstance(error, NoSuchUpload) or not self._exists():
+                raise StorageUnavailable(str(error.__cause__)) from error
+        self._upload_id = None
 
     def abort(self) -> None:
         self._buffer = bytearray()
@@ -105,23 +114,7 @@ class S3Writer:
             raise FileTooLarge(PART_SIZE * MAX_PARTS - self._reserve)
         if self._upload_id is None:
             self._upload_id = self._multipart.start(self._key)
-        with translated(self._key):
-            answer = self._bucket.client.upload_part(
-                **self._bucket.at(self._key), UploadId=self._upload_id, PartNumber=number, Body=_body(data)
-            )
-        self._parts.append(Part(number, len(data), answer["ETag"].strip('"')))
-
-    def _complete(self) -> None:
-        assert self._upload_id is not None
-        parts = sorted(self._parts, key=lambda part: part.number)
-        try:
-            self._multipart.complete(self._key, self._upload_id, parts)
-        except ObjectError as error:
-            # If the answer to a completion was lost, the retry finds no upload but the object. Nobody else uses this
-            # key, so it is this one.
-            if not isinstance(error, NoSuchUpload) or not self._exists():
-                raise StorageUnavailable(str(error.__cause__)) from error
-        self._upload_id = None
+        self._parts.append(self._multipart.send(self._key, self._upload_id, number, _body(data)))
 
     def _exists(self) -> bool:
         try:
