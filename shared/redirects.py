@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from shared.errors import DamagedFile, Expired, Preparing, UnknownFile, WrongPassword
 from shared.sharing import Shares, has_password
-from shared.storage.blobs import extract, require_raw
+from shared.storage.blobs import require_blob, require_raw
 from shared.storage.contract import Changed, NotFound, RangeNotSatisfiable, Unfinished
 from shared.storage.keys import raw_entry_key, raw_key
 from shared.storage.records import READY, Record, Stored
@@ -131,12 +131,10 @@ def _require_copy(shares: Shares, stored: Stored, entry: range | None) -> None:
         if entry is None and not record.sealed:
             raise DamagedFile(record.file_id, "its bytes are missing") from error
     try:
-        if record.sealed:
-            extract(shares.store, key, record.file_id, record.file_size, span, EXTRACT_WITHIN)
-        else:
-            whole = require_raw(shares.store, record.file_id, record.file_size)
-            piece = dataclasses.replace(whole, start=span.start, stop=span.stop)
-            shares.store.compose(key, [piece], EXTRACT_WITHIN)
+        require = require_blob if record.sealed else require_raw
+        whole = require(shares.store, record.file_id, record.file_size)
+        piece = dataclasses.replace(whole, start=whole.start + span.start, stop=whole.start + span.stop)
+        shares.store.compose(key, [piece], EXTRACT_WITHIN)
     except Unfinished as error:
         raise Preparing(record.file_id) from error
     except (NotFound, RangeNotSatisfiable, Changed) as error:

@@ -155,15 +155,12 @@ def make_blob(store: ObjectStore, file_id: str, sources: Sequence[Slice]) -> Non
     store.compose(blob_key(file_id), [head(file_size), *sources, STOP])
 
 
-def extract(store: ObjectStore, key: str, file_id: str, file_size: int, span: range, within: float) -> None:
-    """Make an object of the bytes `span` of a file out of its blob.
-
-    Raises as `ObjectStore.compose`, and `DamagedFile`.
-    """
+def require_blob(store: ObjectStore, file_id: str, file_size: int) -> Slice:
+    """The bytes of a file in its blob, in its current version. Raises `NotFound` and `DamagedFile`."""
     info = store.stat(blob_key(file_id))
     if info.size != file_size + FRAME_SIZE:
         raise DamagedFile(file_id, f"the blob has {info.size} bytes instead of {file_size + FRAME_SIZE}")
-    store.compose(key, [Slice(blob_key(file_id), HEAD_SIZE + span.start, HEAD_SIZE + span.stop, info.etag)], within)
+    return Slice(blob_key(file_id), HEAD_SIZE, HEAD_SIZE + file_size, info.etag)
 
 
 def hash_blob(store: ObjectStore, file_id: str, file_size: int) -> str:
