@@ -10,15 +10,14 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from fastapi import FastAPI
-from fastapi.telemetry import TelemetryConfig
 from starlette.requests import Request
 
 from shared import bootstrap
 from shared.bootstrap import Service
 from shared.garbage import long_lived
-from shared.http import access_log, documentation, openapi, problems
+from shared.http import access_log, documentation, problems
 from shared.http.async_shares import AsyncShares
-from shared.http.endpoint import Endpoints, RoutingTable
+from shared.http.endpoint import Endpoints, RoutingTable, document
 from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
 from shared.http.layers.guard import Guard
@@ -37,8 +36,6 @@ THREADS = 128
 
 def build_app(*routers: Endpoints, service: Service, threads: Executor | None = None) -> FastAPI:
     """Build an application from these routers, with storage calls in `threads`."""
-    # Powertools does this.
-    telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(
         title=TITLE,
         version=VERSION,
@@ -46,7 +43,8 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        telemetry=telemetry,
+        # Powertools does this.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for path in ("/docs", "/docs/"):
         app.add_route(path, documentation.docs, include_in_schema=False)
@@ -60,7 +58,7 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
     app.state.healthy_until = -math.inf
     app.state.table = RoutingTable(endpoint for router in routers for endpoint in router.endpoints)
     app.router.routes.insert(0, app.state.table)
-    app.openapi = functools.cache(lambda: openapi.document(app))  # type: ignore[method-assign]
+    app.openapi = functools.cache(lambda: document(app))  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(
         Guard,

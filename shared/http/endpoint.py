@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 
-from fastapi import APIRouter, Security
+from fastapi import APIRouter, FastAPI, Security
+from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -31,6 +32,8 @@ EVERYWHERE = (400, 414, 431, 500, 503)
 WITH_BODY = (408, 413)
 
 _REFERENCE = "#/components/schemas/{model}"
+# FastAPI adds these errors to endpoints with parameters, but it validates none here.
+_UNUSED = ("HTTPValidationError", "ValidationError")
 # First segments of our own paths.
 OWN_SEGMENTS = ("docs", "download", "file", "health", "inbox", "openapi.json", "static")
 _OWN = "|".join(map(re.escape, OWN_SEGMENTS))
@@ -221,12 +224,19 @@ def problems(*statuses: int) -> dict[int, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": document} for status in statuses}
 
 
-def schemas(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
-    """The JSON schemas that these endpoints refer to, by name."""
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, which FastAPI generates from the declarations of all endpoints of an application."""
+    endpoints: list[Endpoint] = app.state.table.endpoints
+    api = get_openapi(title=app.title, version=app.version, routes=endpoints)
+    for operations in api["paths"].values():
+        for operation in operations.values():
+            if _UNUSED[0] in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
     models: list[tuple[type[BaseModel], Literal["validation"]]] = [(ProblemDocument, "validation")]
     models += [(endpoint.model, "validation") for endpoint in endpoints if endpoint.model]
-    schemas: dict[str, Any] = models_json_schema(models, ref_template=_REFERENCE)[1]["$defs"]
-    return schemas
+    schemas = {name: schema for name, schema in api["components"]["schemas"].items() if name not in _UNUSED}
+    api["components"]["schemas"] = schemas | models_json_schema(models, ref_template=_REFERENCE)[1]["$defs"]
+    return api
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:
