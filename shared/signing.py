@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
-from itsdangerous import BadSignature, Signer, TimestampSigner
+from itsdangerous import BadSignature, TimestampSigner
 
 from shared.errors import StorageUnavailable
 from shared.settings import MIN_SECRET_LENGTH
@@ -47,7 +47,7 @@ class Signing:
 
     def ticket(self, file_id: str) -> str:
         """A ticket to resume a counted download of this file. It begins with the ID and is valid in an ETag."""
-        return self._clocked_signer("ticket").sign(file_id).decode()
+        return self._signer("ticket").sign(file_id).decode()
 
     def is_ticket(self, file_id: str, ticket: str) -> bool:
         """Whether it is a ticket for this file and no older than a day."""
@@ -55,24 +55,21 @@ class Signing:
 
     def password_pass(self, file_id: str, password_hash: str) -> str:
         """A value that replaces the password of this file for a minute, unless the password changes."""
-        return self._clocked_signer(_pass_salt(password_hash)).sign(file_id).decode()
+        return self._signer(_pass_salt(password_hash)).sign(file_id).decode()
 
     def is_password_pass(self, file_id: str, password_hash: str, value: str) -> bool:
         return self._is_signed(_pass_salt(password_hash), file_id, value, PASS_LIFETIME)
 
     def _is_signed(self, salt: str, file_id: str, value: str, lifetime: int) -> bool:
         try:
-            text, moment = self._clocked_signer(salt).unsign(value.encode(errors="replace"), return_timestamp=True)
+            text, moment = self._signer(salt).unsign(value.encode(errors="replace"), return_timestamp=True)
         except BadSignature:
             return False
         # Not by itsdangerous, which rejects values from a machine whose clock is ahead.
         age = int(self._clock().timestamp()) - int(moment.timestamp())
         return text == file_id.encode() and age <= lifetime
 
-    def _signer(self, salt: str) -> Signer:
-        return Signer(self._key(), salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
-
-    def _clocked_signer(self, salt: str) -> _ClockedSigner:
+    def _signer(self, salt: str) -> _ClockedSigner:
         return _ClockedSigner(self._key(), salt, self._clock)
 
     def _key(self) -> str:

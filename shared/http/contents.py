@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,12 +10,9 @@ from starlette.requests import Request
 from shared.archives import Inflated, Member, find_member
 from shared.errors import InvalidValue
 from shared.http.async_shares import AsyncShares
-from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, repr_digest
+from shared.http.headers import DEFAULT_MEDIA_TYPE, content_disposition, http_date, media_types, repr_digest
 from shared.names import clean_name
 from shared.sharing import Payload, Shares, Stored
-
-# Python's own types, so that they do not depend on the machine.
-_TYPES = mimetypes.MimeTypes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +77,4 @@ async def content_of(request: Request, files: AsyncShares, stored: Stored) -> Co
     except InvalidValue:
         # The name has only invalid characters, or is too long for a file system.
         name = "file"
-    return Content(name, _TYPES.guess_type(name)[0] or DEFAULT_MEDIA_TYPE, member.size, None, entry, member)
+    return Content(name, media_types().guess_type(name)[0] or DEFAULT_MEDIA_TYPE, member.size, None, entry, member)

@@ -73,14 +73,14 @@ def body_media_type(value: str | None, name: str) -> str:
     kind = media_type(value)
     if kind.lower() not in _TYPES_OF_ANY_BODY:
         return kind
-    by_name = _types_by_suffix().get(splitext(name)[1].lower())
+    by_name = media_types().types_map[True].get(splitext(name)[1].lower())
     return by_name or (DEFAULT_MEDIA_TYPE if kind.lower() == _FORM_TYPE else kind)
 
 
 @functools.cache
-def _types_by_suffix() -> dict[str, str]:
-    # Python's own table without the machine's, so that a name has the same type everywhere.
-    return mimetypes.MimeTypes().types_map[True]
+def media_types() -> mimetypes.MimeTypes:
+    """Python's own table without the machine's, so that a name has the same type everywhere."""
+    return mimetypes.MimeTypes()
 
 
 def content_length(headers: Headers) -> int:
