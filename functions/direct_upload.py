@@ -167,7 +167,7 @@ async def get_part_url(
 ) -> JSONResponse:
     """Get the URL to send a part to. All parts except the last must have at least 5 MiB."""
     uploads, file_id = await _continue(request, key, upload_id)
-    number = _number(part_number)
+    number = whole_number("part_number", part_number, MAX_PARTS)
     length = None if size is None else whole_number("size", size, MAX_SIZE)
     url = await files_of(request).run(lambda _: uploads.part_url(file_id, upload_id, number, length))
     own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={key}"
@@ -184,7 +184,8 @@ async def get_part_url(
 )
 async def upload_part(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> Response:
     """Store a part, if storage is a directory. It replaces an earlier part with the same number."""
-    uploads, file_id, number = DirectUploads(files_of(request).shares), _file_id(key), _number(part_number)
+    uploads, file_id = DirectUploads(files_of(request).shares), _file_id(key)
+    number = whole_number("part_number", part_number, MAX_PARTS)
     size = content_length(request.headers)
     if size > uploads.max_file_size:
         raise FileTooLarge(uploads.max_file_size)
@@ -276,10 +277,6 @@ def _file_id(key: str) -> str:
     if key != raw_key(file_id):
         raise UnknownFile(file_id)
     return file_id
-
-
-def _number(text: str) -> int:
-    return whole_number("part_number", text, MAX_PARTS)
 
 
 handler = HttpHandler(__name__, router)

@@ -242,15 +242,12 @@ def _pass(request: Request, shares: Shares, stored: Stored, password: str) -> st
     record = stored.record
     if not record.is_private:
         shares.authorise(stored, password)
-    elif not (shares.signing.is_owner_token(str(record.inbox_id), password) or _is_token(request, password)):
-        raise OwnerOnly
+    elif not shares.signing.is_owner_token(str(record.inbox_id), password):
+        tokens = service_of(request).tokens
+        if not (tokens.required and tokens.accept(password)):
+            raise OwnerOnly
     proof = pass_proof(record)
     return None if proof is None else shares.signing.password_pass(record.file_id, proof)
-
-
-def _is_token(request: Request, text: str) -> bool:
-    tokens = service_of(request).tokens
-    return tokens.required and tokens.accept(text)
 
 
 def _landing(

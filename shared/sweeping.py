@@ -162,15 +162,15 @@ class Sweep:
     def _keep(self, record: Record, key: str) -> _Settled:
         """Do what is due for a file that is to stay, and schedule its next check."""
         shares, file_id = self._shares, record.file_id
-        if record.state == UPLOADING and record.inbox_id is not None:
-            if not Inboxes(shares).holds(record):
-                # Its place may be another file's by now.
-                shares.end(record)
-                return _Settled(counts="removed")
-            shares.expiries.add(file_id, shares.now() + RESERVED_FOR)
-            return _Settled(entries=[key])
         if record.state == UPLOADING:
-            shares.expiries.add(file_id, record.created_at + UPLOAD_WITHIN)
+            due = record.created_at + UPLOAD_WITHIN
+            if record.inbox_id is not None:
+                if not Inboxes(shares).holds(record):
+                    # Its place may be another file's by now.
+                    shares.end(record)
+                    return _Settled(counts="removed")
+                due = shares.now() + RESERVED_FOR
+            shares.expiries.add(file_id, due)
             return _Settled(entries=[key])
         if record.cells > 0:
             shares.fold_if_quiet(file_id)

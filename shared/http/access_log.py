@@ -26,7 +26,7 @@ class AccessLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple) and len(record.args) == UVICORN_ARGUMENTS:
             client, method, target, version, status = record.args
-            path = _PRIVATE.sub(_hide, str(target).partition("?")[0])
+            path = _PRIVATE.sub(lambda it: "/-" if it[0].startswith("/") else "-", str(target).partition("?")[0])
             record.args = (printable(str(client)), method, path, version, status)
         return True
 
@@ -36,10 +36,6 @@ def mask() -> None:
     logger = logging.getLogger("uvicorn.access")
     if not any(isinstance(each, AccessLogFilter) for each in logger.filters):
         logger.addFilter(AccessLogFilter())
-
-
-def _hide(private: re.Match[str]) -> str:
-    return "/-" if private[0].startswith("/") else "-"
 
 
 def printable(text: str) -> str:

@@ -70,7 +70,8 @@ class AsyncShares:
 
     def _count(self, seen: Sequence[Stored], former: Sequence[Stored | BaseException]) -> Sequence[Stored | ShareError]:
         # Start from the newest record, including those of former writes, or the conditional write would fail first.
-        latest = max([*seen, *(one for one in former if not isinstance(one, BaseException))], key=_revision)
+        records = [*seen, *(one for one in former if not isinstance(one, BaseException))]
+        latest = max(records, key=lambda stored: stored.record.revision)
         allowed = [has_password(latest.record, one) for one in seen]
         if not any(allowed):
             return [WrongPassword()] * len(seen)
@@ -78,10 +79,6 @@ class AsyncShares:
         granted = itertools.repeat(counted.stored, counted.granted)
         refusal = UsedUp(latest.record.file_id)
         return [next(granted, refusal) if each else WrongPassword() for each in allowed]
-
-
-def _revision(stored: Stored) -> int:
-    return stored.record.revision
 
 
 def files_of(request: Request) -> AsyncShares:
