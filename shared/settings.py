@@ -26,6 +26,9 @@ MAX_TITLE_LENGTH = 60
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()/-]*", re.ASCII)
+# Clients can send only what RFC 6750 §2.1 allows in a bearer token.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Settings:
             raise InvalidSetting("SHARE_DEFAULT_EXPIRES_IN", "must not exceed SHARE_MAX_EXPIRES_IN")
         return cls(
             storage=storage,
-            api_tokens=_tokens(environment.get("SHARE_API_TOKEN") or ""),
+            api_tokens=_list(environment, "SHARE_API_TOKEN", _TOKEN, "tokens of letters, digits and -._~+/"),
             api_token_secret=environment.get("SHARE_API_TOKEN_SECRET") or None,
             public_url=_public_url(environment.get("SHARE_PUBLIC_URL") or None),
             max_file_size=_number(environment, "SHARE_MAX_FILE_SIZE", 1, MAX_SIZE) or cls.max_file_size,
@@ -70,7 +73,7 @@ class Settings:
             inline_limit=inline_limit if storage.startswith("s3://") else None,
             page_size=LAMBDA_PAGE_SIZE if on_lambda else cls.page_size,
             min_free_space=_number(environment, "SHARE_MIN_FREE_SPACE", 0, MAX_SIZE, cls.min_free_space) or 0,
-            cors_origins=_origins(environment.get("SHARE_CORS_ORIGINS") or ""),
+            cors_origins=_list(environment, "SHARE_CORS_ORIGINS", _ORIGIN, "origins such as https://example.org"),
             secret=_secret(environment.get("SHARE_SECRET") or None),
             title=_title(environment.get("SHARE_TITLE") or None),
             accent=_accent(environment.get("SHARE_ACCENT") or None),
@@ -114,19 +117,12 @@ def _public_url(value: str | None) -> str | None:
     return value.rstrip("/")
 
 
-def _tokens(value: str) -> tuple[str, ...]:
-    tokens = tuple(token.strip() for token in value.split(",")) if value else ()
-    # Clients can send only what RFC 6750 §2.1 allows in a bearer token.
-    if not all(re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token) for token in tokens):
-        raise InvalidSetting("SHARE_API_TOKEN", "must be tokens of letters, digits and -._~+/, separated by commas")
-    return tokens
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip() for origin in value.split(",")) if value else ()
-    if not all(re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin) for origin in origins):
-        raise InvalidSetting("SHARE_CORS_ORIGINS", "must be origins such as https://example.org, separated by commas")
-    return origins
+def _list(environment: Mapping[str, str], name: str, item: re.Pattern[str], kind: str) -> tuple[str, ...]:
+    text = environment.get(name)
+    values = tuple(value.strip() for value in text.split(",")) if text else ()
+    if not all(map(item.fullmatch, values)):
+        raise InvalidSetting(name, f"must be {kind}, separated by commas")
+    return values
 
 
 def _secret(value: str | None) -> str | None:
