@@ -253,6 +253,10 @@ def _pass(request: Request, shares: Shares, stored: Stored, password: str) -> st
 def _landing(
     request: Request, record: Record, origin: str | None, *, wrong_password: bool = False, token: str | None = None
 ) -> Response:
+    template = "landing.html" if record.encryption is None else "encrypted.html"
+    if record.is_private:
+        # It says nothing of the file.
+        template = "private.html"
     headers = {}
     if wrong_password:
         # Basic would make the browser show its own password prompt.
@@ -262,7 +266,7 @@ def _landing(
         headers["Referrer-Policy"] = "strict-origin"
     return PAGES.render(
         request,
-        _template_of(record),
+        template,
         HTTPStatus.UNAUTHORIZED if wrong_password else HTTPStatus.OK,
         headers,
         origin=origin,
@@ -276,13 +280,6 @@ def _landing(
         wrong_password=wrong_password,
         token=token,
     )
-
-
-def _template_of(record: Record) -> str:
-    if record.is_private:
-        # It says nothing of the file.
-        return "private.html"
-    return "landing.html" if record.encryption is None else "encrypted.html"
 
 
 handler = HttpHandler(__name__, router, reads_only=True)

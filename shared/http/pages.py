@@ -204,9 +204,8 @@ def size_text(count: int) -> str:
     return f"{number} {unit}"
 
 
-def moment_texts(moment: datetime | None) -> dict[str, str] | None:
+def moment_texts(moment: datetime | None) -> dict[str, str | None] | None:
     """A time for programs and for people, in UTC."""
-    stamp = rfc3339(moment)
-    if moment is None or stamp is None:
+    if moment is None:
         return None
-    return {"stamp": stamp, "text": f"{moment.day} {moment:%B %Y, %H:%M} UTC"}
+    return {"stamp": rfc3339(moment), "text": f"{moment.day} {moment:%B %Y, %H:%M} UTC"}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -96,15 +96,14 @@ class Counter:
             self._after_widening(stored.record)
         return Counted(stored, granted)
 
-    def totals(self, records: Iterable[Record]) -> list[Record | ShareError]:
+    def totals(self, records: Sequence[Record]) -> list[Record | ShareError]:
         """The same records plus the downloads counted in cells: at least all those before each record was read.
 
         Returns `UnknownFile` in place of a record deleted meanwhile, and `DamagedFile` for one with a damaged cell.
         """
-        listed = list(records)
-        widened = {record.file_id: record.cell_numbers for record in listed if record.cells > 0}
+        widened = {record.file_id: record.cell_numbers for record in records if record.cells > 0}
         if not widened:
-            return list(listed)
+            return [*records]
         totals = self._cells.totals(widened)
         # Once a record says *deleted*, its cells are removed, and their sum means nothing.
         alive = {record.file_id for record in self._records.get_many(widened) if record.state == READY}
@@ -119,7 +118,7 @@ class Counter:
                 return held
             return dataclasses.replace(record, download_count=record.download_count + held)
 
-        return [total(record) for record in listed]
+        return [total(record) for record in records]
 
     def last_counted(self, record: Record) -> float:
         """When a download of a file with cells was last counted, in seconds since 1970. Raises `DamagedFile`."""
