@@ -37,15 +37,12 @@ class Upload:
         self._delivery = delivery
         self._place = None if delivery is None else Inboxes(shares).reserve(self.file_id, delivery)
         try:
-            self._begin()
+            # Before the entry: this fails if storage is full, and the entry would use up a spare file.
+            self._blob = BlobWriter(shares.store, self.file_id)
         except BaseException:
             if self._place is not None:
                 self._place.release()
             raise
-
-    def _begin(self) -> None:
-        # Before the entry: this fails if storage is full, and the entry would use up a spare file.
-        self._blob = BlobWriter(self._shares.store, self.file_id)
         if self._place is None:
             try:
                 self._file()
