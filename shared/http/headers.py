@@ -86,8 +86,13 @@ def media_types() -> mimetypes.MimeTypes:
 def content_length(headers: Headers) -> int:
     """Bytes that a request announces; 0 if it announces none or an invalid length (RFC 9110 §8.6)."""
     text = headers.get("content-length", "")
-    # Python refuses to parse thousands of digits, and numbers with this many exceed every limit.
-    return int(text[:_MAX_DIGITS]) if text.isascii() and text.isdigit() else 0
+    return parse_digits(text) if text.isascii() and text.isdigit() else 0
+
+
+def parse_digits(digits: str) -> int:
+    """The number. For more digits than any limit has, one above all limits: Python refuses to parse thousands."""
+    significant = digits.lstrip("0") or "0"
+    return int(significant) if len(significant) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def http_date(moment: datetime) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.http.headers import parse_http_date
+from shared.http.headers import parse_digits, parse_http_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,6 @@ _LISTED_TAG = re.compile(rf"(?:^|,)[ \t]*+(W/)?({_OPAQUE_TAG})[ \t]*+(?=,|$)")
 
 # `[0-9]`, because `\d` and `int()` accept digits of every script, and `int()` also signs and underscores.
 _ONE_RANGE = re.compile(r"(?i:bytes)=[ \t]*+(?:([0-9]++)-([0-9]*+)|-([0-9]++))[ \t]*+")
-
-# More digits than any file size has, and few enough for int(), which refuses thousands.
-_MAX_DIGITS = 20
 
 
 def strong_tags(text: str) -> list[str]:
@@ -141,18 +138,13 @@ def _select(range_header: str, size: int) -> Whole | Part | Unsatisfiable:
         return Whole()
     first, last, suffix = match.groups()
     if suffix is not None:
-        return _within(max(size - _number(suffix), 0), size, size)
-    start = _number(first)
+        return _within(max(size - parse_digits(suffix), 0), size, size)
+    start = parse_digits(first)
     if not last:
         return _within(start, size, size)
-    stop = _number(last) + 1
+    stop = parse_digits(last) + 1
     return Whole() if stop <= start else _within(start, stop, size)
 
 
 def _within(start: int, stop: int, size: int) -> Part | Unsatisfiable:
     return Part(start, min(stop, size)) if start < size else Unsatisfiable()
-
-
-def _number(digits: str) -> int:
-    significant = digits.lstrip("0") or "0"
-    return int(significant) if len(significant) <= _MAX_DIGITS else 10**_MAX_DIGITS
