@@ -131,7 +131,7 @@ async def get_inbox(request: Request, inbox_id: str) -> Response:
         inbox = inboxes.find(inbox_id)
         if owner:
             return _owner_view(request, inboxes, inbox)
-        inboxes.require_open(inbox)
+        inboxes.places.require_open(inbox)
         return _view(request, inboxes, inbox)
 
     return JSONResponse(await files.run(work))
@@ -220,7 +220,7 @@ def _view(request: Request, inboxes: Inboxes, inbox: Inbox) -> dict[str, Any]:
         "note": inbox.note,
         "files_left": files_left,
         "bytes_left": bytes_left,
-        "max_file_size": inboxes.largest(inbox),
+        "max_file_size": inboxes.places.largest(inbox),
         "expires_at": rfc3339(inbox.expires_at),
     }
 

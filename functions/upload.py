@@ -35,8 +35,8 @@ from shared.http.models import (
 from shared.http.senders import Destination, can_upload, delivery, require_no_options
 from shared.http.streams import Incoming
 from shared.inbox_options import MAX_SENDER
-from shared.inboxes import Delivery
 from shared.names import clean_name, plain_name
+from shared.places import Delivery
 from shared.sharing import FILE_ID, Record, Shares
 from shared.uploads import Upload
 

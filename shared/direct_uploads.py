@@ -21,9 +21,9 @@ from shared.errors import (
     TooLargeForInbox,
     UnknownFile,
 )
-from shared.inboxes import RESERVED_FOR, Delivery, Inboxes
 from shared.options import Options
 from shared.parts import PartUpload, length_of_part, limit_of, part_size_of, too_large
+from shared.places import RESERVED_FOR, Delivery, Places
 from shared.redirects import KEEP_RAW_FOR
 from shared.retention import UPLOAD_WITHIN, next_look
 from shared.sharing import FILE_ID, Shares
@@ -44,7 +44,7 @@ class DirectUploads:
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
         self._store = shares.store
-        self._inboxes = Inboxes(shares)
+        self._places = Places(shares)
         self.max_file_size = shares.max_file_size
 
     def start(
@@ -65,7 +65,7 @@ class DirectUploads:
             raise FileTooLarge(self.max_file_size)
         password_hash = None if options.password is None else shares.passwords.hash(options.password)
         file_id = str(uuid.uuid4())
-        place = None if delivery is None else self._inboxes.reserve(file_id, delivery)
+        place = None if delivery is None else self._places.reserve(file_id, delivery)
         try:
             expires_at = shares.lifetimes.expiry(now, options.expires_in if place is None else place.lifetime)
             shares.expiries.add(file_id, now + (UPLOAD_WITHIN if place is None else RESERVED_FOR))
@@ -205,12 +205,12 @@ class DirectUploads:
 
     def _keep_place(self, record: Record) -> None:
         if record.inbox_id is not None:
-            self._inboxes.renew(record.inbox_id, record.file_id)
+            self._places.renew(record.inbox_id, record.file_id)
 
     def _end(self, record: Record) -> None:
         self._shares.end(record)
         if record.inbox_id is not None:
-            self._inboxes.release(record.inbox_id, record.file_id)
+            self._places.release(record.inbox_id, record.file_id)
 
     def _find(self, file_id: str, upload_id: str) -> Stored:
         """The record of an upload, complete or not. Raises `UnknownFile`."""
@@ -282,7 +282,7 @@ class DirectUploads:
             shares.remove(started)
             raise
         if record.inbox_id is not None:
-            self._inboxes.settle(record, record.reserved_size)
+            self._places.settle(record, record.reserved_size)
         return record, first
 
 

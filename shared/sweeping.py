@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.errors import UnknownFile
-from shared.inboxes import RESERVED_FOR, Inboxes
+from shared.inboxes import Inboxes
+from shared.places import RESERVED_FOR, Places
 from shared.redirects import remove_raw
 from shared.retention import (
     KEEP_TOMBSTONE_FOR,
@@ -165,7 +166,7 @@ class Sweep:
         if record.state == UPLOADING:
             due = record.created_at + UPLOAD_WITHIN
             if record.inbox_id is not None:
-                if not Inboxes(shares).holds(record):
+                if not Places(shares).holds(record):
                     # Its place may be another file's by now.
                     shares.end(record)
                     return _Settled(counts="removed")

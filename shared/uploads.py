@@ -7,8 +7,8 @@ import logging
 import uuid
 
 from shared.errors import Contended, DigestMismatch, FileTooLarge, StorageFull, StorageUnavailable, UnknownFile
-from shared.inboxes import Delivery, Inboxes
 from shared.options import Options
+from shared.places import Delivery, Places
 from shared.retention import KEEP_UNFINISHED_FOR, REFILE_EVERY, next_look
 from shared.sharing import Shares
 from shared.storage.blobs import BlobWriter
@@ -25,17 +25,17 @@ class Upload:
     """One upload. It is invisible before `finish`; `abort` leaves nothing behind.
 
     Raises `StorageFull` and `StorageUnavailable` at the start, and for a `delivery` into an inbox also what
-    `Inboxes.reserve` raises.
+    `Places.reserve` raises.
     """
 
     def __init__(self, shares: Shares, delivery: Delivery | None = None) -> None:
         self._shares = shares
-        self.file_id = str(uuid.uuid4())
         self._committed = self._may_have_record = False
         # Leads the sweep to the leftovers of a crash, which the entry of an inbox also does for all its places.
         self._entry: str | None = None
         self._delivery = delivery
-        self._place = None if delivery is None else Inboxes(shares).reserve(self.file_id, delivery)
+        self._place = None if delivery is None else Places(shares).take(delivery)
+        self.file_id = str(uuid.uuid4()) if self._place is None else self._place.file_id
         try:
             # Before the entry: this fails if storage is full, and the entry would use up a spare file.
             self._blob = BlobWriter(shares.store, self.file_id)
@@ -93,7 +93,7 @@ class Upload:
                 self._may_have_record = True
                 record = shares.records.create(record).record
         except AlreadyExists as error:
-            # The sweep took the blob for a leftover, because it had no record yet.
+            # The sweep took the blob for a leftover, because it had no record yet, or a full inbox ended the place.
             shares.store.delete(blob_key(self.file_id))
             raise StorageUnavailable(INTERRUPTED) from error
         except (StorageFull, Contended):

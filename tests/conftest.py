@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, settings
 from shared.storage.keys import SECRET_KEY
 from shared.storage.s3 import clients
 from tests.api.client import SERVER, WAYS, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
-from tests.emulated.deployment import ARTIFACT, Deployment, Emulated, EmulatedObjects
-from tests.emulated.emulator import TOKEN, Emulator, emulating
+from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
 from tests.environment import unset_all
 from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers
 from tests.loggers import LAMBDA_LOGGERS, LoggerState, logger_state, set_loggers
@@ -165,26 +164,6 @@ def emulated_api(
 
     yield emulated
     objects.clear(keep=SECRET_KEY)
-
-
-@pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """`make emulate` with a token, for tests that are marked `EMULATOR`."""
-    with emulating(tmp_path_factory.mktemp("emulator"), ARTIFACT, "--token", TOKEN) as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="session")
-def shared_open_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with emulating(tmp_path_factory.mktemp("open-emulator"), ARTIFACT, "--open") as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def open_emulator(shared_open_emulator: Emulator) -> Iterator[str]:
-    """The address of `make emulate ARGS=--open` with an empty bucket, for tests that are marked `OPEN_EMULATOR`."""
-    yield shared_open_emulator.url
-    shared_open_emulator.objects().clear(keep=SECRET_KEY)
 
 
 def pytest_configure(config: pytest.Config) -> None:

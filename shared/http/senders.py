@@ -14,9 +14,9 @@ from shared.http.layers.guard import has_token
 from shared.http.options import only
 from shared.http.streams import in_thread
 from shared.inbox_options import MAX_SENDER
-from shared.inboxes import Delivery
 from shared.names import clean_text
 from shared.options import Options
+from shared.places import Delivery
 from shared.sharing import FILE_ID
 
 _NO_FIELDS: Mapping[str, str] = {}

@@ -29,9 +29,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """An inbox. Sizes are in bytes, lifetimes in seconds. `places` are by file ID, in order of arrival.
+    """An inbox. Sizes are in bytes, lifetimes in seconds. `places` are by file ID.
 
-    The owner of the inbox closes it for good at `closed_at`. `revision`, `writes` and `unknown` are as in a `Record`.
+    Those `ahead` are for files that a process may receive soon: they have no file yet, or one that came since the last
+    write. The owner of the inbox closes it for good at `closed_at`. `revision`, `writes` and `unknown` are as in a
+    `Record`.
     """
 
     inbox_id: str
@@ -45,6 +47,7 @@ class Inbox:
     file_expires_in: Annotated[int, Meta(ge=1)] | None = None
     closed_at: Time | None = None
     places: Mapping[str, Place] = field(default_factory=dict)
+    ahead: tuple[str, ...] = ()
     revision: Annotated[int, Meta(ge=0)] = 0
     writes: Writes = ()
     unknown: dict[str, Any] | UnsetType = UNSET
@@ -66,13 +69,19 @@ class Inbox:
         return max(0, self.max_bytes - sum(place.size for place in self.places.values()))
 
     def with_place(self, file_id: str, place: Place) -> Inbox:
-        return dataclasses.replace(self, places={**self.places, file_id: place})
+        return self._with(file_id, {**self.places, file_id: place})
+
+    def with_places_ahead(self, places: Mapping[str, Place]) -> Inbox:
+        return dataclasses.replace(self, places={**self.places, **places}, ahead=(*self.ahead, *places))
 
     def without_place(self, file_id: str) -> Inbox:
         """Without the place of this file; the inbox itself if it has none."""
         if file_id not in self.places:
             return self
-        return dataclasses.replace(self, places={name: it for name, it in self.places.items() if name != file_id})
+        return self._with(file_id, {name: it for name, it in self.places.items() if name != file_id})
+
+    def _with(self, file_id: str, places: Mapping[str, Place]) -> Inbox:
+        return dataclasses.replace(self, places=places, ahead=tuple(name for name in self.ahead if name != file_id))
 
 
 Change = Callable[[Inbox], Inbox]
@@ -88,7 +97,8 @@ def settlement(record: Record) -> Change:
     return change
 
 
-CODEC = Codec(Inbox)
+# Releases that reserved no places ahead did not store this.
+CODEC = Codec(Inbox, ["ahead"])
 
 StoredInbox = Versioned[Inbox]
 
@@ -110,10 +120,11 @@ class _Request:
 
 @dataclass(eq=False, slots=True)
 class _Queue:
-    """The changes of one inbox that wait to be written, and the version that this process wrote last."""
+    """What this process knows of one inbox: changes that wait to be written, its last write, and its places ahead."""
 
     latest: StoredInbox | None = None
     written_at: datetime | None = None
+    ahead: list[str] = field(default_factory=list)
     settlements: list[Change] = field(default_factory=list)
     waiting: list[_Request] = field(default_factory=list)
     busy: bool = False
@@ -144,6 +155,24 @@ class InboxDocuments(Documents):
         with self._guard:
             queue = self._queues.get(inbox_id)
         return (None if queue is None else self._recent(queue)) or self.get(inbox_id)
+
+    def keep_ahead(self, inbox_id: str, names: Sequence[str]) -> None:
+        """Remember places that this process has reserved ahead."""
+        with self._guard:
+            self._queue(inbox_id).ahead += names
+
+    def take_ahead(self, inbox_id: str) -> str | None:
+        """A place that this process has reserved ahead, which may be gone meanwhile."""
+        with self._guard:
+            queue = self._queues.get(inbox_id)
+            return queue.ahead.pop(0) if queue is not None and queue.ahead else None
+
+    def wrote_within(self, inbox_id: str, period: timedelta) -> bool:
+        """Whether this process has written the inbox in the last `period`."""
+        with self._guard:
+            queue = self._queues.get(inbox_id)
+        written_at = None if queue is None else queue.written_at
+        return written_at is not None and self._clock() - written_at < period
 
     def settle_later(self, record: Record) -> None:
         """Write the `settlement` of a file together with the next change, if this process makes another."""
@@ -220,8 +249,10 @@ class InboxDocuments(Documents):
         if written is latest:
             # Nothing was written, which would have proved that this version is the latest.
             written = self.apply(CODEC, inbox_key(inbox_id), change, self.get(inbox_id), self.attempts(inbox_id))
+        if written is not stored:
+            queue.written_at = self._clock()
         if written.record.revision == stored.record.revision + 1:
             # Otherwise, other processes write it too, and it would soon be outdated.
-            queue.latest, queue.written_at = written, self._clock()
+            queue.latest = written
         del queue.settlements[: len(settlements)]
         return written

@@ -16,7 +16,8 @@ from share.faults import Exit
 
 from tests.client.conftest import COMMAND, make_client
 from tests.client.inprocess import Share
-from tests.emulated.emulator import OPEN_EMULATOR
+from tests.emulated.deployment import ARTIFACT
+from tests.emulated.emulator import emulating
 from tests.pages import ADDRESS, block, table
 from tests.servers import BUCKET, S3Server
 from tests.wire.server import ROOT, WITHIN, Server
@@ -36,10 +37,11 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
-@pytest.fixture(params=["directory", "s3", pytest.param("emulated", marks=OPEN_EMULATOR)])
+@pytest.fixture(params=["directory", "s3", "emulated"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "emulated":
-        yield request.getfixturevalue("open_emulator")
+        with emulating(tmp_path, ARTIFACT, "--open") as emulator:
+            yield emulator.url
         return
     variables = {}
     if request.param == "s3":

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.emulated.emulator import OPEN_EMULATOR
+from tests.emulated.deployment import ARTIFACT
+from tests.emulated.emulator import emulating
 from tests.pages import ADDRESS, ADDRESS_LINE, PAGES, ROOT, session
 
 START_TIMEOUT = 60.0  # seconds
@@ -54,6 +55,13 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
         # Whole folder names only: the path of a link can end with the same two letters, as "/download/ad…" does.
         text = re.sub(rf"\b{old[:2]}/(?={old})", f"{new[:2]}/", text).replace(old, new)
     return text
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[str]:
+    """The address of the emulated deployment, started as in the README."""
+    with emulating(tmp_path, ARTIFACT, "--open") as emulator:
+        yield emulator.url
 
 
 @pytest.fixture
@@ -114,7 +122,7 @@ def test_the_sessions_are_found() -> None:
     assert {"README.md", "docs/api.md", "docs/large-files.md", "docs/storage.md"} <= set(SESSIONS)
 
 
-@pytest.mark.parametrize("way", ["server", pytest.param("open_emulator", marks=OPEN_EMULATOR)])
+@pytest.mark.parametrize("way", ["server", "emulator"])
 @pytest.mark.parametrize("page", SESSIONS)
 def test_session(request: pytest.FixtureRequest, tmp_path: Path, page: str, way: str) -> None:
     """Every command prints what the page shows, with another port in the first line and no other change."""

@@ -13,18 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3.session
 import httpx
-import pytest
 
-from tests.api.client import BucketObjects
 from tests.emulated.deployment import ROOT
 from tests.wire.server import WITHIN, until
-
-TOKEN = "token-of-the-tests"
-# Tests with the fixture `emulator` or `open_emulator`, which each start one that is shared by all their tests.
-EMULATOR = pytest.mark.xdist_group("emulator")
-OPEN_EMULATOR = pytest.mark.xdist_group("open emulator")
 
 
 @dataclass
@@ -39,17 +31,6 @@ class Emulator:
     def processes(self, text: str = "") -> list[int]:
         """All its running descendants whose command line contains the text."""
         return [pid for pid in descendants(self.process.pid) if text in command_line(pid)]
-
-    def bucket(self) -> tuple[str, str]:
-        """The name of the bucket and the address of its server, as the output says."""
-        said = re.search(r"^Bucket: (\S+) on (\S+)$", self.log.read_text(), re.MULTILINE)
-        assert said is not None
-        return said[1], said[2]
-
-    def objects(self) -> BucketObjects:
-        name, server = self.bucket()
-        session = boto3.session.Session("testing", "testing", region_name="us-east-1")
-        return BucketObjects(session.client("s3", endpoint_url=server), name, "")
 
     def stop(self, how: signal.Signals) -> int:
         self.process.send_signal(how)

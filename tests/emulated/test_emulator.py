@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3.session
 import httpx
 import pytest
 
@@ -21,17 +23,26 @@ from local import artifact
 from local.emulate import running
 from local.gateway import Gateway
 from local.runtime import Runtime
+from tests.api.client import BucketObjects
 from tests.emulated.deployment import ARTIFACT, ROOT
-from tests.emulated.emulator import EMULATOR, TOKEN, Emulator, alive, command_line, emulating
+from tests.emulated.emulator import Emulator, alive, command_line, emulating
 from tests.gateway import DOMAIN
 from tests.wire.server import WITHIN, until
 
+TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
 
 pytestmark = [
-    EMULATOR,
+    # One emulator for the whole module, so in one pytest process.
+    pytest.mark.xdist_group("emulator"),
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc"),
 ]
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulating(tmp_path_factory.mktemp("emulator"), ARTIFACT, "--token", TOKEN) as emulator:
+        yield emulator
 
 
 @pytest.fixture
@@ -336,9 +347,17 @@ def test_a_direct_upload_is_sealed_by_the_buckets_event(emulator: Emulator, clie
     url = client.get(f"{address}/1", headers=OWNER, params=key).json()["url"]
     part = {"PartNumber": 1, "ETag": httpx.put(url, content=b"bytes").headers["etag"]}
     answer = client.post(f"{address}/complete", headers=OWNER, params=key, json={"parts": [part]}).json()
-    storage = emulator.objects()
+    storage = found_storage(emulator)
     record = f"metadata/{answer['file_id'][:2]}/{answer['file_id']}.json"
     until(lambda: json.loads(storage.read(record))["sealed"])
     assert pickle.loads(storage.read(f"files/{answer['file_id'][:2]}/{answer['file_id']}.pickle")) == b"bytes"
     assert client.get(answer["location"]).content == b"bytes"
     assert "Traceback" not in emulator.log.read_text()
+
+
+def found_storage(emulator: Emulator) -> BucketObjects:
+    """The bucket that the emulator's output names."""
+    said = re.search(r"^Bucket: (\S+) on (\S+)$", emulator.log.read_text(), re.MULTILINE)
+    assert said is not None
+    session = boto3.session.Session("testing", "testing", region_name="us-east-1")
+    return BucketObjects(session.client("s3", endpoint_url=said[2]), said[1], "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,10 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.emulated.deployment import ROOT
-from tests.emulated.emulator import EMULATOR, TOKEN, Emulator
+from tests.emulated.deployment import ARTIFACT, ROOT
+from tests.emulated.emulator import emulating
 from tests.wire.server import WITHIN, Server
 
+TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
 TIMEOUT = 180.0  # seconds
 
@@ -37,19 +39,17 @@ def smoke(url: str, **variables: str) -> tuple[int, str]:
     return result.returncode, result.stdout
 
 
-@EMULATOR
-def test_a_deployment_as_it_should_be_passes_whole(emulator: Emulator) -> None:
-    def listing() -> object:
-        return httpx.get(f"{emulator.url}/file/metadata", headers=OWNER).json()
-
-    before = listing()
-    bucket, server = emulator.bucket()
-    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
-    status, output = smoke(emulator.url, BUCKET=bucket, AWS_ENDPOINT_URL=server, **keys)
-    assert status == 0, output
-    assert "The download was redirected to storage." in output
-    assert output.count("ok  ") == 6
-    assert listing() == before
+@pytest.mark.xdist_group("emulator")
+def test_a_deployment_as_it_should_be_passes_whole(tmp_path: Path) -> None:
+    with emulating(tmp_path, ARTIFACT, "--token", TOKEN) as emulator:
+        bucket = re.search(r"^Bucket: (\S+) on (\S+)$", emulator.log.read_text(), re.MULTILINE)
+        assert bucket is not None
+        keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+        status, output = smoke(emulator.url, BUCKET=bucket[1], AWS_ENDPOINT_URL=bucket[2], **keys)
+        assert status == 0, output
+        assert "The download was redirected to storage." in output
+        assert output.count("ok  ") == 6
+        assert httpx.get(f"{emulator.url}/file/metadata", headers=OWNER).json() == {}
 
 
 @pytest.fixture

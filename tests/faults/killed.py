@@ -25,9 +25,10 @@ from shared.direct_uploads import DirectUploads
 from shared.errors import Expired, InboxFull, UnknownFile, UsedUp
 from shared.http.streams import Inline
 from shared.inbox_options import InboxOptions
-from shared.inboxes import Delivery, Inbox, Inboxes
+from shared.inboxes import Inbox, Inboxes
 from shared.listing import list_files
 from shared.options import Options
+from shared.places import PLENTY, Delivery, Places
 from shared.scrub import scrub
 from shared.sharing import Record, Shares
 from shared.storage import multipart
@@ -218,6 +219,10 @@ def an_inbox(root: Path) -> Inbox:
     return Inboxes(shares_in(root)).create(InboxOptions(max_files=1, expires_in=10**7, file_expires_in=10**6))
 
 
+def a_large_inbox(root: Path) -> Inbox:
+    return Inboxes(shares_in(root)).create(InboxOptions(max_files=PLENTY + 2, expires_in=10**7, file_expires_in=10**6))
+
+
 def an_inbox_with_a_file(root: Path) -> tuple[Inbox, Record]:
     inbox = an_inbox(root)
     return inbox, send_in(shares_in(root), inbox)
@@ -227,6 +232,12 @@ def send_in(shares: Shares, inbox: Inbox) -> Record:
     incoming = Upload(shares, Delivery(inbox.inbox_id, None, len(DATA), len(DATA)))
     incoming.write(DATA)
     return incoming.finish("a.bin", "text/plain", Options())
+
+
+def send_ahead_in(shares: Shares, inbox: Inbox) -> None:
+    """Begin an upload that reserves places ahead and never ends, and send a file into one of them."""
+    Places(shares).reserve(str(uuid.uuid4()), Delivery(inbox.inbox_id, None, 1, 1), ahead=2)
+    assert send_in(shares, inbox).file_id in Inboxes(shares).find(inbox.inbox_id).ahead
 
 
 def begin_in(shares: Shares, inbox: Inbox) -> Record:
@@ -247,6 +258,17 @@ def received(shares: Shares, inbox: Inbox, done: bool) -> None:
     assert is_full(shares, inbox) == bool(records)
 
 
+def received_ahead(shares: Shares, inbox: Inbox, done: bool) -> None:
+    records = visible(shares)
+    assert len(records) in ((1,) if done else (0, 1))
+    assert all(is_whole(shares, record) for record in records.values())
+    later = Inboxes(Shares(shares.store, max_file_size=10_000, clock=lambda: NOW + timedelta(hours=1)))
+    assert later.left(later.find(inbox.inbox_id)) == (
+        inbox.max_files - len(records),
+        inbox.max_bytes - 100 * len(records),
+    )
+
+
 def removed(shares: Shares, prepared: tuple[Inbox, Record], done: bool) -> None:
     inbox, record = prepared
     deleted(shares, record, done)
@@ -258,7 +280,7 @@ def is_full(shares: Shares, inbox: Inbox) -> bool:
     """Whether an inbox has no place left, once reservations that a crash left have lapsed."""
     later = Shares(shares.store, max_file_size=shares.max_file_size, clock=lambda: NOW + timedelta(hours=1))
     try:
-        Inboxes(later).reserve(str(uuid.uuid4()), Delivery(inbox.inbox_id, None, 1, 1)).release()
+        Places(later).reserve(str(uuid.uuid4()), Delivery(inbox.inbox_id, None, 1, 1)).release()
     except InboxFull:
         return True
     return False
@@ -370,6 +392,11 @@ USE_CASES: dict[str, UseCase] = {
     ),
     "delete": (a_file, lambda root, file: shares_in(root).delete(file.file_id), deleted),
     "send to an inbox": (an_inbox, lambda root, inbox: send_in(shares_in(root), inbox), received),
+    "send to an inbox again": (
+        a_large_inbox,
+        lambda root, inbox: send_ahead_in(shares_in(root), inbox),
+        received_ahead,
+    ),
     "delete from an inbox": (
         an_inbox_with_a_file,
         lambda root, prepared: shares_in(root).delete(prepared[1].file_id),

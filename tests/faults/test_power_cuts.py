@@ -256,6 +256,30 @@ def test_no_sync_of_an_upload_into_an_inbox_can_be_left_out(number: int, place: 
         single_power_cuts(recorder, place, None, check)
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_no_sync_of_an_upload_into_a_place_ahead_can_be_left_out(number: int, place: Path) -> None:
+    origin = place / "origin"
+    origin.mkdir()
+    shares = killed.shares_in(origin)
+    inbox = Inboxes(shares).create(InboxOptions(expires_in=10**7))
+    first = killed.send_in(shares, inbox)
+    numbers = itertools.count()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uuid, "uuid4", lambda: uuid.UUID(f"{first.file_id[:4]}{next(numbers):04x}{first.file_id[8:]}"))
+        killed.send_in(shares, inbox)
+    with Recorder(origin) as recorder:
+        assert killed.send_in(shares, inbox).file_id in Inboxes(shares).find(inbox.inbox_id).ahead
+    leave_out_sync(recorder, number, of=4)
+
+    def check(shares: Shares, _prepared: Any, done: bool) -> None:
+        records = killed.visible(shares)
+        assert len(records) in ((3,) if done else (2, 3))
+        assert all(killed.is_whole(shares, record) for record in records.values())
+
+    with pytest.raises((AssertionError, ShareError)):
+        single_power_cuts(recorder, place, None, check)
+
+
 def leave_out_sync(recorder: Recorder, number: int, *, of: int) -> None:
     syncs = [at for at, step in enumerate(recorder.steps) if getattr(step, "__name__", "") == "sync"]
     assert len(syncs) == of

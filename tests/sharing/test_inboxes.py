@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -23,11 +23,12 @@ from shared.errors import (
     UnknownFile,
 )
 from shared.inbox_options import InboxOptions
-from shared.inboxes import Delivery, Inbox, Inboxes
+from shared.inboxes import Inbox, Inboxes
 from shared.options import Lifetimes, Options
+from shared.places import SMALL, SOON, Delivery
 from shared.sharing import Record, Shares
 from shared.storage.contract import ObjectStore
-from shared.storage.keys import INBOXES
+from shared.storage.keys import FILES, INBOXES, METADATA
 from shared.storage.multipart import MIN_PART_SIZE
 from shared.uploads import Upload
 from tests.clock import DAY, Clock
@@ -64,6 +65,10 @@ def send(shares: Shares, inbox: Inbox, data: bytes = b"hello", **sizes: int) -> 
     except BaseException:
         incoming.abort()
         raise
+
+
+def inbox_writes(calls: Sequence[Call]) -> list[Call]:
+    return [call for call in calls if call.verb == "put if" and call.key.startswith(INBOXES)]
 
 
 def left(inboxes: Inboxes, inbox: Inbox) -> tuple[int, int]:
@@ -147,16 +152,154 @@ def test_a_file_that_arrived_just_before_a_crash_keeps_its_place(
 
 
 def test_a_file_of_the_size_that_was_reserved_takes_one_write(
-    shares: Shares, inboxes: Inboxes, store: InterposedStore
+    shares: Shares, inboxes: Inboxes, store: InterposedStore, clock: Clock
 ) -> None:
     """Its reservation already counts as the file will. The next write to the inbox makes it permanent."""
     inbox = inboxes.create(InboxOptions())
     before_all = len(store.calls)
-    records = [send(shares, inbox, b"hello", least=5, most=5) for _ in range(3)]
-    writes = [call for call in store.calls[before_all:] if call.verb == "put if" and call.key.startswith(INBOXES)]
-    assert len(writes) == 3
+    records = []
+    for _ in range(3):
+        records.append(send(shares, inbox, b"hello", least=5, most=5))
+        clock.forward(SOON)
+    assert len(inbox_writes(store.calls[before_all:])) == 3
     places = inboxes.find(inbox.inbox_id).places
     assert [places[record.file_id].until is None for record in records] == [True, True, False]
+
+
+def test_small_files_one_after_the_other_take_few_writes(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore, clock: Clock
+) -> None:
+    """The second one reserves eight places more."""
+    inbox = inboxes.create(InboxOptions(max_files=100))
+    before_all = len(store.calls)
+    for number in range(1, 21):
+        send(shares, inbox, b"hello", most=5)
+        assert left(inboxes, inbox) == (100 - number, 10 * 2**30 - 5 * number)
+    assert len(inbox_writes(store.calls[before_all:])) == 4
+    clock.forward(HOUR)
+    sweep(shares)
+    assert left(inboxes, inbox)[0] == 80
+    assert len(inboxes.files(inboxes.find(inbox.inbox_id))) == 20
+    for _ in range(5):
+        clock.forward(HOUR)
+        sweep(shares)
+    # Nothing is left of the places for which no file came.
+    assert len([*store.list(METADATA)]) == len([*store.list(FILES)]) == 20
+
+
+def test_places_ahead_keep_nobody_out(shares: Shares, inboxes: Inboxes, store: InterposedStore, clock: Clock) -> None:
+    other = shares_over(store, clock)
+    inbox = inboxes.create(InboxOptions(max_files=50))
+    for _ in range(3):
+        send(shares, inbox, b"hello", most=5)
+    assert len(inboxes.find(inbox.inbox_id).ahead) == 8
+    for _ in range(47):
+        send(other, inbox, b"hello", most=5)
+    for each in (other, shares):
+        with pytest.raises(InboxFull):
+            send(each, inbox, b"hello", most=5)
+    assert left(inboxes, inbox)[0] == 0
+    assert len(inboxes.files(inboxes.find(inbox.inbox_id))) == 50
+
+
+def test_places_ahead_keep_no_bytes(store: InterposedStore, clock: Clock) -> None:
+    shares = Shares(store, max_file_size=100 * SMALL, clock=clock)
+    inboxes = Inboxes(shares)
+    inbox = inboxes.create(InboxOptions(max_bytes=40 * SMALL))
+    for _ in range(3):
+        send(shares, inbox, b"hello", most=5)
+    assert len(inboxes.find(inbox.inbox_id).ahead) == 8
+    rest = 40 * SMALL - 15
+    with pytest.raises(InboxFull):
+        Upload(shares, Delivery(inbox.inbox_id, None, rest + 1, rest + 1))
+    Upload(shares, Delivery(inbox.inbox_id, None, rest, rest))
+    assert left(inboxes, inbox)[1] == 0
+
+
+def test_a_place_ahead_that_somebody_else_needed_takes_no_file(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore, clock: Clock
+) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=50))
+    for _ in range(3):
+        send(shares, inbox, b"hello", most=5)
+    delayed = Upload(shares, Delivery(inbox.inbox_id, None, 5, 5))
+    delayed.write(b"hello")
+    other = shares_over(store, clock)
+    for _ in range(47):
+        send(other, inbox, b"hello", most=5)
+    with pytest.raises(StorageUnavailable):
+        delayed.finish("late.bin", "application/octet-stream", Options())
+    delayed.abort()
+    assert left(inboxes, inbox)[0] == 0
+    assert len(inboxes.files(inboxes.find(inbox.inbox_id))) == 50
+    assert len([*store.list(FILES)]) == 50
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"max_files": 3}, InboxFull),
+        ({"max_bytes": 15}, InboxFull),
+        ({"max_file_size": 4}, TooLargeForInbox),
+        (None, InboxClosed),
+    ],
+)
+def test_an_inbox_that_was_closed_or_made_smaller_gives_no_place_ahead(
+    shares: Shares, inboxes: Inboxes, store: InterposedStore, clock: Clock, change: dict[str, Any] | None, error: Any
+) -> None:
+    inbox = inboxes.create(InboxOptions())
+    for _ in range(3):
+        send(shares, inbox, b"hello", most=5)
+    others = Inboxes(shares_over(store, clock))
+    if change is None:
+        others.close(inbox.inbox_id)
+    else:
+        others.change(inbox.inbox_id, InboxOptions(**change), frozenset(change))
+    with pytest.raises(error):
+        send(shares, inbox, b"hello", least=5, most=5)
+    if change == {"max_file_size": 4}:
+        with pytest.raises(TooLargeForInbox):
+            send(shares, inbox, b"hello", most=5)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"most": SMALL + 1}])
+def test_only_small_files_take_places_ahead(shares: Shares, inboxes: Inboxes, sizes: dict[str, int]) -> None:
+    inbox = inboxes.create(InboxOptions(max_bytes=1000 * MAX_FILE_SIZE))
+    for _ in range(3):
+        send(shares, inbox, b"hello", most=5)
+    held = inboxes.find(inbox.inbox_id).ahead
+    assert send(shares, inbox, b"hello", **sizes).file_id not in held
+
+
+def test_files_are_listed_as_they_arrived_whenever_their_places_were_reserved(
+    shares: Shares, inboxes: Inboxes, clock: Clock
+) -> None:
+    inbox = inboxes.create(InboxOptions())
+    arrived = []
+    for sizes in ({"most": 5}, {"most": 5}, {}, {"most": 5}):
+        arrived.append(send(shares, inbox, b"hello", **sizes).file_id)
+        clock.forward(timedelta(seconds=1))
+    assert arrived[-1] in inboxes.find(inbox.inbox_id).ahead
+    assert [record.file_id for record in inboxes.files(inboxes.find(inbox.inbox_id))] == arrived
+
+
+def test_a_failed_upload_frees_its_place_ahead(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions())
+    for _ in range(2):
+        send(shares, inbox, b"hello", most=5)
+    failed = Upload(shares, Delivery(inbox.inbox_id, None, 5, 5))
+    assert failed.file_id in inboxes.find(inbox.inbox_id).ahead
+    failed.abort()
+    assert failed.file_id not in inboxes.find(inbox.inbox_id).places
+    assert left(inboxes, inbox)[0] == 98
+
+
+def test_a_deleted_file_counts_although_its_place_was_ahead(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions())
+    records = [send(shares, inbox, b"hello", most=5) for _ in range(3)]
+    assert records[-1].file_id in inboxes.find(inbox.inbox_id).ahead
+    shares.delete(records[-1].file_id)
+    assert left(inboxes, inbox)[0] == 97
 
 
 @pytest.mark.parametrize("end", ["stays", "is deleted", "expires and is swept", "is deleted elsewhere"])
@@ -243,7 +386,7 @@ def test_changes_that_meet_are_written_together_and_refused_one_by_one(
 
     def reserve() -> bool:
         try:
-            inboxes.reserve(str(uuid.uuid4()), Delivery(inbox.inbox_id, None, 1, 1))
+            inboxes.places.reserve(str(uuid.uuid4()), Delivery(inbox.inbox_id, None, 1, 1))
         except InboxFull:
             return False
         return True
@@ -330,7 +473,7 @@ def test_lifetimes_and_limits_are_checked(store: InterposedStore, clock: Clock) 
             inboxes.create(options)
     inbox = inboxes.create(InboxOptions(title=" Photos\x00\u202e ", note="one\r\ntwo\x07", max_file_size=10**9))
     assert (inbox.title, inbox.note) == ("Photos", "one\ntwo")
-    assert inboxes.largest(inbox) == MAX_FILE_SIZE
+    assert inboxes.places.largest(inbox) == MAX_FILE_SIZE
     assert list(store.list("inboxes/")) == [f"inboxes/{inbox.inbox_id[:2]}/{inbox.inbox_id}.json"]
 
 

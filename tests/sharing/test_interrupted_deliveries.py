@@ -9,8 +9,9 @@ import pytest
 
 from shared.errors import StorageUnavailable
 from shared.inbox_options import InboxOptions
-from shared.inboxes import Delivery, Inbox, Inboxes
+from shared.inboxes import Inbox, Inboxes
 from shared.options import Options
+from shared.places import Delivery
 from shared.sharing import Record, Shares
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.keys import FILES, blob_key, inbox_key, record_key

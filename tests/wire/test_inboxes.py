@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from shared.errors import InboxFull
-from shared.inboxes import Delivery, Inboxes
+from shared.inboxes import Inboxes
+from shared.places import PLENTY, Delivery
 from shared.sharing import Shares, utc_now
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.inboxes import Place
@@ -38,6 +39,9 @@ MAX_FILES = 5
 SIZE = 100
 # Room for exactly all files, so that a reservation that is too large would exclude another sender.
 MAX_BYTES = MAX_FILES * SIZE
+SMALL_INBOX = {"max_files": MAX_FILES, "max_bytes": MAX_BYTES}
+# Servers reserve places ahead in it, except for the last files.
+LARGE_INBOX = {"max_files": 2 * PLENTY, "max_bytes": 2**30}
 
 
 def make(server: Server, **options: int) -> dict[str, Any]:
@@ -96,9 +100,12 @@ def has_left(server: Server, inbox: dict[str, Any], files: int) -> bool:
     return bool(look(server, inbox)["files_left"] == files)
 
 
-def race(servers: list[Server], rounds: int, senders: int, at_once: int) -> None:
+def race(
+    servers: list[Server], rounds: int, senders: int, at_once: int, limits: Mapping[str, int] = SMALL_INBOX
+) -> None:
+    max_files = limits["max_files"]
     for _ in range(rounds):
-        inbox = make(servers[0], max_files=MAX_FILES, max_bytes=MAX_BYTES, max_file_size=SIZE)
+        inbox = make(servers[0], max_file_size=SIZE, **limits)
         kinds = itertools.cycle(["announced", "unknown", "too much", "vanishes"])
         start = threading.Barrier(at_once)
 
@@ -110,19 +117,27 @@ def race(servers: list[Server], rounds: int, senders: int, at_once: int) -> None
         with ThreadPoolExecutor(at_once) as pool:
             statuses = Counter(pool.map(sender, range(senders), kinds))
         assert set(statuses) <= {0, 201, 413}, statuses
-        assert statuses[201] <= MAX_FILES
+        assert statuses[201] <= max_files
         # Reservations of failed uploads are released.
-        until(functools.partial(has_left, servers[-1], inbox, MAX_FILES - statuses[201]))
-        for _ in range(MAX_FILES - statuses[201]):
+        until(functools.partial(has_left, servers[-1], inbox, max_files - statuses[201]))
+        for _ in range(max_files - statuses[201]):
             assert send(servers[0], inbox, "announced") == 201
         assert send(servers[-1], inbox, "announced") == 413
         seen = look(servers[0], inbox)
-        assert (len(seen["files"]), seen["files_left"], seen["bytes_left"]) == (MAX_FILES, 0, 0)
+        assert (len(seen["files"]), seen["files_left"], seen["bytes_left"]) == (max_files, 0, 0)
         assert {file["file_size"] for file in seen["files"]} == {SIZE}
 
 
 def test_workers_of_one_machine_keep_limits_together(workers: list[Server]) -> None:
     race(workers, 2 * EFFORT, SENDERS, AT_ONCE)
+
+
+def test_workers_that_reserve_places_ahead_keep_limits_together(workers: list[Server]) -> None:
+    race(workers, EFFORT, 8 * PLENTY, AT_ONCE, LARGE_INBOX)
+
+
+def test_machines_with_one_bucket_that_reserve_places_ahead_keep_limits_together(machines: list[Server]) -> None:
+    race(machines, EFFORT, 4 * PLENTY, AT_ONCE_ON_S3, LARGE_INBOX)
 
 
 def test_machines_with_one_bucket_keep_limits_together(machines: list[Server]) -> None:
