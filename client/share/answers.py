@@ -1,11 +1,14 @@
-"""Checks the server's answers before they are used: a link can lead to anyone's server."""
+"""Checks the server's answers before they are used: a link can lead to anyone's server.
+
+Everything here raises `Fault` for an answer that is not as it should be.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import re
-from typing import Any, Self
+from typing import Any
 
 from share.faults import Exit, Fault
 
@@ -24,7 +27,7 @@ LINK = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5
 
 
 def parse(body: bytes) -> object:
-    """Parse a JSON value. Raises `Fault`."""
+    """Parse a JSON value."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)
@@ -40,7 +43,7 @@ def invalid(name: str) -> Fault:
 
 
 class Fields:
-    """The fields of a JSON object, each checked when it is read. All methods raise `Fault`."""
+    """The fields of a JSON object, each checked when it is read."""
 
     def __init__(self, value: object, name: str = "object") -> None:
         if not isinstance(value, dict):
@@ -81,187 +84,118 @@ class Fields:
 
 
 def objects(value: object, name: str) -> list[Fields]:
-    """Raises `Fault` if it is not a list of objects."""
+    """The items of a list of objects."""
     if not isinstance(value, list):
         raise invalid(name)
     return [Fields(item) for item in value]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Encryption:
     """How a file was encrypted. `metadata` is its encrypted metadata; None in lists of files."""
 
-    scheme: str
-    metadata: str | None
-
-    @classmethod
-    def read(cls, value: object) -> Self | None:
-        """Raises `Fault`."""
-        if value is None:
-            return None
-        fields = Fields(value, "encryption")
-        return cls(fields.text("scheme", SCHEME_NAME), fields.text_or_none("metadata", BASE64))
+    def __init__(self, answer: object) -> None:
+        fields = Fields(answer, "encryption")
+        self.scheme = fields.text("scheme", SCHEME_NAME)
+        self.metadata = fields.text_or_none("metadata", BASE64)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file as the server describes it; `answer` is its whole description. `size` is in bytes.
 
     `sender` is who sent it to an inbox, in their own words.
     """
 
-    file_id: str
-    name: str
-    content_type: str
-    size: int
-    download_count: int
-    max_downloads: int | None
-    sha256: str | None
-    created_at: str | None
-    expires_at: str | None
-    password_protected: bool
-    encryption: Encryption | None
-    sender: str | None
-    link: str
-    page: str
-    answer: dict[str, Any]
+    def __init__(self, file_id: str, answer: object) -> None:
+        fields = Fields(answer)
+        self.answer = fields.value
+        self.file_id = file_id
+        self.name = fields.text("original_name")
+        self.content_type = fields.text("content_type")
+        self.size = fields.number("file_size")
+        self.download_count = fields.number("download_count")
+        self.max_downloads = fields.number_or_none("max_downloads", 1)
+        self.sha256 = fields.text_or_none("sha256", SHA256)
+        self.created_at = fields.text_or_none("created_at")
+        self.expires_at = fields.text_or_none("expires_at")
+        self.password_protected = fields.flag("password_protected")
+        encryption = self.answer.get("encryption")
+        self.encryption = None if encryption is None else Encryption(encryption)
+        self.sender = fields.text_or_none("sender")
+        self.link = fields.link("download_link", file_id)
+        self.page = self.link if self.answer.get("download_page") is None else fields.link("download_page", file_id)
 
-    @classmethod
-    def read(cls, file_id: str, value: object) -> Self:
-        """Raises `Fault`."""
-        fields = Fields(value)
-        link = fields.link("download_link", file_id)
-        return cls(
-            file_id=file_id,
-            name=fields.text("original_name"),
-            content_type=fields.text("content_type"),
-            size=fields.number("file_size"),
-            download_count=fields.number("download_count"),
-            max_downloads=fields.number_or_none("max_downloads", 1),
-            sha256=fields.text_or_none("sha256", SHA256),
-            created_at=fields.text_or_none("created_at"),
-            expires_at=fields.text_or_none("expires_at"),
-            password_protected=fields.flag("password_protected"),
-            encryption=Encryption.read(fields.value.get("encryption")),
-            sender=fields.text_or_none("sender"),
-            link=link,
-            page=link if fields.value.get("download_page") is None else fields.link("download_page", file_id),
-            answer=fields.value,
-        )
-
-    def age_key(self) -> str:
-        """Sorts files by when they were created: RFC 3339 times in UTC compare as text."""
-        return self.created_at or ""
+    def changed(self, **changes: object) -> RemoteFile:
+        """This file with other fields in its description."""
+        return RemoteFile(self.file_id, self.answer | changes)
 
     def json(self) -> dict[str, Any]:
         """The server's whole description, but always with the ID that was requested."""
         return {"file_id": self.file_id} | self.answer | {"file_id": self.file_id}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class UploadedFile:
     """A new file, and the token that deletes it. `file` describes it, unless it was sent to the inbox `inbox_id`."""
 
-    file_id: str
-    name: str
-    size: int
-    sha256: str | None
-    delete_token: str
-    inbox_id: str | None
-    file: RemoteFile | None
-    answer: dict[str, Any]
-
-    @classmethod
-    def read(cls, value: object) -> Self:
-        """Raises `Fault`."""
-        fields = Fields(value)
-        file_id, inbox_id = fields.text("file_id", ID), fields.text_or_none("inbox_id", ID)
-        return cls(
-            file_id=file_id,
-            name=fields.text("original_name"),
-            size=fields.number("file_size"),
-            sha256=fields.text_or_none("sha256", SHA256),
-            delete_token=fields.text("delete_token", DELETE_TOKEN),
-            inbox_id=inbox_id,
-            file=RemoteFile.read(file_id, value) if inbox_id is None else None,
-            answer=fields.value,
-        )
+    def __init__(self, answer: object) -> None:
+        fields = Fields(answer)
+        self.answer = fields.value
+        self.file_id = fields.text("file_id", ID)
+        self.name = fields.text("original_name")
+        self.size = fields.number("file_size")
+        self.sha256 = fields.text_or_none("sha256", SHA256)
+        self.delete_token = fields.text("delete_token", DELETE_TOKEN)
+        self.inbox_id = fields.text_or_none("inbox_id", ID)
+        self.file = RemoteFile(self.file_id, answer) if self.inbox_id is None else None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class RemoteInbox:
     """An inbox as the server describes it; `answer` is its whole description. Sizes are in bytes.
 
-    `is_open` and what follows is None for senders.
+    `is_open`, `max_files` and `files` are None for senders.
     """
 
-    inbox_id: str
-    link: str
-    title: str
-    note: str
-    files_left: int
-    bytes_left: int
-    max_file_size: int
-    expires_at: str
-    is_open: bool | None
-    max_files: int | None
-    max_bytes: int | None
-    file_expires_in: int | None
-    files: list[RemoteFile] | None
-    answer: dict[str, Any]
+    is_open: bool | None = None
+    max_files: int | None = None
+    files: list[RemoteFile] | None = None
 
-    @classmethod
-    def read(cls, value: object) -> Self:
-        """Raises `Fault`."""
-        fields = Fields(value)
-        inbox_id = fields.text("inbox_id", ID)
-        files = fields.value.get("files")
-        return cls(
-            inbox_id=inbox_id,
-            link=fields.link("inbox_page", inbox_id),
-            title=fields.text("title"),
-            note=fields.text("note"),
-            files_left=fields.number("files_left"),
-            bytes_left=fields.number("bytes_left"),
-            max_file_size=fields.number("max_file_size", 1),
-            expires_at=fields.text("expires_at"),
-            is_open=None if files is None else fields.flag("open"),
-            max_files=None if files is None else fields.number("max_files", 1),
-            max_bytes=None if files is None else fields.number("max_bytes", 1),
-            file_expires_in=fields.number_or_none("file_expires_in", 1),
-            files=None
-            if files is None
-            else [RemoteFile.read(item.text("file_id", ID), item.value) for item in objects(files, "list of files")],
-            answer=fields.value,
-        )
+    def __init__(self, answer: object) -> None:
+        fields = Fields(answer)
+        self.answer = fields.value
+        self.inbox_id = fields.text("inbox_id", ID)
+        self.link = fields.link("inbox_page", self.inbox_id)
+        self.title = fields.text("title")
+        self.note = fields.text("note")
+        self.files_left = fields.number("files_left")
+        self.bytes_left = fields.number("bytes_left")
+        self.max_file_size = fields.number("max_file_size", 1)
+        self.expires_at = fields.text("expires_at")
+        files = self.answer.get("files")
+        if files is not None:
+            self.is_open = fields.flag("open")
+            self.max_files = fields.number("max_files", 1)
+            self.files = [RemoteFile(item.text("file_id", ID), item.value) for item in objects(files, "list of files")]
 
 
-def read_list(value: object) -> list[RemoteFile]:
-    """One page of the list of files. Raises `Fault`."""
-    files = Fields(value).value
+def read_list(answer: object) -> list[RemoteFile]:
+    """One page of the list of files."""
+    files = Fields(answer).value
     for file_id in files:
         if ID.fullmatch(file_id) is None:
             raise invalid("file ID")
-    return [RemoteFile.read(file_id, description) for file_id, description in files.items()]
+    return [RemoteFile(file_id, description) for file_id, description in files.items()]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ArchiveEntry:
-    """A file or folder in an archive on the server. `size` is in bytes, unpacked."""
+    """A file or folder in an archive. `size` is in bytes, unpacked."""
 
     name: str
     size: int
     modified: str | None
 
-    @classmethod
-    def read(cls, value: object) -> Self:
-        """Raises `Fault`."""
-        fields = Fields(value)
-        return cls(fields.text("name", ENTRY_NAME), fields.number("size"), fields.text_or_none("modified"))
 
-
-def read_entries(value: object) -> list[ArchiveEntry]:
-    """Raises `Fault`."""
-    if not isinstance(value, list):
-        raise invalid("list of entries")
-    return [ArchiveEntry.read(entry) for entry in value]
+def read_entries(answer: object) -> list[ArchiveEntry]:
+    return [
+        ArchiveEntry(fields.text("name", ENTRY_NAME), fields.number("size"), fields.text_or_none("modified"))
+        for fields in objects(answer, "list of entries")
+    ]

@@ -6,12 +6,11 @@ import collections
 import concurrent.futures
 import re
 import threading
-from collections.abc import Mapping
 
 import httpx
 
 from share.answers import RemoteFile
-from share.faults import Exit, Fault
+from share.faults import Damaged, Exit, Fault
 from share.progress import Meter
 from share.redirects import Redirected
 from share.server import Patience, Server, check
@@ -28,15 +27,10 @@ _CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
 class Download:
-    """One download into a sink, starting after the bytes that the sink already has.
+    """One download into a sink, starting after the bytes that the sink already has."""
 
-    `credentials` are headers for the server itself, which no other host gets.
-    """
-
-    def __init__(
-        self, server: Server, file: RemoteFile, credentials: Mapping[str, str], sink: Sink, meter: Meter
-    ) -> None:
-        self._source = Redirected(server.http, download_link(server, file), credentials)
+    def __init__(self, server: Server, file: RemoteFile, sink: Sink, meter: Meter) -> None:
+        self._source = Redirected(server, download_link(server, file))
         self._file = file
         self._sink = sink
         self._meter = meter
@@ -58,7 +52,7 @@ class Download:
         if not sink.position == size > 0:
             transfer.run(size)
         if self._file.sha256 not in (None, sink.digest.hexdigest()):
-            raise damaged(sink, "The file was damaged in transit: its SHA-256 is wrong.")
+            raise Damaged("The file was damaged in transit: its SHA-256 is wrong.")
 
     def _read_ahead(self) -> None:
         """Request the rest in pieces, several at once, and write them in order. Ends early if the server stops that."""
@@ -83,7 +77,6 @@ class Download:
                     write_next()
             while waiting:
                 write_next()
-            sink.flush()
         except NoRange:
             pass
         finally:
@@ -151,26 +144,19 @@ class Transfer:
                 end = most
             for chunk in response.iter_raw(CHUNK):
                 if sink.position + len(chunk) > most:
-                    raise damaged(sink, "The server sent more bytes than the file has.")
+                    raise Damaged("The server sent more bytes than the file has.")
                 sink.write(chunk)
                 self._meter.advance(len(chunk))
                 if sink.position == end < most:
                     break
-        sink.flush()
 
     def _restart(self) -> None:
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
-            raise damaged(self._sink, "The server cannot resume this download.")
+            raise Damaged("The server cannot resume this download.")
         position = self._sink.position
         self._sink.restart()
         self._meter.advance(-position)
-
-
-def damaged(sink: Sink, message: str) -> Fault:
-    """Discard what a sink has, and return the error that says so."""
-    sink.discard()
-    return Fault(Exit.DAMAGED, f"{message} {sink.aftermath}")
 
 
 def download_link(server: Server, file: RemoteFile) -> str:

@@ -32,6 +32,15 @@ class Missing(Fault):
     """The server answered 404 or 405."""
 
 
+class Damaged(Fault):
+    """A file is not the one that its sender uploaded."""
+
+    def __init__(
+        self, message: str = "The file was damaged, or replaced by another one: it cannot be decrypted."
+    ) -> None:
+        super().__init__(Exit.DAMAGED, message)
+
+
 class Changed(Fault):
     """A local file has changed since its upload began."""
 

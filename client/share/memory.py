@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
-from share.settings import app_dir
+from share.settings import Settings, app_dir, header_value
 
 MAX_BYTES = 4 * 1024 * 1024
 # Refuse links, do not wait for the other end of a FIFO, and do not convert line endings.
@@ -55,9 +55,14 @@ class Memory:
 
 
 class Tokens:
-    """The tokens of what was created from here on one server, each with more about it."""
+    """The tokens of what was created from here on one server, each with more about it.
+
+    They are in files in `folder`, in the field `field`, and the server gets them in `header`.
+    """
 
     folder: ClassVar[str]
+    field: ClassVar[str]
+    header: ClassVar[str]
 
     def __init__(self, server: str) -> None:
         self._folder = app_dir() / self.folder
@@ -65,14 +70,22 @@ class Tokens:
         self._suffix = f"-{hashlib.sha256(server.encode()).hexdigest()[:16]}.json"
 
     @classmethod
-    def find(cls, server: str, item_id: str) -> tuple[str, dict[str, Any]]:
-        """The server, by https if that is how the item was created, and what was saved; empty if nothing was."""
+    def credentials(
+        cls, server: str, item_id: str, token: str | None, settings: Settings
+    ) -> tuple[str, dict[str, str]]:
+        """The server, by https if that is how the item was created, and headers that allow to change the item.
+
+        They have `token`, or else the saved one, or else the API token. Without any of these they are empty.
+        """
         saved = cls(server).of(item_id).load()
         secure = re.sub("^http:", "https:", server)
         if saved is None and (saved := cls(secure).of(item_id).load()) is not None:
             # The server had redirected to https.
-            return secure, saved
-        return server, saved or {}
+            server = secure
+        token = token or (saved or {}).get(cls.field)
+        if not token:
+            return server, settings.credentials(server)
+        return server, {cls.header: header_value(cls.field.replace("_", " "), str(token))}
 
     def of(self, item_id: str) -> Memory:
         return Memory(self._folder / f"{item_id}{self._suffix}")
@@ -88,12 +101,16 @@ class DeleteTokens(Tokens):
     """The delete tokens of uploaded files, and the keys of private ones."""
 
     folder = "uploads"
+    field = "delete_token"
+    header = "X-Delete-Token"
 
 
 class OwnerTokens(Tokens):
     """The owner tokens of inboxes."""
 
     folder = "inboxes"
+    field = "owner_token"
+    header = "X-Owner-Token"
 
 
 def open_own(path: Path, flags: int) -> int:

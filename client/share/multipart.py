@@ -100,7 +100,8 @@ class MultipartUpload:
             "metadata": self._options.public() | self._options.encryption_field(),
             **({} if self._source.size is None else {"size": self._source.size}),
         }
-        answer = Fields(self._patient_request("POST", "/file/s3/multipart", json=upload, with_password=True).json())
+        headers = self._options.credentials()
+        answer = Fields(self._patient_request("POST", "/file/s3/multipart", json=upload, headers=headers).json())
         upload_id, key = answer.text("uploadId", _OPAQUE), answer.text("key", _OPAQUE)
         if answer.value.get("part_size") is not None:
             # Storage accepts exactly these sizes, so that all parts fit into the inbox.
@@ -230,7 +231,7 @@ class MultipartUpload:
                 # Use a new URL for each attempt, because presigned URLs expire.
                 path = f"{self._path(f'/{number}')}&size={len(block)}"
                 target = Fields(self._server.request("GET", path).json())
-                reply = self._server.put_part(
+                headers = self._server.put_part(
                     target.text("url"),
                     content=body(),
                     headers={"Content-Type": "application/octet-stream", "Content-Length": str(len(block))},
@@ -239,7 +240,7 @@ class MultipartUpload:
                 self._meter.advance(-moved)
                 patience.wait_after(error)
                 continue
-            tag: str = reply.headers.get("etag", "")
+            tag: str = headers.get("etag", "")
             if _OPAQUE.fullmatch(tag) is None:
                 raise Fault(Exit.REFUSED, "The storage returned no ETag for a part, so the upload cannot be completed.")
             return tag
@@ -253,7 +254,7 @@ class MultipartUpload:
         self._remember({**self._state, "parts": parts})
         # Safe to repeat: the second answer is the same as the first.
         reply = self._patient_request("POST", self._path("/complete"), json={"parts": parts}, timeout=COMPLETION_WAITS)
-        return UploadedFile.read(reply.json())
+        return UploadedFile(reply.json())
 
 
 def part_size(size: int) -> int:

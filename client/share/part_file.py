@@ -19,6 +19,7 @@ from share.text import printable
 class PartFile(Sink):
     """A sink that a later run can resume. `link` and `size` distinguish it from a part of another file."""
 
+    resumption = "Run the same command again to resume."
     aftermath = "Nothing was saved."
     _file: BufferedRandom
 
@@ -47,56 +48,21 @@ class PartFile(Sink):
         self._memory = Memory(self._path.with_name(f"{self._path.name}.json"))
         self.resumed_at = 0
 
-    def prepare(self) -> None:
-        """Look for a part from an earlier run. Raises `Fault` if something else is in the way."""
-        if os.path.lexists(self._target):
-            target = printable(str(self._target))
-            if not self._force:
-                raise Fault(Exit.LOCAL, f"{target} already exists. Use --force, or -o to save elsewhere.")
-            if self._target.exists() and not self._target.is_file():
-                raise Fault(Exit.LOCAL, f"{target} is not a regular file. To write to it, use: -o - > PATH")
-        state = self._memory.load() or {}
-        size = self._own_size()
-        if size is not None and (state.get("link"), state.get("size")) == (self._link, self._size):
-            self.tags = tags_of(state)
-            self.resumed_at = size if size <= self._size else 0
-            if self._chunk is not None:
-                self.header = header_of(state)
-                self.resumed_at -= self.resumed_at % self._chunk if self.header else self.resumed_at
-            return
-        for path in (self._path, self._memory.path):
-            if os.path.lexists(path):
-                if not self._force:
-                    raise self._in_the_way(path)
-                path.unlink()
-
-    def _own_size(self) -> int | None:
-        """The size of the existing part; None if it is not ours."""
-        try:
-            with open(open_own(self._path, os.O_RDWR), "rb") as part:
-                return os.fstat(part.fileno()).st_size
-        except FileNotFoundError:
-            return 0
-        except OSError:
-            return None
-
-    def _in_the_way(self, path: Path) -> Fault:
-        return Fault(
-            Exit.LOCAL,
-            f"{printable(str(path))} is in the way and does not belong to this download. Remove it, or use --force.",
-        )
-
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Accept bytes within the context, and give the file its name at the end. After an error, the part stays."""
+        """Accept bytes within the context, and give the file its name at the end. After an error, the part stays.
+
+        Raises `Fault` if something else is in the way.
+        """
+        self._require_target()
         with open(self._descriptor(), "r+b") as self._file:
             self._file.truncate(self.resumed_at)
             while chunk := self._file.read(CHUNK):
                 super().write(chunk)
             self.save()
             try:
-                yield
-                self._file.flush()
+                with super().open():
+                    yield
             except BaseException:
                 if not self.position:
                     self.discard()
@@ -108,20 +74,44 @@ class PartFile(Sink):
             self._path.unlink()
         self._memory.forget()
 
+    def _require_target(self) -> None:
+        if os.path.lexists(self._target):
+            target = printable(str(self._target))
+            if not self._force:
+                raise Fault(Exit.LOCAL, f"{target} already exists. Use --force, or -o to save elsewhere.")
+            if self._target.exists() and not self._target.is_file():
+                raise Fault(Exit.LOCAL, f"{target} is not a regular file. To write to it, use: -o - > PATH")
+
     def _descriptor(self) -> int:
-        try:
-            if os.path.lexists(self._path):
-                return open_own(self._path, os.O_RDWR)
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
-        except FileExistsError:
-            raise self._in_the_way(self._path) from None
+        """Open the part from an earlier run, or a new one."""
+        state, paths = self._memory.load() or {}, [self._path, self._memory.path]
+        if (state.get("link"), state.get("size")) == (self._link, self._size):
+            with contextlib.suppress(OSError):
+                descriptor = open_own(self._path, os.O_RDWR | os.O_CREAT)
+                self._resume(state, os.fstat(descriptor).st_size)
+                return descriptor
+            paths.remove(self._memory.path)
+        for path in paths:
+            if os.path.lexists(path):
+                if not self._force:
+                    raise Fault(
+                        Exit.LOCAL,
+                        f"{printable(str(path))} is in the way and does not belong to this download. "
+                        "Remove it, or use --force.",
+                    )
+                path.unlink()
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
+
+    def _resume(self, state: dict[str, Any], size: int) -> None:
+        self.tags = state.get("etags", {})
+        self.resumed_at = size if size <= self._size else 0
+        if self._chunk is not None:
+            self.header = bytes.fromhex(state.get("header", ""))
+            self.resumed_at -= self.resumed_at % self._chunk if self.header else self.resumed_at
 
     def write(self, chunk: bytes | bytearray) -> None:
         self._file.write(chunk)
         super().write(chunk)
-
-    def flush(self) -> None:
-        self._file.flush()
 
     def restart(self) -> None:
         self._file.seek(0)
@@ -164,15 +154,3 @@ class PartFile(Sink):
             Exit.LOCAL,
             f"{path} was created by someone else in the meantime. Run the command again with -o to save elsewhere.",
         )
-
-
-def header_of(state: dict[str, Any]) -> bytes:
-    try:
-        return bytes.fromhex(str(state.get("header")))
-    except ValueError:
-        return b""
-
-
-def tags_of(state: dict[str, Any]) -> dict[str, str]:
-    tags = state.get("etags")
-    return {str(origin): str(tag) for origin, tag in tags.items()} if isinstance(tags, dict) else {}

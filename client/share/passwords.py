@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import getpass
 import os
 
+from share.answers import RemoteFile
 from share.faults import Exit, Fault
+from share.server import Server
 from share.settings import Settings
 
 
@@ -25,15 +28,22 @@ def new_password() -> str:
     return sendable(password)
 
 
-def password_for(settings: Settings, address: str) -> str:
-    """The password of a file on this server. SHARE_PASSWORD goes to the user's own server only. Raises `Fault`."""
+def unlock(api: Server, file: RemoteFile, settings: Settings) -> None:
+    """Send the password of the file, if it has one, with all further requests. Raises `Fault`."""
+    if file.password_protected:
+        password = sendable(_password_for(api.address, settings))
+        # HTTP Basic, without a user name (RFC 7617).
+        api.credentials["Authorization"] = f"Basic {base64.b64encode(f':{password}'.encode()).decode()}"
+
+
+def _password_for(address: str, settings: Settings) -> str:
     password = os.environ.get("SHARE_PASSWORD")
     if password is None:
-        return sendable(ask(f"Password for the file at {address}: "))
+        return ask(f"Password for the file at {address}: ")
     if settings.is_own(address):
-        return sendable(password)
+        return password
     hint = f"SHARE_PASSWORD is sent to your own server only. To send it to {address}, add --server {address}."
-    return sendable(ask(f"{address} is not your server, so SHARE_PASSWORD is not used.\nPassword for the file: ", hint))
+    return ask(f"{address} is not your server, so SHARE_PASSWORD is not used.\nPassword for the file: ", hint)
 
 
 def ask(question: str, hint: str = "Set SHARE_PASSWORD, or run this in a terminal.") -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import httpx
 
 from share.faults import Exit, Fault
-from share.server import is_safe_step, location_of, require_uncompressed
+from share.server import Server, is_safe_step, location_of, require_uncompressed
 
 MAX_REDIRECTS = 5
 
@@ -19,10 +19,9 @@ class Redirected:
     Resuming uses the ETag of the same host, since each host knows only its own.
     """
 
-    def __init__(self, http: httpx.Client, url: str, credentials: Mapping[str, str]) -> None:
-        self._http = http
+    def __init__(self, server: Server, url: str) -> None:
+        self._server = server
         self._url = httpx.URL(url)
-        self._credentials = credentials
         self.origin = origin_of(self._url)
 
     @contextlib.contextmanager
@@ -38,12 +37,12 @@ class Redirected:
             origin = origin_of(url)
             headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
             if origin == self.origin:
-                headers |= self._credentials
+                headers |= self._server.credentials
             if offset:
                 headers["Range"] = f"bytes={offset}-{'' if end is None else end - 1}"
                 if origin in tags:
                     headers["If-Range" if end is None else "If-Match"] = tags[origin]
-            with self._http.stream("GET", url, headers=headers) as response:
+            with self._server.http.stream("GET", url, headers=headers) as response:
                 tag = response.headers.get("etag", "")
                 # Other ETags could not be sent back.
                 if tag.isascii() and tag.isprintable() and 0 < len(tag) < 1024:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import httpx
@@ -37,10 +36,6 @@ class Reply:
     def json(self) -> object:
         """Raises `Fault`."""
         return parse(self.body)
-
-    @property
-    def has_next_page(self) -> bool:
-        return 'rel="next"' in self.headers.get("link", "")
 
 
 class Busy(Fault):
@@ -150,16 +145,11 @@ class Patience:
 
 
 class Server:
-    """The API at one address, with one token. `warn` shows a sentence to the user."""
+    """The API at one address, and headers that no other host gets. `warn` shows a sentence to the user."""
 
-    def __init__(
-        self, address: str, token: str | None, password: str | None = None, *, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, address: str, credentials: Mapping[str, str], *, warn: Callable[[str], None]) -> None:
         self.address = address
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {header_value('token', token)}"
-        self._password = password
+        self.credentials = dict(credentials)
         self._reached = False
         self.warn = warn
         self.http = httpx.Client(
@@ -182,17 +172,15 @@ class Server:
         method: str,
         path: str,
         *,
-        headers: dict[str, str] | None = None,
-        with_password: bool = False,
+        headers: Mapping[str, str] | None = None,
         patience: Patience | None = None,
         most: int = MAX_ANSWER,
         **arguments: Any,
     ) -> Reply:
         """Send a request, and retry it if there is `patience`. Raises `Fault` and `httpx.TransportError`."""
-        headers = {**self._headers, **(headers or {})}
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **self.credentials, **(headers or {})}
+        # A password need not be ASCII.
         sent = {name.encode(): value.encode() for name, value in headers.items()}
-        if with_password and self._password is not None:
-            sent[b"X-Password"] = self._password.encode()
         # A stream cannot be sent twice.
         repeatable = isinstance(arguments.get("content", b""), bytes)
         while True:
@@ -209,21 +197,21 @@ class Server:
                     raise
                 patience.wait_after(error)
 
-    def put_part(self, url: str, **arguments: Any) -> Reply:
+    def put_part(self, url: str, **arguments: Any) -> httpx.Headers:
         """Send bytes to an address that the server gave. The address is the credential: no token goes there."""
         if not is_safe_step(httpx.URL(self.address), url):
             raise Fault(Exit.REFUSED, "The server gave an unsafe address for a part.")
         with self.http.stream("PUT", url, **arguments) as response:
             check(response)
-            return Reply(response.headers, read_bounded(response, MAX_REFUSAL))
+            read_bounded(response, MAX_REFUSAL)
+            return response.headers
 
     def metadata(self, file_id: str) -> RemoteFile:
-        return RemoteFile.read(file_id, self.request("GET", f"/file/metadata/{file_id}").json())
+        return RemoteFile(file_id, self.request("GET", f"/file/metadata/{file_id}").json())
 
-    def entries(self, file_id: str, password: str | None) -> list[ArchiveEntry]:
+    def entries(self, file_id: str) -> list[ArchiveEntry]:
         """The entries of an archive. Raises `Fault`."""
-        headers = credentials(password)
-        return read_entries(self.request("GET", f"/file/entries/{file_id}", headers=headers, most=MAX_ENTRIES).json())
+        return read_entries(self.request("GET", f"/file/entries/{file_id}", most=MAX_ENTRIES).json())
 
     def files(self) -> Iterator[RemoteFile]:
         """All files, page by page. Raises `Fault`."""
@@ -232,7 +220,7 @@ class Server:
             reply = self.request("GET", f"/file/metadata{query}")
             page = read_list(reply.json())
             yield from page
-            if not reply.has_next_page:
+            if 'rel="next"' not in reply.headers.get("link", ""):
                 return
             # Nothing else from the server's link to the next page is used. End a list that does not advance.
             if not page or page[-1].file_id <= last:
@@ -278,16 +266,3 @@ def is_safe_step(base: httpx.URL, url: httpx.URL | str) -> bool:
     except httpx.InvalidURL:
         return False
     return scheme == "https" or (scheme == "http" and base.scheme == "http")
-
-
-def credentials(password: str | None) -> dict[str, str]:
-    """The header for HTTP Basic, without a user name (RFC 7617); empty without a password."""
-    if password is None:
-        return {}
-    return {"Authorization": f"Basic {base64.b64encode(f':{password}'.encode()).decode()}"}
-
-
-def header_value(name: str, value: str) -> str:
-    if not (value.isascii() and value.isprintable()):
-        raise Fault(Exit.USAGE, f"The {name} contains characters that cannot be sent.")
-    return value

@@ -69,9 +69,11 @@ class Settings:
             )
         return self.server
 
-    def token_for(self, server: str) -> str | None:
-        """The API token, if it belongs to this server: a link can lead anywhere."""
-        return self.token if is_same(self.token_server, server) else None
+    def credentials(self, server: str) -> dict[str, str]:
+        """A header with the API token, if that belongs to this server: a link can lead anywhere. Otherwise empty."""
+        if self.token is None or not is_same(self.token_server, server):
+            return {}
+        return {"Authorization": f"Bearer {header_value('token', self.token)}"}
 
     def is_own(self, server: str) -> bool:
         """Whether the user configured this server, rather than just following a link to it."""
@@ -81,6 +83,12 @@ class Settings:
 def is_same(own: str | None, server: str) -> bool:
     """Whether both are the same server, or the second is the same by https instead of http."""
     return own is not None and server in (own, re.sub("^http:", "https:", own))
+
+
+def header_value(name: str, value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise Fault(Exit.USAGE, f"The {name} contains characters that cannot be sent.")
+    return value
 
 
 def server_address(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 import threading
+from collections.abc import Iterator
 
-from share.faults import Exit, Fault, Stopped
+from share.faults import Damaged, Stopped
 
 CHUNK = 256 * 1024
 
@@ -17,7 +19,9 @@ class Sink:
     `header` is that of an encrypted file, without which the rest cannot be decrypted.
     """
 
-    aftermath = ""  # what the user should know if the file is damaged
+    # What to tell the user if the download is interrupted, and if the file is damaged.
+    resumption = ""
+    aftermath = ""
 
     def __init__(self) -> None:
         self.position = 0
@@ -25,15 +29,21 @@ class Sink:
         self.tags: dict[str, str] = {}
         self.header = b""
 
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Accept bytes within the context. Discards damaged ones."""
+        try:
+            yield
+        except Damaged as error:
+            self.discard()
+            raise Damaged(f"{error} {self.aftermath}") from error
+
     def write(self, chunk: bytes | bytearray) -> None:
         self.position += len(chunk)
         self.digest.update(chunk)
 
-    def flush(self) -> None:
-        """Make sure that the bytes written so far survive the end of the process."""
-
     def restart(self) -> None:
-        """Discard all bytes. Raises `Fault` if that is impossible."""
+        """Discard all bytes. Raises `Damaged` if that is impossible."""
         self.position = 0
         self.digest = hashlib.sha256()
 
@@ -47,18 +57,16 @@ class Sink:
 class StandardOutput(Sink):
     """Standard output. It can resume after an interruption of the network, but not of the process."""
 
+    resumption = "Downloads to standard output cannot be resumed: start again."
     aftermath = "Do not use what was written."
 
     def write(self, chunk: bytes | bytearray) -> None:
         sys.stdout.buffer.write(chunk)
         super().write(chunk)
 
-    def flush(self) -> None:
-        sys.stdout.buffer.flush()
-
     def restart(self) -> None:
         if self.position:
-            raise Fault(Exit.DAMAGED, f"The server cannot resume this download. {self.aftermath}")
+            raise Damaged("The server cannot resume this download.")
 
 
 class NoRange(Exception):
@@ -77,8 +85,6 @@ class Piece(Sink):
         self.end = end
         self.chunks: list[bytes | bytearray] = []
         self.tags = dict(sink.tags)
-        self.aftermath = sink.aftermath
-        self._sink = sink
         self._stopped = stopped
 
     def write(self, chunk: bytes | bytearray) -> None:
@@ -90,6 +96,3 @@ class Piece(Sink):
     def restart(self) -> None:
         """Raises `NoRange`."""
         raise NoRange
-
-    def discard(self) -> None:
-        self._sink.discard()

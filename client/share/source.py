@@ -39,6 +39,10 @@ class Options:
         }
         return {name: value for name, value in options.items() if value is not None}
 
+    def credentials(self) -> dict[str, str]:
+        """A header with the password, which must not be in a URL."""
+        return {} if self.password is None else {"X-Password": self.password}
+
     def encryption_field(self) -> dict[str, dict[str, str]]:
         return {} if self.encryption is None else {"encryption": self.encryption}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -36,8 +35,11 @@ class Upload:
         if (self._source.size is None or self._source.size <= SMALL) and len(head) <= SMALL:
             return self._put_small(head)
         file = MultipartUpload(self._server, self._source, self._options, self._meter).run(head)
+        if file is None:
+            return self._put_stream(head)
         # Servers have no SHA-256 of what was sent in parts, so none is made to compare it with.
-        return self._put_stream(head) if file is None else dataclasses.replace(file, sha256=None)
+        file.sha256 = None
+        return file
 
     def _put_small(self, data: bytes) -> UploadedFile:
         digest = hashlib.sha256(data)
@@ -79,11 +81,15 @@ class Upload:
             method,
             f"/file/upload?{urlencode(query, quote_via=quote)}",
             content=content,
-            headers={"Content-Type": kind, **headers, **({} if size is None else {"Content-Length": str(size)})},
-            with_password=True,
+            headers={
+                "Content-Type": kind,
+                **headers,
+                **self._options.credentials(),
+                **({} if size is None else {"Content-Length": str(size)}),
+            },
             patience=patience,
         )
-        return UploadedFile.read(reply.json())
+        return UploadedFile(reply.json())
 
 
 class Form:

@@ -331,7 +331,7 @@ def test_the_owner_token_stays_out_of_logs_and_with_its_server(
 def test_names_of_any_length_get_distinct_paths(tmp_path: Path) -> None:
     long = f"{'ü' * 200}.jpeg"
     files = [
-        RemoteFile.read(
+        RemoteFile(
             file_id,
             description("http://a", original_name=long, download_link=f"http://a/{file_id}", download_page=None),
         )

@@ -13,12 +13,11 @@ import pytest
 from cryptography.cobblestone import Cobblestone128Decryptor, Cobblestone128Encryptor
 from cryptography.exceptions import InvalidTag
 from share.answers import ArchiveEntry
-from share.faults import Exit, Fault
+from share.faults import Damaged, Exit, Fault
 from share.private.chunks import (
     CHUNK,
     HEADER,
     Cipher,
-    Damaged,
     decrypt_all,
     decrypted_size,
     encrypt_all,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +13,15 @@ from share.archive import extracting
 from share.commands.options import JsonOption, LinksArgument, QuietOption, ServerOption, command
 from share.download import Download, download_link
 from share.faults import Exit, Fault
-from share.links import find, key_of
+from share.links import open_link
 from share.names import safe_name
 from share.part_file import PartFile
-from share.passwords import password_for
+from share.passwords import unlock
 from share.private.keys import Key
-from share.progress import Meter, Transfers
+from share.progress import Transfers
 from share.reporting import for_each, reporting
 from share.screen import Screen
-from share.server import Server, credentials
+from share.server import Server
 from share.sinks import Sink, StandardOutput
 from share.text import human_size, printable
 
@@ -54,16 +52,13 @@ def down(
         transfers = Transfers(screen, len(links), None)
 
         def download(link: str) -> None:
-            address, file_id = find(link, settings, screen.warn)
-            key = key_of(link, address, file_id)
-            with Server(address, None, warn=screen.warn) as api:
-                file = File(api.metadata(file_id), key)
-                password = password_for(settings, address) if file.stored.password_protected else None
+            with open_link(link, settings, screen.warn) as (api, stored, key):
+                file = File(stored, key)
+                unlock(api, stored, settings)
                 if output == "-":
-                    _write_out(screen, api, transfers, file, credentials(password))
+                    file.download(screen, api, transfers, StandardOutput())
                 else:
-                    target = _target(file, output, extract=extract)
-                    save(screen, api, transfers, file, credentials(password), target, force=force, extract=extract)
+                    save(screen, api, transfers, file, _target(file, output, extract), force=force, extract=extract)
 
         for_each(screen, links, download)
 
@@ -80,29 +75,26 @@ class File:
             from share.private.chunks import CHUNK
             from share.private.decrypting import reveal
 
-            self.shown, _ = reveal(stored, key)
+            self.shown = reveal(stored, key)
             self.chunk = CHUNK
 
-    def download(self, api: Server, headers: Mapping[str, str], sink: Sink, meter: Meter) -> None:
+    def download(self, screen: Screen, api: Server, transfers: Transfers, sink: Sink) -> None:
         stored = self.stored
-        if self._key is not None:
-            from share.private.decrypting import DecryptingSink
+        with (
+            reporting(screen, sink.resumption),
+            transfers.next_file(self.shown.name, stored.size) as meter,
+            sink.open(),
+        ):
+            if self._key is not None:
+                from share.private.decrypting import DecryptingSink
 
-            sink = DecryptingSink(sink, self._key, stored.size)
-            # Every chunk is verified by itself.
-            stored = dataclasses.replace(stored, sha256=None)
-        Download(api, stored, headers, sink, meter).run()
-
-
-def _write_out(screen: Screen, api: Server, transfers: Transfers, file: File, headers: Mapping[str, str]) -> None:
-    with (
-        reporting(screen, "Downloads to standard output cannot be resumed: start again."),
-        transfers.next_file(file.shown.name, file.stored.size) as meter,
-    ):
-        file.download(api, headers, StandardOutput(), meter)
+                sink = DecryptingSink(sink, self._key, stored.size)
+                # Every chunk is verified by itself.
+                stored = stored.changed(sha256=None)
+            Download(api, stored, sink, meter).run()
 
 
-def _target(file: File, output: str | None, *, extract: bool) -> Path:
+def _target(file: File, output: str | None, extract: bool) -> Path:
     name = safe_name(file.shown.name)
     if extract:
         name = name.removesuffix(".zip") or "archive"
@@ -116,13 +108,12 @@ def save(
     api: Server,
     transfers: Transfers,
     file: File,
-    headers: Mapping[str, str],
     target: Path,
     *,
     force: bool = False,
     extract: bool = False,
 ) -> None:
-    """Download a file, and print where it is. `headers` are its credentials. Raises `typer.Exit`."""
+    """Download a file, and print where it is. Raises `typer.Exit`."""
     if extract and os.path.lexists(target):
         raise Fault(Exit.LOCAL, f"{printable(str(target))} already exists. Use -o to extract elsewhere.")
     part = PartFile(
@@ -133,13 +124,7 @@ def save(
         finish=(lambda path: _unpack(screen, path, target)) if extract else None,
         chunk=file.chunk,
     )
-    part.prepare()
-    with (
-        reporting(screen, "Run the same command again to resume."),
-        transfers.next_file(file.shown.name, file.stored.size) as meter,
-        part.open(),
-    ):
-        file.download(api, headers, part, meter)
+    file.download(screen, api, transfers, part)
     verified = file.chunk is not None or file.stored.sha256 is not None
     if screen.as_json:
         screen.json(

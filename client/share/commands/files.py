@@ -20,28 +20,27 @@ from share.commands.options import (
     command,
 )
 from share.faults import Exit, Fault
-from share.links import find, key_of
+from share.links import find_file, open_link
 from share.listing import show_entries, show_file, show_list
 from share.memory import DeleteTokens
-from share.passwords import new_password, password_for
+from share.passwords import new_password, unlock
 from share.reporting import for_each
 from share.screen import Screen
-from share.server import Server, header_value
+from share.server import Server
 from share.settings import Settings, parse_count, parse_duration
 
 
 def info(link: LinkArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Show details of a file. This does not count as a download."""
-    with command(server, as_json=as_json) as (screen, settings):
-        address, file_id = find(link, settings, screen.warn)
-        key = key_of(link, address, file_id)
-        with Server(address, None, warn=screen.warn) as api:
-            file = api.metadata(file_id)
-            if key is not None:
-                from share.private.decrypting import reveal
+    with (
+        command(server, as_json=as_json) as (screen, settings),
+        open_link(link, settings, screen.warn) as (_, file, key),
+    ):
+        if key is not None:
+            from share.private.decrypting import reveal
 
-                file, _ = reveal(file, key)
-            show_file(screen, file, key)
+            file = reveal(file, key)
+        show_file(screen, file, key)
 
 
 def list_files(
@@ -59,21 +58,19 @@ def list_files(
     """
     with command(server, token=token, as_json=as_json) as (screen, settings):
         if link is not None:
-            address, file_id = find(link, settings, screen.warn)
-            key = key_of(link, address, file_id)
-            with Server(address, None, warn=screen.warn) as api:
-                file = api.metadata(file_id)
+            with open_link(link, settings, screen.warn) as (api, file, key):
                 if key is not None or file.encryption is not None:
                     from share.private.decrypting import entries_of
 
                     show_entries(screen, entries_of(file, key))
-                    return
-                password = password_for(settings, address) if file.password_protected else None
-                show_entries(screen, api.entries(file_id, password))
+                else:
+                    unlock(api, file, settings)
+                    show_entries(screen, api.entries(file.file_id))
             return
         address = settings.required_server()
-        with Server(address, settings.token_for(address), warn=screen.warn) as api:
-            files = sorted(api.files(), key=RemoteFile.age_key, reverse=True)
+        with Server(address, settings.credentials(address), warn=screen.warn) as api:
+            # Times in UTC compare as text.
+            files = sorted(api.files(), key=lambda file: file.created_at or "", reverse=True)
             show_list(screen, files, DeleteTokens(api.address).ids())
 
 
@@ -112,10 +109,10 @@ def change(
             raise Fault(Exit.USAGE, "Nothing to change. Use --expires, --max-downloads, --password or --no-password.")
 
         def change_one(link: str) -> None:
-            with authorised(screen, settings, link, delete_token) as (api, file_id, headers):
-                reply = api.request("PATCH", f"/file/{file_id}", headers=headers, json=changes)
+            with authorised(screen, settings, link, delete_token) as (api, file_id):
+                reply = api.request("PATCH", f"/file/{file_id}", json=changes)
             if not quiet:
-                show_file(screen, RemoteFile.read(file_id, reply.json()))
+                show_file(screen, RemoteFile(file_id, reply.json()))
 
         for_each(screen, links, change_one)
 
@@ -134,8 +131,8 @@ def remove(
     with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
 
         def remove_one(link: str) -> None:
-            with authorised(screen, settings, link, delete_token) as (api, file_id, headers):
-                api.request("DELETE", f"/file/{file_id}", headers=headers)
+            with authorised(screen, settings, link, delete_token) as (api, file_id):
+                api.request("DELETE", f"/file/{file_id}")
                 DeleteTokens(api.address).of(file_id).forget()
             if as_json:
                 screen.json({"file_id": file_id, "deleted": True})
@@ -146,16 +143,11 @@ def remove(
 
 
 @contextlib.contextmanager
-def authorised(
-    screen: Screen, settings: Settings, link: str, delete_token: str | None
-) -> Iterator[tuple[Server, str, dict[str, str]]]:
-    """The server, the file ID, and the headers with which the file can be changed. Raises `Fault`."""
-    address, file_id = find(link, settings, screen.warn)
-    address, saved = DeleteTokens.find(address, file_id)
-    token = delete_token or saved.get("delete_token")
-    api_token = None if token else settings.token_for(address)
-    if not token and not api_token:
+def authorised(screen: Screen, settings: Settings, link: str, delete_token: str | None) -> Iterator[tuple[Server, str]]:
+    """The server, with the credentials to change the file, and the file ID. Raises `Fault`."""
+    address, file_id = find_file(link, settings, screen.warn)
+    address, credentials = DeleteTokens.credentials(address, file_id, delete_token, settings)
+    if not credentials:
         raise Fault(Exit.DENIED, f"No delete token for {file_id} is saved here. Use --token, or set SHARE_TOKEN.")
-    headers = {"X-Delete-Token": header_value("delete token", str(token))} if token else {}
-    with Server(address, api_token, warn=screen.warn) as api:
-        yield api, file_id, headers
+    with Server(address, credentials, warn=screen.warn) as api:
+        yield api, file_id

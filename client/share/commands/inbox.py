@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from share.commands.down import File, save
 from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption, command
 from share.faults import Exit, Fault, Missing
 from share.folder import Folder
-from share.inboxes import InboxLink
+from share.links import find_inbox
 from share.listing import show_inbox, show_inboxes
 from share.memory import OwnerTokens
 from share.progress import Transfers
@@ -84,9 +83,9 @@ def new(
     with command(server, token=token, as_json=as_json, quiet=quiet) as (screen, settings):
         address = settings.required_server()
         options = _options(title, note, max_files, max_bytes, max_file_size, expires, keep)
-        with Server(address, settings.token_for(address), warn=screen.warn) as api:
+        with Server(address, settings.credentials(address), warn=screen.warn) as api:
             answer = api.request("POST", "/inbox", json=options).json()
-            inbox, owner_token = RemoteInbox.read(answer), Fields(answer).text("owner_token", DELETE_TOKEN)
+            inbox, owner_token = RemoteInbox(answer), Fields(answer).text("owner_token", DELETE_TOKEN)
             owner_link = f"{inbox.link}#owner={owner_token}"
             try:
                 OwnerTokens(api.address).of(inbox.inbox_id).save({"owner_token": owner_token, "title": inbox.title})
@@ -129,12 +128,11 @@ def change(
         options = _options(title, note, max_files, max_bytes, max_file_size, expires, keep)
         if not options:
             raise Fault(Exit.USAGE, "Nothing to change. See share inbox set --help.")
-        link = InboxLink.parse(inbox, settings)
-        with _opened(screen, settings, link) as (api, headers):
-            path, owner = f"/inbox/{link.inbox_id}", _required(headers, link)
-            changed = RemoteInbox.read(api.request("PATCH", path, headers=owner, json=options).json())
+        with _opened(screen, settings, inbox) as (api, inbox_id):
+            changed = RemoteInbox(api.request("PATCH", f"/inbox/{inbox_id}", json=options).json())
         if not quiet:
-            show_inbox(screen, dataclasses.replace(changed, files=None))
+            changed.files = None
+            show_inbox(screen, changed)
 
 
 @app.command("ls")
@@ -144,10 +142,9 @@ def list_inboxes(server: ServerOption = None, as_json: JsonOption = False) -> No
         address = settings.required_server()
         inboxes = []
         for inbox_id in OwnerTokens(address).ids():
-            link = InboxLink(address, inbox_id)
             # The server forgets inboxes once they have ended and their files are gone.
-            with contextlib.suppress(Missing), _opened(screen, settings, link) as (api, headers):
-                inboxes.append(_describe(api, link, headers))
+            with contextlib.suppress(Missing), _opened(screen, settings, inbox_id, owned=False) as (api, _):
+                inboxes.append(_describe(api, inbox_id))
         inboxes.sort(key=lambda inbox: str(inbox.answer.get("created_at")), reverse=True)
         show_inboxes(screen, inboxes)
 
@@ -155,10 +152,11 @@ def list_inboxes(server: ServerOption = None, as_json: JsonOption = False) -> No
 @app.command()
 def show(inbox: InboxArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Show what an inbox still accepts, and to its owner what came in."""
-    with command(server, as_json=as_json) as (screen, settings):
-        link = InboxLink.parse(inbox, settings)
-        with _opened(screen, settings, link) as (api, headers):
-            show_inbox(screen, _describe(api, link, headers))
+    with (
+        command(server, as_json=as_json) as (screen, settings),
+        _opened(screen, settings, inbox, owned=False) as (api, inbox_id),
+    ):
+        show_inbox(screen, _describe(api, inbox_id))
 
 
 @app.command()
@@ -177,25 +175,26 @@ def get(
 
     The folder is called as the inbox unless you choose another. Nothing in it is overwritten.
     """
-    with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
-        link = InboxLink.parse(inbox, settings)
-        with _opened(screen, settings, link) as (api, headers):
-            description = _describe(api, link, _required(headers, link))
-            arrived = _select(description.files or [], files or [])
-            if not arrived:
-                screen.note("No files in this inbox.")
-                return
-            folder = Folder(Path(output) if output else Folder.path_for(description.title))
-            targets = folder.assign(arrived)
-            missing = [file for file in arrived if file.file_id in targets]
-            if len(missing) < len(arrived):
-                screen.note(f"{len(arrived) - len(missing)} already in {printable(str(folder.path))}", "dim")
-            transfers = Transfers(screen, len(missing), sum(file.size for file in missing))
+    with (
+        command(server, as_json=as_json, quiet=quiet) as (screen, settings),
+        _opened(screen, settings, inbox) as (api, inbox_id),
+    ):
+        description = _describe(api, inbox_id)
+        arrived = _select(description.files or [], files or [])
+        if not arrived:
+            screen.note("No files in this inbox.")
+            return
+        folder = Folder(Path(output) if output else Folder.path_for(description.title))
+        targets = folder.assign(arrived)
+        missing = [file for file in arrived if file.file_id in targets]
+        if len(missing) < len(arrived):
+            screen.note(f"{len(arrived) - len(missing)} already in {printable(str(folder.path))}", "dim")
+        transfers = Transfers(screen, len(missing), sum(file.size for file in missing))
 
-            def download(file: RemoteFile) -> None:
-                save(screen, api, transfers, File(file, None), headers, targets[file.file_id])
+        def download(file: RemoteFile) -> None:
+            save(screen, api, transfers, File(file, None), targets[file.file_id])
 
-            for_each(screen, missing, download)
+        for_each(screen, missing, download)
 
 
 @app.command()
@@ -204,29 +203,25 @@ def close(
 ) -> None:
     """Close an inbox for good. The files that came in stay."""
     with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
-        link = InboxLink.parse(inbox, settings)
-        with _opened(screen, settings, link) as (api, headers):
-            api.request("DELETE", f"/inbox/{link.inbox_id}", headers=_required(headers, link))
+        with _opened(screen, settings, inbox) as (api, inbox_id):
+            api.request("DELETE", f"/inbox/{inbox_id}")
         if as_json:
-            screen.json({"inbox_id": link.inbox_id, "closed": True})
+            screen.json({"inbox_id": inbox_id, "closed": True})
         else:
-            screen.note(f"Closed {link.inbox_id}. What came in stays.")
+            screen.note(f"Closed {inbox_id}. What came in stays.")
 
 
 @contextlib.contextmanager
-def _opened(screen: Screen, settings: Settings, link: InboxLink) -> Iterator[tuple[Server, dict[str, str]]]:
-    """The server of an inbox, and the owner's credentials; empty if there are none."""
-    address, headers = link.authorised(settings)
-    with Server(address, None, warn=screen.warn) as api:
-        yield api, headers
-
-
-def _required(headers: dict[str, str], link: InboxLink) -> dict[str, str]:
-    if not headers:
+def _opened(screen: Screen, settings: Settings, inbox: str, *, owned: bool = True) -> Iterator[tuple[Server, str]]:
+    """The server of an inbox, and its ID. Raises `Fault` if it must be `owned`, and there are no credentials."""
+    address, inbox_id, token = find_inbox(inbox, settings)
+    address, credentials = OwnerTokens.credentials(address, inbox_id, token, settings)
+    if owned and not credentials:
         raise Fault(
-            Exit.DENIED, f"No owner token for {link.inbox_id} is saved here. Use the owner's link, or set SHARE_TOKEN."
+            Exit.DENIED, f"No owner token for {inbox_id} is saved here. Use the owner's link, or set SHARE_TOKEN."
         )
-    return headers
+    with Server(address, credentials, warn=screen.warn) as api:
+        yield api, inbox_id
 
 
 def _options(
@@ -255,8 +250,8 @@ def _options(
     return options
 
 
-def _describe(api: Server, link: InboxLink, headers: dict[str, str]) -> RemoteInbox:
-    return RemoteInbox.read(api.request("GET", f"/inbox/{link.inbox_id}", headers=headers).json())
+def _describe(api: Server, inbox_id: str) -> RemoteInbox:
+    return RemoteInbox(api.request("GET", f"/inbox/{inbox_id}").json())
 
 
 def _select(files: Sequence[RemoteFile], texts: Sequence[str]) -> list[RemoteFile]:

@@ -15,7 +15,7 @@ from share.archive.layout import Layout
 from share.archive.packing import Archive, archive_name, entries_of, measure
 from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption, command
 from share.faults import Exit, Fault
-from share.inboxes import InboxLink
+from share.links import find_inbox
 from share.memory import DeleteTokens
 from share.passwords import new_password
 from share.private.keys import Key
@@ -95,21 +95,24 @@ def up(
                 raise Fault(Exit.USAGE, f"{option} does not work with --to: the file is for the owner of the inbox.")
         if sender is not None and to is None:
             raise Fault(Exit.USAGE, "--from works with --to only.")
-        inbox = None if to is None else InboxLink.parse(to, settings)
-        address = settings.required_server() if inbox is None else inbox.address
-        api_token = settings.token_for(address) if inbox is None else None
+        inbox_id, credentials = None, {}
+        if to is None:
+            address = settings.required_server()
+            credentials = settings.credentials(address)
+        else:
+            address, inbox_id, _ = find_inbox(to, settings)
         seconds = None if expires is None else parse_duration(expires)
         options = Options(
             seconds,
             max_downloads,
             new_password() if password else None,
-            inbox=None if inbox is None else inbox.inbox_id,
+            inbox=inbox_id,
             sender=sender,
         )
         uploads = [[path] for path in files] if each else [files]
         transfers = Transfers(screen, len(uploads), total_size(files))
         links: list[str] = []
-        with Server(address, api_token, options.password, warn=screen.warn) as api:
+        with Server(address, credentials, warn=screen.warn) as api:
 
             def upload(paths: list[str]) -> None:
                 collector = Collector(exclude or [], skip_missing=skip_missing, warn=screen.warn)

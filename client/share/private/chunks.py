@@ -9,7 +9,7 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from share.faults import Exit, Fault
+from share.faults import Damaged
 from share.private.keys import SALT_BYTES, Key
 
 CHUNK = 16_384  # bytes of a chunk; the last one is always shorter, and may be empty
@@ -18,15 +18,6 @@ HEADER = SALT_BYTES + 32  # bytes: the salt, and the commitment to key, salt and
 MAX_CHUNKS = 2**38
 
 _NAME = b"c2sp.org/chunked-encryption@v1+AEAD_AES_128_GCM\0"
-
-
-class Damaged(Fault):
-    """These bytes were not encrypted with this key, or not in this place."""
-
-    def __init__(
-        self, message: str = "The file was damaged, or replaced by another one: it cannot be decrypted."
-    ) -> None:
-        super().__init__(Exit.DAMAGED, message)
 
 
 class Cipher:

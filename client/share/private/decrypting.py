@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from share.answers import ArchiveEntry, RemoteFile
-from share.faults import Exit, Fault
-from share.private.chunks import CHUNK, HEADER, TAG, Cipher, Damaged, decrypted_size, offset_of
+from share.faults import Damaged, Exit, Fault
+from share.private.chunks import CHUNK, HEADER, TAG, Cipher, decrypted_size, offset_of
 from share.private.keys import Key
 from share.private.metadata import FILE_CONTEXT, SCHEME, Metadata
 from share.sinks import Sink
 
 
-def reveal(file: RemoteFile, key: Key | None) -> tuple[RemoteFile, Metadata | None]:
-    """The file under its own name, type and size, and its metadata. Without key and encryption, the file as it is.
+def reveal(file: RemoteFile, key: Key | None) -> RemoteFile:
+    """The file under its own name, type and size. Raises `Fault` like `metadata_of`."""
+    metadata = metadata_of(file, key)
+    return file.changed(
+        original_name=metadata.name,
+        content_type=metadata.content_type,
+        file_size=decrypted_size(file.size),
+        # The server's SHA-256 is that of the encrypted bytes, and each chunk has its own proof.
+        sha256=None,
+    )
 
-    Raises `Fault` if the key is missing or wrong, or the server has replaced the file.
-    """
+
+def metadata_of(file: RemoteFile, key: Key | None) -> Metadata:
+    """Raises `Fault` if the key is missing or wrong, or the server has replaced the file."""
     encryption = file.encryption
     if encryption is None:
-        if key is not None:
-            raise Damaged("The server's file is not encrypted, although the link has a key: the file was replaced.")
-        return file, None
+        raise Damaged("The server's file is not encrypted, although the link has a key: the file was replaced.")
     if key is None:
         raise Fault(Exit.DENIED, "This file is encrypted. Use the whole link, with the key after the #.")
     if encryption.scheme != SCHEME or encryption.metadata is None:
         raise Fault(Exit.REFUSED, "This file is encrypted in a way that this client does not know. Update the client.")
     metadata = Metadata.decrypt(key, encryption.metadata)
-    size = decrypted_size(file.size)
-    if metadata.size not in (None, size):
+    if metadata.size not in (None, decrypted_size(file.size)):
         raise Damaged
-    # The server's SHA-256 is that of the encrypted bytes, and each chunk has its own proof.
-    shown = {"original_name": metadata.name, "content_type": metadata.content_type, "file_size": size, "sha256": None}
-    return dataclasses.replace(
-        file,
-        name=metadata.name,
-        content_type=metadata.content_type,
-        size=size,
-        sha256=None,
-        answer={**file.answer, **shown},
-    ), metadata
+    return metadata
 
 
 def entries_of(file: RemoteFile, key: Key | None) -> list[ArchiveEntry]:
     """What is in an encrypted archive, without downloading it. Raises `Fault`."""
-    _, metadata = reveal(file, key)
-    if metadata is None or metadata.entries is None:
+    entries = metadata_of(file, key).entries
+    if entries is None:
         raise Fault(Exit.REFUSED, "The metadata of this private file have no list of files. Download it instead.")
-    return metadata.entries
+    return entries
 
 
 class DecryptingSink(Sink):
@@ -65,7 +60,6 @@ class DecryptingSink(Sink):
         self._number = sink.position // CHUNK
         self._pending = bytearray()
         self.tags = sink.tags
-        self.aftermath = sink.aftermath
         if sink.position:
             assert sink.position % CHUNK == 0
             self._cipher = Cipher.of_header(key, sink.header, FILE_CONTEXT)
@@ -75,13 +69,6 @@ class DecryptingSink(Sink):
         """Raises `Damaged`."""
         self.position += len(chunk)
         self._pending += chunk
-        try:
-            self._pass_on()
-        except Damaged as error:
-            self._sink.discard()
-            raise Damaged(f"{error} {self.aftermath}") from error
-
-    def _pass_on(self) -> None:
         if self._cipher is None:
             if len(self._pending) < HEADER:
                 return
@@ -98,9 +85,6 @@ class DecryptingSink(Sink):
         self._sink.write(self._cipher.decrypt_from(self._number, data, is_end=is_end))
         self._number += count
 
-    def flush(self) -> None:
-        self._sink.flush()
-
     def restart(self) -> None:
         self._sink.restart()
         self.position = self._number = 0
@@ -109,6 +93,3 @@ class DecryptingSink(Sink):
 
     def save(self) -> None:
         self._sink.save()
-
-    def discard(self) -> None:
-        self._sink.discard()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from share.answers import ArchiveEntry, Fields, parse, read_entries
-from share.faults import Exit, Fault
-from share.private.chunks import HEADER, TAG, Damaged, decrypt_all, encrypt_all
+from share.faults import Damaged, Exit, Fault
+from share.private.chunks import HEADER, TAG, decrypt_all, encrypt_all
 from share.private.keys import Key, new_salt
 
 SCHEME = "c2sp-chunked-v1-aes128gcm"
