@@ -31,7 +31,7 @@ def new_password() -> str:
 def unlock(api: Server, file: RemoteFile, settings: Settings) -> None:
     """Send the password of the file, if it has one, with all further requests. Raises `Fault`."""
     if file.password_protected:
-        password = sendable(_password_for(api.address, settings))
+        password = sendable(_password_for(api.requested_address, settings))
         # HTTP Basic, without a user name (RFC 7617).
         api.credentials["Authorization"] = f"Basic {base64.b64encode(f':{password}'.encode()).decode()}"
 

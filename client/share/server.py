@@ -149,6 +149,8 @@ class Server:
 
     def __init__(self, address: str, credentials: Mapping[str, str], *, warn: Callable[[str], None]) -> None:
         self.address = address
+        # Whose server this is does not change when it redirects to https.
+        self.requested_address = address
         self.credentials = dict(credentials)
         self._reached = False
         self.warn = warn
@@ -174,6 +176,7 @@ class Server:
         *,
         headers: Mapping[str, str] | None = None,
         patience: Patience | None = None,
+        repeatable: bool = True,
         most: int = MAX_ANSWER,
         **arguments: Any,
     ) -> Reply:
@@ -181,8 +184,6 @@ class Server:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **self.credentials, **(headers or {})}
         # A password need not be ASCII.
         sent = {name.encode(): value.encode() for name, value in headers.items()}
-        # A stream cannot be sent twice.
-        repeatable = isinstance(arguments.get("content", b""), bytes)
         while True:
             try:
                 with self.http.stream(method, f"{self.address}{path}", headers=sent, **arguments) as response:

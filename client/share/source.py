@@ -53,9 +53,24 @@ class Options:
 
 
 class Readable(Protocol):
-    """A file, a pipe, or an archive that is made while you read it."""
+    """A file, a pipe, or `Blocks`."""
 
     def read(self, size: int, /) -> bytes | memoryview: ...
+
+
+class Blocks:
+    """Blocks that are made while you read them, once and in order."""
+
+    def __init__(self, blocks: Iterator[bytes | bytearray]) -> None:
+        self._blocks = blocks
+        self._rest = memoryview(b"")
+
+    def read(self, size: int, /) -> memoryview:
+        """Read at most `size` bytes; none at the end."""
+        if not self._rest:
+            self._rest = memoryview(next(self._blocks, b""))
+        block, self._rest = self._rest[:size], self._rest[size:]
+        return block
 
 
 class Source:

@@ -6,15 +6,15 @@ import base64
 import hashlib
 import itertools
 import json
-import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from share.answers import UploadedFile
 from share.multipart import CHUNK, MultipartUpload
 from share.progress import Meter
 from share.server import Patience, Server
-from share.source import Options, Source
+from share.source import Blocks, Options, Source
 
 SMALL = 4 * 1024 * 1024  # bytes that fit into one request everywhere, AWS Lambda included
 
@@ -31,8 +31,9 @@ class Upload:
 
     def run(self) -> UploadedFile:
         """Upload, and return the server's answer. Raises `Fault`; sent parts stay, so that a later run can resume."""
-        head = b"" if self._source.size is not None and self._source.size > SMALL else self._source.read(SMALL + 1)
-        if (self._source.size is None or self._source.size <= SMALL) and len(head) <= SMALL:
+        is_large = self._source.size is not None and self._source.size > SMALL
+        head = b"" if is_large else self._source.read(SMALL + 1)
+        if not is_large and len(head) <= SMALL:
             return self._put_small(head)
         file = MultipartUpload(self._server, self._source, self._options, self._meter).run(head)
         if file is None:
@@ -43,8 +44,8 @@ class Upload:
 
     def _put_small(self, data: bytes) -> UploadedFile:
         digest = hashlib.sha256(data)
-        file = self._put(data, len(data), Patience(self._meter.reconnect), digest.digest())
         self.sha256 = digest.hexdigest()
+        file = self._put(data, len(data), digest)
         self._meter.advance(len(data))
         return file
 
@@ -52,65 +53,44 @@ class Upload:
         digest = hashlib.sha256()
 
         def body() -> Iterator[bytes]:
-            for block in pieces(head, self._source.blocks(CHUNK)):
+            for block in itertools.chain([head] if head else [], self._source.blocks(CHUNK)):
                 digest.update(block)
                 yield block
                 self._meter.advance(len(block))
 
-        # A stream cannot be sent again.
-        file = self._put(body(), self._source.size, None, None)
+        file = self._put(body(), self._source.size, None)
         self.sha256 = digest.hexdigest()
         return file
 
-    def _put(
-        self, content: bytes | Iterator[bytes], size: int | None, patience: Patience | None, sha256: bytes | None
-    ) -> UploadedFile:
+    def _put(self, content: bytes | Iterator[bytes], size: int | None, digest: hashlib._Hash | None) -> UploadedFile:
+        """Send bytes, or a stream, which cannot be sent again and has no `digest` yet."""
         query: dict[str, object] = {**self._options.public()}
+        headers = self._options.credentials()
+        body: dict[str, Any]
         if self._options.encryption is not None:
+            # Only in a form can options be as long as metadata.
+            method = "POST"
             fields = {"encryption": json.dumps(self._options.encryption)}
-            form = Form(fields if sha256 is None else {**fields, "sha256": sha256.hex()}, self._source.name)
-            method, kind = "POST", form.content_type
-            content, size = form.around(content), None if size is None else size + form.overhead
-            headers = {}
+            if digest is not None:
+                fields["sha256"] = digest.hexdigest()
+            file = content if isinstance(content, bytes) else Blocks(content)
+            body = {"data": fields, "files": {"file": (self._source.name, file)}}
         else:
             # Gateways may change paths and the type of a body, but not the query.
-            method, kind = "PUT", "application/octet-stream"
+            method = "PUT"
             query = {"filename": self._source.name, "content_type": self._source.content_type, **query}
-            headers = {} if sha256 is None else {"Repr-Digest": f"sha-256=:{base64.b64encode(sha256).decode()}:"}
+            headers["Content-Type"] = "application/octet-stream"
+            if digest is not None:
+                headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+            if size is not None:
+                headers["Content-Length"] = str(size)
+            body = {"content": content}
         reply = self._server.request(
             method,
             f"/file/upload?{urlencode(query, quote_via=quote)}",
-            content=content,
-            headers={
-                "Content-Type": kind,
-                **headers,
-                **self._options.credentials(),
-                **({} if size is None else {"Content-Length": str(size)}),
-            },
-            patience=patience,
+            headers=headers,
+            patience=None if digest is None else Patience(self._meter.reconnect),
+            repeatable=digest is not None,
+            **body,
         )
         return UploadedFile(reply.json())
-
-
-class Form:
-    """A form (RFC 7578) with text fields and one file: the only upload whose options can be as long as metadata."""
-
-    def __init__(self, fields: dict[str, str], file_name: str) -> None:
-        boundary = secrets.token_hex(16)
-        self.content_type = f"multipart/form-data; boundary={boundary}"
-        part = f'--{boundary}\r\nContent-Disposition: form-data; name="'
-        texts = "".join(f'{part}{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
-        self._start = f'{texts}{part}file"; filename="{file_name}"\r\n\r\n'.encode()
-        self._end = f"\r\n--{boundary}--\r\n".encode()
-        self.overhead = len(self._start) + len(self._end)
-
-    def around(self, content: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
-        if isinstance(content, bytes):
-            return self._start + content + self._end
-        return itertools.chain([self._start], content, [self._end])
-
-
-def pieces(head: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
-    for start in range(0, len(head), CHUNK):
-        yield head[start : start + CHUNK]
-    yield from rest

@@ -12,57 +12,48 @@ from share.answers import ArchiveEntry
 from share.archive.collecting import Collector, Entry, base_name
 from share.archive.layout import Layout, Member
 from share.faults import Changed, Exit, Fault
+from share.source import Blocks, HashedSource
 from share.text import printable, reason_of
 
 CHUNK = 256 * 1024
 
 
-class Archive:
-    """An archive to read once, in order. Calls `describe` with each member's name when its bytes begin."""
+def open_archive(entries: Sequence[Entry], layout: Layout, name: str, describe: Callable[[str], None]) -> HashedSource:
+    """An archive of these entries. Calls `describe` with the name of each file when its bytes begin."""
 
-    def __init__(self, entries: Sequence[Entry], layout: Layout, describe: Callable[[str], None]) -> None:
-        self._entries = entries
-        self._layout = layout
-        self._describe = describe
-        self._blocks = self._read_all()
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """Read at most `size` bytes; none at the end. Raises `Changed` if a file has changed."""
-        if not self._rest:
-            self._rest = next(self._blocks, b"")
-        block, self._rest = self._rest[:size], self._rest[size:]
-        return block
-
-    def identity(self) -> str:
-        """Identifies names, sizes, times and CRC-32s, and therefore all bytes of the archive."""
+    def identity() -> str:
+        # Names, sizes, times and CRC-32s identify all bytes of the archive.
         digest = hashlib.sha256()
-        for entry, member in zip(self._entries, self._layout.members, strict=True):
+        for entry, member in zip(entries, layout.members, strict=True):
             digest.update(f"{entry.path.absolute()}\n{member}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
-    def _read_all(self) -> Iterator[bytes]:
-        for piece in self._layout.pieces(0, self._layout.size):
+    def blocks() -> Iterator[bytes]:
+        for piece in layout.pieces(0, layout.size):
             if isinstance(piece, bytes):
                 yield piece
             else:
-                yield from self._read(self._entries[piece.index], self._layout.members[piece.index])
+                describe(entries[piece.index].name)
+                yield from _read(entries[piece.index], layout.members[piece.index])
 
-    def _read(self, entry: Entry, member: Member) -> Iterator[bytes]:
-        self._describe(entry.name)
-        crc, left = 0, member.size
-        try:
-            with open(entry.path, "rb") as file:
-                # Read one more byte than expected, to see whether the file has grown.
-                while block := file.read(min(CHUNK, left + 1)):
-                    crc, left = zlib.crc32(block, crc), left - len(block)
-                    if left < 0:
-                        break
-                    yield block
-        except OSError as error:
-            raise Changed(f"{printable(str(entry.path))} can no longer be read: {reason_of(error)}.") from error
-        if left or crc != member.crc:
-            raise Changed(f"{printable(str(entry.path))} changed while it was being uploaded. Run the command again.")
+    return HashedSource(Blocks(blocks()), name, layout.size, identity)
+
+
+def _read(entry: Entry, member: Member) -> Iterator[bytes]:
+    """The bytes of a file. Raises `Changed` if they are not those that were measured."""
+    crc, left = 0, member.size
+    try:
+        with open(entry.path, "rb") as file:
+            # Read one more byte than expected, to see whether the file has grown.
+            while block := file.read(min(CHUNK, left + 1)):
+                crc, left = zlib.crc32(block, crc), left - len(block)
+                if left < 0:
+                    break
+                yield block
+    except OSError as error:
+        raise Changed(f"{printable(str(entry.path))} can no longer be read: {reason_of(error)}.") from error
+    if left or crc != member.crc:
+        raise Changed(f"{printable(str(entry.path))} changed while it was being uploaded. Run the command again.")
 
 
 def measure(

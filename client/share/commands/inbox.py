@@ -11,7 +11,7 @@ import typer
 
 from share.answers import DELETE_TOKEN, Fields, RemoteFile, RemoteInbox
 from share.commands.down import File, save
-from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption, command
+from share.commands.options import CopyOption, JsonOption, QrOption, QuietOption, ServerOption, TokenOption, command
 from share.faults import Exit, Fault, Missing
 from share.folder import Folder
 from share.links import find_inbox
@@ -69,8 +69,8 @@ def new(
     max_file_size: MaxFileSizeOption = None,
     expires: ExpiresOption = None,
     keep: KeepOption = None,
-    qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
-    copy: Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")] = False,
+    qr: QrOption = False,
+    copy: CopyOption = False,
     server: ServerOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,

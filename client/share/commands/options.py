@@ -39,6 +39,8 @@ DeleteTokenOption = Annotated[
     str | None,
     typer.Option("--token", help="Delete token, if you uploaded the file from elsewhere.", metavar="TOKEN"),
 ]
+QrOption = Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")]
+CopyOption = Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per file, each on its own line.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")]
 

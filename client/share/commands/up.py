@@ -12,8 +12,8 @@ import typer
 from share.answers import RemoteFile, UploadedFile
 from share.archive.collecting import Collector, Entry
 from share.archive.layout import Layout
-from share.archive.packing import Archive, archive_name, entries_of, measure
-from share.commands.options import JsonOption, QuietOption, ServerOption, TokenOption, command
+from share.archive.packing import archive_name, entries_of, measure, open_archive
+from share.commands.options import CopyOption, JsonOption, QrOption, QuietOption, ServerOption, TokenOption, command
 from share.faults import Exit, Fault
 from share.links import find_inbox
 from share.memory import DeleteTokens
@@ -65,8 +65,8 @@ def up(
     sender: Annotated[
         str | None, typer.Option("--from", help="Your name, for the owner of the inbox.", metavar="NAME")
     ] = None,
-    qr: Annotated[bool, typer.Option("--qr", help="Also show the link as a QR code.")] = False,
-    copy: Annotated[bool, typer.Option("--copy", help="Also copy the link to the clipboard.")] = False,
+    qr: QrOption = False,
+    copy: CopyOption = False,
     direct: Annotated[
         bool, typer.Option("--direct", help="Print direct download links instead of page links.")
     ] = False,
@@ -169,8 +169,7 @@ def _open_source(
         entries, layout = _lay_out(screen, collector, paths)
         title = archive_name(paths, name)
         with transfers.next_file(title, layout.size) as meter:
-            archive = Archive(entries, layout, meter.describe)
-            yield HashedSource(archive, title, layout.size, archive.identity), meter, layout
+            yield open_archive(entries, layout, title, meter.describe), meter, layout
     else:
         with HashedSource.open(paths[0], name) as source, transfers.next_file(source.name, source.size) as meter:
             yield source, meter, None

@@ -12,7 +12,7 @@ from share.private.chunks import CHUNK, Cipher, encrypted_size
 from share.private.keys import Key, new_salt
 from share.private.ledger import Ledger, Restart
 from share.private.metadata import FILE_CONTEXT, Metadata
-from share.source import HashedSource, Options, Outgoing, Source
+from share.source import Blocks, HashedSource, Options, Outgoing, Source
 from share.upload import SMALL
 
 BLOCK = 512 * CHUNK  # 8 MiB: after each, the ledger keeps a digest
@@ -48,7 +48,7 @@ def _upload(plain: HashedSource, options: Options, metadata: Metadata, key: Key,
     # A server can hold parts of an upload with another key. Those must not be resumed.
     identity = plain.identity
     source = Source(
-        EncryptingReader(plain, cipher, ledger),
+        Blocks(_encrypt(plain, cipher, ledger)),
         NAME,
         None if plain.size is None else encrypted_size(plain.size),
         None if identity is None else lambda: f"{cipher.header.hex()}\n{identity()}",
@@ -56,30 +56,14 @@ def _upload(plain: HashedSource, options: Options, metadata: Metadata, key: Key,
     return Outgoing(source, dataclasses.replace(options, encryption=metadata.encrypt(key)), key)
 
 
-class EncryptingReader:
-    """The encrypted bytes of a source, to read once, in order."""
-
-    def __init__(self, plain: HashedSource, cipher: Cipher, ledger: Ledger | None) -> None:
-        self._plain = plain
-        self._cipher = cipher
-        self._ledger = ledger
-        self._blocks = self._encrypt()
-        self._rest = memoryview(b"")
-
-    def read(self, size: int) -> memoryview:
-        """Read at most `size` bytes; none at the end. Raises `Changed` instead of encrypting a second text."""
-        if not self._rest:
-            self._rest = memoryview(next(self._blocks, b""))
-        block, self._rest = self._rest[:size], self._rest[size:]
-        return block
-
-    def _encrypt(self) -> Iterator[bytes | bytearray]:
-        yield self._cipher.header
-        number, is_end = 0, False
-        while not is_end:
-            block = self._plain.read(BLOCK)
-            is_end = len(block) < BLOCK
-            if self._ledger is not None:
-                self._ledger.require(number, self._plain.digest)
-            yield self._cipher.encrypt_from(number * (BLOCK // CHUNK), block, is_end=is_end)
-            number += 1
+def _encrypt(plain: HashedSource, cipher: Cipher, ledger: Ledger | None) -> Iterator[bytes | bytearray]:
+    """The encrypted bytes of a source. Raises `Changed` instead of encrypting a second text."""
+    yield cipher.header
+    number, is_end = 0, False
+    while not is_end:
+        block = plain.read(BLOCK)
+        is_end = len(block) < BLOCK
+        if ledger is not None:
+            ledger.require(number, plain.digest)
+        yield cipher.encrypt_from(number * (BLOCK // CHUNK), block, is_end=is_end)
+        number += 1
