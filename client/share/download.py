@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import dataclasses
 import re
 import threading
 
@@ -26,86 +27,78 @@ _NO_RANGE = (httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE, httpx.codes.PRECONDITI
 _CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
-class Download:
-    """One download into a sink, starting after the bytes that the sink already has."""
+def download(server: Server, file: RemoteFile, sink: Sink, meter: Meter) -> None:
+    """Download a file into a sink, starting after the bytes that it already has.
 
-    def __init__(self, server: Server, file: RemoteFile, sink: Sink, meter: Meter) -> None:
-        self._source = Redirected(server, download_link(server, file))
-        self._file = file
-        self._sink = sink
-        self._meter = meter
+    Raises `Fault`, and `httpx.TransportError` if retrying did not help.
+    """
+    if sink.position:
+        meter.resume(sink.position)
+        meter.advance(sink.position)
+    transfer = Transfer(Redirected(server, download_link(server, file)), file, sink, meter)
+    # The server checks a password again for each request, which takes long.
+    if file.size - sink.position > LARGE and not file.password_protected:
+        # The first answer has the ETag. Of a file with a limit, other ranges are free only with that.
+        transfer.run(sink.position + PIECE)
+        if transfer.can_split():
+            _read_ahead(transfer)
+    # An empty file must also be requested.
+    if not sink.position == file.size > 0:
+        transfer.run(file.size)
+    if file.sha256 not in (None, sink.digest.hexdigest()):
+        raise Damaged("The file was damaged in transit: its SHA-256 is wrong.")
 
-    def run(self) -> None:
-        """Download the file. Raises `Fault`, and `httpx.TransportError` if retrying did not help."""
-        sink, size = self._sink, self._file.size
-        if sink.position:
-            self._meter.resume(sink.position)
-            self._meter.advance(sink.position)
-        transfer = Transfer(self._source, self._file, sink, self._meter)
-        # The server checks a password again for each request, which takes long.
-        if size - sink.position > LARGE and not self._file.password_protected:
-            # The first answer has the ETag. Of a file with a limit, other ranges are free only with that.
-            transfer.run(sink.position + PIECE)
-            if transfer.can_split():
-                self._read_ahead()
-        # An empty file must also be requested.
-        if not sink.position == size > 0:
-            transfer.run(size)
-        if self._file.sha256 not in (None, sink.digest.hexdigest()):
-            raise Damaged("The file was damaged in transit: its SHA-256 is wrong.")
 
-    def _read_ahead(self) -> None:
-        """Request the rest in pieces, several at once, and write them in order. Ends early if the server stops that."""
-        sink, size = self._sink, self._file.size
-        stopped = threading.Event()
-        pool = concurrent.futures.ThreadPoolExecutor(PARALLEL, thread_name_prefix="piece")
-        waiting: collections.deque[tuple[Piece, concurrent.futures.Future[None]]] = collections.deque()
+def _read_ahead(transfer: Transfer) -> None:
+    """Request the rest in pieces, several at once, and write them in order. Ends early if the server stops that."""
+    sink, size = transfer.sink, transfer.file.size
+    stopped = threading.Event()
+    pool = concurrent.futures.ThreadPoolExecutor(PARALLEL, thread_name_prefix="piece")
+    waiting: collections.deque[tuple[Piece, concurrent.futures.Future[None]]] = collections.deque()
 
-        def write_next() -> None:
-            piece, request = waiting[0]
-            request.result()
-            waiting.popleft()
-            for chunk in piece.chunks:
-                sink.write(chunk)
+    def write_next() -> None:
+        piece, request = waiting[0]
+        request.result()
+        waiting.popleft()
+        for chunk in piece.chunks:
+            sink.write(chunk)
 
-        try:
-            for place in range(sink.position, size, PIECE):
-                piece = Piece(sink, place, min(place + PIECE, size), stopped)
-                transfer = Transfer(self._source, self._file, piece, self._meter, stopped)
-                waiting.append((piece, pool.submit(transfer.run, piece.end)))
-                if len(waiting) > PARALLEL:
-                    write_next()
-            while waiting:
+    try:
+        for place in range(sink.position, size, PIECE):
+            piece = Piece(sink, place, min(place + PIECE, size), stopped)
+            part = Transfer(transfer.source, transfer.file, piece, transfer.meter, stopped)
+            waiting.append((piece, pool.submit(part.run, piece.end)))
+            if len(waiting) > PARALLEL:
                 write_next()
-        except NoRange:
-            pass
-        finally:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            self._meter.advance(-sum(len(chunk) for piece, _ in waiting for chunk in piece.chunks))
+        while waiting:
+            write_next()
+    except NoRange:
+        pass
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        transfer.meter.advance(-sum(len(chunk) for piece, _ in waiting for chunk in piece.chunks))
 
 
+@dataclasses.dataclass(slots=True)
 class Transfer:
     """Requests the bytes of a file for a sink, from the sink's position on. If it can be `stopped`, it gets a piece."""
 
-    def __init__(
-        self, source: Redirected, file: RemoteFile, sink: Sink, meter: Meter, stopped: threading.Event | None = None
-    ) -> None:
-        self._source = source
-        self._file = file
-        self._sink = sink
-        self._meter = meter
-        self._stopped = stopped
-        self._restarts = 0
-        self._has_ranges = False
+    source: Redirected
+    file: RemoteFile
+    sink: Sink
+    meter: Meter
+    stopped: threading.Event | None = None
+    _restarts: int = 0
+    _has_ranges: bool = False
 
     def run(self, end: int) -> None:
         """Continue until the sink has all bytes before `end`, or the whole file if it cannot be split.
 
         Raises `Fault`, `httpx.TransportError` if retrying did not help, and for pieces `NoRange` and `Stopped`.
         """
-        sink = self._sink
-        patience = Patience(self._meter.reconnect, self._stopped)
+        sink = self.sink
+        patience = Patience(self.meter.reconnect, self.stopped)
         while True:
             before = sink.position
             error: Exception = Fault(Exit.UNAVAILABLE, "The server closed the connection early.")
@@ -121,19 +114,19 @@ class Transfer:
 
     def can_split(self) -> bool:
         """Whether the server sends ranges, and these certainly do not count as downloads."""
-        return self._has_ranges and (self._file.max_downloads is None or self._source.origin in self._sink.tags)
+        return self._has_ranges and (self.file.max_downloads is None or self.source.origin in self.sink.tags)
 
     def _fetch(self, end: int) -> None:
-        sink, offset, most = self._sink, self._sink.position, self._file.size
-        is_piece = self._stopped is not None
-        with self._source.get(offset, end if is_piece else None, sink.tags) as response:
+        sink, offset, most = self.sink, self.sink.position, self.file.size
+        is_piece = self.stopped is not None
+        with self.source.get(offset, end if is_piece else None, sink.tags) as response:
             if response.status_code in _NO_RANGE:
                 self._restart()
                 return
             check(response)
             is_partial = response.status_code == httpx.codes.PARTIAL_CONTENT
             if is_partial:
-                require_range(response, offset, self._file.size)
+                require_range(response, offset, self.file.size)
                 most = end if is_piece else most
             elif offset:
                 self._restart()
@@ -146,7 +139,7 @@ class Transfer:
                 if sink.position + len(chunk) > most:
                     raise Damaged("The server sent more bytes than the file has.")
                 sink.write(chunk)
-                self._meter.advance(len(chunk))
+                self.meter.advance(len(chunk))
                 if sink.position == end < most:
                     break
 
@@ -154,9 +147,9 @@ class Transfer:
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
             raise Damaged("The server cannot resume this download.")
-        position = self._sink.position
-        self._sink.restart()
-        self._meter.advance(-position)
+        position = self.sink.position
+        self.sink.restart()
+        self.meter.advance(-position)
 
 
 def download_link(server: Server, file: RemoteFile) -> str:

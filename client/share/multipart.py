@@ -48,14 +48,11 @@ class MultipartUpload:
         self._state: dict[str, Any] = {}
         self._part_size = STREAM_PART if source.size is None else part_size(source.size)
         self._identity = source.identity() if source.identity else None
-        self._memory = self._find_memory()
-
-    def _find_memory(self) -> Memory | None:
-        if self._identity is None:
-            return None
-        names = f"{self._server.address}\n{self._source.name}\n{self._identity}"
-        key = hashlib.sha256(names.encode(errors="backslashreplace"))
-        return Memory(app_dir() / "unfinished" / f"{key.hexdigest()}.json")
+        self._memory: Memory | None = None
+        if self._identity is not None:
+            names = f"{server.address}\n{source.name}\n{self._identity}"
+            key = hashlib.sha256(names.encode(errors="backslashreplace"))
+            self._memory = Memory(app_dir() / "unfinished" / f"{key.hexdigest()}.json")
 
     def run(self, head: bytes) -> UploadedFile | None:
         """Upload the source. Returns the server's answer, or None if it has no direct uploads.
@@ -94,10 +91,11 @@ class MultipartUpload:
         return f"/file/s3/multipart/{upload_id}{tail}?key={key}"
 
     def _begin(self) -> None:
+        encryption = self._options.encryption
         upload = {
             "filename": self._source.name,
             "type": self._source.content_type,
-            "metadata": self._options.public() | self._options.encryption_field(),
+            "metadata": {**self._options.public(), **({"encryption": encryption} if encryption is not None else {})},
             **({} if self._source.size is None else {"size": self._source.size}),
         }
         headers = self._options.credentials()
@@ -115,16 +113,16 @@ class MultipartUpload:
             "partSize": self._part_size,
             "options": self._options.fingerprint(upload_id),
         }
-        self._remember(self._state)
+        self._remember()
 
     def _patient_request(self, method: str, path: str, **arguments: Any) -> Reply:
         return self._server.request(method, path, patience=Patience(self._meter.reconnect), **arguments)
 
-    def _remember(self, state: dict[str, Any]) -> None:
+    def _remember(self, **more: Any) -> None:
         if self._memory is None:
             return
         try:
-            self._memory.save(state)
+            self._memory.save({**self._state, **more})
         except OSError as error:
             # Upload anyway; only resuming in a later run is impossible.
             self._memory = None
@@ -251,7 +249,7 @@ class MultipartUpload:
 
     def _complete(self, tags: dict[int, str]) -> UploadedFile:
         parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
-        self._remember({**self._state, "parts": parts})
+        self._remember(parts=parts)
         # Safe to repeat: the second answer is the same as the first.
         reply = self._patient_request("POST", self._path("/complete"), json={"parts": parts}, timeout=COMPLETION_WAITS)
         return UploadedFile(reply.json())

@@ -43,9 +43,6 @@ class Options:
         """A header with the password, which must not be in a URL."""
         return {} if self.password is None else {"X-Password": self.password}
 
-    def encryption_field(self) -> dict[str, dict[str, str]]:
-        return {} if self.encryption is None else {"encryption": self.encryption}
-
     def fingerprint(self, salt: str) -> str:
         """Shows whether an upload was started with the same options, without revealing the password."""
         options = json.dumps([self.public(), self.password]).encode()

@@ -37,7 +37,10 @@ def extract(archive: Path, target: Path, warn: Callable[[str], None]) -> int:
     try:
         with zipfile.ZipFile(archive) as source:
             members = _plan(source, archive.stat().st_size, warn)
-            _require_room(target.parent, sum(info.file_size for info, _ in members))
+            size, free = sum(info.file_size for info, _ in members), shutil.disk_usage(target.parent).free
+            if size > free:
+                message = f"Not enough space: {human_size(size)} are needed, and {human_size(free)} are free."
+                raise Fault(Exit.LOCAL, message)
             folder.mkdir()
             for info, path in members:
                 _extract_one(source, info, folder.joinpath(*path))
@@ -113,12 +116,6 @@ def _extract_one(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) ->
     modified = modified_time(info)
     if modified is not None:
         os.utime(path, (modified, modified))
-
-
-def _require_room(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise Fault(Exit.LOCAL, f"Not enough space: {human_size(size)} are needed, and {human_size(free)} are free.")
 
 
 def modified_time(info: zipfile.ZipInfo) -> float | None:

@@ -11,7 +11,7 @@ import typer
 from share.answers import RemoteFile
 from share.archive import extracting
 from share.commands.options import JsonOption, LinksArgument, QuietOption, ServerOption, command
-from share.download import Download, download_link
+from share.download import download, download_link
 from share.faults import Exit, Fault
 from share.links import open_link
 from share.names import safe_name
@@ -51,7 +51,7 @@ def down(
             raise Fault(Exit.USAGE, "With several links, -o must be a directory.")
         transfers = Transfers(screen, len(links), None)
 
-        def download(link: str) -> None:
+        def download_one(link: str) -> None:
             with open_link(link, settings, screen.warn) as (api, stored, key):
                 file = File(stored, key)
                 unlock(api, stored, settings)
@@ -60,7 +60,7 @@ def down(
                 else:
                     save(screen, api, transfers, file, _target(file, output, extract), force=force, extract=extract)
 
-        for_each(screen, links, download)
+        for_each(screen, links, download_one)
 
 
 class File:
@@ -91,7 +91,7 @@ class File:
                 sink = DecryptingSink(sink, self._key, stored.size)
                 # Every chunk is verified by itself.
                 stored = stored.changed(sha256=None)
-            Download(api, stored, sink, meter).run()
+            download(api, stored, sink, meter)
 
 
 def _target(file: File, output: str | None, extract: bool) -> Path:

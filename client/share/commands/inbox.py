@@ -233,10 +233,7 @@ def _options(
     expires: str | None,
     keep: str | None,
 ) -> dict[str, Any]:
-    """The options in terms of the API, without those that the user left out. `default` restores a default.
-
-    Raises `Fault`.
-    """
+    """The options in terms of the API, without those that the user left out. `default` restores a default."""
     options: dict[str, Any] = {"title": title, "note": note, "max_files": max_files}
     options = {name: value for name, value in options.items() if value is not None}
     for name, text, parse in (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 import typer
 
-from share.answers import RemoteFile, UploadedFile
-from share.archive.collecting import Collector, Entry
+from share.answers import UploadedFile
+from share.archive.collecting import Collector
 from share.archive.layout import Layout
 from share.archive.packing import archive_name, entries_of, measure, open_archive
 from share.commands.options import CopyOption, JsonOption, QrOption, QuietOption, ServerOption, TokenOption, command
@@ -102,13 +103,8 @@ def up(
         else:
             address, inbox_id, _ = find_inbox(to, settings)
         seconds = None if expires is None else parse_duration(expires)
-        options = Options(
-            seconds,
-            max_downloads,
-            new_password() if password else None,
-            inbox=inbox_id,
-            sender=sender,
-        )
+        protection = new_password() if password else None
+        options = Options(seconds, max_downloads, protection, inbox=inbox_id, sender=sender)
         uploads = [[path] for path in files] if each else [files]
         transfers = Transfers(screen, len(uploads), total_size(files))
         links: list[str] = []
@@ -152,21 +148,17 @@ def total_size(paths: Sequence[str]) -> int | None:
     return total
 
 
-def _lay_out(screen: Screen, collector: Collector, paths: Sequence[str]) -> tuple[list[Entry], Layout]:
-    entries = list(collector.collect(paths))
-    files = "1 file" if len(entries) == 1 else f"{len(entries)} files"
-    with Transfers(screen, 1, None).next_file(f"Reading {files}", None) as meter:
-        entries, members = measure(entries, collector, meter.advance)
-    return entries, Layout(members)
-
-
 @contextlib.contextmanager
 def _open_source(
     screen: Screen, transfers: Transfers, paths: Sequence[str], name: str | None, collector: Collector
 ) -> Iterator[tuple[HashedSource, Meter, Layout | None]]:
     """Open what is to be uploaded: a file, standard input, or an archive of several files. Raises `Fault`."""
     if len(paths) > 1 or os.path.isdir(paths[0]):
-        entries, layout = _lay_out(screen, collector, paths)
+        entries = list(collector.collect(paths))
+        count = "1 file" if len(entries) == 1 else f"{len(entries)} files"
+        with Transfers(screen, 1, None).next_file(f"Reading {count}", None) as meter:
+            entries, members = measure(entries, collector, meter.advance)
+        layout = Layout(members)
         title = archive_name(paths, name)
         with transfers.next_file(title, layout.size) as meter:
             yield open_archive(entries, layout, title, meter.describe), meter, layout
@@ -175,19 +167,16 @@ def _open_source(
             yield source, meter, None
 
 
-@contextlib.contextmanager
 def _outgoing(
     plain: HashedSource, options: Options, address: str, paths: Sequence[str], layout: Layout | None, *, private: bool
-) -> Iterator[Outgoing]:
+) -> AbstractContextManager[Outgoing]:
     """What is sent: the source itself, or what it becomes when it is encrypted."""
     if not private:
-        yield Outgoing(plain, options)
-        return
+        return contextlib.nullcontext(Outgoing(plain, options))
     from share.private.encrypting import encrypt_source
 
     place = "\n".join([address, *map(os.path.abspath, paths)])
-    with encrypt_source(plain, options, place, None if layout is None else entries_of(layout)) as outgoing:
-        yield outgoing
+    return encrypt_source(plain, options, place, None if layout is None else entries_of(layout))
 
 
 def _resumption(source: Source) -> str:
@@ -236,20 +225,19 @@ def _show(screen: Screen, api: Server, uploaded: UploadedFile, plain: HashedSour
         return
     if not screen.quiet:
         size = f"{human_size(plain.position)}{', verified' if verified else ''}"
+        limits = {}
+        if file is not None:
+            limits = {"expires": human_time(file.expires_at), "downloads": str(file.max_downloads or "no limit")}
         screen.facts(
             {
                 "uploaded" if file else "sent": f"{printable(plain.name if is_private else uploaded.name)}, {size}",
                 "SHA-256": plain.sha256,
-                **({} if file is None else _limits(file)),
+                **limits,
                 "delete": deletion,
             },
             screen.err,
         )
     print(link, flush=True)
-
-
-def _limits(file: RemoteFile) -> dict[str, str]:
-    return {"expires": human_time(file.expires_at), "downloads": str(file.max_downloads or "no limit")}
 
 
 def _save_token(screen: Screen, api: Server, uploaded: UploadedFile, link: str, key: Key | None) -> str:
@@ -260,13 +248,8 @@ def _save_token(screen: Screen, api: Server, uploaded: UploadedFile, link: str, 
     # Senders may have no server in their settings.
     name = uploaded.file_id if uploaded.file else link
     try:
-        DeleteTokens(api.address).of(uploaded.file_id).save(
-            {
-                "delete_token": uploaded.delete_token,
-                "original_name": uploaded.name,
-                **({} if key is None else {"key": key.fragment}),
-            }
-        )
+        secrets = {"delete_token": uploaded.delete_token, **({} if key is None else {"key": key.fragment})}
+        DeleteTokens(api.address).of(uploaded.file_id).save({**secrets, "original_name": uploaded.name})
     except OSError as error:
         screen.warn(f"The delete token could not be saved. {describe(error)}")
         return f"share rm {name} --token {uploaded.delete_token}"
