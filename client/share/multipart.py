@@ -168,20 +168,13 @@ class MultipartUpload:
 
     def _send_parts(self, sent: dict[int, tuple[int, str]], head: bytes) -> dict[int, str]:
         parallel = max(1, min(PARALLEL, PARTS_IN_MEMORY // self._part_size))
-        slots = threading.Semaphore(parallel)
-        tags: dict[int, str] = {}
         pool = concurrent.futures.ThreadPoolExecutor(parallel, thread_name_prefix="part")
-        running: list[concurrent.futures.Future[str]] = []
+        running: dict[concurrent.futures.Future[str], int] = {}
+        tags: dict[int, str] = {}
 
-        def send(number: int, block: bytes) -> str:
-            try:
-                tags[number] = tag = self._send_part(number, block)
-                return tag
-            except BaseException:
-                self._stop.set()
-                raise
-            finally:
-                slots.release()
+        def collect(when: str) -> None:
+            for future in concurrent.futures.wait(running, return_when=when).done:
+                tags[running.pop(future)] = future.result()
 
         try:
             for number, block in enumerate(self._parts(head), start=1):
@@ -192,12 +185,11 @@ class MultipartUpload:
                     tags[number] = sent[number][1]
                     self._meter.advance(len(block))
                     continue
-                slots.acquire()
-                if self._stop.is_set():
-                    slots.release()
-                    break
-                running.append(pool.submit(send, number, block))
-            raise_first(running)
+                running[pool.submit(self._send_part, number, block)] = number
+                # One more, so that the next part is read before a thread is free.
+                if len(running) > parallel:
+                    collect(concurrent.futures.FIRST_COMPLETED)
+            collect(concurrent.futures.FIRST_EXCEPTION)
         finally:
             self._stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -259,12 +251,3 @@ def part_size(size: int) -> int:
     """The size of a part in whole MiB, so that there are at most 10,000 parts."""
     mebibyte = 1024 * 1024
     return max(MIN_PART, math.ceil(math.ceil(size / MAX_PARTS) / mebibyte) * mebibyte)
-
-
-def raise_first(running: list[concurrent.futures.Future[str]]) -> None:
-    """Wait for all, then raise the error that stopped the others."""
-    concurrent.futures.wait(running)
-    errors = [error for future in running if (error := future.exception()) is not None]
-    errors.sort(key=lambda error: isinstance(error, Stopped))
-    if errors:
-        raise errors[0]
