@@ -56,27 +56,24 @@ def show_list(screen: Screen, files: Sequence[RemoteFile], own: Collection[str])
             expiry = printable(file.expires_at or "never")
             print(file.file_id, file.size, downloads, expiry, printable(file.name), sep="\t")
     elif files:
-        screen.out.print(_table(screen, files, own))
+        wide = screen.out.width >= WIDE
+        more = {"uploaded": LEFT, "downloads": RIGHT} if wide else {}
+        table = _grid({"": LEFT, "ID": LEFT, "name": REST, "size": RIGHT, **more, "expires": LEFT})
+        digits = short_length([file.file_id for file in files])
+        for file in files:
+            age, downloads = human_time_left(file.created_at), human_downloads(file.download_count, file.max_downloads)
+            marks = f"{'[private] ' * bool(file.encryption)}{'[password] ' * file.password_protected}"
+            table.add_row(
+                "*" if file.file_id in own else "",
+                file.file_id[:digits],
+                _cut(screen, file.name, marks),
+                human_size(file.size),
+                *((screen.shown(age), downloads) if wide else ()),
+                screen.shown(human_time_left(file.expires_at)),
+            )
+        screen.out.print(table)
     else:
         screen.note("No files.")
-
-
-def _table(screen: Screen, files: Sequence[RemoteFile], own: Collection[str]) -> Table:
-    wide = screen.out.width >= WIDE
-    more = {"uploaded": LEFT, "downloads": RIGHT} if wide else {}
-    table = _grid({"": LEFT, "ID": LEFT, "name": REST, "size": RIGHT, **more, "expires": LEFT})
-    digits = short_length([file.file_id for file in files])
-    for file in files:
-        age, downloads = human_time_left(file.created_at), human_downloads(file.download_count, file.max_downloads)
-        table.add_row(
-            "*" if file.file_id in own else "",
-            file.file_id[:digits],
-            _cut(screen, file.name, f"{'[private] ' * bool(file.encryption)}{'[password] ' * file.password_protected}"),
-            human_size(file.size),
-            *((screen.shown(age), downloads) if wide else ()),
-            screen.shown(human_time_left(file.expires_at)),
-        )
-    return table
 
 
 def show_entries(screen: Screen, entries: Sequence[ArchiveEntry]) -> None:

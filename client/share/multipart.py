@@ -70,7 +70,8 @@ class MultipartUpload:
             self._meter.resume(sum(size for size, _ in parts.values()))
         try:
             tags = self._send_parts(parts, head)
-            self._require_unchanged()
+            if self._source.identity is not None and self._source.identity() != self._identity:
+                raise Changed(f"{printable(self._source.name)} changed during the upload. Run the command again.")
             file = self._complete(tags)
         except Changed:
             with contextlib.suppress(Missing):
@@ -157,10 +158,8 @@ class MultipartUpload:
             self._complete(tags)
         except Missing:
             return None
-        size = self._source.size
-        return {
-            number: (min(self._part_size, size - (number - 1) * self._part_size), tag) for number, tag in tags.items()
-        }
+        size, whole = self._source.size, self._part_size
+        return {number: (min(whole, size - (number - 1) * whole), tag) for number, tag in tags.items()}
 
     def _forget(self) -> None:
         if self._memory is not None:
@@ -234,10 +233,6 @@ class MultipartUpload:
             if _OPAQUE.fullmatch(tag) is None:
                 raise Fault(Exit.REFUSED, "The storage returned no ETag for a part, so the upload cannot be completed.")
             return tag
-
-    def _require_unchanged(self) -> None:
-        if self._source.identity is not None and self._source.identity() != self._identity:
-            raise Changed(f"{printable(self._source.name)} changed during the upload. Run the command again.")
 
     def _complete(self, tags: dict[int, str]) -> UploadedFile:
         parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]

@@ -131,26 +131,24 @@ class PartFile(Sink):
             os.replace(self._path, self._target)
             return
         try:
-            # Unlike a rename, a link never replaces an existing file.
-            os.link(self._path, self._target)
+            move_to_new(self._path, self._target)
         except FileExistsError as error:
-            raise self._appeared() from error
-        except OSError:
-            self._rename_without_links()
-        else:
-            self._path.unlink()
+            raise Fault(
+                Exit.LOCAL,
+                f"{printable(str(self._target))} was created by someone else in the meantime. "
+                "Run the command again with -o to save elsewhere.",
+            ) from error
 
-    def _rename_without_links(self) -> None:
-        """Like `_rename`, for file systems without hard links: replaces only an empty file that it has just made."""
-        try:
-            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-        except FileExistsError as error:
-            raise self._appeared() from error
-        os.replace(self._path, self._target)
 
-    def _appeared(self) -> Fault:
-        path = printable(str(self._target))
-        return Fault(
-            Exit.LOCAL,
-            f"{path} was created by someone else in the meantime. Run the command again with -o to save elsewhere.",
-        )
+def move_to_new(path: Path, target: Path) -> None:
+    """Unlike a rename, never replaces an existing file. Raises `FileExistsError`."""
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Without hard links, replace an empty file that we have just made.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        os.replace(path, target)
+    else:
+        path.unlink()

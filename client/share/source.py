@@ -31,13 +31,8 @@ class Options:
     sender: str | None = None
 
     def public(self) -> dict[str, int | str]:
-        options = {
-            "expires_in": self.expires_in,
-            "max_downloads": self.max_downloads,
-            "inbox": self.inbox,
-            "sender": self.sender,
-        }
-        return {name: value for name, value in options.items() if value is not None}
+        names = ("expires_in", "max_downloads", "inbox", "sender")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def credentials(self) -> dict[str, str]:
         """A header with the password, which must not be in a URL."""
