@@ -23,11 +23,6 @@ class Folder:
         # No downloaded file can have this name, because it begins with a dot.
         self._memory = Memory(path / ".share-inbox.json")
 
-    @classmethod
-    def path_for(cls, title: str) -> Path:
-        """The folder for an inbox with this title, in the current one."""
-        return Path(safe_name(title) if title else "inbox")
-
     def assign(self, files: Sequence[RemoteFile]) -> dict[str, Path]:
         """The path for each file that is not there yet, by ID. Makes the folder. Raises `OSError`."""
         names = {

@@ -10,7 +10,7 @@ import os
 from share.answers import RemoteFile
 from share.faults import Exit, Fault
 from share.server import Server
-from share.settings import Settings
+from share.settings import Settings, is_same
 
 
 def new_password() -> str:
@@ -40,7 +40,8 @@ def _password_for(address: str, settings: Settings) -> str:
     password = os.environ.get("SHARE_PASSWORD")
     if password is None:
         return ask(f"Password for the file at {address}: ")
-    if settings.is_own(address):
+    # A link can lead anywhere.
+    if is_same(settings.server, address):
         return password
     hint = f"SHARE_PASSWORD is sent to your own server only. To send it to {address}, add --server {address}."
     return ask(f"{address} is not your server, so SHARE_PASSWORD is not used.\nPassword for the file: ", hint)

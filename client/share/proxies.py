@@ -25,7 +25,11 @@ class Transport(httpx.BaseTransport):
 
     def __init__(self) -> None:
         self._proxies = urllib.request.getproxies()
-        self._context = tls_context()
+        try:
+            # With SSL_CERT_FILE or SSL_CERT_DIR, otherwise with the certificates that came with the client.
+            self._context = httpx.create_ssl_context()
+        except OSError as error:
+            raise Fault(Exit.USAGE, f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {reason_of(error)}.") from error
         self._transports: dict[str | None, httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -71,14 +75,6 @@ class Transport(httpx.BaseTransport):
                 f"{variable.upper()}_PROXY is not a valid proxy address, such as http://proxy.example.org:3128 "
                 "or socks5://proxy.example.org:1080.",
             ) from None
-
-
-def tls_context() -> ssl.SSLContext:
-    """Certificates are checked with SSL_CERT_FILE or SSL_CERT_DIR, otherwise with those that came with the client."""
-    try:
-        return httpx.create_ssl_context()
-    except OSError as error:
-        raise Fault(Exit.USAGE, f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {reason_of(error)}.") from error
 
 
 def bypasses(url: httpx.URL, no_proxy: str) -> bool:

@@ -75,10 +75,6 @@ class Settings:
             return {}
         return {"Authorization": f"Bearer {header_value('token', self.token)}"}
 
-    def is_own(self, server: str) -> bool:
-        """Whether the user configured this server, rather than just following a link to it."""
-        return is_same(self.server, server)
-
 
 def is_same(own: str | None, server: str) -> bool:
     """Whether both are the same server, or the second is the same by https instead of http."""

@@ -17,6 +17,7 @@ from share.folder import Folder
 from share.links import find_inbox
 from share.listing import show_inbox, show_inboxes
 from share.memory import OwnerTokens
+from share.names import safe_name
 from share.progress import Transfers
 from share.reporting import for_each
 from share.screen import Screen
@@ -184,7 +185,7 @@ def get(
         if not arrived:
             screen.note("No files in this inbox.")
             return
-        folder = Folder(Path(output) if output else Folder.path_for(description.title))
+        folder = Folder(Path(output or (safe_name(description.title) if description.title else "inbox")))
         targets = folder.assign(arrived)
         missing = [file for file in arrived if file.file_id in targets]
         if len(missing) < len(arrived):
