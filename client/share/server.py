@@ -134,6 +134,9 @@ class Patience:
 
     def wait_after(self, error: Exception) -> None:
         """Wait before the next attempt. Raises the error again if another attempt would not help."""
+        if self._stop.is_set():
+            # The connections were closed for this reason.
+            raise Stopped
         self._attempts += 1
         if not is_temporary(error) or self._attempts >= ATTEMPTS:
             raise error
