@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, expe
 
 from tests.browser.chromium import FLAGS, program
 from tests.browser.firefox import Firefox
+from tests.client.proxy import Proxy
 from tests.programs import require
 from tests.wire.server import Server
 
@@ -20,6 +21,13 @@ WITHIN = 60_000  # milliseconds, long enough for a busy machine
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("browser") / "data") as server:
         yield server
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """A proxy before the server. It can hold large requests, which Playwright's routes copy several times."""
+    with Proxy(server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import APIRequestContext, Page
-from share.private.chunks import encrypt_all
+from share.private.chunks import decrypt_all, encrypt_all
 from share.private.keys import Key, new_salt
 from share.private.metadata import FILE_CONTEXT, Metadata
+
+from tests.servers import ask
 
 NO_PICKER = "delete window.showSaveFilePicker;"
 # Saves into the site's own storage, because a test cannot use the dialog.
@@ -79,3 +81,17 @@ def go_private(page: Page) -> None:
 
 def press(page: Page) -> None:
     page.get_by_role("button", name="Download").click()
+
+
+def decrypted(link: str) -> tuple[Metadata, bytes]:
+    """Download and decrypt a file with the client's code."""
+    address, _, file_id = link.partition("#")[0].partition("/download/")
+    key = Key.of_link(link)
+    assert key is not None
+    described = ask("GET", f"{address}/file/metadata/{file_id}").json()
+    metadata = Metadata.decrypt(key, described["encryption"]["metadata"])
+    data = ask("GET", f"{address}/file/download/{file_id}").content
+    assert described["original_name"] == "encrypted"
+    assert described["content_type"] == "application/octet-stream"
+    assert described["file_size"] == len(data)
+    return metadata, decrypt_all(key, FILE_CONTEXT, data)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page, Request, Route, expect
-from share.private.chunks import decrypt_all
-from share.private.keys import Key
-from share.private.metadata import FILE_CONTEXT, Metadata
+import pytest
+from playwright.sync_api import BrowserContext, Page, Request, expect
+from share.private.metadata import Metadata
 
 from tests.browser.archive_page import write
 from tests.browser.axe import no_violations
-from tests.browser.private_files import go_private
+from tests.browser.private_files import decrypted, go_private
 from tests.browser.upload_page import (
     all_links,
     choose,
@@ -26,10 +25,11 @@ from tests.browser.upload_page import (
     row,
     share_more,
 )
+from tests.client.proxy import HeldUp, Proxy
 from tests.wire.server import Server, until
 
-MIB = 2**20
-PARTS = "**/file/s3/multipart/**"
+PART = 5 * 2**20
+SIZE = PART + 100_000  # of a file in two parts
 NAME = "Geheimplan 2026.txt"
 TEXT = "nobody but the recipient may read this. "
 
@@ -47,26 +47,12 @@ def link_of(page: Page) -> str:
     return page.locator("#ready .field input").input_value()
 
 
-def read(page: Page, link: str) -> tuple[Metadata, bytes]:
-    """Decrypt a file with the client's code."""
-    file_id = link.partition("#")[0].rpartition("/")[2]
-    key = Key.of_link(link)
-    assert key is not None
-    described = page.request.get(f"/file/metadata/{file_id}").json()
-    metadata = Metadata.decrypt(key, described["encryption"]["metadata"])
-    data = page.request.get(f"/file/download/{file_id}").body()
-    assert described["original_name"] == "encrypted"
-    assert described["content_type"] == "application/octet-stream"
-    assert described["file_size"] == len(data)
-    return metadata, decrypt_all(key, FILE_CONTEXT, data)
-
-
 def test_a_file_is_encrypted_before_it_is_sent(page: Page) -> None:
     go_private(page)
     expect(page.locator("#settings .chip[data-of=private]")).to_have_text("Private link")
     drop(page, (NAME, TEXT))
     link = link_of(page)
-    metadata, text = read(page, link)
+    metadata, text = decrypted(link)
     assert text.decode() == TEXT
     assert metadata == Metadata(NAME, "text/plain", len(TEXT))
     expect(page.locator("#ready-detail")).to_contain_text(f"{NAME}\u2069 · 40 bytes")
@@ -90,7 +76,7 @@ def test_an_archive_is_encrypted_too(page: Page, tmp_path: Path) -> None:
     go_private(page)
     drop_together(page, ("one.txt", "first"), ("two.txt", "second"))
     page.locator("#pack-upload").click()
-    metadata, data = read(page, link_of(page))
+    metadata, data = decrypted(link_of(page))
     assert metadata.name == "2 files.zip"
     assert metadata.entries is not None
     assert [(entry.name, entry.size) for entry in metadata.entries] == [("one.txt", 5), ("two.txt", 6)]
@@ -174,109 +160,120 @@ def test_pages_that_cannot_encrypt_say_so(context: BrowserContext) -> None:
     no_violations(page)
 
 
-def interrupt(context: BrowserContext, file: Path) -> dict[str, Any]:
-    """Upload the first part of a file and begin with the second one, then close the page. Returns what it remembers."""
-    held: list[Route] = []
+@pytest.fixture
+def interrupt(context: BrowserContext, proxy: Proxy) -> Iterator[Callable[[Path], Any]]:
+    """Uploads the first part of a file and begins with the second one, then closes the page.
 
-    def pass_the_first(route: Route) -> None:
-        number = re.search(r"/([0-9]+)\?", route.request.url)
-        if route.request.method == "PUT" and number is not None and number[1] != "1":
-            held.append(route)
-        else:
-            route.continue_()
+    Returns what the browser remembers.
+    """
+    hold = HeldUp(passing=1)
 
-    page = context.new_page()
-    page.route(PARTS, pass_the_first)
-    page.goto("/")
-    go_private(page)
-    choose(page, file)
-    # Later parts can be encrypted before the second one.
-    until(lambda: bool(page.evaluate("true")) and any("/2?" in route.request.url for route in held))
-    entry = "JSON.parse(Object.entries(localStorage).find(([key]) => key.startsWith('upload:'))[1])"
-    begun: dict[str, Any] = page.evaluate(f"{entry}.begun")
-    for route in held:
-        route.abort()
-    page.close()
-    # What may have left the computer is known.
-    assert set(begun["checksums"]) >= {"1", "2"}
-    return begun
+    def interrupt(file: Path) -> Any:
+        proxy.before = hold
+        page = context.new_page()
+        page.goto(proxy.address)
+        go_private(page)
+        choose(page, file)
+        hold.wait(proxy, held=1)
+        begun = page.evaluate(
+            "JSON.parse(Object.entries(localStorage).find(([key]) => key.startsWith('upload:'))[1]).begun"
+        )
+        page.close()
+        proxy.reset()
+        # What may have left the computer is known.
+        assert set(begun["checksums"]) == {"1", "2"}
+        return begun
+
+    yield interrupt
+    # Not before: Chromium sends a request again if its connection ends.
+    hold.release()
 
 
-def test_an_interrupted_upload_is_resumed_with_its_key(context: BrowserContext, tmp_path: Path) -> None:
-    content = bytes(range(256)) * (15 * MIB // 256)
+def parts_in(proxy: Proxy) -> list[str]:
+    return [seen.target.partition("?")[0].rpartition("/")[2] for seen in proxy.seen if seen.is_part]
+
+
+def methods_about(begun: dict[str, Any], proxy: Proxy) -> set[str]:
+    """The methods of the requests for an interrupted upload."""
+    return {seen.method for seen in proxy.seen if begun["uploadId"] in seen.target}
+
+
+def test_an_interrupted_upload_is_resumed_with_its_key(
+    context: BrowserContext, proxy: Proxy, interrupt: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    content = (bytes(range(256)) * (SIZE // 256 + 1))[:SIZE]
     write(tmp_path, {"plan.bin": content})
-    begun = interrupt(context, tmp_path / "plan.bin")
+    begun = interrupt(tmp_path / "plan.bin")
     page = context.new_page()
-    sent = requests_of(page)
-    page.goto("/")
+    page.goto(proxy.address)
     expect(page.get_by_text("Interrupted: choose \u2068plan.bin\u2069 again to continue")).to_be_visible()
     # The upload stays private, although the page would now send files as they are.
     choose(page, tmp_path / "plan.bin")
     link = link_of(page)
     assert link.endswith(f"#k={begun['secret']['key']}")
-    addresses = " ".join(request.url for request in sent if request.method == "PUT")
-    # Parts have 5 MiB.
-    assert sorted(re.findall(r"/([0-9]+)\?", addresses)) == ["2", "3", "4"]
-    assert read(page, link)[1] == content
+    assert parts_in(proxy) == ["2"]
+    assert decrypted(link)[1] == content
     # The key is now only in the link.
     assert page.evaluate("Object.keys(localStorage)") == ["files"]
 
 
-def test_a_file_that_changed_is_sent_again_with_another_key(context: BrowserContext, tmp_path: Path) -> None:
-    """Same name, size and time, but another byte: in the first part, which was sent, and in one that may have been."""
-    for position in (5, 8 * MIB + 5 * 1024):
-        content = bytearray(10 * MIB)
-        write(tmp_path, {"plan.bin": bytes(content)})
-        begun = interrupt(context, tmp_path / "plan.bin")
-        content[position] ^= 1
-        write(tmp_path, {"plan.bin": bytes(content)})
-        page = context.new_page()
-        sent = requests_of(page)
-        page.goto("/")
-        page.locator("#interrupted-rows input").set_input_files(str(tmp_path / "plan.bin"))
-        link = link_of(page)
-        assert begun["secret"]["key"] not in link
-        assert read(page, link)[1] == content
-        # Nothing of the other text was added to the first upload, which is taken back.
-        first = [request for request in sent if begun["uploadId"] in request.url]
-        assert {request.method for request in first} == {"GET", "DELETE"}
-        assert page.evaluate("Object.keys(localStorage)") == ["files"]
-        page.evaluate("localStorage.clear()")
-        page.close()
+@pytest.mark.parametrize("position", [5, PART + 5 * 1024], ids=["was sent", "may have been sent"])
+def test_a_file_that_changed_is_sent_again_with_another_key(
+    context: BrowserContext, proxy: Proxy, interrupt: Callable[[Path], Any], tmp_path: Path, position: int
+) -> None:
+    """Same name, size and time, but another byte in a part that was sent or may have been."""
+    content = bytearray(SIZE)
+    write(tmp_path, {"plan.bin": bytes(content)})
+    begun = interrupt(tmp_path / "plan.bin")
+    content[position] ^= 1
+    write(tmp_path, {"plan.bin": bytes(content)})
+    page = context.new_page()
+    page.goto(proxy.address)
+    page.locator("#interrupted-rows input").set_input_files(str(tmp_path / "plan.bin"))
+    link = link_of(page)
+    assert begun["secret"]["key"] not in link
+    assert decrypted(link)[1] == content
+    # Nothing of the other text was added to the first upload, which is taken back.
+    until(lambda: "DELETE" in methods_about(begun, proxy))
+    assert methods_about(begun, proxy) == {"GET", "DELETE"}
+    assert page.evaluate("Object.keys(localStorage)") == ["files"]
 
 
-def test_a_longer_or_shorter_file_is_another_upload(context: BrowserContext, tmp_path: Path) -> None:
-    content = bytes(10 * MIB)
+def test_a_longer_or_shorter_file_is_another_upload(
+    context: BrowserContext, proxy: Proxy, interrupt: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    content = bytes(SIZE)
     write(tmp_path, {"plan.bin": content})
-    begun = interrupt(context, tmp_path / "plan.bin")
+    begun = interrupt(tmp_path / "plan.bin")
     for other in (content[1:], content + b"!"):
         write(tmp_path, {"plan.bin": other})
         page = context.new_page()
-        page.goto("/")
+        page.goto(proxy.address)
         go_private(page)
         choose(page, tmp_path / "plan.bin")
         link = link_of(page)
         assert begun["secret"]["key"] not in link
-        assert read(page, link)[1] == other
+        assert decrypted(link)[1] == other
         page.close()
 
 
-def test_a_file_that_changes_while_it_is_uploaded_is_not_sent_in_two_versions(page: Page, tmp_path: Path) -> None:
-    write(tmp_path, {"plan.bin": bytes(10 * MIB)})
-    held: list[Route] = []
-    page.route(PARTS, lambda route: held.append(route) if route.request.method == "PUT" else route.continue_())
+def test_a_file_that_changes_while_it_is_uploaded_is_not_sent_in_two_versions(
+    page: Page, proxy: Proxy, tmp_path: Path
+) -> None:
+    write(tmp_path, {"plan.bin": bytes(SIZE)})
+    problem = json.dumps({"title": "Storage full", "status": 507, "detail": "Not enough space."}).encode()
+    proxy.before = lambda seen: (507, {"Content-Type": "application/problem+json"}, problem) if seen.is_part else None
+    page.goto(proxy.address)
     go_private(page)
     choose(page, tmp_path / "plan.bin")
-    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
-    problem = {"title": "Storage full", "status": 507, "detail": "Not enough space."}
-    held.pop().fulfill(status=507, content_type="application/problem+json", body=json.dumps(problem))
     expect(row(page, "plan.bin").locator(".detail")).to_have_text("Not enough space.")
-    write(tmp_path, {"plan.bin": b"!" + bytes(10 * MIB - 1)})
-    page.unroute(PARTS)
+    assert parts_in(proxy) == ["1"]
+    write(tmp_path, {"plan.bin": b"!" + bytes(SIZE - 1)})
+    proxy.reset()
     row(page, "plan.bin").locator(".retry").click()
     # The first part was in a request. The file gets a new key.
-    _, text = read(page, link_of(page))
-    assert text == b"!" + bytes(10 * MIB - 1)
+    _, text = decrypted(link_of(page))
+    assert text == b"!" + bytes(SIZE - 1)
 
 
 def test_nothing_of_the_file_leaves_the_browser(page: Page, server: Server, tmp_path: Path) -> None:

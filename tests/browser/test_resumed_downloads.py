@@ -20,7 +20,7 @@ from tests.browser.firefox import Firefox
 from tests.client.proxy import Cut, Proxy, Reset, Seen
 from tests.programs import require
 from tests.servers import ask
-from tests.wire.server import Server, until
+from tests.wire.server import until
 
 NAME = "one-time.bin"
 DATA = os.urandom(4_000_000)
@@ -82,12 +82,6 @@ class OneTimeFile:
         assert rest.headers[condition].startswith(f'"{self._file_id}.')
         metadata = ask("GET", f"{self._proxy.address}/file/metadata/{self._file_id}").json()
         assert metadata["download_count"] == 1
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    with Proxy(server.port) as proxy:
-        yield proxy
 
 
 def size(path: Path) -> int:
