@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 RESERVED_FOR = timedelta(minutes=55)
 RENEW_EVERY = timedelta(minutes=10)
-# Bytes of a small file, and how many places are reserved ahead for such files at most: once by one write, and in total.
+# Bytes of a small file, and how many places are reserved ahead for such files at most: for one of them, and in total.
 SMALL = 1024 * 1024
 AHEAD = 8
-MOST_AHEAD = 2 * AHEAD
-# Plenty of room, in places ahead and their bytes.
-PLENTY = 2 * MOST_AHEAD
+MOST_AHEAD = 64
+# The share of the room in an inbox that may be reserved ahead.
+AHEAD_SHARE = 4
 # The last file came this recently, so that another one will probably follow.
 SOON = timedelta(seconds=10)
 
@@ -114,7 +114,7 @@ class Places:
         name = self._documents.take_ahead(delivery.inbox_id)
         if name is not None:
             # It may have been closed or changed, or this place ended.
-            inbox = self._documents.get(delivery.inbox_id).record
+            inbox = self._documents.current(delivery.inbox_id).record
             until = inbox.places[name].until if name in inbox.ahead else None
             if self._has_room_ahead(inbox, delivery) and until is not None and until > self.now() + RENEW_EVERY:
                 return Reservation(self, inbox, name, min(delivery.most, self.largest(inbox)), until)
@@ -152,9 +152,8 @@ class Places:
             if inbox.files_left == 0 or size < delivery.least or (size == 0 and delivery.most != 0):
                 raise InboxFull(inbox.bytes_left)
             inbox = inbox.with_place(file_id, Place(size, until))
-            if inbox.files_left < PLENTY or inbox.bytes_left < PLENTY * SMALL:
-                return inbox
-            more = names[: MOST_AHEAD - len(inbox.ahead)]
+            room = min(inbox.files_left, inbox.bytes_left // SMALL) // AHEAD_SHARE
+            more = names[: max(0, min(room, MOST_AHEAD) - len(inbox.ahead))]
             return inbox.with_places_ahead({name: Place(SMALL, until) for name in more}) if more else inbox
 
         # This entry leads the sweep to what a crash leaves of the file.

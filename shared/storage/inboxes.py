@@ -150,11 +150,20 @@ class InboxDocuments(Documents):
     def create(self, inbox: Inbox) -> StoredInbox:
         return self.insert(CODEC, inbox_key(inbox.inbox_id), inbox)
 
+    def current(self, inbox_id: str) -> StoredInbox:
+        """Like `get`, but without decoding a version that this process wrote."""
+        remembered = self._remembered(inbox_id)
+        if remembered is None:
+            return self.get(inbox_id)
+        try:
+            data, etag = self.store.read(inbox_key(inbox_id))
+        except NotFound as error:
+            raise UnknownFile(inbox_id) from error
+        return remembered if etag == remembered.etag else Versioned(CODEC.decode(inbox_id, data), etag)
+
     def latest(self, inbox_id: str) -> StoredInbox:
         """The version that this process wrote last, which can be outdated, or else the stored one."""
-        with self._guard:
-            queue = self._queues.get(inbox_id)
-        return (None if queue is None else self._recent(queue)) or self.get(inbox_id)
+        return self._remembered(inbox_id) or self.get(inbox_id)
 
     def keep_ahead(self, inbox_id: str, names: Sequence[str]) -> None:
         """Remember places that this process has reserved ahead."""
@@ -205,6 +214,11 @@ class InboxDocuments(Documents):
             if idle != inbox_id:
                 del self._queues[idle]
         return queue
+
+    def _remembered(self, inbox_id: str) -> StoredInbox | None:
+        with self._guard:
+            queue = self._queues.get(inbox_id)
+        return None if queue is None else self._recent(queue)
 
     def _recent(self, queue: _Queue) -> StoredInbox | None:
         latest, written_at = queue.latest, queue.written_at

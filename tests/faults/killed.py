@@ -28,7 +28,7 @@ from shared.inbox_options import InboxOptions
 from shared.inboxes import Inbox, Inboxes
 from shared.listing import list_files
 from shared.options import Options
-from shared.places import PLENTY, Delivery, Places
+from shared.places import AHEAD_SHARE, Delivery, Places
 from shared.scrub import scrub
 from shared.sharing import Record, Shares
 from shared.storage import multipart
@@ -220,7 +220,9 @@ def an_inbox(root: Path) -> Inbox:
 
 
 def a_large_inbox(root: Path) -> Inbox:
-    return Inboxes(shares_in(root)).create(InboxOptions(max_files=PLENTY + 2, expires_in=10**7, file_expires_in=10**6))
+    return Inboxes(shares_in(root)).create(
+        InboxOptions(max_files=1 + 2 * AHEAD_SHARE, expires_in=10**7, file_expires_in=10**6)
+    )
 
 
 def an_inbox_with_a_file(root: Path) -> tuple[Inbox, Record]:

@@ -20,7 +20,7 @@ import pytest
 
 from shared.errors import InboxFull
 from shared.inboxes import Inboxes
-from shared.places import PLENTY, Delivery
+from shared.places import Delivery
 from shared.sharing import Shares, utc_now
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.inboxes import Place
@@ -41,7 +41,7 @@ SIZE = 100
 MAX_BYTES = MAX_FILES * SIZE
 SMALL_INBOX = {"max_files": MAX_FILES, "max_bytes": MAX_BYTES}
 # Servers reserve places ahead in it, except for the last files.
-LARGE_INBOX = {"max_files": 2 * PLENTY, "max_bytes": 2**30}
+LARGE_INBOX = {"max_files": 64, "max_bytes": 2**30}
 
 
 def make(server: Server, **options: int) -> dict[str, Any]:
@@ -133,11 +133,11 @@ def test_workers_of_one_machine_keep_limits_together(workers: list[Server]) -> N
 
 
 def test_workers_that_reserve_places_ahead_keep_limits_together(workers: list[Server]) -> None:
-    race(workers, EFFORT, 8 * PLENTY, AT_ONCE, LARGE_INBOX)
+    race(workers, EFFORT, 256, AT_ONCE, LARGE_INBOX)
 
 
 def test_machines_with_one_bucket_that_reserve_places_ahead_keep_limits_together(machines: list[Server]) -> None:
-    race(machines, EFFORT, 4 * PLENTY, AT_ONCE_ON_S3, LARGE_INBOX)
+    race(machines, EFFORT, 128, AT_ONCE_ON_S3, LARGE_INBOX)
 
 
 def test_machines_with_one_bucket_keep_limits_together(machines: list[Server]) -> None:
