@@ -182,11 +182,11 @@ def by_clients(setup: Setup) -> tuple[Result, Series]:
         "many files, downloads/s": [],
         "peak memory, MiB": [],
     }
-    count = setup.sized(REQUESTS, 256)
     for clients in CLIENTS:
         with peers.ours(setup.work / "crowd") as server:
 
             def rate(chosen: Sequence[str], server: peers.Server = server, clients: int = clients) -> float:
+                count = setup.sized(REQUESTS, clients)
                 requests = (get(f"/file/download/{chosen[number % len(chosen)]}") for number in range(count))
                 return load(server.port, requests, clients, expecting(200, DATA)).rate
 

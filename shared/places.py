@@ -5,9 +5,9 @@ the same until an hour without bytes has passed, so a place that already has the
 next write to the inbox. If there is none, or after a crash, the next one to look decides by the file's record: if the
 file is there, its place is taken; if not, a record that says *deleted* first makes sure that it never will be.
 
-Small files often come one after the other, and would wait longer for the inbox than for their own bytes. So while an
-inbox has plenty of room, a process also reserves places ahead, for the small files that it may receive next. As soon as
-the room is needed, whoever needs it ends places ahead like those that have lapsed.
+Small files often come one after the other, and would wait longer for the inbox than for their own bytes. So a process
+also reserves places ahead, for the small files that it may receive next. As soon as the room is needed, whoever needs
+it ends places ahead like those that have lapsed, except those that its own uploads use.
 """
 
 from __future__ import annotations
@@ -80,9 +80,11 @@ class Reservation:
 
     def settle(self, record: Record) -> None:
         self._places.settle(record, record.file_size if self._is_ahead else self.size)
+        self._places.leave(self._inbox.inbox_id, self.file_id)
 
     def release(self) -> None:
         self._places.release(self._inbox.inbox_id, self.file_id)
+        self._places.leave(self._inbox.inbox_id, self.file_id)
 
 
 class Places:
@@ -92,6 +94,7 @@ class Places:
         self._shares = shares
         self._documents = shares.inboxes
         self.now = shares.now
+        self.leave = shares.inboxes.leave
 
     def require_open(self, inbox: Inbox) -> None:
         """Raises `InboxClosed`."""
@@ -118,11 +121,12 @@ class Places:
             until = inbox.places[name].until if name in inbox.ahead else None
             if self._has_room_ahead(inbox, delivery) and until is not None and until > self.now() + RENEW_EVERY:
                 return Reservation(self, inbox, name, min(delivery.most, self.largest(inbox)), until)
+            self.leave(delivery.inbox_id, name)
         ahead = AHEAD if self._documents.wrote_within(delivery.inbox_id, SOON) else 0
         return self.reserve(str(uuid.uuid4()), delivery, ahead)
 
     def reserve(self, file_id: str, delivery: Delivery, ahead: int = 0) -> Reservation:
-        """Reserve a place for a file that is about to arrive, and so many ahead if there is plenty of room.
+        """Reserve a place for a file that is about to arrive, and at most so many ahead.
 
         Raises `UnknownFile`, `InboxClosed`, `InboxFull`, `TooLargeForInbox`, and as `Documents.apply`.
         """
@@ -130,15 +134,17 @@ class Places:
             raise UnknownFile(delivery.inbox_id)
         # If it is outdated, it lacks only places that are too new to have lapsed.
         seen = self._documents.latest(delivery.inbox_id).record
+        end = self.end(seen, self.lapsed(seen))
         try:
-            return self._reserve(file_id, delivery, ahead, self.end(seen, self.lapsed(seen)))
+            return self._reserve(file_id, delivery, ahead, end, wholly=True)
         except InboxFull:
             seen = self._documents.get(delivery.inbox_id).record
-            if not seen.ahead:
-                raise
-            return self._reserve(file_id, delivery, 0, self.end(seen, seen.ahead))
+            return self._reserve(file_id, delivery, 0, self.end(seen, self._documents.unused_ahead(seen)))
 
-    def _reserve(self, file_id: str, delivery: Delivery, ahead: int, end: Change) -> Reservation:
+    def _reserve(
+        self, file_id: str, delivery: Delivery, ahead: int, end: Change, *, wholly: bool = False
+    ) -> Reservation:
+        """Reserve as much as the file may need, or as there is; unless `wholly`, also less because of places ahead."""
         until = self.now() + RESERVED_FOR
         names = [str(uuid.uuid4()) for _ in range(ahead)]
 
@@ -148,8 +154,10 @@ class Places:
             if delivery.least > most:
                 raise TooLargeForInbox(most)
             inbox = end(inbox)
-            size = min(most, inbox.bytes_left, most if delivery.most is None else delivery.most)
-            if inbox.files_left == 0 or size < delivery.least or (size == 0 and delivery.most != 0):
+            wanted = most if delivery.most is None else min(most, delivery.most)
+            size = min(wanted, inbox.bytes_left)
+            is_short = wholly and size < wanted and len(inbox.ahead) > 0
+            if inbox.files_left == 0 or size < delivery.least or (size == 0 and delivery.most != 0) or is_short:
                 raise InboxFull(inbox.bytes_left)
             inbox = inbox.with_place(file_id, Place(size, until))
             room = min(inbox.files_left, inbox.bytes_left // SMALL) // AHEAD_SHARE

@@ -120,11 +120,15 @@ class _Request:
 
 @dataclass(eq=False, slots=True)
 class _Queue:
-    """What this process knows of one inbox: changes that wait to be written, its last write, and its places ahead."""
+    """What this process knows of one inbox: changes that wait to be written, its last write, and its places ahead.
+
+    Of these, `in_use` are those of uploads in progress.
+    """
 
     latest: StoredInbox | None = None
     written_at: datetime | None = None
     ahead: list[str] = field(default_factory=list)
+    in_use: set[str] = field(default_factory=set)
     settlements: list[Change] = field(default_factory=list)
     waiting: list[_Request] = field(default_factory=list)
     busy: bool = False
@@ -171,10 +175,26 @@ class InboxDocuments(Documents):
             self._queue(inbox_id).ahead += names
 
     def take_ahead(self, inbox_id: str) -> str | None:
-        """A place that this process has reserved ahead, which may be gone meanwhile."""
+        """A place that this process has reserved ahead, which may be gone meanwhile. Use it until `leave`."""
         with self._guard:
             queue = self._queues.get(inbox_id)
-            return queue.ahead.pop(0) if queue is not None and queue.ahead else None
+            if queue is None or not queue.ahead:
+                return None
+            name = queue.ahead.pop(0)
+            queue.in_use.add(name)
+            return name
+
+    def leave(self, inbox_id: str, name: str) -> None:
+        """Use a place ahead no longer."""
+        with self._guard:
+            if inbox_id in self._queues:
+                self._queues[inbox_id].in_use.discard(name)
+
+    def unused_ahead(self, inbox: Inbox) -> Sequence[str]:
+        """The places ahead that no upload of this process uses."""
+        with self._guard:
+            queue = self._queues.get(inbox.inbox_id)
+            return [name for name in inbox.ahead if queue is None or name not in queue.in_use]
 
     def wrote_within(self, inbox_id: str, period: timedelta) -> bool:
         """Whether this process has written the inbox in the last `period`."""
@@ -210,7 +230,7 @@ class InboxDocuments(Documents):
         # The last one is the one that was used last.
         self._queues[inbox_id] = queue
         if len(self._queues) > REMEMBERED:
-            idle = next((name for name, other in self._queues.items() if not other.busy), inbox_id)
+            idle = next((name for name, other in self._queues.items() if not other.busy and not other.in_use), inbox_id)
             if idle != inbox_id:
                 del self._queues[idle]
         return queue

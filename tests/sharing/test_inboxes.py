@@ -212,8 +212,30 @@ def test_places_ahead_keep_no_bytes(store: InterposedStore, clock: Clock) -> Non
     rest = 40 * SMALL - 15
     with pytest.raises(InboxFull):
         Upload(shares, Delivery(inbox.inbox_id, None, rest + 1, rest + 1))
-    Upload(shares, Delivery(inbox.inbox_id, None, rest, rest))
+    Upload(shares, Delivery(inbox.inbox_id, None, rest, rest)).abort()
+    for _ in range(2):
+        send(shares, inbox, b"hello", most=5)
+    assert inboxes.find(inbox.inbox_id).ahead
+    # Of unknown length, so it reserves all that is left.
+    Upload(shares, Delivery(inbox.inbox_id))
     assert left(inboxes, inbox)[1] == 0
+
+
+def test_an_upload_keeps_its_place_ahead_when_the_inbox_is_full(shares: Shares, inboxes: Inboxes) -> None:
+    inbox = inboxes.create(InboxOptions(max_files=50))
+    for _ in range(3):
+        send(shares, inbox, b"hello", most=5)
+    slow = Upload(shares, Delivery(inbox.inbox_id, None, 5, 5))
+    assert slow.file_id in inboxes.find(inbox.inbox_id).ahead
+    Upload(shares, Delivery(inbox.inbox_id)).abort()
+    for _ in range(46):
+        send(shares, inbox, b"hello", most=5)
+    with pytest.raises(InboxFull):
+        send(shares, inbox, b"hello", most=5)
+    slow.write(b"hello")
+    assert slow.finish("slow.bin", "application/octet-stream", Options()).file_size == 5
+    assert left(inboxes, inbox)[0] == 0
+    assert len(inboxes.files(inboxes.find(inbox.inbox_id))) == 50
 
 
 def test_a_place_ahead_that_somebody_else_needed_takes_no_file(

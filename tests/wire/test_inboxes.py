@@ -40,8 +40,8 @@ SIZE = 100
 # Room for exactly all files, so that a reservation that is too large would exclude another sender.
 MAX_BYTES = MAX_FILES * SIZE
 SMALL_INBOX = {"max_files": MAX_FILES, "max_bytes": MAX_BYTES}
-# Servers reserve places ahead in it, except for the last files.
-LARGE_INBOX = {"max_files": 64, "max_bytes": 2**30}
+# Servers also reserve places ahead in these: one in the first, and up to a quarter of what is left in the second.
+ROOMY_INBOXES = [{"max_files": MAX_FILES, "max_bytes": 2**30}, {"max_files": 64, "max_bytes": 2**30}]
 
 
 def make(server: Server, **options: int) -> dict[str, Any]:
@@ -132,12 +132,16 @@ def test_workers_of_one_machine_keep_limits_together(workers: list[Server]) -> N
     race(workers, 2 * EFFORT, SENDERS, AT_ONCE)
 
 
-def test_workers_that_reserve_places_ahead_keep_limits_together(workers: list[Server]) -> None:
-    race(workers, EFFORT, 256, AT_ONCE, LARGE_INBOX)
+@pytest.mark.parametrize("limits", ROOMY_INBOXES)
+def test_workers_that_reserve_places_ahead_keep_limits_together(workers: list[Server], limits: dict[str, int]) -> None:
+    race(workers, EFFORT, SENDERS // 2, AT_ONCE, limits)
 
 
-def test_machines_with_one_bucket_that_reserve_places_ahead_keep_limits_together(machines: list[Server]) -> None:
-    race(machines, EFFORT, 128, AT_ONCE_ON_S3, LARGE_INBOX)
+@pytest.mark.parametrize("limits", ROOMY_INBOXES)
+def test_machines_that_reserve_places_ahead_keep_limits_together(
+    machines: list[Server], limits: dict[str, int]
+) -> None:
+    race(machines, EFFORT, SENDERS_ON_S3, AT_ONCE_ON_S3, limits)
 
 
 def test_machines_with_one_bucket_keep_limits_together(machines: list[Server]) -> None:
