@@ -139,7 +139,10 @@ class Places:
             return self._reserve(file_id, delivery, ahead, end, wholly=True)
         except InboxFull:
             seen = self._documents.get(delivery.inbox_id).record
-            return self._reserve(file_id, delivery, 0, self.end(seen, self._documents.unused_ahead(seen)))
+            if unused := self._documents.give_up_ahead(seen):
+                # Written even if the file does not fit after all, or others would use places that have ended.
+                self._documents.update(delivery.inbox_id, self.end(seen, unused))
+            return self._reserve(file_id, delivery, 0, lambda inbox: inbox)
 
     def _reserve(
         self, file_id: str, delivery: Delivery, ahead: int, end: Change, *, wholly: bool = False

@@ -190,11 +190,12 @@ class InboxDocuments(Documents):
             if inbox_id in self._queues:
                 self._queues[inbox_id].in_use.discard(name)
 
-    def unused_ahead(self, inbox: Inbox) -> Sequence[str]:
-        """The places ahead that no upload of this process uses."""
+    def give_up_ahead(self, inbox: Inbox) -> Sequence[str]:
+        """The places ahead that no upload of this process uses. From now on, none will."""
         with self._guard:
-            queue = self._queues.get(inbox.inbox_id)
-            return [name for name in inbox.ahead if queue is None or name not in queue.in_use]
+            queue = self._queue(inbox.inbox_id)
+            queue.ahead.clear()
+            return [name for name in inbox.ahead if name not in queue.in_use]
 
     def wrote_within(self, inbox_id: str, period: timedelta) -> bool:
         """Whether this process has written the inbox in the last `period`."""

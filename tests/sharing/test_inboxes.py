@@ -212,6 +212,9 @@ def test_places_ahead_keep_no_bytes(store: InterposedStore, clock: Clock) -> Non
     rest = 40 * SMALL - 15
     with pytest.raises(InboxFull):
         Upload(shares, Delivery(inbox.inbox_id, None, rest + 1, rest + 1))
+    # The next small file takes none of the places that were ended for the one that did not fit.
+    send(shares, inbox, b"hello", most=5)
+    rest -= 5
     Upload(shares, Delivery(inbox.inbox_id, None, rest, rest)).abort()
     for _ in range(2):
         send(shares, inbox, b"hello", most=5)
