@@ -6,8 +6,8 @@ next write to the inbox. If there is none, or after a crash, the next one to loo
 file is there, its place is taken; if not, a record that says *deleted* first makes sure that it never will be.
 
 Small files often come one after the other, and would wait longer for the inbox than for their own bytes. So a process
-also reserves places ahead, for the small files that it may receive next. As soon as the room is needed, whoever needs
-it ends places ahead like those that have lapsed, except those that its own uploads use.
+that receives some also reserves places ahead, for those that may follow. An upload for which the rest of the inbox is
+too small ends them like lapsed ones, except those that other uploads of its process use.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 
 RESERVED_FOR = timedelta(minutes=55)
 RENEW_EVERY = timedelta(minutes=10)
-# Bytes of a small file, and how many places are reserved ahead for such files at most: for one of them, and in total.
+# Bytes of a small file, and how many places are reserved ahead for such files at most: by one upload, and in total.
 SMALL = 1024 * 1024
 AHEAD = 8
 MOST_AHEAD = 64
-# The share of the room in an inbox that may be reserved ahead.
+# At most one in this many of the places that are left is reserved ahead.
 AHEAD_SHARE = 4
 # The last file came this recently, so that another one will probably follow.
 SOON = timedelta(seconds=10)

@@ -231,7 +231,7 @@ class InboxDocuments(Documents):
         # The last one is the one that was used last.
         self._queues[inbox_id] = queue
         if len(self._queues) > REMEMBERED:
-            idle = next((name for name, other in self._queues.items() if not other.busy and not other.in_use), inbox_id)
+            idle = next((name for name, other in self._queues.items() if not other.busy), inbox_id)
             if idle != inbox_id:
                 del self._queues[idle]
         return queue
