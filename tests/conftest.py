@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import os
 import signal
 import uuid
@@ -19,6 +20,7 @@ from shared.storage.keys import SECRET_KEY
 from shared.storage.s3 import clients
 from tests.api.client import SERVER, WAYS, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
+from tests.emulated.fork_server import cheap_scrypt
 from tests.environment import unset_all
 from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers
 from tests.loggers import LAMBDA_LOGGERS, LoggerState, logger_state, set_loggers
@@ -195,8 +197,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(params=WAYS)
-def api(request: pytest.FixtureRequest, configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop) -> Api:
+def api(
+    request: pytest.FixtureRequest,
+    configure: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    loop: asyncio.AbstractEventLoop,
+) -> Api:
     """The API in each way: the whole application on a directory or S3, each function by itself on S3, or emulated."""
+    monkeypatch.setattr(hashlib, "scrypt", cheap_scrypt)
     if request.param in ("emulated", "remapped"):
         emulated: Callable[[bool], Api] = request.getfixturevalue("emulated_api")
         return emulated(request.param == "remapped")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import os
 import re
@@ -23,23 +22,6 @@ from tests.api.client import CHALLENGES, DIGITS, Api, challenge, file_part, form
 PASSWORD = "correct horse: battery & sons"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 FORM_TYPE = {"content-type": "application/x-www-form-urlencoded"}
-
-scrypt = hashlib.scrypt
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash passwords at the lowest cost."""
-
-    def cheap(data: bytes, *, salt: bytes, n: int, r: int, p: int, maxmem: int, dklen: int) -> bytes:
-        return scrypt(data, salt=salt, n=2, r=1, p=1, maxmem=maxmem, dklen=dklen)
-
-    monkeypatch.setattr(hashlib, "scrypt", cheap)
-
-
-@pytest.fixture
-def quick_api(quick: None, api: Api) -> Api:
-    return api
 
 
 def share(api: Api, **options: str) -> dict[str, Any]:
@@ -128,8 +110,7 @@ def test_a_module_finds_what_it_imports_beside_it(api: Api) -> None:
 
 
 @pytest.mark.not_emulated("only the emulation knows where its bucket is")
-def test_a_page_may_reach_the_storage_that_large_files_are_on(quick_api: Api) -> None:
-    api = quick_api
+def test_a_page_may_reach_the_storage_that_large_files_are_on(api: Api) -> None:
     elsewhere = os.environ.get("AWS_ENDPOINT_URL") if "s3:" in os.environ["SHARE_STORAGE"] else None
     expected = "'self'" if elsewhere is None else f"'self' {elsewhere}"
     file_id = share(api, password=PASSWORD)["file_id"]
@@ -310,8 +291,7 @@ def test_a_quote_does_not_end_an_attribute(api: Api) -> None:
     assert 'content="&#34; onload=&#34;x.txt"' in landing(api, uploaded["file_id"])
 
 
-def test_looking_counts_nothing(quick_api: Api) -> None:
-    api = quick_api
+def test_looking_counts_nothing(api: Api) -> None:
     file_id = share(api, password=PASSWORD, max_downloads="1")["file_id"]
     for headers in ({}, {"sec-purpose": "prefetch"}, {"user-agent": "Slackbot-LinkExpanding 1.0"}):
         page(api.request("GET", f"/download/{file_id}", headers))
@@ -341,8 +321,7 @@ def test_a_used_up_file_is_a_page(api: Api) -> None:
     assert api.request("HEAD", f"/download/{file_id}").status_code == 410
 
 
-def test_the_right_password_gets_a_cookie_for_this_download_alone(quick_api: Api) -> None:
-    api = quick_api
+def test_the_right_password_gets_a_cookie_for_this_download_alone(api: Api) -> None:
     file_id = share(api, password=PASSWORD)["file_id"]
     assert '<form method="post"' in landing(api, file_id)
     response = enter(api, file_id, PASSWORD)
@@ -360,8 +339,7 @@ def test_the_right_password_gets_a_cookie_for_this_download_alone(quick_api: Api
 
 
 @CHALLENGES
-def test_a_wrong_password_gets_the_page_again(quick_api: Api) -> None:
-    api = quick_api
+def test_a_wrong_password_gets_the_page_again(api: Api) -> None:
     file_id = share(api, password=PASSWORD)["file_id"]
     response = enter(api, file_id, "wrong")
     assert "Wrong password" in page(response, 401)
@@ -371,15 +349,15 @@ def test_a_wrong_password_gets_the_page_again(quick_api: Api) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"pass=x", b"password=a&password=b", b"password=%ff", b"\xff", b"&" * 99])
-def test_a_form_without_one_password_is_a_wrong_password(quick_api: Api, body: bytes) -> None:
-    file_id = share(quick_api, password="b")["file_id"]
-    page(quick_api.request("POST", f"/download/{file_id}", FORM_TYPE, body), 401)
+def test_a_form_without_one_password_is_a_wrong_password(api: Api, body: bytes) -> None:
+    file_id = share(api, password="b")["file_id"]
+    page(api.request("POST", f"/download/{file_id}", FORM_TYPE, body), 401)
 
 
-def test_a_form_may_be_neither_large_nor_of_another_type(quick_api: Api) -> None:
-    file_id = share(quick_api, password=PASSWORD)["file_id"]
-    problem(quick_api.request("POST", f"/download/{file_id}", FORM_TYPE, b"password=" + bytes(16 * 1024)), 413)
-    problem(quick_api.request("POST", f"/download/{file_id}", {"content-type": "text/plain"}, b"password=x"), 415)
+def test_a_form_may_be_neither_large_nor_of_another_type(api: Api) -> None:
+    file_id = share(api, password=PASSWORD)["file_id"]
+    problem(api.request("POST", f"/download/{file_id}", FORM_TYPE, b"password=" + bytes(16 * 1024)), 413)
+    problem(api.request("POST", f"/download/{file_id}", {"content-type": "text/plain"}, b"password=x"), 415)
 
 
 def test_without_a_password_the_form_leads_to_the_download(api: Api) -> None:
@@ -389,20 +367,18 @@ def test_without_a_password_the_form_leads_to_the_download(api: Api) -> None:
     assert "set-cookie" not in response.headers
 
 
-def test_a_cookie_opens_no_other_file(quick_api: Api) -> None:
-    api = quick_api
+def test_a_cookie_opens_no_other_file(api: Api) -> None:
     one, other = (share(api, password=PASSWORD)["file_id"] for _ in range(2))
     problem(api.download(other, **passed(enter(api, one, PASSWORD))), 401)
 
 
 @pytest.mark.parametrize("value", ["", "x", f"{UNKNOWN}.x.y"])
-def test_a_made_up_cookie_opens_nothing(quick_api: Api, value: str) -> None:
-    file_id = share(quick_api, password=PASSWORD)["file_id"]
-    problem(quick_api.request("GET", f"/file/download/{file_id}", {"cookie": f"pass={value}"}), 401)
+def test_a_made_up_cookie_opens_nothing(api: Api, value: str) -> None:
+    file_id = share(api, password=PASSWORD)["file_id"]
+    problem(api.request("GET", f"/file/download/{file_id}", {"cookie": f"pass={value}"}), 401)
 
 
-def test_a_cookie_ends_with_the_password_it_stood_for(quick_api: Api) -> None:
-    api = quick_api
+def test_a_cookie_ends_with_the_password_it_stood_for(api: Api) -> None:
     uploaded = share(api, password=PASSWORD)
     file_id = uploaded["file_id"]
     cookie = passed(enter(api, file_id, PASSWORD))
@@ -417,8 +393,7 @@ def test_a_cookie_ends_with_the_password_it_stood_for(quick_api: Api) -> None:
     problem(api.download(file_id, **cookie), 401)
 
 
-def test_the_pages_own_form_is_let_through_and_another_sites_is_not(quick_api: Api) -> None:
-    api = quick_api
+def test_the_pages_own_form_is_let_through_and_another_sites_is_not(api: Api) -> None:
     file_id = share(api, password=PASSWORD)["file_id"]
     assert enter(api, file_id, PASSWORD, origin=api.base, sec_fetch_site="same-origin").status_code == 303
     refused = enter(api, file_id, PASSWORD, origin="https://evil.example", sec_fetch_site="cross-site")
@@ -432,8 +407,7 @@ def test_the_page_of_all_files_holds_nothing_of_them(api: Api) -> None:
     assert uploaded["file_id"] not in text
 
 
-def test_pages_need_no_token(quick_api: Api) -> None:
-    api = quick_api
+def test_pages_need_no_token(api: Api) -> None:
     file_id = share(api, password=PASSWORD)["file_id"]
     api.configure("SHARE_API_TOKEN", "a-token-of-sixteen-characters")
     page(api.request("GET", "/"))
@@ -442,8 +416,7 @@ def test_pages_need_no_token(quick_api: Api) -> None:
     assert enter(api, file_id, PASSWORD).status_code == 303
 
 
-def test_under_a_public_address_everything_is_under_its_path(quick_api: Api) -> None:
-    api = quick_api
+def test_under_a_public_address_everything_is_under_its_path(api: Api) -> None:
     file_id = share(api, password=PASSWORD)["file_id"]
     api.configure("SHARE_PUBLIC_URL", "https://files.example.org/share")
     text = landing(api, file_id)

@@ -33,23 +33,6 @@ from tests.wire.server import WITHIN
 PASSWORD = "correct horse: battery"
 PLACES = AT_ONCE + WAITING
 
-scrypt = hashlib.scrypt
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash passwords at the lowest cost; otherwise these tests would take too long."""
-
-    def cheap(data: bytes, *, salt: bytes, n: int, r: int, p: int, maxmem: int, dklen: int) -> bytes:
-        return scrypt(data, salt=salt, n=2, r=1, p=1, maxmem=maxmem, dklen=dklen)
-
-    monkeypatch.setattr(hashlib, "scrypt", cheap)
-
-
-@pytest.fixture
-def quick_api(quick: None, api: Api) -> Api:
-    return api
-
 
 def share(api: Api, password: str = PASSWORD, **options: str) -> dict[str, Any]:
     parts = [text_part(name, value.encode()) for name, value in {"password": password, **options}.items()]
@@ -57,17 +40,6 @@ def share(api: Api, password: str = PASSWORD, **options: str) -> dict[str, Any]:
     assert response.status_code == 201, response.text
     answer: dict[str, Any] = response.json()
     return answer
-
-
-def share_quickly(api: Api, **options: str) -> str:
-    """The ID of a file whose record has a hash at the lowest cost, which checks honour in other processes, too."""
-    file_id: str = share(api, **options)["file_id"]
-    record = json.loads(api.objects.read(record_key(file_id)))
-    derived = scrypt(PASSWORD.encode(), salt=b"salt", n=2, r=1, p=1, dklen=32)
-    salt, key = (encoded(data).rstrip("=") for data in (b"salt", derived))
-    record["password_hash"] = f"$scrypt$ln=1,r=1,p=1${salt}${key}"
-    api.objects.write(record_key(file_id), json.dumps(record).encode())
-    return file_id
 
 
 def basic(password: str, user: str = "") -> dict[str, str]:
@@ -105,9 +77,8 @@ REFUSED: dict[str, dict[str, str]] = {
 
 @CHALLENGES
 @pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED.keys())
-def test_without_the_password_no_byte_is_sent_or_counted(quick_api: Api, headers: dict[str, str]) -> None:
-    api = quick_api
-    file_id = share_quickly(api)
+def test_without_the_password_no_byte_is_sent_or_counted(api: Api, headers: dict[str, str]) -> None:
+    file_id = share(api)["file_id"]
     for further in ({}, {"range": "bytes=0-3"}, {"range": "bytes=4-"}, {"if_none_match": "*"}, {"if_match": '"x"'}):
         assert_asked(api.download(file_id, **headers, **further))
     head = api.download(file_id, "HEAD", **headers)
@@ -118,30 +89,29 @@ def test_without_the_password_no_byte_is_sent_or_counted(quick_api: Api, headers
 
 
 @CHALLENGES
-def test_two_authorization_headers_are_no_password(quick_api: Api) -> None:
-    file_id = share(quick_api)["file_id"]
+def test_two_authorization_headers_are_no_password(api: Api) -> None:
+    file_id = share(api)["file_id"]
     value = basic(PASSWORD)["authorization"]
     headers = httpx.Headers([("authorization", value), ("authorization", value)])
-    assert_asked(quick_api.request("GET", f"/file/download/{file_id}", headers))
+    assert_asked(api.request("GET", f"/file/download/{file_id}", headers))
 
 
-def test_credentials_that_are_not_ascii_are_wrong_and_no_fault(quick_api: Api) -> None:
+def test_credentials_that_are_not_ascii_are_wrong_and_no_fault(api: Api) -> None:
     headers = httpx.Headers([(b"authorization", b"Basic \xe9")])
-    assert_asked(quick_api.request("GET", f"/file/download/{share(quick_api)['file_id']}", headers))
-    assert quick_api.request("GET", f"/file/download/{quick_api.upload()['file_id']}", headers).status_code == 200
+    assert_asked(api.request("GET", f"/file/download/{share(api)['file_id']}", headers))
+    assert api.request("GET", f"/file/download/{api.upload()['file_id']}", headers).status_code == 200
 
 
 @CHALLENGES
 @pytest.mark.parametrize("name", ["password", "token", "access_token"])
-def test_a_password_is_never_read_from_a_url(quick_api: Api, name: str) -> None:
-    file_id = share(quick_api)["file_id"]
-    assert_asked(quick_api.request("GET", f"/file/download/{file_id}", params={name: PASSWORD}))
+def test_a_password_is_never_read_from_a_url(api: Api, name: str) -> None:
+    file_id = share(api)["file_id"]
+    assert_asked(api.request("GET", f"/file/download/{file_id}", params={name: PASSWORD}))
 
 
 @pytest.mark.parametrize("user", ["", "anyone", "Ünal"])
-def test_the_password_opens_the_file_for_any_user(quick_api: Api, user: str) -> None:
-    api = quick_api
-    file_id = share_quickly(api)
+def test_the_password_opens_the_file_for_any_user(api: Api, user: str) -> None:
+    file_id = share(api)["file_id"]
     whole = api.download(file_id, **basic(PASSWORD, user))
     assert whole.status_code == 200
     assert whole.content == DIGITS
@@ -151,10 +121,10 @@ def test_the_password_opens_the_file_for_any_user(quick_api: Api, user: str) -> 
 
 
 @pytest.mark.parametrize("scheme", ["basic", "BASIC", "Basic "])
-def test_the_scheme_is_read_leniently(quick_api: Api, scheme: str) -> None:
-    file_id = share(quick_api)["file_id"]
+def test_the_scheme_is_read_leniently(api: Api, scheme: str) -> None:
+    file_id = share(api)["file_id"]
     credentials = basic(PASSWORD)["authorization"].removeprefix("Basic ")
-    assert quick_api.download(file_id, authorization=f"{scheme} {credentials}").status_code == 200
+    assert api.download(file_id, authorization=f"{scheme} {credentials}").status_code == 200
 
 
 PASSWORDS = {
@@ -168,51 +138,50 @@ PASSWORDS = {
 
 
 @pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS.keys())
-def test_any_text_can_be_a_password(quick_api: Api, password: str) -> None:
-    file_id = share(quick_api, password)["file_id"]
-    assert quick_api.download(file_id, **basic(password)).status_code == 200
-    assert_asked(quick_api.download(file_id, **basic(password + "x")))
+def test_any_text_can_be_a_password(api: Api, password: str) -> None:
+    file_id = share(api, password)["file_id"]
+    assert api.download(file_id, **basic(password)).status_code == 200
+    assert_asked(api.download(file_id, **basic(password + "x")))
 
 
 @pytest.mark.not_emulated("AWS does not document how its gateway decodes such a header")
-def test_a_password_in_the_header_of_a_put_is_utf8(quick_api: Api) -> None:
+def test_a_password_in_the_header_of_a_put_is_utf8(api: Api) -> None:
     headers = httpx.Headers([(b"x-password", "pä😀".encode())])
-    response = quick_api.request("PUT", "/file/upload/digits.txt", headers, DIGITS)
+    response = api.request("PUT", "/file/upload/digits.txt", headers, DIGITS)
     assert response.status_code == 201
-    assert quick_api.download(response.json()["file_id"], **basic("pä😀")).status_code == 200
+    assert api.download(response.json()["file_id"], **basic("pä😀")).status_code == 200
 
 
 @pytest.mark.parametrize(("stored_form", "typed_form"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_one_password_from_two_keyboards_is_one(quick_api: Api, stored_form: Any, typed_form: Any) -> None:
-    file_id = share(quick_api, unicodedata.normalize(stored_form, "Ångström"))["file_id"]
+def test_one_password_from_two_keyboards_is_one(api: Api, stored_form: Any, typed_form: Any) -> None:
+    file_id = share(api, unicodedata.normalize(stored_form, "Ångström"))["file_id"]
     password = unicodedata.normalize(typed_form, "Ångström")
-    assert quick_api.download(file_id, **basic(password)).status_code == 200
+    assert api.download(file_id, **basic(password)).status_code == 200
 
 
-def test_wrong_passwords_leave_the_cap_alone(quick_api: Api) -> None:
-    file_id = share_quickly(quick_api, max_downloads="1")
+def test_wrong_passwords_leave_the_cap_alone(api: Api) -> None:
+    file_id = share(api, max_downloads="1")["file_id"]
     for _ in range(3):
-        assert_asked(quick_api.download(file_id, **basic("wrong")))
-    assert quick_api.download(file_id, **basic(PASSWORD)).status_code == 200
-    assert_asked(quick_api.download(file_id, **basic("wrong")))
+        assert_asked(api.download(file_id, **basic("wrong")))
+    assert api.download(file_id, **basic(PASSWORD)).status_code == 200
+    assert_asked(api.download(file_id, **basic("wrong")))
 
 
 @CHALLENGES
-def test_a_ticket_does_not_stand_for_the_password(quick_api: Api) -> None:
-    file_id = share(quick_api, max_downloads="1")["file_id"]
-    ticket = quick_api.download(file_id, **basic(PASSWORD)).headers["etag"]
-    assert_asked(quick_api.download(file_id, range="bytes=4-", if_range=ticket))
-    assert quick_api.download(file_id, range="bytes=4-", if_range=ticket, **basic(PASSWORD)).status_code == 206
+def test_a_ticket_does_not_stand_for_the_password(api: Api) -> None:
+    file_id = share(api, max_downloads="1")["file_id"]
+    ticket = api.download(file_id, **basic(PASSWORD)).headers["etag"]
+    assert_asked(api.download(file_id, range="bytes=4-", if_range=ticket))
+    assert api.download(file_id, range="bytes=4-", if_range=ticket, **basic(PASSWORD)).status_code == 206
 
 
-def test_without_the_password_nobody_learns_that_the_blob_is_missing(quick_api: Api) -> None:
-    file_id = share(quick_api)["file_id"]
-    quick_api.objects.delete(blob_key(file_id))
-    assert_asked(quick_api.download(file_id))
+def test_without_the_password_nobody_learns_that_the_blob_is_missing(api: Api) -> None:
+    file_id = share(api)["file_id"]
+    api.objects.delete(blob_key(file_id))
+    assert_asked(api.download(file_id))
 
 
-def test_metadata_is_open_and_shows_neither_password_nor_hash(quick_api: Api) -> None:
-    api = quick_api
+def test_metadata_is_open_and_shows_neither_password_nor_hash(api: Api) -> None:
     uploaded = share(api)
     file_id = uploaded["file_id"]
     kept = json.loads(api.objects.read(record_key(file_id)))["password_hash"]
@@ -226,11 +195,11 @@ def test_metadata_is_open_and_shows_neither_password_nor_hash(quick_api: Api) ->
 
 
 @pytest.mark.not_emulated("the signing key is kept for all tests, as long as the processes that know it")
-def test_a_password_lies_in_no_object_in_clear(quick_api: Api) -> None:
-    share(quick_api)
-    keys = stored(quick_api)
+def test_a_password_lies_in_no_object_in_clear(api: Api) -> None:
+    share(api)
+    keys = stored(api)
     assert len(keys) == 3, "blob, record and signing key"
-    assert not any(PASSWORD.encode() in quick_api.objects.read(key) for key in keys)
+    assert not any(PASSWORD.encode() in api.objects.read(key) for key in keys)
 
 
 def change(api: Api, shared: dict[str, Any], password: str | None) -> dict[str, Any]:
@@ -243,19 +212,19 @@ def change(api: Api, shared: dict[str, Any], password: str | None) -> dict[str, 
     return shown
 
 
-def test_a_password_can_be_removed(quick_api: Api) -> None:
-    shared = share(quick_api)
-    assert change(quick_api, shared, None)["password_protected"] is False
-    assert quick_api.download(shared["file_id"]).status_code == 200
+def test_a_password_can_be_removed(api: Api) -> None:
+    shared = share(api)
+    assert change(api, shared, None)["password_protected"] is False
+    assert api.download(shared["file_id"]).status_code == 200
 
 
 @CHALLENGES
-def test_a_password_can_be_set_and_changed_later(quick_api: Api) -> None:
-    uploaded = quick_api.upload()
+def test_a_password_can_be_set_and_changed_later(api: Api) -> None:
+    uploaded = api.upload()
     for password in (PASSWORD, "another"):
-        assert change(quick_api, uploaded, password)["password_protected"] is True
-        assert quick_api.download(uploaded["file_id"], **basic(password)).status_code == 200
-    assert_asked(quick_api.download(uploaded["file_id"], **basic(PASSWORD)))
+        assert change(api, uploaded, password)["password_protected"] is True
+        assert api.download(uploaded["file_id"], **basic(password)).status_code == 200
+    assert_asked(api.download(uploaded["file_id"], **basic(PASSWORD)))
 
 
 def test_a_hash_is_salted_scrypt_at_the_recommended_cost() -> None:
@@ -266,9 +235,16 @@ def test_a_hash_is_salted_scrypt_at_the_recommended_cost() -> None:
     assert (kind, cost) == ("scrypt", "ln=14,r=8,p=5")
     raw = [base64.b64decode(text + "=" * (-len(text) % 4)) for text in (salt, derived)]
     assert len(raw[0]) == 16
-    assert raw[1] == scrypt(PASSWORD.encode(), salt=raw[0], n=2**14, r=8, p=5, maxmem=2**26, dklen=32)
+    assert raw[1] == hashlib.scrypt(PASSWORD.encode(), salt=raw[0], n=2**14, r=8, p=5, maxmem=2**26, dklen=32)
     assert passwords.matches(PASSWORD, first)
     assert not passwords.matches("wrong", first)
+
+
+def test_a_hash_of_another_cost_is_checked_at_that_cost() -> None:
+    derived = hashlib.scrypt(PASSWORD.encode(), salt=b"salt", n=2, r=1, p=1, dklen=32)
+    salt, key = (encoded(data).rstrip("=") for data in (b"salt", derived))
+    assert Passwords().matches(PASSWORD, f"$scrypt$ln=1,r=1,p=1${salt}${key}")
+    assert not Passwords().matches(PASSWORD, f"$scrypt$ln=2,r=1,p=1${salt}${key}")
 
 
 class Gate:
@@ -370,8 +346,7 @@ def test_a_check_that_fails_gives_its_place_back(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.not_emulated("replaces code in the process of the test")
-def test_while_too_many_passwords_are_checked_a_client_is_sent_away(quick_api: Api) -> None:
-    api = quick_api
+def test_while_too_many_passwords_are_checked_a_client_is_sent_away(api: Api) -> None:
     file_id, unprotected = share(api)["file_id"], api.upload()["file_id"]
     services = api.services()
     attempts = (PLACES + 1) * len(services)
