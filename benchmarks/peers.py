@@ -30,7 +30,6 @@ PACKAGES = (
     "uvicorn",
     "uvloop",
     "httptools",
-    "python-multipart",
     "mangum",
     "boto3",
     "aws-lambda-powertools",
