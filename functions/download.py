@@ -96,9 +96,10 @@ async def download_file(request: Request, file_id: str) -> Response:
                 return to_landing_page(request, file_id)
             raise
     content = await content_of(request, files, stored)
-    decision = functools.partial(_decide, request, record, content)
+    fields = joined(request.headers)
+    decision = functools.partial(_decide, request.method, fields, record, content)
     # The signing key of tickets may need to be read first.
-    has_tickets = record.max_downloads is not None or "if-range" in request.headers or "if-match" in request.headers
+    has_tickets = record.max_downloads is not None or "if-range" in fields or "if-match" in fields
     answer = await files.run(decision) if has_tickets else decision(files.shares)
     return answer if isinstance(answer, Response) else await _send(request, files, stored, content, answer)
 
@@ -109,15 +110,16 @@ async def download_file_as(request: Request, file_id: str, name: str) -> Respons
     return await download_file(request, file_id)
 
 
-def _decide(request: Request, record: Record, content: Content, shares: Shares) -> Response | _Answer:
+def _decide(
+    method: str, fields: dict[str, str], record: Record, content: Content, shares: Shares
+) -> Response | _Answer:
     tags = Tags(shares.signing, record, content.entry)
     last_modified = min(record.created_at, shares.now()) - DATE_LAG
     headers = content.headers(tags.plain, last_modified)
-    fields = joined(request.headers)
     if content.is_deflated:
         fields.pop("range", None)
     outcome = decide(
-        request.method,
+        method,
         fields,
         etag=tags.plain,
         last_modified=last_modified,
@@ -148,14 +150,14 @@ def _decide(request: Request, record: Record, content: Content, shares: Shares) 
             status = HTTPStatus.PARTIAL_CONTENT
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
     headers["Content-Length"] = str(stop - start)
-    if request.method == "HEAD":
+    if method == "HEAD":
         return _Answer(status, headers, range(0), counted=False)
     # If a file has a download limit, later ranges are free only with the ticket of a counted download.
     resumes = later and (ticket is not None or not tags.capped)
     counted = not (resumes or _is_probe(outcome, content.size))
     if tags.capped and (counted or ticket is not None):
         headers["ETag"] = ticket or tags.with_ticket()
-    if is_prefetch(request.headers):
+    if is_prefetch(fields):
         return Problem(
             503, "A prefetch is not served, since it would count as a download.", headers={"Retry-After": "1"}
         )

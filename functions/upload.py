@@ -128,7 +128,8 @@ async def upload_form(request: Request) -> Response:
         with destination.required():
             _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
             # Refuse wrong options in the head before the body arrives.
-            options.from_request(request, shares.lifetimes.limit)
+            head = options.in_head(request)
+            options.parsed(head, shares.lifetimes.limit)
             form = await receive_form(
                 request.headers.get("content-type", ""),
                 request.stream(),
@@ -136,7 +137,7 @@ async def upload_form(request: Request) -> Response:
                 fields=options.FORM_FIELDS,
                 begin=lambda fields: destination.choose(fields, least, most),
             )
-        sent_options = options.from_request(request, shares.lifetimes.limit, form.fields)
+        sent_options = options.parsed(head, shares.lifetimes.limit, form.fields)
         destination.check(sent_options, form.fields)
         if destination.delivery is not None:
             # Reserve a place, which is no short work.
@@ -177,7 +178,7 @@ async def upload_file(request: Request) -> Response:
     in_path = request.path_params.get("filename", "").removesuffix("/") or None
     name = clean_name(options.only("filename", in_path, *request.query_params.getlist("filename")) or "")
     in_query = options.only("content_type", *request.query_params.getlist("content_type"))
-    sent_options = options.from_request(request, shares.lifetimes.limit)
+    sent_options = options.parsed(options.in_head(request), shares.lifetimes.limit)
     sha256 = options.announced_sha256(request)
     shares.lifetimes.expiry(shares.now(), sent_options.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)

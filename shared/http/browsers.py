@@ -45,6 +45,8 @@ def is_navigation(scope: Scope) -> bool:
 
 def _prefers_html(accept: str) -> bool:
     """Whether `Accept` names HTML, and prefers it to JSON (RFC 9110 §12.5.1)."""
+    if _HTML not in accept.lower():
+        return False
     weights = {}
     for item in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in item.split(";"))

@@ -6,6 +6,7 @@ import functools
 import mimetypes
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from os.path import splitext
@@ -117,7 +118,7 @@ def repr_digest(sha256_hex: str) -> str:
     return f"sha-256=:{b64encode(bytes.fromhex(sha256_hex)).decode()}:"
 
 
-def is_prefetch(headers: Headers) -> bool:
+def is_prefetch(headers: Mapping[str, str]) -> bool:
     """Whether a browser asks before anybody has asked it to (Fetch, "Sec-Purpose"; older ones say `Purpose`)."""
     announced = (headers.get("sec-purpose", ""), headers.get("purpose", ""))
     return any(value.partition(";")[0].strip().lower() == "prefetch" for value in announced)

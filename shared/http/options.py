@@ -29,35 +29,51 @@ MAX_DIGEST_LENGTH = 1024
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
-def from_request(
-    request: Request, longest: int, fields: Mapping[str, str] = _NO_FIELDS, encryption: SentEncryption | None = None
+def in_head(request: Request) -> dict[str, str]:
+    """The options in query parameters, transfer.sh's headers and `X-Password`, each sent only once.
+
+    They have the names of form fields. Raises `InvalidValue`.
+    """
+    require_not_in_query(request)
+    query = request.query_params
+    days = _header(request, "Max-Days")
+    by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
+    texts = {
+        "expires_in": only("expires_in", *query.getlist("expires_in"), by_days),
+        "max_downloads": only("max_downloads", *query.getlist("max_downloads"), _header(request, "Max-Downloads")),
+        "password": _utf8(_header(request, "X-Password")),
+    }
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def parsed(
+    head: Mapping[str, str],
+    longest: int,
+    fields: Mapping[str, str] = _NO_FIELDS,
+    encryption: SentEncryption | None = None,
 ) -> Options:
-    """Read options from query parameters, transfer.sh's headers, `X-Password` and form fields, each sent only once.
+    """The options in the head and in form fields, each sent only once.
 
     `longest` limits the lifetime. Raises `InvalidValue`.
     """
-    require_not_in_query(request)
-    days = _header(request, "Max-Days")
-    by_days = None if days is None else str(whole_number("Max-Days", days, MAX_DAYS) * _DAY)
-    if "encryption" in fields:
-        encryption = _encryption(fields["encryption"])
-
-    def number(name: str, by_header: str | None) -> int | None:
-        return parse_number(only(name, fields.get(name), *request.query_params.getlist(name), by_header))
-
+    for name in head.keys() & fields.keys():
+        raise InvalidValue(name, "must be sent only once")
+    texts = {**head, **fields}
+    if "encryption" in texts:
+        encryption = _encryption(texts["encryption"])
     options = Options(
-        number("expires_in", by_days),
-        number("max_downloads", _header(request, "Max-Downloads")),
-        only("password", fields.get("password"), _utf8(_header(request, "X-Password"))),
+        parse_number(texts.get("expires_in")),
+        parse_number(texts.get("max_downloads")),
+        texts.get("password"),
         None if encryption is None else Encryption(encryption.scheme, encryption.metadata),
     )
     return checked(options, longest)
 
 
 def from_metadata(request: Request, longest: int, metadata: SentOptions) -> Options:
-    """Like `from_request`, with options from JSON. Raises `InvalidValue`."""
+    """The options in the head and in JSON. Raises `InvalidValue`."""
     fields = {name: str(value) for name, value in metadata if value is not None and name != "encryption"}
-    return from_request(request, longest, fields, metadata.encryption)
+    return parsed(in_head(request), longest, fields, metadata.encryption)
 
 
 def form_sha256(fields: Mapping[str, str]) -> str | None:

@@ -122,14 +122,16 @@ def _is_expected(headers: Mapping[str, str], current: _Current) -> bool:
     if_match = headers.get("if-match")
     if if_match is not None:
         return current.listed(if_match, weak=False)
-    return not current.changed_since(headers.get("if-unmodified-since", ""))
+    date = headers.get("if-unmodified-since")
+    return date is None or not current.changed_since(date)
 
 
 def _is_cached(method: str, headers: Mapping[str, str], current: _Current) -> bool:
     if_none_match = headers.get("if-none-match")
     if if_none_match is not None:
         return current.listed(if_none_match, weak=True)
-    return method in ("GET", "HEAD") and current.changed_since(headers.get("if-modified-since", "")) is False
+    date = headers.get("if-modified-since")
+    return date is not None and method in ("GET", "HEAD") and current.changed_since(date) is False
 
 
 def _select(range_header: str, size: int) -> Whole | Part | Unsatisfiable:
