@@ -7,9 +7,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from shared import metrics
 from shared.errors import FileTooLarge, NotAuthorised
@@ -231,7 +232,7 @@ async def _created(request: Request, incoming: Incoming[Upload], finish: Callabl
     if is_navigation(request.scope):
         page = "received.html" if is_receipt else "uploaded.html"
         return PAGES.render(request, page, HTTPStatus.CREATED, headers, file=body)
-    return JSONResponse(body, HTTPStatus.CREATED, headers)
+    return Response(msgspec.json.encode(body), HTTPStatus.CREATED, headers, "application/json")
 
 
 def _wants_text(request: Request) -> bool:
