@@ -1,25 +1,33 @@
-"""A process that imports the packages of the command `share` once, and forks for each run of it.
+"""A process that imports the modules of the command `share` once, and forks for each run of it.
 
-A run is otherwise like a process of its own: in a session of its own, with its own environment, in which the modules of
-`share` are imported anew. It ends by itself or by a signal, and another fork waits for it and reports its status.
+A run is otherwise like a process of its own, with its own session and environment. Modules do not look at these
+when imported. A run ends by itself or by a signal, and another fork waits for it and reports its status.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
 import sys
 
 
-def import_packages() -> None:
-    """Import all that the command needs, except for its own modules, which look at the environment."""
-    importlib.import_module("share.commands")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "share"]:
-        del sys.modules[name]
+def import_modules() -> None:
+    # httpx imports these when they are first needed.
+    for name in ("httpcore", "socksio", "encodings.idna"):
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(importlib.import_module("share").__path__, "share."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    # Each fork would copy what its garbage collector visits.
+    gc.collect()
+    gc.freeze()
 
 
 def next_run(control: socket.socket) -> list[str]:
@@ -62,9 +70,27 @@ def run_in_fork(channel: int, stdin: int, stdout: int, stderr: int) -> list[str]
     return list(arguments)
 
 
+def run_command() -> None:
+    status: list[int] = []
+    # What is registered first runs last.
+    atexit.register(leave, status)
+    try:
+        runpy.run_module("share", run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        status.append(int(error.code or 0))
+        raise
+
+
+def leave(status: list[int]) -> None:
+    """End without freeing each object, which would copy the memory that all forks share."""
+    for code in status:
+        sys.stdout.flush()
+        os._exit(code)
+
+
 if __name__ == "__main__":
-    import_packages()
+    import_modules()
     arguments = next_run(socket.socket(fileno=int(sys.argv[1])))
     sys.argv[1:] = arguments
     sys.orig_argv = [sys.executable, "-m", "share", *arguments]
-    runpy.run_module("share", run_name="__main__", alter_sys=True)
+    run_command()
