@@ -6,6 +6,7 @@ Only passwords are hashed at the lowest cost.
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import importlib
@@ -33,7 +34,16 @@ def import_packages() -> None:
         importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "functions"]:
         del sys.modules[name]
+    load_descriptions()
     gc.freeze()
+
+
+def load_descriptions() -> None:
+    """Read botocore's description of S3 once for all forks."""
+    from botocore import loaders, session
+
+    session.create_loader = functools.cache(loaders.create_loader)
+    session.Session().create_client("s3", "us-east-1")
 
 
 def next_command(listener: socket.socket) -> list[str]:
