@@ -7,10 +7,11 @@ the file's lifetime. The storage chooses the upload ID, and anyone who knows it 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hmac
 import uuid
 from collections.abc import Sequence
+
+from msgspec import structs
 
 from shared.errors import (
     Contended,
@@ -263,7 +264,7 @@ class DirectUploads:
                 return record
             if record.state != UPLOADING:
                 raise UnknownFile(record.file_id)
-            return dataclasses.replace(
+            return structs.replace(
                 record,
                 state=READY,
                 file_size=file_size,
@@ -274,7 +275,7 @@ class DirectUploads:
             )
 
         # The sweep soon removes parts that a crash left, and seals the file if no event did.
-        look = next_look(dataclasses.replace(started, created_at=now, expires_at=expires_at), now)
+        look = next_look(structs.replace(started, created_at=now, expires_at=expires_at), now)
         try:
             with shares.expiries.covering(started.file_id, look, now):
                 record = shares.records.update(started.file_id, publish, stored).record

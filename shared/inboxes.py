@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from shared.errors import InboxClosed, UnknownFile
 from shared.inbox_options import InboxOptions, values_of
 from shared.places import Places
@@ -35,7 +37,7 @@ class Inboxes:
         now = self.now()
         empty = Inbox(str(uuid.uuid4()), "", "", 1, 1, 1, created_at=now, expires_at=now)
         names = frozenset(field.name for field in dataclasses.fields(InboxOptions))
-        inbox = dataclasses.replace(empty, **values_of(options, names, self._shares, now))
+        inbox = structs.replace(empty, **values_of(options, names, self._shares, now))
         self._shares.expiries.add(INBOX_ENTRY + inbox.inbox_id, inbox.expires_at)
         return self._documents.create(inbox).record
 
@@ -54,7 +56,7 @@ class Inboxes:
         if unsure:
             records = self._shares.records.get_many(sorted(unsure))
             places |= {record.file_id: Place(record.file_size) for record in records if record.state == READY}
-        inbox = dataclasses.replace(inbox, places=places)
+        inbox = structs.replace(inbox, places=places)
         return inbox.files_left, inbox.bytes_left if inbox.files_left else 0
 
     def files(self, inbox: Inbox) -> Sequence[Record]:
@@ -74,7 +76,7 @@ class Inboxes:
         def apply(inbox: Inbox) -> Inbox:
             if inbox.closed_at is not None:
                 raise InboxClosed(inbox_id)
-            return dataclasses.replace(inbox, **values)
+            return structs.replace(inbox, **values)
 
         self._shares.expiries.add(INBOX_ENTRY + inbox_id, apply(inbox).expires_at)
         return self._documents.update(inbox_id, apply).record
@@ -114,4 +116,4 @@ class Inboxes:
         return None
 
     def _closed(self, inbox: Inbox) -> Inbox:
-        return inbox if inbox.closed_at is not None else dataclasses.replace(inbox, closed_at=self.now())
+        return inbox if inbox.closed_at is not None else structs.replace(inbox, closed_at=self.now())

@@ -11,6 +11,8 @@ import dataclasses
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from shared.errors import DamagedFile, Expired, Preparing, UnknownFile, WrongPassword
 from shared.sharing import Shares, has_password
 from shared.storage.blobs import require_blob, require_raw
@@ -89,7 +91,7 @@ def remove_raw(shares: Shares, file_id: str) -> bool:
         others = _is_being_removed(record, start)
         until = record.raw_until if record.state == READY and record.sealed else None
         mine = not others and until is not None and until <= start
-        return dataclasses.replace(record, raw_removed_since=start) if mine else record
+        return structs.replace(record, raw_removed_since=start) if mine else record
 
     record = shares.records.update(file_id, claim).record
     if not mine:
@@ -102,7 +104,7 @@ def remove_raw(shares: Shares, file_id: str) -> bool:
     def note(current: Record) -> Record:
         if current.raw_removed_since != record.raw_removed_since:
             return current
-        return dataclasses.replace(current, raw_until=None, raw_removed_since=None)
+        return structs.replace(current, raw_until=None, raw_removed_since=None)
 
     shares.records.update(file_id, note)
     return True
@@ -160,7 +162,7 @@ def _promise_copies(shares: Shares, stored: Stored) -> Stored:
         shares.require_visible(record)
         if _is_being_removed(record, shares.now()):
             raise Preparing(file_id)
-        return dataclasses.replace(record, raw_until=until, raw_removed_since=None)
+        return structs.replace(record, raw_until=until, raw_removed_since=None)
 
     attempts = shares.records.attempts(file_id)
     while True:

@@ -6,10 +6,11 @@ failed or the process ended first.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 from queue import SimpleQueue
+
+from msgspec import structs
 
 from shared.errors import DamagedFile, UnknownFile
 from shared.sharing import Shares
@@ -49,7 +50,7 @@ def seal(shares: Shares, file_id: str) -> bool:
     def note(record: Record) -> Record:
         if record.state != READY:
             raise UnknownFile(file_id)
-        return record if record.sealed else dataclasses.replace(record, sealed=True)
+        return record if record.sealed else structs.replace(record, sealed=True)
 
     try:
         shares.records.update(file_id, note)

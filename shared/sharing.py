@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
+
+from msgspec import structs
 
 from shared.errors import (
     DamagedFile,
@@ -174,9 +175,9 @@ class Shares:
             if caps and record.cells > 0:
                 # It has widened meanwhile, and what was read of it says too little to set a cap by.
                 return record
-            changed = dataclasses.replace(record, **values)  # type: ignore[arg-type]
+            changed = structs.replace(record, **values)
             used_up_at = (record.used_up_at or now) if changed.is_used_up else None
-            return dataclasses.replace(changed, used_up_at=used_up_at)
+            return structs.replace(changed, used_up_at=used_up_at)
 
         # An unnecessary entry is harmless, a missing one is not.
         look = next_look(apply(stored.record), now)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import math
 from collections.abc import Collection
-from dataclasses import Field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from shared.errors import DamagedFile
 
@@ -22,25 +20,21 @@ DECODED = 64
 Writes = tuple[tuple[str, float], ...]
 
 
-class Document(Protocol):
-    """A frozen data class, whose types validate its JSON.
+class Document(Struct, frozen=True, kw_only=True):
+    """What is stored as JSON, validated by the types of its fields.
 
-    `revision` grows by one with each write. `unknown` keeps fields that a newer release stored.
+    `revision` grows by one with each write, and `writes` has the IDs and times of recent ones: together they tell
+    whether an unanswered write was applied. `unknown` keeps fields that a newer release stored.
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    revision: Annotated[int, Meta(ge=0)] = 0
+    writes: Writes = ()
+    unknown: dict[str, Any] | UnsetType = UNSET
 
     @property
-    def file_id(self) -> str: ...
-
-    @property
-    def revision(self) -> int: ...
-
-    @property
-    def writes(self) -> Writes: ...
-
-    @property
-    def unknown(self) -> dict[str, Any] | UnsetType: ...
+    def file_id(self) -> str:
+        """The ID under which errors name it."""
+        raise NotImplementedError
 
 
 D = TypeVar("D", bound=Document)
@@ -52,14 +46,14 @@ class Codec(Generic[D]):
     def __init__(self, cls: type[D], later: Collection[str] = ()) -> None:
         self._cls = cls
         self._decoder = msgspec.json.Decoder(cls)
-        self._fields = {field.name for field in dataclasses.fields(cls)} - {"unknown"}
+        self._fields = {*cls.__struct_fields__} - {"unknown"}
         self._required = self._fields.difference(later)
         self.decode = functools.lru_cache(DECODED)(self._decode)
 
     def encode(self, document: D) -> bytes:
         if document.unknown is UNSET:
             return msgspec.json.encode(document)
-        fields = msgspec.to_builtins(dataclasses.replace(document, unknown=UNSET))
+        fields = msgspec.to_builtins(structs.replace(document, unknown=UNSET))
         return msgspec.json.encode({**document.unknown, **fields})
 
     def _decode(self, file_id: str, data: bytes) -> D:
@@ -81,7 +75,7 @@ class Codec(Generic[D]):
         if missing := self._required - fields.keys():
             raise ValueError(f"{min(missing)} is missing")
         unknown = {name: value for name, value in fields.items() if name not in self._fields}
-        document = dataclasses.replace(document, unknown=unknown or UNSET)
+        document = structs.replace(document, unknown=unknown or UNSET)
         # Python accepts a lone surrogate as text, but cannot write it again.
         self.encode(document)
         return document

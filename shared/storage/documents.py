@@ -7,7 +7,6 @@ whether a write without an answer was applied.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import logging
 import random
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic
+
+from msgspec import structs
 
 from shared import metrics
 from shared.errors import Contended, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
@@ -170,7 +171,7 @@ class Documents:
         # Only remove from the front, whatever the clocks of others said: a missing ID is proof only without gaps.
         recent = itertools.dropwhile(lambda write: write[1] <= now - REMEMBER_WRITES_FOR, document.writes)
         writes = (*list(recent)[-(REMEMBER_WRITES - 1) :], (write_id, round(now, 3)))
-        return dataclasses.replace(document, revision=document.revision + 1, writes=writes), write_id
+        return structs.replace(document, revision=document.revision + 1, writes=writes), write_id
 
 
 class Attempts:

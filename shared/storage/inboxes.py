@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-from msgspec import UNSET, Meta, UnsetType
+import msgspec
+from msgspec import Meta, structs
 
 from shared.errors import ShareError, UnknownFile
-from shared.storage.codec import Codec, Writes
+from shared.storage.codec import Codec, Document
 from shared.storage.contract import NotFound, ObjectStore
 from shared.storage.documents import Documents, Versioned
 from shared.storage.keys import inbox_key
@@ -27,13 +27,11 @@ class Place:
     until: Time | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Inbox:
+class Inbox(Document, frozen=True):
     """An inbox. Sizes are in bytes, lifetimes in seconds. `places` are by file ID.
 
     Those `ahead` are for files that a process may receive soon: they have no file yet, or one that came since the last
-    write. The owner of the inbox closes it for good at `closed_at`. `revision`, `writes` and `unknown` are as in a
-    `Record`.
+    write. The owner of the inbox closes it for good at `closed_at`.
     """
 
     inbox_id: str
@@ -46,15 +44,11 @@ class Inbox:
     expires_at: Time
     file_expires_in: Annotated[int, Meta(ge=1)] | None = None
     closed_at: Time | None = None
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, Place] = msgspec.field(default_factory=dict)
     ahead: tuple[str, ...] = ()
-    revision: Annotated[int, Meta(ge=0)] = 0
-    writes: Writes = ()
-    unknown: dict[str, Any] | UnsetType = UNSET
 
     @property
     def file_id(self) -> str:
-        """The ID under which errors name it."""
         return self.inbox_id
 
     def is_open(self, now: datetime) -> bool:
@@ -72,7 +66,7 @@ class Inbox:
         return self._with(file_id, {**self.places, file_id: place})
 
     def with_places_ahead(self, places: Mapping[str, Place]) -> Inbox:
-        return dataclasses.replace(self, places={**self.places, **places}, ahead=(*self.ahead, *places))
+        return structs.replace(self, places={**self.places, **places}, ahead=(*self.ahead, *places))
 
     def without_place(self, file_id: str) -> Inbox:
         """Without the place of this file; the inbox itself if it has none."""
@@ -81,7 +75,7 @@ class Inbox:
         return self._with(file_id, {name: it for name, it in self.places.items() if name != file_id})
 
     def _with(self, file_id: str, places: Mapping[str, Place]) -> Inbox:
-        return dataclasses.replace(self, places=places, ahead=tuple(name for name in self.ahead if name != file_id))
+        return structs.replace(self, places=places, ahead=tuple(name for name in self.ahead if name != file_id))
 
 
 Change = Callable[[Inbox], Inbox]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta, structs
 
 from shared.errors import DamagedFile, UnknownFile
 from shared.options import Encryption
-from shared.storage.codec import Codec, Writes
+from shared.storage.codec import Codec, Document
 from shared.storage.contract import AlreadyExists, NotFound
 from shared.storage.documents import Attempts, Documents, Versioned
 from shared.storage.keys import METADATA, file_id_of, record_key
@@ -35,17 +33,13 @@ ContentType = Annotated[str, Meta(pattern=r"\A[ -~]+\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Document, frozen=True):
     """Everything stored about one file, except its bytes. Times are aware and in UTC, sizes in bytes, `sha256` in hex.
 
     A file that its sender uploads in parts has the `upload_id` of that for good, and `announced_size` is what the
     sender said it would have. Until it is `sealed` its bytes are those of the raw object, which stays afterwards until
     `raw_until`; a raw copy of any other file is made when it is needed. While that copy is being removed,
     `raw_removed_since` says since when.
-
-    `revision` grows by one with each write, and `writes` has the IDs and times (seconds since 1970) of recent ones:
-    together they tell whether an unanswered write was applied. `unknown` keeps fields that a newer version stored.
 
     Downloads are counted in `download_count` and in this many `cells`, whose numbers begin at `first_cell`. A file with
     a download limit has no cells, or closed ones.
@@ -79,9 +73,6 @@ class Record:
     sender: str | None = None
     reserved_size: Size | None = None
     shared: bool = False
-    revision: Annotated[int, Meta(ge=0)] = 0
-    writes: Writes = ()
-    unknown: dict[str, Any] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         for name in TIMES:
@@ -149,7 +140,7 @@ def tombstone(record: Record, now: datetime) -> Record:
 
     It keeps only the fields that are needed to remove the rest.
     """
-    return dataclasses.replace(
+    return structs.replace(
         record,
         state=DELETED,
         deleted_at=now,

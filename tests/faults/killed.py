@@ -8,7 +8,6 @@ checks again. Prints the number of kills for each use case; with N, it tries onl
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import os
@@ -20,6 +19,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
+
+from msgspec import structs
 
 from shared.direct_uploads import DirectUploads
 from shared.errors import Expired, InboxFull, UnknownFile, UsedUp
@@ -184,7 +185,7 @@ def a_file(root: Path) -> Record:
 def a_hot_file(root: Path) -> Record:
     shares = shares_in(root)
     file_id = upload(shares, expires_in=10**6).file_id
-    return shares.records.update(file_id, lambda record: dataclasses.replace(record, cells=CELLS)).record
+    return shares.records.update(file_id, lambda record: structs.replace(record, cells=CELLS)).record
 
 
 def a_capped_file(root: Path) -> Record:

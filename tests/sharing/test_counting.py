@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from shared.errors import DamagedFile, UnknownFile, UsedUp
 from shared.listing import list_files
@@ -36,7 +36,7 @@ def hot(shares: Shares, downloads: int = 5) -> str:
 
 
 def widen(shares: Shares, file_id: str) -> Record:
-    return shares.records.update(file_id, lambda old: dataclasses.replace(old, cells=CELLS)).record
+    return shares.records.update(file_id, lambda old: structs.replace(old, cells=CELLS)).record
 
 
 def counted(shares: Shares, file_id: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from shared.errors import Expired, UnknownFile, UsedUp, WrongPassword
 from shared.listing import list_files
@@ -114,7 +114,7 @@ def test_a_cap_goes_on_where_it_was(shares: Shares, into_bucket: Move, and_back:
 
 def test_a_hot_file_keeps_its_cells(shares: Shares, into_bucket: Move, and_back: Move) -> None:
     file_id = upload(shares).file_id
-    shares.records.update(file_id, lambda old: dataclasses.replace(old, cells=CELLS))
+    shares.records.update(file_id, lambda old: structs.replace(old, cells=CELLS))
     for place, move in enumerate((lambda: shares, into_bucket, and_back), start=1):
         moved = move()
         for _ in range(3):

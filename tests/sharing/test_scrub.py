@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from shared.errors import DamagedFile, StorageUnavailable
 from shared.options import Options
@@ -157,7 +157,7 @@ def test_a_file_deleted_while_it_is_checked_is_no_damage(
 
 def test_a_password_hash_that_is_none_is_damage(shares: Shares) -> None:
     file_id = upload(shares, password="swordfish").file_id
-    damaged = shares.records.update(file_id, lambda record: dataclasses.replace(record, password_hash="bogus"))
+    damaged = shares.records.update(file_id, lambda record: structs.replace(record, password_hash="bogus"))
     with pytest.raises(DamagedFile):
         shares.authorise(damaged, "swordfish")
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from shared.errors import StorageUnavailable, UnknownFile
 from shared.listing import list_files
@@ -189,7 +190,7 @@ def test_a_file_that_an_older_release_began_to_delete_is_removed(
     shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = upload(shares).file_id
-    shares.records.update(file_id, lambda record: dataclasses.replace(record, state=DELETED))
+    shares.records.update(file_id, lambda record: structs.replace(record, state=DELETED))
     put_entry(store, file_id)
     sweep(shares)
     assert contents(root) == {}
@@ -468,7 +469,7 @@ def test_what_a_late_write_brought_back_goes_with_the_record(
     shares: Shares, store: InterposedStore, clock: Clock, root: Path
 ) -> None:
     file_id = upload(shares).file_id
-    shares.records.update(file_id, lambda record: dataclasses.replace(record, cells=16))
+    shares.records.update(file_id, lambda record: structs.replace(record, cells=16))
     shares.delete(file_id)
     store.put(blob_key(file_id), b"late")
     store.put(f"counts/{file_id}/3.json", b"{}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from datetime import UTC, datetime
+
+from msgspec import structs
 
 from shared.storage.contract import ObjectStore, Reader
 from shared.storage.records import READY, Record
@@ -33,7 +34,7 @@ def record(file_id: str = FILE_ID, max_downloads: int | None = None) -> Record:
 
 def downloaded(old: Record) -> Record:
     """The change that counts one download."""
-    return dataclasses.replace(old, download_count=old.download_count + 1)
+    return structs.replace(old, download_count=old.download_count + 1)
 
 
 def pattern(size: int) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from shared.errors import Contended, OutcomeUnknown, StorageFull, StorageUnavailable, UnknownFile
 from shared.storage import documents as module
@@ -384,7 +384,7 @@ def test_a_record_that_is_not_in_is_created_again(nothing_yet: Setting, error: E
 
 
 def test_a_record_that_somebody_else_made_stays_theirs(nothing_yet: Setting) -> None:
-    theirs = nothing_yet.directly.create(dataclasses.replace(record(), original_name="theirs"))
+    theirs = nothing_yet.directly.create(structs.replace(record(), original_name="theirs"))
     with pytest.raises(AlreadyExists):
         nothing_yet.records.create(record())
     assert nothing_yet.directly.get(FILE_ID) == theirs

@@ -7,16 +7,14 @@ count of a cell only grows. When a download limit requires a single history agai
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta, structs
 
 from shared.errors import DamagedFile
-from shared.storage.codec import Codec, Writes
+from shared.storage.codec import Codec, Document
 from shared.storage.contract import NotFound
 from shared.storage.documents import Attempts, Documents, Versioned
 from shared.storage.keys import cell_key, cells_prefix, file_id_of
@@ -24,16 +22,12 @@ from shared.storage.keys import cell_key, cells_prefix, file_id_of
 PARALLEL_CLOSES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """The content of one cell. Once closed, it never changes. `revision`, `writes` and `unknown` are as in a record."""
+class Cell(Document, frozen=True):
+    """The content of one cell. Once closed, it never changes."""
 
     file_id: str
     count: Annotated[int, Meta(ge=0)] = 0
     closed: bool = False
-    revision: Annotated[int, Meta(ge=0)] = 0
-    writes: Writes = ()
-    unknown: dict[str, Any] | UnsetType = UNSET
 
 
 class Cells:
@@ -55,7 +49,7 @@ class Cells:
         def count(cell: Cell) -> Cell:
             nonlocal closed
             closed = cell.closed
-            return cell if closed else dataclasses.replace(cell, count=cell.count + downloads)
+            return cell if closed else structs.replace(cell, count=cell.count + downloads)
 
         cell = self._documents.apply(_CODEC, key, count, self._read(key, file_id), attempts).record
         # Do not use `cell.closed`: others may have closed the cell after we counted.
@@ -112,7 +106,7 @@ def _in_parallel(work: Callable[[int], int], numbers: Iterable[int]) -> Iterable
 
 
 def _closed(cell: Cell) -> Cell:
-    return cell if cell.closed else dataclasses.replace(cell, closed=True)
+    return cell if cell.closed else structs.replace(cell, closed=True)
 
 
 _CODEC = Codec(Cell)

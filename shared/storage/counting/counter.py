@@ -14,11 +14,12 @@ closed is counted in the record, which can always count.
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import structs
 
 from shared.errors import DamagedFile, ShareError, UnknownFile
 from shared.storage.counting.cells import Cells
@@ -80,13 +81,13 @@ class Counter:
             written = granted > 0 and not (use_cells and record.cells > 0)
             if not written:
                 return record
-            counted = dataclasses.replace(record, download_count=record.download_count + granted)
+            counted = structs.replace(record, download_count=record.download_count + granted)
             if record.max_downloads is None and record.cells == 0 and tries > WIDEN_AFTER:
-                return dataclasses.replace(counted, cells=CELLS)
+                return structs.replace(counted, cells=CELLS)
             if not counted.is_used_up:
                 return counted
             self._before_last(counted)
-            return dataclasses.replace(counted, used_up_at=self._clock())
+            return structs.replace(counted, used_up_at=self._clock())
 
         stored = self._records.update(file_id, add, seen, attempts)
         if granted and not written and not self._count_in_cell(stored.record, granted, attempts):
@@ -116,7 +117,7 @@ class Counter:
                 return UnknownFile(record.file_id)
             if isinstance(held, DamagedFile):
                 return held
-            return dataclasses.replace(record, download_count=record.download_count + held)
+            return structs.replace(record, download_count=record.download_count + held)
 
         return [total(record) for record in records]
 
@@ -139,7 +140,7 @@ class Counter:
                     raise UnknownFile(latest.file_id)
                 if latest.cell_numbers != folded:
                     return latest
-                return dataclasses.replace(
+                return structs.replace(
                     latest,
                     download_count=latest.download_count + held,
                     cells=0 if may_widen else CLOSED,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import multiprocessing
@@ -17,6 +16,7 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from benchmarks.stores import EPOCH, MemoryStore, Simulation
 from shared.errors import DamagedFile, OutcomeUnknown, ShareError, UnknownFile
@@ -74,7 +74,7 @@ def records(memory: MemoryStore) -> Records:
 
 
 def widen(records: Records, cells: int = CELLS) -> Stored:
-    return records.update(FILE_ID, lambda old: dataclasses.replace(old, cells=cells))
+    return records.update(FILE_ID, lambda old: structs.replace(old, cells=cells))
 
 
 def count(records: Records, times: int = 1) -> None:
@@ -161,7 +161,7 @@ def test_a_reader_that_knows_of_the_cells_before_they_are_folded_counts_them_onc
 
 def test_a_cell_made_for_a_file_that_is_gone_is_removed(records: Records, memory: MemoryStore) -> None:
     seen = widen(records)
-    records.update(FILE_ID, lambda old: dataclasses.replace(old, state=DELETED))
+    records.update(FILE_ID, lambda old: structs.replace(old, state=DELETED))
     for key in (OTHER_ID, record_key(FILE_ID)):
         memory.delete(key)
         with pytest.raises(UnknownFile):
@@ -181,12 +181,12 @@ def test_a_deleted_file_has_no_total(records: Records) -> None:
     widen(records)
     count(records)
     before = records.get(FILE_ID).record
-    records.update(FILE_ID, lambda old: dataclasses.replace(old, state=DELETED))
+    records.update(FILE_ID, lambda old: structs.replace(old, state=DELETED))
     assert [type(total) for total in counter(records).totals([before])] == [UnknownFile]
 
 
 def stored(cell: Cell) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(cell).items() if name != "unknown"}
+    return {name: value for name, value in structs.asdict(cell).items() if name != "unknown"}
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ class Meeting:
     def __init__(self, seed: int, cells: int) -> None:
         self.simulation = Simulation(seed)
         self.memory = MemoryStore()
-        start = dataclasses.replace(record(), cells=cells)
+        start = structs.replace(record(), cells=cells)
         Records(cast("ObjectStore", self.memory), self.simulation.clock).create(start)
         self.told = 0
         self.begun = 0
@@ -405,7 +405,7 @@ class Meeting:
             stored = counter(records).fold(records.get(FILE_ID))
             assert steps.added == 0
             if cap and stored.record.cells == CLOSED:
-                records.update(FILE_ID, lambda old: dataclasses.replace(old, max_downloads=CAP), stored)
+                records.update(FILE_ID, lambda old: structs.replace(old, max_downloads=CAP), stored)
                 # Only processes that count towards the cap can have interrupted.
                 self.most = max(CAP, stored_total(self.memory))
         except Crash:
@@ -419,7 +419,7 @@ class Meeting:
         records, steps = self.records()
         self.deleted = True
         try:
-            records.update(FILE_ID, lambda old: dataclasses.replace(old, state=DELETED))
+            records.update(FILE_ID, lambda old: structs.replace(old, state=DELETED))
         except ShareError:
             self.leftover = True
             return
@@ -459,7 +459,7 @@ def test_processes_that_meet_on_s3_lose_no_count(
     moto.client().create_bucket(Bucket="widening")
     configure_aws(moto.environment())
     records = Records(open_s3("widening", str(cells)), lambda: EPOCH)
-    records.create(dataclasses.replace(record(), cells=cells))
+    records.create(structs.replace(record(), cells=cells))
     with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
         running = [pool.submit(count_from_afar, moto.environment(), str(cells)) for _ in range(PROCESSES)]
         done = sum(future.result(120) for future in running)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from shared.errors import StorageUnavailable, UnknownFile
 from shared.storage.contract import Ambiguous
@@ -69,7 +69,7 @@ def test_a_cap_grants_exactly_what_is_left_and_then_writes_nothing(counting: Cou
 def test_the_latest_record_decides_and_not_the_one_that_was_read(counting: Counting) -> None:
     counting.create()
     seen = counting.records.get(FILE_ID)
-    counting.elsewhere.update(FILE_ID, lambda old: dataclasses.replace(old, max_downloads=3, download_count=1))
+    counting.elsewhere.update(FILE_ID, lambda old: structs.replace(old, max_downloads=3, download_count=1))
     assert counting.counter.count(seen, 5, anybody).granted == 2
     assert counting.stored == 3
 
