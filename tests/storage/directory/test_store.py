@@ -343,7 +343,8 @@ def test_two_stores_on_one_directory_keep_each_others_conditions(directory: Dire
 
 
 COUNTING = """
-import dataclasses, datetime, pathlib, sys
+import datetime, pathlib, sys
+from msgspec import structs
 from shared.storage.directory.store import (DirectoryStore)
 from shared.storage.records import (Records)
 
@@ -351,7 +352,7 @@ records = Records(DirectoryStore(pathlib.Path(sys.argv[1])), lambda: datetime.da
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(50):
-    records.update(sys.argv[2], lambda old: dataclasses.replace(old, download_count=old.download_count + 1))
+    records.update(sys.argv[2], lambda old: structs.replace(old, download_count=old.download_count + 1))
 """
 
 
