@@ -11,6 +11,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import WITHIN
+from tests.servers import ask
 
 TIME = 1_795_860_001  # 2026-11-28T10:00:01Z, an odd second, which DOS times round
 
@@ -41,14 +42,18 @@ def upload(page: Page) -> None:
 def answer(page: Page) -> Any:
     """The metadata of the uploaded file, once the upload is done."""
     expect(page.get_by_role("heading", name="Your link is ready")).to_be_visible(timeout=WITHIN)
-    file_id = page.locator("#ready .field input").input_value().rpartition("/")[2]
-    return {"file_id": file_id, **page.request.get(f"/file/metadata/{file_id}").json()}
+    server, _, file_id = page.locator("#ready .field input").input_value().rpartition("/download/")
+    return {"file_id": file_id, **ask("GET", f"{server}/file/metadata/{file_id}").json()}
+
+
+def body(page: Page) -> bytes:
+    """The bytes of the file that was just uploaded."""
+    return ask("GET", answer(page)["download_link"]).content
 
 
 def archive(page: Page) -> zipfile.ZipFile:
     """The archive that was just uploaded, after checking its integrity."""
-    body = page.request.get(f"/file/download/{answer(page)['file_id']}").body()
-    opened = zipfile.ZipFile(io.BytesIO(body))
+    opened = zipfile.ZipFile(io.BytesIO(body(page)))
     assert opened.testzip() is None
     return opened
 

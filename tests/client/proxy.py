@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
+import re
 import socket
 import ssl
 import struct
@@ -44,6 +45,12 @@ class Seen:
     def is_signed(self) -> bool:
         """Whether a client sent it to S3; the server signs its own requests in a header."""
         return "X-Amz-Signature=" in self.target
+
+    @property
+    def part_number(self) -> int:
+        number = re.search(r"/([0-9]+)\?|\bpartNumber=([0-9]+)", self.target)
+        assert number is not None
+        return int(number[1] or number[2])
 
 
 class Cut(Exception):
@@ -181,16 +188,15 @@ class Proxy:
 
 
 class HeldUp:
-    """Lets this many parts pass, and holds the others until it is released."""
+    """Lets the first parts of an upload pass, up to this number, and holds the others until it is released."""
 
     def __init__(self, passing: int) -> None:
         self._passing = passing
-        self._slots = threading.Semaphore(passing)
         self._held: list[Seen] = []
         self._released = threading.Event()
 
     def __call__(self, seen: Seen) -> None:
-        if not seen.is_part or self._slots.acquire(blocking=False):
+        if not seen.is_part or seen.part_number <= self._passing:
             return
         self._held.append(seen)
         self._released.wait(WITHIN)
