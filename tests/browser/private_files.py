@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urljoin
 
-from playwright.sync_api import APIRequestContext, Page
+from playwright.sync_api import Page
 from share.private.chunks import decrypt_all, encrypt_all
 from share.private.keys import Key, new_salt
 from share.private.metadata import FILE_CONTEXT, Metadata
@@ -41,36 +42,29 @@ def same(data: bytes) -> bytes:
 
 
 def put(
-    request: APIRequestContext,
+    server: str,
     text: bytes,
     name: str = "plan.txt",
     *,
     change: Callable[[bytes], bytes] = same,
     entries: list[Any] | None = None,
     size: int | None = None,
-    address: str = "",
     **options: str,
 ) -> str:
-    """Upload an encrypted text, after `change` of the encrypted bytes. Returns the private link, without the host.
+    """Upload an encrypted text, after `change` of the encrypted bytes, to the server of this address.
 
-    It has the host if `address` names another server than that of the tests.
+    Returns the private link, without the host.
     """
     key = Key.generate()
     metadata = Metadata(name, "text/plain", len(text) if size is None else size, entries)
-    answer = request.post(
-        f"{address}/file/upload",
-        multipart={
-            **options,
-            "encryption": json.dumps(metadata.encrypt(key)),
-            "file": {
-                "name": "encrypted",
-                "mimeType": "application/octet-stream",
-                "buffer": change(encrypt_all(key, new_salt(), FILE_CONTEXT, text)),
-            },
-        },
+    answer = ask(
+        "POST",
+        urljoin(server, "/file/upload"),
+        data={**options, "encryption": json.dumps(metadata.encrypt(key))},
+        files={"file": ("encrypted", change(encrypt_all(key, new_salt(), FILE_CONTEXT, text)))},
     )
-    assert answer.status == 201, answer.text()
-    return key.link(f"{address}/download/{answer.json()['file_id']}")
+    assert answer.status_code == 201, answer.text
+    return key.link(f"/download/{answer.json()['file_id']}")
 
 
 def go_private(page: Page) -> None:

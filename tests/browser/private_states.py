@@ -39,7 +39,7 @@ def _open(page: Page, link: str) -> None:
 
 
 def private_landing(page: Page) -> None:
-    _open(page, put(page.request, TEXT, NAME, entries=ENTRIES, max_downloads="1"))
+    _open(page, put(page.url, TEXT, NAME, entries=ENTRIES, max_downloads="1"))
 
 
 def private_landing_entries(page: Page) -> None:
@@ -49,14 +49,14 @@ def private_landing_entries(page: Page) -> None:
 
 
 def private_landing_password(page: Page) -> None:
-    _open(page, put(page.request, TEXT, NAME, password="swordfish"))
+    _open(page, put(page.url, TEXT, NAME, password="swordfish"))
     page.get_by_label("Password").fill("wrong")
     press(page)
     expect(page.get_by_text("Wrong password")).to_be_visible()
 
 
 def private_landing_without_key(page: Page) -> None:
-    page.goto(put(page.request, TEXT, NAME).partition("#")[0])
+    page.goto(put(page.url, TEXT, NAME).partition("#")[0])
     expect(page.get_by_text("This link has no key")).to_be_visible()
 
 
@@ -68,7 +68,7 @@ def private_landing_wrong_key(page: Page) -> None:
 
 
 def private_landing_downloading(page: Page) -> None:
-    _open(page, put(page.request, TEXT, NAME))
+    _open(page, put(page.url, TEXT, NAME))
     hold(page, "**/file/download/**")
     press(page)
     expect(page.get_by_text("of 812 kB")).to_be_visible()
@@ -76,7 +76,7 @@ def private_landing_downloading(page: Page) -> None:
 
 def private_landing_broken(page: Page) -> None:
     place = offset_of(20)
-    _open(page, put(page.request, TEXT, NAME, change=lambda data: data[:place] + b"!" + data[place + 1 :]))
+    _open(page, put(page.url, TEXT, NAME, change=lambda data: data[:place] + b"!" + data[place + 1 :]))
     press(page)
     expect(page.get_by_text("This file was damaged or replaced")).to_be_visible()
 

@@ -21,7 +21,7 @@ from tests.browser.axe import no_violations
 from tests.browser.private_files import DIGEST, IN_MEMORY, NO_PICKER, PICKER, SAVED, go_private, press, put
 from tests.browser.upload_page import all_links, choose, upload_each
 from tests.client.private_vectors import text_of
-from tests.servers import moto_server
+from tests.servers import ask, moto_server
 from tests.wire.server import ROOT, Server
 
 MIB = 2**20
@@ -35,6 +35,12 @@ HISTORY = """window.written = [];
 for (const name of ["pushState", "replaceState"]) {
     History.prototype[name] = (...all) => written.push([name, ...all].join(" "));
 }"""
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A page that shows nothing yet, because these tests do not use the upload page."""
+    return context.new_page()
 
 
 def id_of(link: str) -> str:
@@ -70,7 +76,7 @@ def test_the_page_shows_and_saves_a_private_file(context: BrowserContext, server
     page.add_init_script(way)
     page.add_init_script(HISTORY)
     for text in (TEXT, b""):
-        link = put(page.request, text, NAME)
+        link = put(server.address, text, NAME)
         page.goto(link)
         expect(page.get_by_role("heading", name=NAME)).to_be_visible()
         expect(page.locator("#about")).to_have_text("200 kB" if text else "0 bytes")
@@ -94,8 +100,8 @@ def test_the_page_shows_and_saves_a_private_file(context: BrowserContext, server
     no_violations(page)
 
 
-def test_a_link_without_its_key_asks_for_it(page: Page) -> None:
-    link = put(page.request, TEXT, NAME)
+def test_a_link_without_its_key_asks_for_it(page: Page, server: Server) -> None:
+    link = put(server.address, TEXT, NAME)
     page.add_init_script(PICKER)
     page.goto(link.partition("#")[0])
     expect(page.get_by_text("This link has no key")).to_be_visible()
@@ -115,9 +121,9 @@ def test_a_link_without_its_key_asks_for_it(page: Page) -> None:
     assert read(page, PICKER) == TEXT
 
 
-def test_a_password_is_asked_for_too_and_the_last_download_is_said(page: Page) -> None:
+def test_a_password_is_asked_for_too_and_the_last_download_is_said(page: Page, server: Server) -> None:
     page.add_init_script(PICKER)
-    link = put(page.request, TEXT, NAME, password="swordfish", max_downloads="1")
+    link = put(server.address, TEXT, NAME, password="swordfish", max_downloads="1")
     page.goto(link)
     expect(page.get_by_text("This link works once.")).to_be_visible()
     page.get_by_label("Password").fill("wrong")
@@ -130,20 +136,20 @@ def test_a_password_is_asked_for_too_and_the_last_download_is_said(page: Page) -
     assert page.evaluate(SAVED) == {NAME: TEXT.decode()}
 
 
-def test_the_entries_of_an_archive_are_shown_without_a_download(page: Page) -> None:
+def test_the_entries_of_an_archive_are_shown_without_a_download(page: Page, server: Server) -> None:
     entries = [ArchiveEntry("photos/", 0, None), ArchiveEntry("photos/1.jpg", 41_000, None)]
-    link = put(page.request, b"PK", "photos.zip", entries=entries, max_downloads="1")
+    link = put(server.address, b"PK", "photos.zip", entries=entries, max_downloads="1")
     page.goto(link)
     page.get_by_text("Files in this archive").click()
     expect(page.locator("#entries li")).to_have_text(["photos/1.jpg · 41 kB"])
     assert count_of(page, link) == 0
 
 
-def test_names_that_mislead_are_shown_and_saved_as_they_are(page: Page) -> None:
+def test_names_that_mislead_are_shown_and_saved_as_they_are(page: Page, server: Server) -> None:
     """A reversed direction makes "cod.exe" look like "exe.doc"."""
     name, safe = "plan\u202exslx\x07.exe", "plan\ufffdxslx\ufffd.exe"
     entries = [ArchiveEntry("photos/\u2066gpj.exe", 41_000, None)]
-    link = put(page.request, TEXT, name, entries=entries)
+    link = put(server.address, TEXT, name, entries=entries)
     page.add_init_script(NO_PICKER)
     page.goto(link)
     expect(page.get_by_role("heading", name=safe)).to_be_visible()
@@ -163,9 +169,9 @@ def flipped(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("way", [PICKER, NO_PICKER, IN_MEMORY], ids=["picker", "service worker", "memory"])
-def test_a_damaged_file_is_not_saved(page: Page, way: str) -> None:
+def test_a_damaged_file_is_not_saved(page: Page, server: Server, way: str) -> None:
     page.add_init_script(way)
-    page.goto(put(page.request, TEXT, NAME, change=flipped))
+    page.goto(put(server.address, TEXT, NAME, change=flipped))
     if way == NO_PICKER:
         with page.expect_download() as download:
             press(page)
@@ -188,9 +194,9 @@ def test_a_damaged_file_is_not_saved(page: Page, way: str) -> None:
     ids=["after a chunk", "in a chunk", "longer", "another size"],
 )
 def test_a_file_that_was_cut_is_not_even_offered(
-    page: Page, change: Callable[[bytes], bytes], size: int | None
+    page: Page, server: Server, change: Callable[[bytes], bytes], size: int | None
 ) -> None:
-    page.goto(put(page.request, TEXT, NAME, change=change, size=size))
+    page.goto(put(server.address, TEXT, NAME, change=change, size=size))
     expect(page.get_by_text("This file was cut off")).to_be_visible()
     expect(page.get_by_role("button", name="Download")).to_be_hidden()
 
@@ -205,16 +211,15 @@ def test_storage_serves_private_files_after_a_redirect(page: Page, tmp_path: Pat
         aws.provide(Template({}, (), (BUCKET,), (), cors={BUCKET: rules}), "", s3.environment())
         variables = {**s3.environment(), "SHARE_STORAGE": f"s3://{BUCKET}", "SHARE_INLINE_LIMIT": str(MIB)}
         with Server(tmp_path / "data", **variables) as server:
-            address = f"http://127.0.0.1:{server.port}"
             moved: list[Request] = []
             page.on("request", lambda request: moved.append(request) if request.url.startswith(s3.endpoint) else None)
             size = encrypted_size(len(text))
             pieces = [f"bytes=0-{8 * MIB - 1}", f"bytes={8 * MIB}-{size - 1}"]
-            unlimited = put(page.request, text, NAME, address=address)
-            limited = put(page.request, text, NAME, address=address, max_downloads="2")
+            unlimited = put(server.address, text, NAME)
+            limited = put(server.address, text, NAME, max_downloads="2")
             # With a download limit, every redirect counts, so there is one.
             for link, ranges in ((unlimited, pieces), (limited, [None])):
-                page.goto(link)
+                page.goto(f"{server.address}{link}")
                 press(page)
                 expect(page.get_by_text("The file was decrypted and saved.")).to_be_visible()
                 assert [request.all_headers().get("range") for request in moved] == ranges
@@ -227,9 +232,10 @@ def test_storage_serves_private_files_after_a_redirect(page: Page, tmp_path: Pat
 SIZES = [0, 1, 16_383, 16_384, 16_385, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1]
 
 
-def test_page_and_client_read_what_the_other_encrypts(page: Page, tmp_path: Path) -> None:
+def test_page_and_client_read_what_the_other_encrypts(page: Page, server: Server, tmp_path: Path) -> None:
     texts = {f"{size}.bin": text_of(size) for size in SIZES}
     write(tmp_path, texts)
+    page.goto("/")
     go_private(page)
     choose(page, *(tmp_path / name for name in texts))
     upload_each(page)
@@ -237,11 +243,11 @@ def test_page_and_client_read_what_the_other_encrypts(page: Page, tmp_path: Path
     links = dict(zip(texts, all_links(page), strict=True))
     page.add_init_script(PICKER)
     for name, text in texts.items():
-        encrypted = page.request.get(f"/file/download/{id_of(links[name])}").body()
+        encrypted = ask("GET", f"{server.address}/file/download/{id_of(links[name])}").content
         key = Key.of_link(links[name])
         assert key is not None
         assert decrypt_all(key, FILE_CONTEXT, encrypted) == text
-        page.goto(put(page.request, text, name))
+        page.goto(put(server.address, text, name))
         press(page)
         expect(page.get_by_text("The file was decrypted and saved.")).to_be_visible()
         assert page.evaluate(DIGEST, name) == hashlib.sha256(text).hexdigest()

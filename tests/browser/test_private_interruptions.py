@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from playwright.sync_api import Page, Request, Route, expect
+import pytest
+from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 from share.private.chunks import encrypted_size
 
 from tests.browser.private_files import DIGEST, NO_PICKER, PICKER, SAVED, press, put
 from tests.browser.upload_page import hold
 from tests.client.private_vectors import text_of
-from tests.wire.server import until
+from tests.wire.server import Server, until
 
 MIB = 2**20
 TEXT = b"nobody but the recipient may read this. " * 5000
 NAME = "Geheimplan 2026.txt"
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(page: Page) -> None:
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A page that shows nothing yet, because these tests do not use the upload page."""
+    return context.new_page()
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(page: Page, server: Server) -> None:
     page.add_init_script(PICKER)
-    link = put(page.request, TEXT, NAME, max_downloads="1")
+    link = put(server.address, TEXT, NAME, max_downloads="1")
     page.goto(link)
     ranges: list[str | None] = []
 
@@ -39,11 +46,11 @@ def test_an_interrupted_download_goes_on_where_it_stopped(page: Page) -> None:
     assert page.evaluate(SAVED) == {NAME: TEXT.decode()}
 
 
-def test_pieces_of_a_file_are_one_download_however_long_it_takes(page: Page) -> None:
+def test_pieces_of_a_file_are_one_download_however_long_it_takes(page: Page, server: Server) -> None:
     """Firefox receives the whole answer to a request into memory, so the page asks for one piece after the other."""
     page.add_init_script(PICKER)
     text = text_of(8 * MIB + 100_000)
-    link = put(page.request, text, NAME, password="swordfish", max_downloads="1")
+    link = put(server.address, text, NAME, password="swordfish", max_downloads="1")
     page.goto(link)
     requests: list[Request] = []
     page.on("request", lambda request: requests.append(request))
@@ -64,9 +71,9 @@ def test_pieces_of_a_file_are_one_download_however_long_it_takes(page: Page) -> 
     assert page.evaluate(DIGEST, NAME) == hashlib.sha256(text).hexdigest()
 
 
-def test_a_download_that_cannot_go_on_leaves_nothing(page: Page) -> None:
+def test_a_download_that_cannot_go_on_leaves_nothing(page: Page, server: Server) -> None:
     page.add_init_script(PICKER)
-    page.goto(put(page.request, TEXT, NAME, max_downloads="1"))
+    page.goto(put(server.address, TEXT, NAME, max_downloads="1"))
     # Without the tag of the first answer, the rest would be another download.
     page.route("**/file/download/**", lambda route: route.fulfill(status=200, body=route.fetch().body()[:50_000]))
     press(page)
@@ -74,9 +81,9 @@ def test_a_download_that_cannot_go_on_leaves_nothing(page: Page) -> None:
     assert page.evaluate(SAVED) == {}
 
 
-def test_a_download_is_broken_visibly_when_the_browser_ends_the_service_worker(page: Page) -> None:
+def test_a_download_is_broken_visibly_when_the_browser_ends_the_service_worker(page: Page, server: Server) -> None:
     page.add_init_script(NO_PICKER)
-    page.goto(put(page.request, TEXT, NAME))
+    page.goto(put(server.address, TEXT, NAME))
     held: list[Route] = []
 
     def hold_the_rest(route: Route) -> None:
@@ -109,9 +116,9 @@ def test_a_download_is_broken_visibly_when_the_browser_ends_the_service_worker(p
     assert download.value.failure() is not None
 
 
-def test_a_cancelled_download_leaves_nothing(page: Page) -> None:
+def test_a_cancelled_download_leaves_nothing(page: Page, server: Server) -> None:
     page.add_init_script(PICKER)
-    page.goto(put(page.request, TEXT, NAME))
+    page.goto(put(server.address, TEXT, NAME))
     held = hold(page, "**/file/download/**")
     press(page)
     until(lambda: bool(page.evaluate("true")) and len(held) == 1)
@@ -122,9 +129,9 @@ def test_a_cancelled_download_leaves_nothing(page: Page) -> None:
     held[0].abort()
 
 
-def test_a_download_that_the_user_cancels_in_the_browser_is_canceled_on_the_page(page: Page) -> None:
+def test_a_download_that_the_user_cancels_in_the_browser_is_canceled_on_the_page(page: Page, server: Server) -> None:
     page.add_init_script(NO_PICKER)
-    page.goto(put(page.request, text_of(9 * MIB), NAME))
+    page.goto(put(server.address, text_of(9 * MIB), NAME))
     held: list[Route] = []
     # The first piece is whole, so the browser's download has begun.
     page.route(

@@ -71,6 +71,10 @@ class Server:
         self.port = int(running[1])
         return self.listens() and self.get("/health")[0] == 200
 
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
