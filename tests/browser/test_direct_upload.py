@@ -14,7 +14,7 @@ from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
 from tests.own_s3 import on_own_s3
 
-SIZE = 12 * 1024 * 1024 + 1
+SIZE = 10 * 1024 * 1024 + 1
 
 
 @pytest.fixture(scope="module", params=["own S3", "emulated"])
@@ -51,7 +51,7 @@ def test_a_large_file_goes_straight_to_s3_and_comes_back(chromium: Browser, addr
     expect(page.locator("#news")).to_contain_text("Download started.")
     assert (tmp_path / "fetched").read_bytes() == large.read_bytes()
     page.goto("/")
-    expect(page.locator("#file-rows .state")).to_have_text("12.6 MB · 1 download", timeout=WITHIN)
+    expect(page.locator("#file-rows .state")).to_have_text("10.5 MB · 1 download", timeout=WITHIN)
     context.close()
     assert faults == []
 

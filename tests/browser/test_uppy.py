@@ -30,8 +30,8 @@ UPPY = ROOT / "tests" / "uppy"
 MIB = 1024 * 1024
 # The size of Uppy's parts for files below 50 GB.
 PART = 5 * MIB
-SIZE = 3 * PART + 1
-COUNT = 4
+SIZE = PART + 1
+COUNT = 2
 
 PAGE = b"<!doctype html><title>Uppy</title><input id=files type=file multiple><script src=bundle.js></script>"
 ADD = """([file]) => uppy.addFile({ source: "test", name: file.name, type: file.type, data: file })"""
@@ -178,7 +178,7 @@ def page(chromium: Browser, site: Site) -> Iterator[Page]:
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     path = tmp_path / "größe & co.bin"
-    path.write_bytes(b"".join(number.to_bytes(8) for number in range(SIZE // 8 + 1))[:SIZE])
+    path.write_bytes(os.urandom(SIZE))
     return path
 
 
@@ -226,7 +226,7 @@ def test_an_empty_file_goes_up_by_form(page: Page, site: Site, tmp_path: Path) -
 
 def test_an_upload_goes_on_after_the_page_was_left(page: Page, site: Site, large: Path) -> None:
     sent: list[int] = []
-    let_through = 2
+    let_through = 1
 
     def pass_on(route: Route) -> None:
         if route.request.method == "PUT":
@@ -255,7 +255,7 @@ def test_an_upload_goes_on_after_the_page_was_left(page: Page, site: Site, large
     page.evaluate("([file, s3Multipart]) => uppy.setFileState(file, { s3Multipart })", [file, kept])
     link = upload(page)
     # Each once. Several are sent at a time.
-    assert sorted(sent) == [1, 2, 3, 4]
+    assert sorted(sent) == [1, 2]
     assert httpx.get(link, follow_redirects=True, trust_env=False, timeout=60).content == large.read_bytes()
 
 
