@@ -125,7 +125,7 @@ def line_of(app: Any, caplog: pytest.LogCaptureFixture, *messages: dict[str, Any
 
     scope = {"type": "http", "method": "GET", "path": "/health", "query_string": b"", "client": ('1" 2\n', 5)}
     with contextlib.suppress(RuntimeError):
-        asyncio.run(AccessLog(app, RoutingTable(app, health.router.endpoints))(scope, receive, send))
+        asyncio.run(AccessLog(app, RoutingTable(health.router.endpoints))(scope, receive, send))
     return caplog.messages[-1]
 
 

@@ -39,7 +39,7 @@ class App(FastAPI):
     """FastAPI with Starlette's layers only.
 
     Its own serve telemetry and forms, which no endpoint here uses, and dependencies, for which `Endpoint` has one. They
-    took a quarter of the time of GET /health.
+    took 7 of the 20 µs of GET /health.
     """
 
     __call__ = Starlette.__call__
@@ -66,8 +66,8 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
     app.state.files = AsyncShares(service, app.state.threads)
     app.state.seal = lambda _file_id: None
     app.state.healthy_until = -math.inf
-    app.state.table = RoutingTable(app.router.app, (endpoint for router in routers for endpoint in router.endpoints))
-    app.router.middleware_stack = app.state.table
+    app.state.table = RoutingTable(endpoint for router in routers for endpoint in router.endpoints)
+    app.router.routes.insert(0, app.state.table)
     app.openapi = functools.cache(lambda: document(app))  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(
