@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter, FastAPI, Security
-from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -85,7 +84,6 @@ class Endpoint(APIRoute):
         """
         dependant, endpoint = self.dependant, self.endpoint
         if dependant.query_params or dependant.header_params or dependant.cookie_params or dependant.body_params:
-            self.app = AsyncExitStackMiddleware(self.app)
             return
         names = [parameter.name for parameter in dependant.path_params]
 
