@@ -30,6 +30,7 @@ PACKAGES = (
     "uvicorn",
     "uvloop",
     "httptools",
+    "python-multipart",
     "mangum",
     "boto3",
     "aws-lambda-powertools",

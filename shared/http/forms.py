@@ -1,4 +1,7 @@
-"""Reads an upload form as it arrives: the file goes straight to the caller's `write` and is never spooled."""
+"""Reads an upload form as it arrives: the file goes straight to the caller's `write` and is never spooled.
+
+python-multipart finds the parts; this module interprets and limits them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
 from starlette.exceptions import HTTPException
 
 from shared.errors import InvalidValue
@@ -21,9 +26,6 @@ MAX_PARTS = 16
 _MAX_BOUNDARY_LENGTH = 70
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER_BYTES = 4096
-_MAX_HEAD_BYTES = _MAX_PART_HEADERS * _MAX_PART_HEADER_BYTES
-
-_HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # Possessive repeats of single characters, and unambiguous groups, so that a value with an unclosed quote fails in
 # linear time. The groups are not possessive: those match too much in Python before 3.11.5 (python/cpython#106052).
@@ -60,41 +62,16 @@ async def receive_form(
     """Read a `multipart/form-data` body to its end, passing the bytes of its one file to `write` in order.
 
     Parts other than the file and the text `fields` are ignored; `fields` has the most bytes of each. `begin` gets those
-    before the file, and can raise to refuse it. Returns only if the form ends with its closing delimiter (RFC 2046
-    §5.1.1). Raises `HTTPException` 415 for another media type, 400 for a malformed form, and 413 if it is larger than
-    `MAX_OVERHEAD_BYTES` without its file; `InvalidValue` for invalid parts. After an exception, discard what `write`
-    received.
+    before the file, and can raise to refuse it. Returns only if
+    the form ends with its closing delimiter (RFC 2046 §5.1.1). Raises `HTTPException` 415 for another media type, 400
+    for a malformed form, and 413 if the form without its file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for invalid
+    parts. After an exception, discard what `write` received.
     """
-    body = _Body(_boundary(content_type), chunks)
-    texts: dict[str, str] = {}
-    file_name = file_type = None
-    parts = 0
-    await body.begin()
-    while (lines := await body.head()) is not None:
-        parts += 1
-        if parts > MAX_PARTS:
-            raise _malformed(f"The form has more than {MAX_PARTS} parts.")
-        headers = _headers(lines)
-        name, name_of_file = _names(headers)
-        if name == FILE_PART:
-            if file_name is not None:
-                raise InvalidValue(FILE_PART, "must be sent only once")
-            file_name, file_type = _required(name_of_file), headers.get(b"content-type")
-            begin(texts)
-            while data := await body.data():
-                await write(data)
-        elif name in fields:
-            if name_of_file is not None:
-                raise InvalidValue(name, "must be text, not a file")
-            if name in texts:
-                raise InvalidValue(name, "must be sent only once")
-            texts[name] = await _text(body, name, fields[name])
-        else:
-            while data := await body.data():
-                body.count(len(data))
-    if file_name is None:
-        raise InvalidValue(FILE_PART, "is missing")
-    return Form(file_name, None if file_type is None else file_type.decode(errors="replace"), texts)
+    reader = _Reader(_boundary(content_type), fields, begin)
+    async for chunk in chunks:
+        for piece in reader.feed(chunk):
+            await write(piece)
+    return reader.finish()
 
 
 def _malformed(detail: str) -> HTTPException:
@@ -107,7 +84,7 @@ def _boundary(content_type: str) -> bytes:
     if content_type.partition(";")[0].strip(" \t").lower() != "multipart/form-data":
         raise HTTPException(415, "The body must be multipart/form-data.")
     boundary = _parameters(content_type)[1].get("boundary", "")
-    # RFC 2046 §5.1.1.
+    # The parser itself accepts an empty boundary, and longer ones than RFC 2046 §5.1.1 allows.
     if not 1 <= len(boundary) <= _MAX_BOUNDARY_LENGTH or not (boundary.isascii() and boundary.isprintable()):
         raise _malformed(f"The form needs a boundary of 1 to {_MAX_BOUNDARY_LENGTH} printable ASCII characters.")
     return boundary.encode()
@@ -116,7 +93,8 @@ def _boundary(content_type: str) -> bytes:
 def _parameters(value: str) -> tuple[str, dict[str, str]]:
     """The leading word and the parameters of a header value, names in lower case; HTTPException 400 if malformed.
 
-    Two equal parameters, and text after a closing quote as in `"name.jpg".html`, are errors (RFC 6266 §4.1).
+    python-multipart's `parse_options_header` lets the last of two equal parameters win, keeps the quotes of
+    `"name.jpg".html`, drops `filename*` and decodes as latin-1; here the first two are errors (RFC 6266 §4.1).
     """
     word = value.partition(";")[0]
     parameters: dict[str, str] = {}
@@ -164,120 +142,135 @@ def _decoded(name: str) -> str:
         return name
 
 
-class _Body:
-    """A form's body, of which only the beginning of the next part or delimiter is in memory."""
+class _Reader:
+    """The state of one form between chunks. Do not use it again after an exception."""
 
-    def __init__(self, boundary: bytes, chunks: AsyncIterator[bytes]) -> None:
-        self._delimiter = b"\r\n--" + boundary
-        self._chunks = chunks
-        self._buffer = b""
-        self._overhead = 0
+    def __init__(self, boundary: bytes, limits: Mapping[str, int], begin: Callable[[Mapping[str, str]], None]) -> None:
+        self._limits = limits
+        self._begin = begin
+        self._fields: dict[str, str] = {}
+        self._file_name: str | None = None
+        self._content_type: str | None = None
+        self._begun = self._ended = False
+        self._overhead = self._parts = 0
+        self._pieces: list[bytes] = []
+        self._in_file = False
+        self._field: str | None = None
+        self._text = bytearray()
+        self._headers: dict[bytes, bytes] = {}
+        self._header_name = self._header_value = b""
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+            max_header_count=_MAX_PART_HEADERS,
+            max_header_size=_MAX_PART_HEADER_BYTES,
+        )
 
-    def count(self, size: int) -> None:
-        """Count bytes that are not the file's. Raises `HTTPException` 413."""
-        self._overhead += size
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Parse the next bytes of the body and return those of the file, in order."""
+        self._pieces = []
+        self._overhead += len(chunk)
+        if not self._begun:
+            # The parser would skip everything between a leading line break and the first hyphen.
+            chunk = chunk.lstrip(b"\r\n")
+            self._begun = bool(chunk)
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise _malformed("The form is malformed.") from error
+        self._overhead -= sum(map(len, self._pieces))
         if self._overhead > MAX_OVERHEAD_BYTES:
             raise HTTPException(413, f"The form without its file is larger than {MAX_OVERHEAD_BYTES} bytes.")
+        return self._pieces
 
-    async def begin(self) -> None:
-        """Read the first delimiter, before which only line breaks are allowed."""
-        while not self._buffer:
-            await self._more()
-            size = len(self._buffer)
-            self._buffer = self._buffer.lstrip(b"\r\n")
-            self.count(size - len(self._buffer))
-        # As before every other delimiter.
-        self._buffer = b"\r\n" + self._buffer
-        if await self.data():
-            raise _malformed("The form does not begin with its delimiter.")
+    def finish(self) -> Form:
+        # The parser's own `finalize` accepts a body that ends anywhere.
+        if not self._ended:
+            raise _malformed("The form ends before its closing delimiter.")
+        if self._file_name is None:
+            raise InvalidValue(FILE_PART, "is missing")
+        return Form(self._file_name, self._content_type, self._fields)
 
-    async def head(self) -> list[bytes] | None:
-        """The header lines of the next part; None after the last part."""
-        while len(self._buffer) < 2:
-            await self._more()
-        if self._buffer.startswith(b"--"):
-            self.count(len(self._buffer))
-            async for chunk in self._chunks:
-                self.count(len(chunk))
-            return None
-        while (end := self._buffer.find(b"\r\n\r\n", 0, _MAX_HEAD_BYTES)) < 0:
-            if len(self._buffer) >= _MAX_HEAD_BYTES:
-                raise _malformed("The headers of a part are too long.")
-            await self._more()
-        # Spaces can follow a delimiter (RFC 2046 §5.1.1).
-        padding, *lines = self._buffer[:end].split(b"\r\n")
-        if padding.strip(b" \t"):
-            raise _malformed("A line begins like a delimiter.")
-        self.count(end)
-        self._buffer = self._buffer[end + 4 :]
-        return lines
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise _malformed(f"The form has more than {MAX_PARTS} parts.")
+        self._headers = {}
 
-    async def data(self) -> bytes:
-        """More bytes of a part, up to its delimiter; empty once, after it has read the delimiter."""
-        while True:
-            end = self._buffer.find(self._delimiter)
-            if end == 0:
-                self._buffer = self._buffer[len(self._delimiter) :]
-                return b""
-            if end < 0:
-                # A delimiter has only one carriage return, its first byte, and may be incomplete.
-                end = self._buffer.rfind(b"\r", -len(self._delimiter))
-            if end < 0:
-                end = len(self._buffer)
-            if end > 0:
-                data, self._buffer = self._buffer[:end], self._buffer[end:]
-                return data
-            await self._more()
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
 
-    async def _more(self) -> None:
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        name, value = self._header_name.lower(), self._header_value
+        self._header_name = self._header_value = b""
+        if b"\n" in value:
+            raise _malformed("A part header contains a bare line feed.")
+        if name in self._headers:
+            raise _malformed("A part has the same header twice.")
+        self._headers[name] = value
+
+    def _on_headers_finished(self) -> None:
+        # Names are UTF-8, whatever charset the form claims (RFC 7578 §5.1); invalid bytes are no reason to lose a file.
+        disposition = self._headers.get(b"content-disposition", b"").decode(errors="replace")
+        kind, parameters = _parameters(disposition)
+        name = parameters.get("name")
+        if kind != "form-data" or name is None:
+            raise _malformed("A part has no Content-Disposition of type form-data with a name.")
+        file_name = _file_name(parameters)
+        if name == FILE_PART:
+            self._begin_file(file_name)
+        elif name in self._limits:
+            self._begin_field(name, is_file=file_name is not None)
+
+    def _begin_file(self, file_name: str | None) -> None:
+        if file_name is None:
+            raise InvalidValue(FILE_PART, "is not a file: the part has no file name")
+        if not file_name:
+            raise InvalidValue(FILE_PART, "has an empty file name: no file was selected")
+        if self._file_name is not None:
+            raise InvalidValue(FILE_PART, "must be sent only once")
+        content_type = self._headers.get(b"content-type")
+        self._content_type = None if content_type is None else content_type.decode(errors="replace")
+        self._file_name = clean_name(file_name)
+        self._begin(self._fields)
+        self._in_file = True
+
+    def _begin_field(self, name: str, *, is_file: bool) -> None:
+        if is_file:
+            raise InvalidValue(name, "must be text, not a file")
+        if name in self._fields:
+            raise InvalidValue(name, "must be sent only once")
+        self._field = name
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._in_file:
+            self._pieces.append(data[start:end])
+        elif self._field is not None:
+            self._text += data[start:end]
+            if len(self._text) > self._limits[self._field]:
+                raise InvalidValue(self._field, f"must not be longer than {self._limits[self._field]} bytes")
+
+    def _on_part_end(self) -> None:
+        self._in_file = False
+        if self._field is None:
+            return
         try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            raise _malformed("The form ends before its closing delimiter.") from None
-        self._buffer = self._buffer + chunk if self._buffer else chunk
+            self._fields[self._field] = self._text.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidValue(self._field, "must be UTF-8 text") from error
+        self._field, self._text = None, bytearray()
 
-
-def _headers(lines: list[bytes]) -> dict[bytes, bytes]:
-    """The headers of a part, with names in lower case."""
-    headers: dict[bytes, bytes] = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if len(line) > _MAX_PART_HEADER_BYTES or not colon or not _HEADER_NAME.fullmatch(name):
-            raise _malformed("A part header is malformed.")
-        if b"\n" in value or b"\r" in value:
-            raise _malformed("A part header contains a bare line break.")
-        headers[name.lower()] = value.lstrip(b" ")
-    if len(headers) < len(lines) or len(lines) > _MAX_PART_HEADERS:
-        raise _malformed("A part has the same header twice, or too many headers.")
-    return headers
-
-
-def _names(headers: Mapping[bytes, bytes]) -> tuple[str, str | None]:
-    """The name of a part, and the name of its file if it is one."""
-    # Names are UTF-8, whatever charset the form claims (RFC 7578 §5.1); invalid bytes are no reason to lose a file.
-    kind, parameters = _parameters(headers.get(b"content-disposition", b"").decode(errors="replace"))
-    name = parameters.get("name")
-    if kind != "form-data" or name is None:
-        raise _malformed("A part has no Content-Disposition of type form-data with a name.")
-    return name, _file_name(parameters)
-
-
-def _required(file_name: str | None) -> str:
-    if file_name is None:
-        raise InvalidValue(FILE_PART, "is not a file: the part has no file name")
-    if not file_name:
-        raise InvalidValue(FILE_PART, "has an empty file name: no file was selected")
-    return clean_name(file_name)
-
-
-async def _text(body: _Body, name: str, most: int) -> str:
-    text = bytearray()
-    while data := await body.data():
-        body.count(len(data))
-        text += data
-        if len(text) > most:
-            raise InvalidValue(name, f"must not be longer than {most} bytes")
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidValue(name, "must be UTF-8 text") from error
+    def _on_end(self) -> None:
+        self._ended = True

@@ -175,7 +175,6 @@ BAD_FRAMING = {
     "cut inside the closing delimiter": body(file_part(), end=b"-"),
     "preamble": b"s3cret\r\n" + body(file_part()),
     "preamble after a line break": b"\r\ns3cret\r\n" + body(file_part()),
-    "line that begins like a delimiter": body(file_part(SECRET + b"\r\n--XY")),
     "line feeds only": body(file_part()).replace(b"\r\n", b"\n"),
     "many parts": body(*[part(b'form-data; name="f%d"; filename="z"' % i, b"") for i in range(1500)], file_part()),
     "headers never end": b"--X\r\n" + b"X-1: y\r\n" * 3000,
@@ -193,13 +192,6 @@ def test_a_line_break_before_the_first_delimiter_is_fine() -> None:
     sent = b"\r\n" + body(file_part(b"data"))
     assert receive(sent)[1] == b"data"
     assert receive(sent[i : i + 1] for i in range(len(sent)))[1] == b"data"
-
-
-def test_spaces_after_a_delimiter_are_fine() -> None:
-    """RFC 2046 §5.1.1 lets gateways add them."""
-    sent = body(text_part(b"note", b"n"), file_part(b"data")).replace(b"--X\r\n", b"--X \t\r\n")
-    assert receive(sent) == receive(sent[i : i + 1] for i in range(len(sent)))
-    assert receive(sent)[1] == b"data"
 
 
 UNUSABLE = {
