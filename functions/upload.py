@@ -140,8 +140,8 @@ async def upload_form(request: Request) -> Response:
             )
         sent_options = options.parsed(head, shares.lifetimes.limit, form.fields)
         destination.check(sent_options, form.fields)
-        if destination.delivery is not None:
-            # Reserve a place, which is no short work.
+        if sent_options.password is not None:
+            # Hashing it is no short work.
             await incoming.begin()
         sha256 = options.form_sha256(form.fields)
         name, kind = options.public_name(sent_options, form.file_name, media_type(form.content_type))
@@ -188,7 +188,8 @@ async def upload_file(request: Request) -> Response:
     async with _incoming(request, shares, lambda: into) as incoming:
         if into is not None:
             require_no_options(sent_options)
-            # Reserve a place before the body arrives.
+        if into is not None or sent_options.password is not None:
+            # Reserve a place before the body arrives; and hashing a password is no short work.
             await incoming.begin()
         async for chunk in request.stream():
             await incoming.write(chunk)

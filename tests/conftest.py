@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # The tests of each of these files share a server or a browser, which takes longer to start than most tests take.
 ONE_WORKER = ("browser/", "client/", "wire/")
 
+PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+
 # Shells make background processes ignore SIGINT, and programs that the tests start and interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -43,6 +45,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # The same examples in every run, and no time limit, for busy machines.
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _any_processor() -> Iterator[None]:
+    """Let the next test run anywhere: an event loop that ends without its application leaves its thread on one."""
+    yield
+    if PROCESSORS:
+        os.sched_setaffinity(0, PROCESSORS)
 
 
 @pytest.fixture(scope="session")

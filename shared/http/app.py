@@ -7,7 +7,7 @@ import functools
 import math
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -23,7 +23,7 @@ from shared.http.layers.edge import Edge
 from shared.http.layers.guard import Guard
 from shared.http.layers.start import Start
 from shared.http.streams import reuse_memory
-from shared.http.threads import FewThreads
+from shared.http.threads import SameProcessor, any_processor
 from shared.sealing import Sealing
 from shared.settings import Settings
 from shared.sweeping import Sweep, sweep_hourly
@@ -49,11 +49,9 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
     for path in ("/docs", "/docs/"):
         app.add_route(path, documentation.docs, include_in_schema=False)
     app.state.service = service
-    app.state.threads = threads or ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
-    # S3 takes so long that the number of threads does not matter.
-    alone = threads is not None or service.settings.bucket is not None
-    app.state.short = app.state.threads if alone else FewThreads(app.state.threads)
-    app.state.files = AsyncShares(service, app.state.threads)
+    app.state.threads = threads or any_processor(THREADS, "storage")
+    app.state.short = threads or SameProcessor(THREADS, "short")
+    app.state.files = AsyncShares(service, app.state.threads, app.state.short)
     app.state.seal = lambda _file_id: None
     app.state.healthy_until = -math.inf
     app.state.table = RoutingTable(endpoint for router in routers for endpoint in router.endpoints)

@@ -27,12 +27,13 @@ T = TypeVar("T")
 class AsyncShares:
     """`Shares` for an event loop; methods raise the same errors as those of `Shares`."""
 
-    def __init__(self, service: Service, threads: Executor, patience: float = PATIENCE) -> None:
+    def __init__(self, service: Service, threads: Executor, short: Executor, patience: float = PATIENCE) -> None:
         self._service = service
         self.threads = threads
-        self._finds = Lanes(threads, self._find, patience)
-        self._reads = Lanes(threads, self._read, patience)
-        self._counts = Lanes(threads, self._count)
+        self._short = short
+        self._finds = Lanes(short, self._find, patience)
+        self._reads = Lanes(short, self._read, patience)
+        self._counts = Lanes(short, self._count)
 
     @property
     def shares(self) -> Shares:
@@ -48,7 +49,7 @@ class AsyncShares:
 
     async def describe(self, file_id: str) -> Record:
         record = self.shares.at_once(lambda shares: shares.describe(file_id))
-        return await self.run(lambda shares: shares.describe(file_id)) if record is None else record
+        return await in_thread(self._short, lambda: self.shares.describe(file_id)) if record is None else record
 
     async def read(self, stored: Stored, start: int, stop: int) -> bytes:
         """Read bytes, at most as many as one answer can keep in memory."""

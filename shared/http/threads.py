@@ -1,89 +1,89 @@
-"""Threads for short storage work: few while the processor is busy, as many as there is work while storage is slow."""
+"""Threads for storage work: some on any processor, and some on that of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Set
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
-# Python runs one thread at a time. With more threads than two, nearly every system call hands the interpreter to
-# another thread, which takes longer than the call.
-FEW = 2
-PERIOD = 0.01  # seconds
-# Of one processor. With less, the process waits for a disk, or for processors that others use: the system divides them
-# between threads, so that few would get little.
-BUSY = 0.9
+# Seconds on one processor, and then on any, so that the system can move the event loop away from other programs.
+STAY = 1.0
+MOVE = 0.01
+
+# Field 39 of proc(5), behind the name of the thread, which can contain spaces.
+_STATUS = Path("/proc/thread-self/stat")
+_PROCESSOR = 39 - 3
 
 T = TypeVar("T")
 
 
-class FewThreads(Executor):
-    """Runs short work in a few threads of its own if that is enough, and otherwise in `others`.
+class SameProcessor(ThreadPoolExecutor):
+    """Threads that run on the same processor as the event loop. Submit work, and shut them down, from there.
 
-    It is enough while the processor is busy and work finishes. If either was not so in the last period, storage is slow
-    or hangs. Then all work goes to the others, including what still waits. Submit work from an event loop.
-    `processor_time` is that of this process, in seconds.
+    Python runs one thread at a time. A thread lets another run during each system call, and if that one sleeps on
+    another processor, waking it takes longer than most calls. On the same processor, it begins only if the first one
+    waits. So this is for work that is short or waits, and computes little.
     """
 
-    def __init__(self, others: Executor, *, processor_time: Callable[[], float] = time.process_time) -> None:
-        self._processor_time = processor_time
-        self._few = ThreadPoolExecutor(FEW, thread_name_prefix="short")
-        self._others = others
-        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._enough = False
-        # Submitted to the few since the others last had to help.
-        self._submitted = 0
-        self._finished = 0
-        self._watched: asyncio.AbstractEventLoop | None = None
+    def __init__(self, count: int, name: str, *, stay: float = STAY) -> None:
+        super().__init__(count, name)
+        self._all = _processors()
+        self._chosen = self._all
+        self._stay_for = stay
+        self._staying: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.local()
 
     def submit(self, work: Callable[..., T], /, *arguments: Any, **options: Any) -> Future[T]:
-        future: Future[T] = Future()
-        self._waiting.append((future, lambda: work(*arguments, **options)))
-        if self._enough:
-            self._submitted += 1
-            self._few.submit(self._run_next, True)
-        else:
-            self._others.submit(self._run_next, False)
-        self._watch()
-        return future
+        if len(self._all) > 1:
+            self._stay()
+        return super().submit(self._run, work, *arguments, **options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Shut down the few threads, but not the others."""
-        self._few.shutdown(wait, cancel_futures=cancel_futures)
+        if self._staying is not None:
+            _run_on(self._all)
+        super().shutdown(wait, cancel_futures=cancel_futures)
 
-    def _run_next(self, in_few: bool) -> None:
-        try:
-            future, work = self._waiting.popleft()
-        except IndexError:
-            # One of the others has helped.
-            return
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-                # Break the cycle of the future, its error and this frame.
-                del future
-        # While the few have to be enough, only they tell whether they hang.
-        if in_few or not self._enough:
-            self._finished += 1
+    def _run(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        chosen = self._chosen
+        if getattr(self._thread, "chosen", None) is not chosen:
+            self._thread.chosen = chosen
+            _run_on(chosen)
+        return work(*arguments, **options)
 
-    def _watch(self) -> None:
+    def _stay(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._watched is not loop:
-            self._watched = loop
-            loop.call_later(PERIOD, self._decide, time.monotonic(), self._processor_time(), self._finished)
+        if self._staying is not loop:
+            self._staying = loop
+            self._chosen = {int(_STATUS.read_text().rpartition(")")[2].split()[_PROCESSOR])}
+            _run_on(self._chosen)
+            loop.call_later(self._stay_for, self._leave, loop)
 
-    def _decide(self, since: float, processor: float, finished: int) -> None:
-        self._watched = None
-        busy = self._processor_time() - processor >= BUSY * (time.monotonic() - since)
-        self._enough = busy and self._finished != finished
-        if not self._enough:
-            for _ in range(min(self._submitted, len(self._waiting))):
-                self._others.submit(self._run_next, False)
-            self._submitted = 0
-        if self._waiting:
-            self._watch()
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        _run_on(self._all)
+        loop.call_later(MOVE, self._end)
+
+    def _end(self) -> None:
+        self._staying = None
+
+
+def any_processor(count: int, name: str) -> ThreadPoolExecutor:
+    """Threads that run on any processor, even if the thread that starts them stays on one."""
+    return ThreadPoolExecutor(count, name, _run_on, (_processors(),))
+
+
+def _processors() -> Set[int]:
+    """Those that this thread can run on; none if the system cannot say."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else frozenset()
+
+
+def _run_on(processors: Set[int]) -> None:
+    """Let this thread run only on these."""
+    # A container can forbid it, or may have lost these processors. Then the system chooses.
+    with contextlib.suppress(OSError):
+        if processors:
+            os.sched_setaffinity(0, processors)

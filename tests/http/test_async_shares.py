@@ -52,7 +52,7 @@ class Gate:
 
 
 def files_over(shares: Shares, threads: Executor, patience: float = PATIENCE) -> AsyncShares:
-    return AsyncShares(Service(Settings(), Tokens(()), shares), threads, patience)
+    return AsyncShares(Service(Settings(), Tokens(()), shares), threads, threads, patience)
 
 
 @pytest.fixture

@@ -1,123 +1,147 @@
-"""Short work shares a few threads while the processor is busy, but does not wait for work that hangs."""
+"""Short work runs on the processor of the event loop, which other work and other programs do not keep there."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar
 
 import pytest
 
-from shared.http.threads import FEW, PERIOD, FewThreads
+from shared.http.threads import SameProcessor, any_processor
 
 MANY = 20
 
 T = TypeVar("T")
 
+here = os.sched_getaffinity if hasattr(os, "sched_getaffinity") else lambda _thread: {0}
+needs_two = pytest.mark.skipif(len(here(0)) < 2, reason="needs two processors, and a system that lets threads choose")
 
-@contextlib.contextmanager
-def few_threads(*, busy: bool) -> Iterator[FewThreads]:
-    """The few threads of a process that keeps the processor busy all the time, or never."""
-    with ThreadPoolExecutor(MANY) as others:
-        threads = FewThreads(others, processor_time=time.monotonic if busy else lambda: 0.0)
+
+def run(work: Callable[[SameProcessor], Coroutine[Any, Any, T]], stay: float = 60) -> T:
+    async def main() -> T:
+        threads = SameProcessor(MANY, "test", stay=stay)
         try:
-            yield threads
+            return await work(threads)
         finally:
-            threads.shutdown()
+            threads.shutdown(wait=False)
+
+    return asyncio.run(asyncio.wait_for(main(), 60))
 
 
-@contextlib.contextmanager
-def hanging(threads: FewThreads) -> Iterator[None]:
-    """Let each of the few threads hang."""
-    opened = threading.Event()
+async def done(threads: Executor, work: Callable[[], T]) -> T:
+    return await asyncio.wrap_future(threads.submit(work))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.to_thread(time.sleep, 0.001)
+
+
+@needs_two
+def test_short_work_and_the_event_loop_stay_on_one_processor() -> None:
+    async def main(threads: SameProcessor) -> None:
+        for _ in range(MANY):
+            assert await done(threads, lambda: here(0)) == here(0)
+        assert len(here(0)) == 1
+
+    run(main)
+
+
+@needs_two
+def test_other_work_runs_on_any_processor_meanwhile() -> None:
+    before = here(0)
+
+    async def main(threads: SameProcessor) -> None:
+        others = any_processor(1, "other")
+        await done(threads, lambda: None)
+        assert await done(others, lambda: here(0)) == before
+        others.shutdown()
+
+    run(main)
+
+
+@needs_two
+def test_after_a_while_the_event_loop_runs_on_any_processor() -> None:
+    """Otherwise, a program that also stays on this processor could take half of it forever, beside an idle one."""
+    before = here(0)
+
+    async def main(threads: SameProcessor) -> None:
+        await done(threads, lambda: None)
+        await until(lambda: here(0) == before)
+
+    run(main, stay=0.01)
+
+
+@needs_two
+@pytest.mark.parametrize("choose", [min, max])
+def test_later_work_follows_the_event_loop_to_another_processor(choose: Callable[[set[int]], int]) -> None:
+    before = here(0)
+    other = {choose(before)}
+
+    async def main(threads: SameProcessor) -> None:
+        await done(threads, lambda: None)
+        await until(lambda: here(0) == before)
+        while await done(threads, lambda: here(0)) != other:
+            os.sched_setaffinity(0, other)
+            await asyncio.to_thread(time.sleep, 0.001)
+
+    run(main, stay=0.01)
+
+
+@needs_two
+def test_at_the_end_the_thread_of_the_event_loop_runs_on_any_processor() -> None:
+    before = here(0)
+    run(lambda threads: done(threads, lambda: None))
+    assert here(0) == before
+
+
+@needs_two
+def test_a_new_event_loop_stays_too() -> None:
+    before = here(0)
+    threads = SameProcessor(1, "test", stay=60)
     try:
-        for _ in range(FEW):
-            threads.submit(opened.wait, 60)
-        yield
-    finally:
-        opened.set()
-
-
-async def done(threads: FewThreads, work: Callable[[], T]) -> T:
-    return await asyncio.wait_for(asyncio.wrap_future(threads.submit(work)), 60)
-
-
-def is_one_of_few() -> bool:
-    return threading.current_thread().name.startswith("short")
-
-
-async def until_few(threads: FewThreads) -> None:
-    """Submit work until one of the few threads does it."""
-    async with asyncio.timeout(60):
-        while not await done(threads, is_one_of_few):
-            pass
-
-
-def test_work_that_waits_for_storage_runs_all_at_once() -> None:
-    async def run() -> None:
-        with few_threads(busy=False) as threads:
-            meeting = threading.Barrier(MANY)
-            await asyncio.gather(*(done(threads, lambda: meeting.wait(60)) for _ in range(MANY)))
-
-    asyncio.run(run())
-
-
-def test_an_idle_processor_needs_no_few_threads() -> None:
-    async def run() -> None:
-        with few_threads(busy=False) as threads:
-            since = time.monotonic()
-            while time.monotonic() < since + 3 * PERIOD:
-                assert not await done(threads, is_one_of_few)
-
-    asyncio.run(run())
-
-
-def test_work_does_not_wait_for_work_that_hangs() -> None:
-    async def run() -> None:
-        with few_threads(busy=True) as threads:
-            await until_few(threads)
-            with hanging(threads):
-                assert not await done(threads, is_one_of_few)
-
-    asyncio.run(run())
-
-
-def test_an_error_reaches_the_waiting_caller() -> None:
-    async def run() -> None:
-        with few_threads(busy=False) as threads:
-            with pytest.raises(ZeroDivisionError):
-                await done(threads, lambda: 1 // 0)
-            assert await done(threads, lambda: 1) == 1
-
-    asyncio.run(run())
-
-
-def test_cancelled_work_is_left_out() -> None:
-    async def run() -> None:
-        with few_threads(busy=True) as threads:
-            ran: list[int] = []
-            async with asyncio.timeout(60):
-                while True:
-                    await until_few(threads)
-                    del ran[:]
-                    with hanging(threads):
-                        # This starts at once if the other threads work again, which can have happened since the last
-                        # check.
-                        if threads.submit(ran.append, 1).cancel():
-                            break
-            await done(threads, lambda: None)
-            assert ran == []
-
-    asyncio.run(run())
-
-
-def test_it_serves_one_event_loop_after_another() -> None:
-    with few_threads(busy=True) as threads:
         for _ in range(2):
-            asyncio.run(until_few(threads))
-            # End an event loop while the watcher still runs in it.
-            asyncio.run(done(threads, lambda: None))
+            os.sched_setaffinity(0, before)
+            assert asyncio.run(done(threads, lambda: here(0))) == here(0)
+            assert len(here(0)) == 1
+    finally:
+        threads.shutdown()
+
+
+def test_work_runs_where_threads_cannot_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: int, _processors: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
+    assert run(lambda threads: done(threads, lambda: 1)) == 1
+
+
+def test_work_runs_where_the_system_knows_no_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert run(lambda threads: done(threads, lambda: 1)) == 1
+
+
+def test_work_that_hangs_does_not_hold_up_other_work() -> None:
+    async def main(threads: SameProcessor) -> int:
+        opened = threading.Event()
+        try:
+            for _ in range(MANY - 1):
+                threads.submit(opened.wait, 60)
+            return await done(threads, lambda: 1)
+        finally:
+            opened.set()
+
+    assert run(main) == 1
+
+
+def test_errors_reach_the_caller() -> None:
+    async def main(threads: SameProcessor) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await done(threads, lambda: 1 // 0)
+
+    run(main)
