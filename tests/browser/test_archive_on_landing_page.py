@@ -5,13 +5,20 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+import pytest
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
 
 from tests.archives import packed
 from tests.browser.axe import no_violations
 from tests.wire.server import Server
 
 PHOTOS = {"read me.txt": b"hello", "photos/a.jpg": b"a" * 1000, "photos/north/b & c.jpg": b"b" * 2000, "empty/": b""}
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A page that shows nothing yet, because these tests do not use the upload page."""
+    return context.new_page()
 
 
 def share(page: Page, archive: bytes, name: str = "trip.zip", **options: Any) -> dict[str, Any]:
