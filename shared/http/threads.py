@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 STAY = 1.0
 MOVE = 0.01
 
-# Field 39 of proc(5), behind the name of the thread, which can contain spaces.
-_STATUS = Path("/proc/thread-self/stat")
+# In it, field 39 is the processor. Field 2 is the name of the thread in parentheses, and can contain spaces (proc(5)).
+STATUS = Path("/proc/thread-self/stat")
 _PROCESSOR = 39 - 3
 
 T = TypeVar("T")
@@ -30,8 +30,9 @@ class SameProcessor(ThreadPoolExecutor):
     waits. So this is for work that is short or waits, and computes little.
     """
 
-    def __init__(self, count: int, name: str, *, stay: float = STAY) -> None:
+    def __init__(self, count: int, name: str, *, stay: float = STAY, status: Path = STATUS) -> None:
         super().__init__(count, name)
+        self._status = status
         self._all = _processors()
         self._chosen = self._all
         self._stay_for = stay
@@ -59,8 +60,10 @@ class SameProcessor(ThreadPoolExecutor):
         loop = asyncio.get_running_loop()
         if self._staying is not loop:
             self._staying = loop
-            self._chosen = {int(_STATUS.read_text().rpartition(")")[2].split()[_PROCESSOR])}
-            _run_on(self._chosen)
+            # Not all containers have /proc. Then the system chooses.
+            with contextlib.suppress(OSError):
+                self._chosen = {int(self._status.read_text().rpartition(")")[2].split()[_PROCESSOR])}
+                _run_on(self._chosen)
             loop.call_later(self._stay_for, self._leave, loop)
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:

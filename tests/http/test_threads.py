@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -124,6 +125,18 @@ def test_work_runs_where_threads_cannot_choose(monkeypatch: pytest.MonkeyPatch) 
 def test_work_runs_where_the_system_knows_no_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert run(lambda threads: done(threads, lambda: 1)) == 1
+
+
+def test_work_runs_where_the_system_does_not_tell_the_processor(tmp_path: Path) -> None:
+    async def main() -> object:
+        threads = SameProcessor(1, "test", status=tmp_path / "missing")
+        try:
+            return await done(threads, lambda: here(0)), here(0)
+        finally:
+            threads.shutdown()
+
+    before = here(0)
+    assert asyncio.run(main()) == (before, before)
 
 
 def test_work_that_hangs_does_not_hold_up_other_work() -> None:
