@@ -56,8 +56,9 @@ def parsed(
 
     `longest` limits the lifetime. Raises `InvalidValue`.
     """
-    for name in head.keys() & fields.keys():
-        raise InvalidValue(name, "must be sent only once")
+    for name in head:
+        if name in fields:
+            raise InvalidValue(name, "must be sent only once")
     texts = {**head, **fields}
     if "encryption" in texts:
         encryption = _encryption(texts["encryption"])
