@@ -87,6 +87,8 @@ class Firefox:
         """Let the page see that the user prefers "light" or "dark"."""
         name, value = "layout.css.prefers-color-scheme.content-override", ("dark", "light").index(scheme)
         self.run("chrome", "Services.prefs.setIntPref(...arguments)", name, value)
+        applies = f"return matchMedia('(prefers-color-scheme: {scheme})').matches"
+        until(lambda: bool(self.run("content", applies)))
 
     def _listens(self) -> bool:
         assert self._process.poll() is None, self._log.read_text(errors="replace")

@@ -14,7 +14,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.chromium import FLAGS
-from tests.browser.states import SETTINGS, STATES
+from tests.browser.states import SETTINGS, STATES, show
 from tests.wire.server import ROOT, Server
 
 FOLDER = ROOT / "build" / "screenshots"
@@ -40,8 +40,7 @@ def picture(browser: Browser, server: Server, state: str, path: Path, **visitor:
     context = browser.new_context(base_url=address, device_scale_factor=1.5, **visitor)
     context.add_init_script("navigator.share ??= async () => {}")
     page: Page = context.new_page()
-    page.goto("/")
-    STATES[state](page)
+    show(page, state)
     page.wait_for_load_state("networkidle") if state.startswith("landing") else None
     page.screenshot(path=path, animations="disabled", caret="hide")
     context.close()

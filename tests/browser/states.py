@@ -1,4 +1,4 @@
-"""Every state of the pages, each set up on a page that was just opened, for pictures and for axe."""
+"""Every state of the pages, each set up on a new page, for pictures and for axe."""
 
 from __future__ import annotations
 
@@ -237,3 +237,11 @@ STATES: dict[str, Callable[[Page], None]] = {
         *ERROR_STATES,
     )
 }
+
+
+def show(page: Page, state: str) -> None:
+    """Bring a new page into this state."""
+    # The states of links begin with other pages.
+    if STATES[state] not in LINK_STATES:
+        page.goto("/")
+    STATES[state](page)
