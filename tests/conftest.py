@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-# The tests of each of these files share a server or a browser, which takes longer to start than most tests take.
-ONE_WORKER = ("browser/", "client/", "wire/")
+# The tests of each of these files share a server, which takes longer to start than most tests take.
+ONE_WORKER = ("client/", "wire/")
 
 PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 
@@ -198,12 +198,18 @@ def pytest_collection() -> Generator[None, object, object]:
 # Before pytest-xdist, which reads the groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    browsing: list[str] = []
     for item in items:
         if is_slow(item):
             item.add_marker(pytest.mark.slow)
         file = item.nodeid.removeprefix("tests/").partition("::")[0]
         if file.startswith(ONE_WORKER) and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(file))
+        elif file.startswith("browser/"):
+            # Each worker starts one server and each browser once.
+            browsing += [file] if file not in browsing else []
+            item.add_marker(pytest.mark.xdist_group(f"browser {browsing.index(file) % workers}"))
 
 
 @pytest.fixture(params=WAYS)

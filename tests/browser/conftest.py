@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, expect, sync_playwright
@@ -14,10 +14,12 @@ from tests.client.proxy import Proxy
 from tests.programs import require
 from tests.wire.server import Server
 
+# Not for the whole session: Playwright's event loop runs in the main thread, so that asyncio can run no other there.
+SCOPE: Final = "package"
 WITHIN = 60_000  # milliseconds, long enough for a busy machine
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope=SCOPE)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("browser") / "data") as server:
         yield server
@@ -30,7 +32,7 @@ def proxy(server: Server) -> Iterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope=SCOPE)
 def browser_type() -> Iterator[BrowserType]:
     if program() is None:
         require("REQUIRE_CHROMIUM", "chromium")
@@ -39,20 +41,24 @@ def browser_type() -> Iterator[BrowserType]:
         yield playwright.chromium
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope=SCOPE)
 def chromium(browser_type: BrowserType) -> Iterator[Browser]:
     browser = browser_type.launch(executable_path=program(), args=FLAGS)
     yield browser
     browser.close()
 
 
-@pytest.fixture
-def firefox(tmp_path: Path) -> Iterator[Firefox]:
+@pytest.fixture(scope=SCOPE)
+def shared_firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
     require("REQUIRE_FIREFOX", "firefox-esr")
-    folder = tmp_path / "firefox"
-    folder.mkdir()
-    with Firefox(folder) as firefox:
+    with Firefox(tmp_path_factory.mktemp("firefox")) as firefox:
         yield firefox
+
+
+@pytest.fixture
+def firefox(shared_firefox: Firefox) -> Iterator[Firefox]:
+    yield shared_firefox
+    shared_firefox.forget()
 
 
 @pytest.fixture

@@ -22,6 +22,20 @@ PREFERENCES = {
 }
 
 
+# Ends and forgets downloads, and deletes what sites have stored.
+FORGET = """
+const { Downloads } = ChromeUtils.importESModule("resource://gre/modules/Downloads.sys.mjs");
+const downloads = await Downloads.getList(Downloads.ALL);
+for (const download of await downloads.getAll()) {
+    await downloads.remove(download);
+    await download.finalize(true);
+}
+await new Promise((resolve) => Services.clearData.deleteData(
+    Ci.nsIClearDataService.CLEAR_ALL, { onDataDeleted: resolve },
+));
+"""
+
+
 class Firefox:
     """Firefox with a new profile in `folder`, while its context lasts. It saves files to `downloads`."""
 
@@ -58,6 +72,14 @@ class Firefox:
         self._kill()
         self._answers.close()
         self._connection.close()
+
+    def forget(self) -> None:
+        """Leave the current page, and forget what happened until now."""
+        self.run("chrome", FORGET)
+        self.command("Marionette:SetContext", value="content")
+        self.command("WebDriver:Navigate", url="about:blank")
+        for file in self.downloads.iterdir():
+            file.unlink()
 
     def command(self, name: str, **parameters: Any) -> Any:
         """The result of a WebDriver or Marionette command."""

@@ -14,7 +14,6 @@ from tests.browser.conftest import WITHIN
 from tests.browser.firefox import Firefox
 from tests.browser.states import SETTINGS, STATES, show
 from tests.browser.upload_page import UPLOADS, drop, hold, upload_of
-from tests.programs import require
 from tests.wire.server import Server, until
 
 MOST_BYTES = 60_000
@@ -135,13 +134,12 @@ def test_a_first_visit_is_small(context: BrowserContext) -> None:
 
 
 @pytest.fixture(scope="module")
-def firefox(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Firefox]:
-    require("REQUIRE_FIREFOX", "firefox-esr")
-    with Firefox(tmp_path_factory.mktemp("firefox")) as firefox:
-        # A page of the same server without scripts, which therefore does not change the inserted documents.
-        firefox.command("WebDriver:Navigate", url=f"{server.address}/no/such/page")
-        axe.load(firefox)
-        yield firefox
+def firefox(shared_firefox: Firefox, server: Server) -> Iterator[Firefox]:
+    # A page of the same server without scripts, which therefore does not change the inserted documents.
+    shared_firefox.command("WebDriver:Navigate", url=f"{server.address}/no/such/page")
+    axe.load(shared_firefox)
+    yield shared_firefox
+    shared_firefox.forget()
 
 
 # Copies values into attributes, so that they are part of the serialised document.
