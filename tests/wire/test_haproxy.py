@@ -58,7 +58,11 @@ def test_its_health_check_finds_the_server_up(tmp_path: Path, parser: str) -> No
 
             def passes() -> bool:
                 assert haproxy.poll() is None, log.read_text()
-                return stats.exists() and backend(stats)["check_status"] == "L7OK"
+                try:
+                    return backend(stats)["check_status"] == "L7OK"
+                except (FileNotFoundError, ConnectionRefusedError):
+                    # HAProxy names its socket before it listens there.
+                    return False
 
             until(passes)
             row = backend(stats)
