@@ -24,7 +24,7 @@ from tests.emulated.fork_server import cheap_scrypt
 from tests.environment import unset_all
 from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers
 from tests.loggers import LAMBDA_LOGGERS, LoggerState, logger_state, set_loggers
-from tests.servers import BUCKET, S3Server, SharedClients, moto_server
+from tests.servers import BUCKET, SMALL_PART, S3Server, SharedClients, moto_server
 from tests.slow import is_slow
 
 if TYPE_CHECKING:
@@ -71,6 +71,12 @@ def s3_client(s3_server: S3Server) -> S3Client:
 @pytest.fixture(scope="session")
 def s3_clients() -> SharedClients:
     return SharedClients()
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("multipart", "s3.plan"):
+        monkeypatch.setattr(f"shared.storage.{module}.MIN_PART_SIZE", SMALL_PART)
 
 
 @pytest.fixture

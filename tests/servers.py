@@ -54,6 +54,9 @@ Handler = Callable[..., None]
 # The number of keys on a page of moto's listings. S3 has 1,000, but so many objects take long to create.
 MOTO_PAGE_SIZE = 100
 
+# The minimum size of a part that others follow, in tests with `small_parts`. S3 has 5 MiB, which take long to send.
+SMALL_PART = 2000
+
 
 @dataclass(frozen=True)
 class S3Server:
@@ -73,6 +76,7 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    @functools.cache  # noqa: B019 - servers are few, and a client takes longer to create than most tests take
     def client(self) -> S3Client:
         return boto3.session.Session().client(
             "s3",
@@ -135,6 +139,11 @@ def moto_server(**environment: str) -> Iterator[S3Server]:
     environment = {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE), **environment}
     with running(command, 1, HTTPStatus.OK, environment) as ports:
         yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
+
+
+def moto_with_small_parts() -> contextlib.AbstractContextManager[S3Server]:
+    """moto that accepts parts of `SMALL_PART`, and keeps objects of some parts in memory."""
+    return moto_server(S3_UPLOAD_PART_MIN_SIZE=str(SMALL_PART), MOTO_S3_DEFAULT_KEY_BUFFER_SIZE=str(10 * SMALL_PART))
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ from tests.api.client import BucketObjects, DirectoryObjects, Objects
 from tests.faults.test_kills import MEMORY
 from tests.interposed import InterposedStore, Kill, Killed, undisturbed
 from tests.properties.effort import examples
-from tests.servers import BUCKET, S3Server, SharedClients, moto_server
+from tests.servers import BUCKET, SMALL_PART, S3Server, SharedClients, moto_with_small_parts
 from tests.sharing.shares import receive, redirect
 
 T = TypeVar("T")
@@ -59,8 +59,6 @@ HOUR = timedelta(hours=1)
 # Until everything expired was looked at, and everything without a record was found and removed after its delay.
 SWEEPS = (UPLOAD_WITHIN + 2 * HOUR, 25 * HOUR, 25 * HOUR, 25 * HOUR)
 
-# The minimum size here of a part that others follow.
-PART_SIZE = 2000
 MAX_FILE_SIZE = 5000
 
 DATA = st.binary(max_size=40) | st.sampled_from([b"", b".", b"\x80\x04\x8e", bytes(3000)])
@@ -68,7 +66,7 @@ LIFETIMES = st.none() | st.sampled_from([1, 3600, 100_000])
 CAPS = st.none() | st.integers(1, 3)
 # None, or the number of a store call, and whether the process ends before or after it.
 KILLS = st.none() | st.tuples(st.integers(0, 9), st.booleans())
-# A multiple of `PART_SIZE`, and additional bytes.
+# A multiple of `SMALL_PART`, and additional bytes.
 SIZES = st.sampled_from([(1, 0), (1, 3), (1, 3), (0, 0), (0, 3)])
 FIRST_PARTS = st.sampled_from([[], [(0, 3)], [(1, 0)], [(1, 3), (0, 0)], [(1, 0), (1, 3)], [(1, 3), (1, 3), (1, 0)]])
 # None, or how many bytes more than the first parts have.
@@ -134,7 +132,7 @@ class Place:
 
 def _size(size: Size) -> int:
     parts, more = size
-    return parts * PART_SIZE + more
+    return parts * SMALL_PART + more
 
 
 class Files(RuleBasedStateMachine):
@@ -286,7 +284,7 @@ class Files(RuleBasedStateMachine):
         parts = [(number, upload.parts[number][0]) for number in numbers]
         datas = [upload.parts[number][1] for number in numbers]
         whole = b"".join(datas)
-        fits = bool(parts) and all(len(data) >= PART_SIZE for data in datas[:-1])
+        fits = bool(parts) and all(len(data) >= SMALL_PART for data in datas[:-1])
         if wrong == "order" and len(parts) > 1:
             parts.reverse()
             fits = False
@@ -580,12 +578,6 @@ def prove(make_place: Callable[[], Place], effort: settings, without: Sequence[s
 
 
 @pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("multipart", "s3.plan"):
-        monkeypatch.setattr(f"shared.storage.{module}.MIN_PART_SIZE", PART_SIZE)
-
-
-@pytest.fixture
 def new_directory(small_parts: None) -> Iterator[Callable[[], Place]]:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:
 
@@ -598,8 +590,7 @@ def new_directory(small_parts: None) -> Iterator[Callable[[], Place]]:
 
 @pytest.fixture(scope="module")
 def small_parts_server() -> Iterator[S3Server]:
-    """Parts of 5 MiB would take most of the time."""
-    with moto_server(S3_UPLOAD_PART_MIN_SIZE=str(PART_SIZE)) as server:
+    with moto_with_small_parts() as server:
         server.client().create_bucket(Bucket=BUCKET)
         yield server
 

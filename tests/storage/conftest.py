@@ -17,9 +17,10 @@ from botocore.loaders import Loader, create_loader
 from shared.storage.contract import ObjectStore
 from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.multipart import MIN_PART_SIZE
 from shared.storage.s3 import clients
 from shared.storage.s3.store import S3Store, open_s3
-from tests.servers import S3Server, moto_server, seaweedfs
+from tests.servers import SMALL_PART, S3Server, SharedClients, moto_with_small_parts, seaweedfs
 from tests.storage.backends import BUCKET, LEFT_OUT, Backend, Requests, Sleepless
 from tests.storage.fake_s3 import FakeS3
 
@@ -47,7 +48,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[S3Server]:
-    with moto_server() as server:
+    with moto_with_small_parts() as server:
         server.client().create_bucket(Bucket=BUCKET)
         yield server
 
@@ -91,12 +92,14 @@ def backend(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     configure_aws: Callable[[Mapping[str, str]], None],
+    s3_clients: SharedClients,
 ) -> Backend:
     if request.param == "directory":
         local: DirectoryStore = request.getfixturevalue("directory")
         return Backend(local, lambda: [path.name for path in (local.root / STAGING).iterdir()])
     server: S3Server = request.getfixturevalue("moto" if request.param == "moto" else "seaweed")
     configure_aws(server.environment())
+    monkeypatch.setattr(clients, "Session", s3_clients.session)
     # On SeaweedFS, conflicting requests wait for seconds. Answers must not be lost on a busy machine, either.
     monkeypatch.setattr(clients, "CONDITIONAL_TIMEOUT", 60.0)
     # moto answers one request at a time, and copies the bytes of large parts.
@@ -108,6 +111,15 @@ def backend(
         return [upload["Key"] for upload in answer.get("Uploads", [])]
 
     return Backend(open_s3(BUCKET, prefix), unfinished)
+
+
+@pytest.fixture
+def part_size(backend: Backend, request: pytest.FixtureRequest) -> int:
+    """The minimum size of a part that others follow: S3's on SeaweedFS, which insists on it, and less elsewhere."""
+    if request.node.callspec.params["backend"] == "seaweedfs":
+        return MIN_PART_SIZE
+    request.getfixturevalue("small_parts")
+    return SMALL_PART
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from datetime import UTC, datetime
 
@@ -37,6 +38,7 @@ def downloaded(old: Record) -> Record:
     return structs.replace(old, download_count=old.download_count + 1)
 
 
+@functools.lru_cache(4)
 def pattern(size: int) -> bytes:
     """The same bytes each time, without repetition, so that a misplaced part is noticed."""
     return random.Random(size).randbytes(size)

@@ -13,11 +13,10 @@ from botocore.awsrequest import AWSPreparedRequest
 
 from shared.errors import StorageUnavailable
 from shared.storage.contract import Changed, NotFound, ObjectStore, Piece, RangeNotSatisfiable, Slice, Unfinished
-from shared.storage.multipart import MIN_PART_SIZE
 from shared.storage.s3 import compose as composing
 from shared.storage.s3 import plan
 from tests.storage.backends import Backend, Requests
-from tests.storage.samples import MIB, drain, pattern, write
+from tests.storage.samples import drain, pattern, write
 from tests.storage.test_contract import all_at_once
 
 RAW = "raw/one"
@@ -25,13 +24,14 @@ BLOB = "files/on/one.pickle"
 HEAD = b"hello world"
 STOP = b"."
 
+# Each size is a number of parts of the minimum size, and of additional bytes.
 EDGES = [
-    *(0, 1, 100_000),
-    *(MIN_PART_SIZE + off for off in (-13, -12, -11, -1, 0, 1)),
-    *(2 * MIN_PART_SIZE + off for off in (-13, -12, -11, 0, 1)),
-    16 * MIB + 3,
+    *((0, more) for more in (0, 1, 1000)),
+    *((1, more) for more in (-13, -12, -11, -1, 0, 1)),
+    *((2, more) for more in (-13, -12, -11, 0, 1)),
+    (3, 1000),
 ]
-LARGE = 16 * MIB + 3  # with COPY_SIZE as below: one part that is sent, two that are copied, and the end
+SMALL_OR_LARGE = pytest.mark.parametrize("size", [(0, 10), (3, 1000)], indirect=True, ids=["small", "large"])
 
 
 class Crash(BaseException):
@@ -39,9 +39,21 @@ class Crash(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_copies(monkeypatch: pytest.MonkeyPatch, part_size: int) -> None:
     """Several parts for a file that is quick to create; split evenly, none is below the minimum."""
-    monkeypatch.setattr(plan, "COPY_SIZE", 2 * MIN_PART_SIZE)
+    monkeypatch.setattr(plan, "COPY_SIZE", 2 * part_size)
+
+
+@pytest.fixture
+def size(request: pytest.FixtureRequest, part_size: int) -> int:
+    parts, more = request.param
+    return int(parts * part_size + more)
+
+
+@pytest.fixture
+def large(part_size: int) -> int:
+    """The size of a file of which one part is sent, two are copied, and then the end is sent."""
+    return 3 * part_size + 1000
 
 
 def framed(store: ObjectStore, size: int) -> Sequence[Piece]:
@@ -52,7 +64,7 @@ def content(store: ObjectStore, key: str) -> bytes:
     return drain(store.open(key)) if store.stat(key).size else b""
 
 
-@pytest.mark.parametrize("size", EDGES)
+@pytest.mark.parametrize("size", EDGES, indirect=True, ids=str)
 def test_a_file_is_framed_and_unframed_without_the_change_of_a_byte(backend: Backend, size: int) -> None:
     store, data = backend.store, pattern(size)
     write(store, RAW, data)
@@ -65,15 +77,16 @@ def test_a_file_is_framed_and_unframed_without_the_change_of_a_byte(backend: Bac
     assert backend.unfinished() == []
 
 
-def test_an_object_is_made_of_any_pieces_in_their_order(store: ObjectStore) -> None:
-    data = pattern(12 * MIB)
+def test_an_object_is_made_of_any_pieces_in_their_order(store: ObjectStore, part_size: int) -> None:
+    half = part_size + 1000
+    data = pattern(2 * half)
     write(store, RAW, data)
     write(store, "raw/two", data[::-1])
-    cuts = [(5, 9), (7 * MIB, 7 * MIB), (3, 6 * MIB + 1), (0, 12 * MIB), (12 * MIB - 1, 12 * MIB)]
-    pieces: list[Piece] = [b"", HEAD, *(Slice(RAW, *cut) for cut in cuts), Slice("raw/two", 1, 6 * MIB), STOP, STOP]
+    cuts = [(5, 9), (half, half), (3, half + 1), (0, 2 * half), (2 * half - 1, 2 * half)]
+    pieces: list[Piece] = [b"", HEAD, *(Slice(RAW, *cut) for cut in cuts), Slice("raw/two", 1, half), STOP, STOP]
     store.compose(BLOB, pieces)
     parts = [data[start:stop] for start, stop in cuts]
-    assert content(store, BLOB) == b"".join([HEAD, *parts, data[::-1][1 : 6 * MIB], STOP, STOP])
+    assert content(store, BLOB) == b"".join([HEAD, *parts, data[::-1][1:half], STOP, STOP])
 
 
 def test_literal_bytes_alone_make_an_object(store: ObjectStore) -> None:
@@ -81,7 +94,7 @@ def test_literal_bytes_alone_make_an_object(store: ObjectStore) -> None:
     assert content(store, BLOB) == HEAD + STOP
 
 
-@pytest.mark.parametrize("size", [10, LARGE])
+@SMALL_OR_LARGE
 def test_what_is_there_is_replaced(store: ObjectStore, size: int) -> None:
     write(store, RAW, pattern(size))
     store.put(BLOB, b"old")
@@ -93,7 +106,7 @@ def test_what_is_there_is_replaced(store: ObjectStore, size: int) -> None:
     assert content(store, BLOB) == HEAD + pattern(size) + STOP
 
 
-@pytest.mark.parametrize("size", [10, LARGE])
+@SMALL_OR_LARGE
 def test_two_may_compose_the_same_at_once(store: ObjectStore, size: int) -> None:
     write(store, RAW, pattern(size))
     pieces = framed(store, size)
@@ -104,7 +117,7 @@ def test_two_may_compose_the_same_at_once(store: ObjectStore, size: int) -> None
 # Unsuitable sources
 
 
-@pytest.mark.parametrize("size", [10, LARGE])
+@SMALL_OR_LARGE
 def test_a_source_that_is_missing_leaves_nothing(backend: Backend, size: int) -> None:
     with pytest.raises(NotFound) as missing:
         backend.store.compose(BLOB, [HEAD, Slice(RAW, 0, size), STOP])
@@ -112,7 +125,7 @@ def test_a_source_that_is_missing_leaves_nothing(backend: Backend, size: int) ->
     require_nothing(backend)
 
 
-@pytest.mark.parametrize("size", [10, LARGE])
+@SMALL_OR_LARGE
 def test_a_source_that_is_shorter_leaves_nothing(backend: Backend, size: int) -> None:
     write(backend.store, RAW, pattern(size))
     with pytest.raises(RangeNotSatisfiable) as short:
@@ -121,7 +134,7 @@ def test_a_source_that_is_shorter_leaves_nothing(backend: Backend, size: int) ->
     require_nothing(backend)
 
 
-@pytest.mark.parametrize("size", [10, LARGE])
+@SMALL_OR_LARGE
 def test_a_source_of_another_version_leaves_nothing(backend: Backend, size: int) -> None:
     store = backend.store
     write(store, RAW, pattern(size))
@@ -134,9 +147,9 @@ def test_a_source_of_another_version_leaves_nothing(backend: Backend, size: int)
 
 
 @pytest.mark.only_s3
-def test_a_source_that_changes_while_it_is_copied_is_noticed(backend: Backend, requests: Requests) -> None:
+def test_a_source_that_changes_while_it_is_copied_is_noticed(backend: Backend, requests: Requests, large: int) -> None:
     store = backend.store
-    write(store, RAW, pattern(LARGE))
+    write(store, RAW, pattern(large))
     lock, changes = threading.Lock(), list[object]()
 
     def change(_number: int, request: AWSPreparedRequest) -> None:
@@ -145,9 +158,9 @@ def test_a_source_that_changes_while_it_is_copied_is_noticed(backend: Backend, r
         # The other copies wait here, so all of them follow the change.
         with lock:
             if not changes:
-                changes.append(store.put(RAW, pattern(LARGE)[::-1]))
+                changes.append(store.put(RAW, pattern(large)[::-1]))
 
-    pieces = framed(store, LARGE)
+    pieces = framed(store, large)
     requests.before = change
     with pytest.raises(Changed) as changed:
         store.compose(BLOB, pieces)
@@ -156,13 +169,15 @@ def test_a_source_that_changes_while_it_is_copied_is_noticed(backend: Backend, r
 
 
 @pytest.mark.only_s3
-def test_what_was_copied_of_an_earlier_version_is_not_continued(backend: Backend, requests: Requests) -> None:
+def test_what_was_copied_of_an_earlier_version_is_not_continued(
+    backend: Backend, requests: Requests, large: int
+) -> None:
     store = backend.store
-    write(store, RAW, pattern(LARGE))
-    pieces = framed(store, LARGE)
+    write(store, RAW, pattern(large))
+    pieces = framed(store, large)
     with pytest.raises(Unfinished):
         store.compose(BLOB, pieces, within=0)
-    write(store, RAW, pattern(LARGE)[::-1])
+    write(store, RAW, pattern(large)[::-1])
     with pytest.raises(Changed):
         store.compose(BLOB, pieces)
     require_nothing(backend)
@@ -180,11 +195,11 @@ def require_nothing(backend: Backend) -> None:
 @pytest.mark.only_s3
 @pytest.mark.parametrize("framing", [True, False], ids=["framed", "unframed"])
 def test_killed_between_any_two_requests_the_next_call_finishes_what_is_missing(
-    backend: Backend, requests: Requests, framing: bool
+    backend: Backend, requests: Requests, framing: bool, large: int
 ) -> None:
-    store, data = backend.store, pattern(LARGE)
+    store, data = backend.store, pattern(large)
     write(store, RAW, data)
-    pieces = framed(store, LARGE) if framing else [Slice(RAW, 1, LARGE)]
+    pieces = framed(store, large) if framing else [Slice(RAW, 1, large)]
     expected = HEAD + data + STOP if framing else data[1:]
     requests.forget()
     store.compose(BLOB, pieces)
@@ -216,11 +231,11 @@ def dies_at(step: int) -> Callable[[int, AWSPreparedRequest], None]:
 
 @pytest.mark.only_s3
 def test_out_of_time_a_call_leaves_what_is_done_to_the_next_one(
-    backend: Backend, requests: Requests, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, requests: Requests, monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:
     store = backend.store
-    write(store, RAW, pattern(LARGE))
-    pieces = framed(store, LARGE)
+    write(store, RAW, pattern(large))
+    pieces = framed(store, large)
     seconds = itertools.count()
     monkeypatch.setattr(composing, "PARALLEL_PARTS", 1)
     monkeypatch.setattr(composing, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
@@ -233,30 +248,32 @@ def test_out_of_time_a_call_leaves_what_is_done_to_the_next_one(
         store.stat(BLOB)
     store.compose(BLOB, pieces, within=3)
     assert requests.parts() == 4
-    assert content(store, BLOB) == HEAD + pattern(LARGE) + STOP
+    assert content(store, BLOB) == HEAD + pattern(large) + STOP
     assert backend.unfinished() == []
 
 
 @pytest.mark.only_s3
-def test_a_part_of_another_size_is_made_again(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_another_size_is_made_again(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, large: int, part_size: int
+) -> None:
     store = backend.store
-    write(store, RAW, pattern(LARGE))
+    write(store, RAW, pattern(large))
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "COPY_SIZE", MIN_PART_SIZE)
+        patch.setattr(plan, "COPY_SIZE", part_size)
         patch.setattr(composing, "PARALLEL_PARTS", 1)
         patch.setattr(composing, "time", SimpleNamespace(monotonic=itertools.count().__next__))
         with pytest.raises(Unfinished):
-            store.compose(BLOB, [Slice(RAW, 0, LARGE)], within=3)
-    store.compose(BLOB, [Slice(RAW, 0, LARGE)])
-    assert content(store, BLOB) == pattern(LARGE)
+            store.compose(BLOB, [Slice(RAW, 0, large)], within=3)
+    store.compose(BLOB, [Slice(RAW, 0, large)])
+    assert content(store, BLOB) == pattern(large)
     assert backend.unfinished() == []
 
 
 @pytest.mark.only_s3
-def test_finding_the_upload_finished_by_another_is_success(backend: Backend, requests: Requests) -> None:
+def test_finding_the_upload_finished_by_another_is_success(backend: Backend, requests: Requests, large: int) -> None:
     store = backend.store
-    write(store, RAW, pattern(LARGE))
-    pieces = framed(store, LARGE)
+    write(store, RAW, pattern(large))
+    pieces = framed(store, large)
 
     def overtake(_number: int, request: AWSPreparedRequest) -> None:
         if request.method == "GET" and "uploadId=" in request.url:
@@ -265,14 +282,14 @@ def test_finding_the_upload_finished_by_another_is_success(backend: Backend, req
 
     requests.before = overtake
     store.compose(BLOB, pieces)
-    assert content(store, BLOB) == HEAD + pattern(LARGE) + STOP
+    assert content(store, BLOB) == HEAD + pattern(large) + STOP
 
 
 @pytest.mark.only_s3
-def test_an_upload_that_is_taken_away_unfinished_is_a_fault(backend: Backend, requests: Requests) -> None:
+def test_an_upload_that_is_taken_away_unfinished_is_a_fault(backend: Backend, requests: Requests, large: int) -> None:
     store = backend.store
-    write(store, RAW, pattern(LARGE))
-    pieces = framed(store, LARGE)
+    write(store, RAW, pattern(large))
+    pieces = framed(store, large)
 
     def take_away(_number: int, request: AWSPreparedRequest) -> None:
         if request.method == "GET" and "uploadId=" in request.url:
@@ -286,15 +303,15 @@ def test_an_upload_that_is_taken_away_unfinished_is_a_fault(backend: Backend, re
 
 
 @pytest.mark.only_s3
-@pytest.mark.parametrize("size", [2 * MIN_PART_SIZE - 12, LARGE])
-def test_few_bytes_pass_through_us(backend: Backend, requests: Requests, size: int) -> None:
+@pytest.mark.parametrize("size", [(2, -12), (3, 1000)], indirect=True, ids=str)
+def test_few_bytes_pass_through_us(backend: Backend, requests: Requests, size: int, part_size: int) -> None:
     store = backend.store
     write(store, RAW, pattern(size))
     requests.forget()
     store.compose(BLOB, framed(store, size))
     up, down = passed(requests)
-    assert up <= 2 * MIN_PART_SIZE + 1000  # for the names of the parts
-    assert down <= 2 * MIN_PART_SIZE
+    assert up <= 2 * part_size + 1000  # for the names of the parts
+    assert down <= 2 * part_size
     requests.forget()
     store.compose(RAW, [Slice(BLOB, len(HEAD), len(HEAD) + size)])
     up, down = passed(requests)

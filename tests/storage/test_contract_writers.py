@@ -12,7 +12,6 @@ from tests.storage.backends import Backend
 from tests.storage.samples import MIB, drain, pattern, write
 
 KEY = "files/ab/one.pickle"
-SMALLEST_PART = 5 * MIB  # that S3 accepts, unless it is the last
 
 
 @pytest.mark.parametrize("head", [b"", b"hello world"], ids=["no head", "head"])
@@ -24,14 +23,15 @@ def test_an_object_of_unknown_length_is_its_head_and_what_was_written(
     assert store.read(KEY)[0] == head + pattern(size)
 
 
-@pytest.mark.parametrize("size", [SMALLEST_PART, SMALLEST_PART + 1, 2 * SMALLEST_PART, 2 * SMALLEST_PART + 1])
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("more", [0, 1])
 def test_every_byte_is_in_its_place_where_parts_meet(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, size: int
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, parts: int, more: int, part_size: int
 ) -> None:
-    monkeypatch.setattr(s3, "PART_SIZE", SMALLEST_PART)
+    monkeypatch.setattr(s3, "PART_SIZE", part_size)
     head = b"hello world"
-    data = pattern(size - len(head))
-    write(store, KEY, data, head)
+    data = pattern(parts * part_size + more - len(head))
+    write(store, KEY, data, head, chunk_size=part_size // 5)
     assert store.read(KEY)[0] == head + data
 
 
@@ -47,15 +47,16 @@ def test_an_object_of_many_parts_is_streamed_back_whole_or_by_range(backend: Bac
     assert drain(backend.store.open(KEY, across.start, across.stop)) == whole[across]
 
 
-# Enough for a simple put, and enough to have sent parts already.
-UNFINISHED = pytest.mark.parametrize("size", [0, 10, SMALLEST_PART + 1], ids=["nothing", "a little", "a part"])
+@pytest.fixture(params=["nothing", "a little", "a part"])
+def size(request: pytest.FixtureRequest, part_size: int) -> int:
+    """Enough for a simple put, and enough to have sent parts already."""
+    return {"nothing": 0, "a little": 10}.get(request.param, part_size + 1)
 
 
-@UNFINISHED
 def test_nobody_sees_an_object_before_it_is_committed(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, size: int
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, size: int, part_size: int
 ) -> None:
-    monkeypatch.setattr(s3, "PART_SIZE", SMALLEST_PART)
+    monkeypatch.setattr(s3, "PART_SIZE", part_size)
     writer = store.writer(KEY, 1)
     writer.write(bytes(size))
     with pytest.raises(NotFound):
@@ -66,9 +67,10 @@ def test_nobody_sees_an_object_before_it_is_committed(
     assert list(store.list("files/")) == [KEY]
 
 
-@UNFINISHED
-def test_an_aborted_write_leaves_nothing_behind(backend: Backend, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(s3, "PART_SIZE", SMALLEST_PART)
+def test_an_aborted_write_leaves_nothing_behind(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, size: int, part_size: int
+) -> None:
+    monkeypatch.setattr(s3, "PART_SIZE", part_size)
     writer = backend.store.writer(KEY)
     writer.write(bytes(size))
     writer.abort()
@@ -78,19 +80,23 @@ def test_an_aborted_write_leaves_nothing_behind(backend: Backend, monkeypatch: p
         backend.store.read(KEY)
 
 
-def test_a_part_on_its_way_is_what_an_abort_has_to_remove(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "PART_SIZE", SMALLEST_PART)
+def test_a_part_on_its_way_is_what_an_abort_has_to_remove(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, part_size: int
+) -> None:
+    monkeypatch.setattr(s3, "PART_SIZE", part_size)
     writer = backend.store.writer(KEY)
-    writer.write(bytes(2 * SMALLEST_PART + 1))
+    writer.write(bytes(2 * part_size + 1))
     assert len(backend.unfinished()) == 1
     writer.abort()
     assert backend.unfinished() == []
 
 
-def test_what_dead_writers_left_is_removed_by_its_age(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "PART_SIZE", SMALLEST_PART)
+def test_what_dead_writers_left_is_removed_by_its_age(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, part_size: int
+) -> None:
+    monkeypatch.setattr(s3, "PART_SIZE", part_size)
     for key in ("files/ab/one.pickle", "files/ab/two.pickle"):
-        backend.store.writer(key).write(bytes(2 * SMALLEST_PART + 1))
+        backend.store.writer(key).write(bytes(2 * part_size + 1))
     write(backend.store, "files/ab/three.pickle", b"finished")
     assert len(backend.unfinished()) == 2
     now = datetime.now(UTC)

@@ -11,22 +11,30 @@ import pytest
 
 from shared.storage.contract import Changed, Links, NotFound, ObjectStore, Slice
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.multipart import MIN_PART_SIZE, InvalidParts, Part
+from shared.storage.multipart import InvalidParts, Part
 from shared.storage.s3 import writer as s3
 from tests.storage.backends import Backend
-from tests.storage.samples import MIB, drain, pattern, write
+from tests.storage.samples import drain, pattern, write
 
 KEY = "raw/one"
 WHOLE = "files/on/whole"
 LIFETIME = 300
-DATA = pattern(2 * MIN_PART_SIZE + 7)
-CHUNKS = [DATA[:MIN_PART_SIZE], DATA[MIN_PART_SIZE : 2 * MIN_PART_SIZE], DATA[2 * MIN_PART_SIZE :]]
 
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
     with httpx.Client(trust_env=False, timeout=60) as client:
         yield client
+
+
+@pytest.fixture
+def data(part_size: int) -> bytes:
+    return pattern(2 * part_size + 7)
+
+
+@pytest.fixture
+def chunks(data: bytes, part_size: int) -> Sequence[bytes]:
+    return [data[:part_size], data[part_size : 2 * part_size], data[2 * part_size :]]
 
 
 @pytest.fixture
@@ -49,8 +57,8 @@ class Sender:
             assert answer.status_code == 200, answer.text
             return Part(number, len(data), answer.headers["ETag"].strip('"'))
         writer = self._store.multipart.writer(KEY, self._upload_id, number, 10**9)
-        for start in range(0, len(data), MIB):
-            writer.write(data[start : start + MIB])
+        for start in range(0, len(data), 1000):
+            writer.write(data[start : start + 1000])
         part = writer.commit()
         assert part.size == len(data)
         return part
@@ -67,20 +75,22 @@ def joined(store: ObjectStore, slices: Sequence[Slice]) -> bytes:
 
 
 def test_parts_in_any_order_make_one_object(
-    backend: Backend, store: ObjectStore, sender: Sender, upload_id: str
+    backend: Backend, store: ObjectStore, sender: Sender, upload_id: str, chunks: Sequence[bytes], data: bytes
 ) -> None:
-    parts = {number: sender.send(number, CHUNKS[number - 1]) for number in (3, 1, 2)}
+    parts = {number: sender.send(number, chunks[number - 1]) for number in (3, 1, 2)}
     assert list(store.multipart.list(KEY, upload_id)) == [parts[1], parts[2], parts[3]]
     slices = store.multipart.finish(KEY, upload_id, [parts[1], parts[2], parts[3]])
-    assert sum(piece.stop - piece.start for piece in slices) == len(DATA)
-    assert joined(store, slices) == DATA
+    assert sum(piece.stop - piece.start for piece in slices) == len(data)
+    assert joined(store, slices) == data
     assert backend.unfinished() == []
 
 
-def test_numbers_may_have_gaps_and_parts_may_be_left_out(store: ObjectStore, sender: Sender, upload_id: str) -> None:
-    parts = [sender.send(number, data) for number, data in zip((2, 700, 10_000), CHUNKS, strict=True)]
+def test_numbers_may_have_gaps_and_parts_may_be_left_out(
+    store: ObjectStore, sender: Sender, upload_id: str, chunks: Sequence[bytes]
+) -> None:
+    parts = [sender.send(number, chunk) for number, chunk in zip((2, 700, 10_000), chunks, strict=True)]
     slices = store.multipart.finish(KEY, upload_id, [parts[0], parts[2]])
-    assert joined(store, slices) == CHUNKS[0] + CHUNKS[2]
+    assert joined(store, slices) == chunks[0] + chunks[2]
 
 
 def test_of_a_part_sent_twice_the_later_one_counts(store: ObjectStore, sender: Sender, upload_id: str) -> None:
@@ -98,11 +108,13 @@ def test_an_empty_part_alone_makes_an_empty_object(store: ObjectStore, sender: S
     assert store.stat(WHOLE).size == 0
 
 
-def test_an_upload_may_be_finished_again(store: ObjectStore, sender: Sender, upload_id: str) -> None:
-    parts = [sender.send(number, data) for number, data in enumerate(CHUNKS, 1)]
+def test_an_upload_may_be_finished_again(
+    store: ObjectStore, sender: Sender, upload_id: str, chunks: Sequence[bytes], data: bytes
+) -> None:
+    parts = [sender.send(number, chunk) for number, chunk in enumerate(chunks, 1)]
     slices = store.multipart.finish(KEY, upload_id, parts)
     assert store.multipart.finish(KEY, upload_id, parts) == slices
-    assert joined(store, slices) == DATA
+    assert joined(store, slices) == data
 
 
 def test_a_part_replaced_after_the_end_is_noticed(directory: DirectoryStore) -> None:
@@ -127,8 +139,10 @@ def test_a_finished_upload_takes_no_parts_and_keeps_those_it_has(directory: Dire
     assert directory.multipart.finish(KEY, "1", [Part(7, 0, "of nothing")]) == slices
 
 
-def test_parts_that_are_not_those_stored_make_no_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:
-    one, two = sender.send(1, CHUNKS[0]), sender.send(2, CHUNKS[2])
+def test_parts_that_are_not_those_stored_make_no_object(
+    store: ObjectStore, sender: Sender, upload_id: str, chunks: Sequence[bytes]
+) -> None:
+    one, two = sender.send(1, chunks[0]), sender.send(2, chunks[2])
     small = sender.send(3, b"x")
     wrong: dict[str, list[Part]] = {
         "no parts": [],
@@ -143,19 +157,21 @@ def test_parts_that_are_not_those_stored_make_no_object(store: ObjectStore, send
             store.multipart.finish(KEY, upload_id, parts)
         assert refusal.value.key == KEY, reason
     assert list(store.multipart.list(KEY, upload_id)) == [one, two, small]
-    assert joined(store, store.multipart.finish(KEY, upload_id, [one, two])) == CHUNKS[0] + CHUNKS[2]
+    assert joined(store, store.multipart.finish(KEY, upload_id, [one, two])) == chunks[0] + chunks[2]
 
 
-def test_parts_whose_total_size_is_refused_make_no_object(store: ObjectStore, sender: Sender, upload_id: str) -> None:
-    parts = [sender.send(number, data) for number, data in enumerate(CHUNKS, 1)]
+def test_parts_whose_total_size_is_refused_make_no_object(
+    store: ObjectStore, sender: Sender, upload_id: str, chunks: Sequence[bytes], data: bytes
+) -> None:
+    parts = [sender.send(number, chunk) for number, chunk in enumerate(chunks, 1)]
 
     def refuse(size: int) -> None:
         raise ZeroDivisionError(size)
 
-    with pytest.raises(ZeroDivisionError, match=str(len(DATA))):
+    with pytest.raises(ZeroDivisionError, match=str(len(data))):
         store.multipart.finish(KEY, upload_id, parts, refuse)
     assert list(store.multipart.list(KEY, upload_id)) == parts
-    assert joined(store, store.multipart.finish(KEY, upload_id, parts)) == DATA
+    assert joined(store, store.multipart.finish(KEY, upload_id, parts)) == data
 
 
 def test_an_upload_is_aborted_once_and_for_all(
@@ -215,12 +231,12 @@ def test_a_part_given_up_leaves_the_one_before(directory: DirectoryStore) -> Non
 
 @pytest.mark.only_s3
 def test_uploads_of_clients_are_not_what_writers_left(
-    backend: Backend, upload_id: str, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, upload_id: str, monkeypatch: pytest.MonkeyPatch, part_size: int
 ) -> None:
-    monkeypatch.setattr(s3, "PART_SIZE", MIN_PART_SIZE)
+    monkeypatch.setattr(s3, "PART_SIZE", part_size)
     store = backend.store
     writer = store.writer("files/on/one.pickle")
-    writer.write(bytes(2 * MIN_PART_SIZE + 1))  # enough to have sent a part
+    writer.write(bytes(2 * part_size + 1))  # enough to have sent a part
     soon = datetime.now(UTC) + timedelta(minutes=5)
     assert store.discard_unfinished(soon) == 1
     assert list(store.multipart.list(KEY, upload_id)) == []

@@ -32,9 +32,7 @@ from tests.storage.backends import Backend, Requests
 pytestmark = pytest.mark.only_s3
 
 HOUR = timedelta(hours=1)
-# Two parts: the blob copies some of the bytes, and some pass through us.
-FIRST, LAST = bytes(range(256)) * (MIN_PART_SIZE * 2 // 256), b"the end"
-WHOLE = FIRST + LAST
+LAST = b"the end"
 
 
 @pytest.fixture
@@ -45,6 +43,17 @@ def clock() -> Clock:
 @pytest.fixture
 def shares(backend: Backend, clock: Clock) -> Shares:
     return Shares(backend.store, max_file_size=1024 * MIN_PART_SIZE, clock=clock)
+
+
+@pytest.fixture
+def first(part_size: int) -> bytes:
+    """The first of two parts: the blob copies some of its bytes, and some pass through us."""
+    return bytes(range(250)) * (part_size * 2 // 250)
+
+
+@pytest.fixture
+def whole(first: bytes) -> bytes:
+    return first + LAST
 
 
 def uploaded(shares: Shares, *datas: bytes) -> Record:
@@ -74,8 +83,9 @@ def is_sealed(shares: Shares, file_id: str) -> bool:
     return shares.find(file_id).record.sealed
 
 
-@pytest.mark.parametrize("datas", [(b"",), (b"small",), (FIRST, LAST)], ids=len)
-def test_the_sealed_object_is_a_pickle_of_the_file(shares: Shares, datas: tuple[bytes, ...]) -> None:
+@pytest.mark.parametrize("small", [b"", b"small", None])
+def test_the_sealed_object_is_a_pickle_of_the_file(shares: Shares, small: bytes | None, first: bytes) -> None:
+    datas = [first, LAST] if small is None else [small]
     file_id = uploaded(shares, *datas).file_id
     assert read(shares, file_id) == b"".join(datas)
     assert not is_sealed(shares, file_id)
@@ -101,9 +111,9 @@ def kill_at(step: int) -> Callable[[int, AWSPreparedRequest], None]:
 
 
 def test_killed_between_any_two_requests_the_next_run_finishes(
-    shares: Shares, backend: Backend, requests: Requests
+    shares: Shares, backend: Backend, requests: Requests, first: bytes, whole: bytes
 ) -> None:
-    file_id = uploaded(shares, FIRST, LAST).file_id
+    file_id = uploaded(shares, first, LAST).file_id
     for step in itertools.count():
         requests.forget()
         requests.before = kill_at(step)
@@ -113,13 +123,13 @@ def test_killed_between_any_two_requests_the_next_run_finishes(
             done = False
         requests.before = lambda _number, _request: None
         # Readers get the file, whether or not it is sealed.
-        assert read(shares, file_id) == WHOLE
+        assert read(shares, file_id) == whole
         if done:
             break
     # The record, the raw object, the parts and their sources, and the record again.
     assert step >= 8
     assert is_sealed(shares, file_id)
-    assert pickle.loads(blob(shares.store, file_id)) == WHOLE
+    assert pickle.loads(blob(shares.store, file_id)) == whole
     assert backend.unfinished() == []
 
 
@@ -139,8 +149,8 @@ def test_an_upload_that_dies_while_it_begins_is_forgotten(
     assert list(shares.store.list("expiries/")) == []
 
 
-def test_two_at_once_make_one_blob(shares: Shares, backend: Backend, clock: Clock) -> None:
-    file_id = uploaded(shares, FIRST, LAST).file_id
+def test_two_at_once_make_one_blob(shares: Shares, backend: Backend, clock: Clock, first: bytes, whole: bytes) -> None:
+    file_id = uploaded(shares, first, LAST).file_id
     failures: list[BaseException] = []
 
     def attempt() -> None:
@@ -153,17 +163,19 @@ def test_two_at_once_make_one_blob(shares: Shares, backend: Backend, clock: Cloc
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        assert read(shares, file_id) == WHOLE
+        assert read(shares, file_id) == whole
     # If they interfered, the event is sent again.
     seal(shares, file_id)
     assert is_sealed(shares, file_id)
-    assert pickle.loads(blob(shares.store, file_id)) == WHOLE
+    assert pickle.loads(blob(shares.store, file_id)) == whole
     assert {type(error) for error in failures} <= {StorageUnavailable, Contended}
 
 
-def test_a_file_deleted_while_it_is_sealed_leaves_nothing(shares: Shares, backend: Backend, requests: Requests) -> None:
+def test_a_file_deleted_while_it_is_sealed_leaves_nothing(
+    shares: Shares, backend: Backend, requests: Requests, first: bytes
+) -> None:
     for step in itertools.count():
-        file_id = uploaded(shares, FIRST, LAST).file_id
+        file_id = uploaded(shares, first, LAST).file_id
         requests.forget()
         deleted: list[int] = []
 
@@ -188,27 +200,29 @@ def test_a_file_deleted_while_it_is_sealed_leaves_nothing(shares: Shares, backen
     assert step >= 8
 
 
-def test_an_event_that_was_lost_is_made_up_for_by_the_sweep(shares: Shares, clock: Clock) -> None:
-    file_id = uploaded(shares, FIRST, LAST).file_id
+def test_an_event_that_was_lost_is_made_up_for_by_the_sweep(shares: Shares, clock: Clock, first: bytes) -> None:
+    file_id = uploaded(shares, first, LAST).file_id
     clock.now += 2 * HOUR
     assert Sweep(shares).run().sealed == 1
     assert is_sealed(shares, file_id)
 
 
-def test_the_raw_object_goes_after_a_day_and_comes_back_when_needed(shares: Shares, clock: Clock) -> None:
-    file_id = uploaded(shares, FIRST, LAST).file_id
+def test_the_raw_object_goes_after_a_day_and_comes_back_when_needed(
+    shares: Shares, clock: Clock, first: bytes, whole: bytes
+) -> None:
+    file_id = uploaded(shares, first, LAST).file_id
     for _ in range(24):
         clock.now += HOUR
         Sweep(shares).run()
-        assert shares.store.stat(raw_key(file_id)).size == len(WHOLE)
+        assert shares.store.stat(raw_key(file_id)).size == len(whole)
     clock.now += 2 * HOUR
     Sweep(shares).run()
     with pytest.raises(NotFound):
         shares.store.stat(raw_key(file_id))
-    assert read(shares, file_id) == WHOLE
+    assert read(shares, file_id) == whole
 
     url = redirect(shares, shares.find(file_id))
-    assert ask("GET", url).content == WHOLE
+    assert ask("GET", url).content == whole
     # It stays for a day after its last use.
     clock.now += KEEP_RAW_FOR - HOUR
     Sweep(shares).run()
@@ -221,20 +235,20 @@ def test_the_raw_object_goes_after_a_day_and_comes_back_when_needed(shares: Shar
 
 
 def test_a_copy_that_takes_too_long_is_continued_by_the_next_request(
-    shares: Shares, requests: Requests, monkeypatch: pytest.MonkeyPatch
+    shares: Shares, requests: Requests, monkeypatch: pytest.MonkeyPatch, first: bytes, whole: bytes, part_size: int
 ) -> None:
-    file_id = uploaded(shares, FIRST, LAST).file_id
+    file_id = uploaded(shares, first, LAST).file_id
     seal(shares, file_id)
     shares.store.delete(raw_key(file_id))
     compose = shares.store.compose
-    monkeypatch.setattr("shared.storage.s3.plan.COPY_SIZE", MIN_PART_SIZE)
-    monkeypatch.setattr(shares.store, "compose", lambda key, pieces, _within: compose(key, pieces, 0))
-    with pytest.raises(Preparing):
-        redirect(shares, shares.find(file_id))
+    with monkeypatch.context() as patch:
+        patch.setattr("shared.storage.s3.plan.COPY_SIZE", part_size)
+        patch.setattr(shares.store, "compose", lambda key, pieces, _within: compose(key, pieces, 0))
+        with pytest.raises(Preparing):
+            redirect(shares, shares.find(file_id))
     assert shares.find(file_id).record.download_count == 0
-    monkeypatch.undo()
     url = redirect(shares, shares.find(file_id))
-    assert ask("GET", url).content == WHOLE
+    assert ask("GET", url).content == whole
     assert shares.find(file_id).record.download_count == 1
 
 
@@ -260,11 +274,13 @@ def test_an_upload_that_is_over_is_aborted(shares: Shares, backend: Backend, clo
         uploads.parts(record.file_id, record.upload_id)
 
 
-def test_a_completion_that_went_no_further_than_storage_is_repeated(shares: Shares, requests: Requests) -> None:
+def test_a_completion_that_went_no_further_than_storage_is_repeated(
+    shares: Shares, requests: Requests, first: bytes, whole: bytes
+) -> None:
     uploads = DirectUploads(shares)
-    record = uploads.start("file.bin", "a/b", Options(), len(WHOLE))
+    record = uploads.start("file.bin", "a/b", Options(), len(whole))
     assert record.upload_id is not None
-    for number, data in ((1, FIRST), (2, LAST)):
+    for number, data in ((1, first), (2, LAST)):
         ask("PUT", uploads.part_url(record.file_id, record.upload_id, number) or "", content=data)
     parts = [(part.number, part.etag) for part in uploads.parts(record.file_id, record.upload_id)]
     for step in itertools.count():
@@ -278,8 +294,8 @@ def test_a_completion_that_went_no_further_than_storage_is_repeated(shares: Shar
             requests.before = lambda _number, _request: None
         break
     assert step >= 5
-    assert ready.file_size == len(WHOLE)
-    assert read(shares, record.file_id) == WHOLE
+    assert ready.file_size == len(whole)
+    assert read(shares, record.file_id) == whole
 
 
 def test_two_who_complete_at_once_get_the_same_file(shares: Shares, requests: Requests) -> None:
