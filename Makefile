@@ -70,7 +70,7 @@ test: .venv/.installed-tests ## Run all tests (ARGS="..." goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint ## Run lint and the fast tests, in less than a minute
-	@$(BIN)/python -m pytest -n auto -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
 lint: .venv/.installed-tests ## Check style, types, layers and template
 	@$(BIN)/python -m ruff check .

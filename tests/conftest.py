@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # The tests of each of these files share a server, which takes longer to start than most tests take.
 ONE_WORKER = ("client/", "wire/")
 
+MOST_WORKERS = 8
 PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 
 # Shells make background processes ignore SIGINT, and programs that the tests start and interrupt would inherit that.
@@ -182,6 +183,13 @@ def emulated_api(
 
     yield emulated
     objects.clear(keep=SECRET_KEY)
+
+
+@pytest.hookimpl
+def pytest_xdist_auto_num_workers() -> int:
+    """More workers than processors, because tests also wait. Each starts servers and browsers of its own."""
+    processors = len(PROCESSORS) if PROCESSORS else os.cpu_count() or 1
+    return min(processors + processors // 2, MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
