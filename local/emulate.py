@@ -11,7 +11,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -85,6 +86,9 @@ def platform(
         yield Platform(functions, environment, interpreter, services)
 
 
+Provide = Callable[..., AbstractContextManager[Platform]]
+
+
 @contextlib.contextmanager
 def running(
     folder: Path,
@@ -94,9 +98,10 @@ def running(
     url: str | None = None,
     s3: str | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
+    provide: Provide = platform,
 ) -> Iterator[tuple[Runtime, Mapping[str, str]]]:
-    """Run the functions on their `platform`; yields them and the environment of the services."""
-    with platform(folder, template, token=token, url=url, s3=s3) as provided:
+    """Run the functions on what `provide` provides; yields them and the environment of the services."""
+    with provide(folder, template, token=token, url=url, s3=s3) as provided:
         runtime = Runtime(
             provided.functions, provided.environment, concurrency=concurrency, interpreter=provided.interpreter
         )
@@ -107,7 +112,7 @@ def running(
             runtime.kill()
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, provide: Provide = platform) -> int:
     """Serve until stopped, and return the exit status."""
     options = _parse(arguments)
     # A signal must end the processes that we started, too.
@@ -120,10 +125,15 @@ def main(arguments: list[str] | None = None) -> int:
         token = None if options.open else options.token
         with (
             listener,
-            running(folder, template, token=token, url=url, s3=options.s3, concurrency=options.concurrency) as (
-                runtime,
-                services,
-            ),
+            running(
+                folder,
+                template,
+                token=token,
+                url=url,
+                s3=options.s3,
+                concurrency=options.concurrency,
+                provide=provide,
+            ) as (runtime, services),
         ):
             gateway = Gateway(template.routes, runtime.invoke, HOST, remap=options.remap_www_authenticate)
             notifier = Notifier(template.notifications, aws.s3_client(services), runtime.invoke)

@@ -58,7 +58,7 @@ def bucket(folder: Path) -> Iterator[Way]:
 
 @contextlib.contextmanager
 def emulated(folder: Path, artifact: Path = ARTIFACT) -> Iterator[Way]:
-    """`make emulate` with a token; its template can come from another folder."""
+    """The emulated deployment, with a token; its template can come from another folder."""
     with watched(moto_server) as (s3, proxy):
         command = ["--port", "0", "--token", TOKEN, "--artifact", str(artifact), "--s3", proxy.address]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
@@ -66,7 +66,7 @@ def emulated(folder: Path, artifact: Path = ARTIFACT) -> Iterator[Way]:
         variables = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "local.emulate", *command],
+                [sys.executable, "-m", "tests.emulated.emulate", *command],
                 cwd=ROOT,
                 env={**inherited, **variables},
                 stdout=output,

@@ -1,4 +1,4 @@
-"""The emulator as `make emulate` starts it, in a separate process."""
+"""The emulator in a separate process, as `make emulate` starts it, or with functions that start faster."""
 
 from __future__ import annotations
 
@@ -86,8 +86,10 @@ def is_alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def emulating(folder: Path, artifact: Path, *arguments: str) -> Iterator[Emulator]:
-    command = [sys.executable, "-m", "local.emulate", "--port", "0", "--artifact", str(artifact), *arguments]
+def emulating(
+    folder: Path, artifact: Path, *arguments: str, module: str = "tests.emulated.emulate"
+) -> Iterator[Emulator]:
+    command = [sys.executable, "-m", module, "--port", "0", "--artifact", str(artifact), *arguments]
     log = folder / "log"
     # The environment could point boto3 elsewhere.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SHARE_"))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import pickle
 import re
@@ -25,12 +26,16 @@ from local.gateway import Gateway
 from local.runtime import Runtime
 from tests.api.client import BucketObjects
 from tests.emulated.deployment import ARTIFACT, ROOT
-from tests.emulated.emulator import Emulator, alive, command_line, emulating
+from tests.emulated.emulator import Emulator, alive, command_line
+from tests.emulated.emulator import emulating as emulator_process
 from tests.gateway import DOMAIN
 from tests.wire.server import WITHIN, until
 
 TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
+
+# As `make emulate` starts it.
+emulating = functools.partial(emulator_process, module="local.emulate")
 
 pytestmark = [
     # One emulator for the whole module, so in one pytest process.
