@@ -450,17 +450,23 @@ def count_from_afar(environment: Mapping[str, str], prefix: str) -> int:
     return DOWNLOADS
 
 
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ProcessPoolExecutor]:
+    """Processes that each take a second to start."""
+    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
 @pytest.mark.xdist_group("moto")
 @pytest.mark.parametrize("cells", [0, CELLS])
 def test_processes_that_meet_on_s3_lose_no_count(
-    moto: S3Server, configure_aws: Callable[[Mapping[str, str]], None], cells: int
+    moto: S3Server, configure_aws: Callable[[Mapping[str, str]], None], processes: ProcessPoolExecutor, cells: int
 ) -> None:
     # Creating it again changes nothing.
     moto.client().create_bucket(Bucket="widening")
     configure_aws(moto.environment())
     records = Records(open_s3("widening", str(cells)), lambda: EPOCH)
     records.create(structs.replace(record(), cells=cells))
-    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
-        running = [pool.submit(count_from_afar, moto.environment(), str(cells)) for _ in range(PROCESSES)]
-        done = sum(future.result(120) for future in running)
+    running = [processes.submit(count_from_afar, moto.environment(), str(cells)) for _ in range(PROCESSES)]
+    done = sum(future.result(120) for future in running)
     assert total(records) == done
