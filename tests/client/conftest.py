@@ -1,6 +1,6 @@
 """The client as people run it: in a separate process, with its own home directory and server.
 
-Processes that a test only waits for are forks, which start faster.
+Most processes are forks, which start faster.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.client.forks import Result, forks
+from tests.client.forks import Result, Run, forks
 from tests.client.inprocess import Share
 from tests.client.proxy import Proxy
 from tests.client.ways import WAYS, Way
@@ -58,7 +58,11 @@ class Client:
         }
         return {**inherited, **own, **more}
 
+    def fork(self, *arguments: str, data: bytes = b"", **environment: str) -> Run:
+        return forks().start(arguments, self.here, self.environment(**environment), data)
+
     def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the command as a process whose streams, command line and interpreter are its own."""
         return subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.here,
@@ -77,7 +81,7 @@ class Client:
 
     def _run(self, arguments: Sequence[str], data: bytes, environment: dict[str, str]) -> Result:
         if not any(name.startswith(STARTUP) for name in environment):
-            return forks().run(arguments, self.here, self.environment(**environment), data, WITHIN * 2)
+            return self.fork(*arguments, data=data, **environment).result(WITHIN * 2)
         process = self.start(*arguments, stdin=subprocess.PIPE, **environment)
         try:
             out, err = process.communicate(data, WITHIN * 2)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.wire.server import ROOT
+from tests.wire.server import ROOT, WITHIN
 
 Result = tuple[int, bytes, bytes]
 
@@ -42,28 +42,43 @@ class Forks:
         atexit.register(process.wait)
         atexit.register(self._control.close)
 
-    def run(
-        self, arguments: Sequence[str], folder: Path, environment: dict[str, str], data: bytes, within: float
-    ) -> Result:
-        """The status, as of `subprocess`, and both outputs of a run in a folder; it must end within so many seconds."""
-        ours, theirs = socket.socketpair()
+    def start(self, arguments: Sequence[str], folder: Path, environment: dict[str, str], data: bytes = b"") -> Run:
+        """Run the command in a folder, with this input."""
+        channel, theirs = socket.socketpair()
         (stdin, feed), (read_out, stdout), (read_err, stderr) = os.pipe(), os.pipe(), os.pipe()
         descriptors = [theirs.detach(), stdin, stdout, stderr]
         socket.send_fds(self._control, [b"+"], descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        ours.settimeout(within)
-        with ThreadPoolExecutor(3) as pool, ours, ours.makefile("rw") as channel:
-            pool.submit(_write, feed, data)
-            out, err = pool.submit(_read, read_out), pool.submit(_read, read_err)
-            print(json.dumps([arguments, str(folder), environment]), file=channel, flush=True)
-            process_id = int(channel.readline())
+        return Run(channel, [arguments, str(folder), environment], data, feed, read_out, read_err)
+
+
+class Run:
+    """A run of the command, to be waited for or ended."""
+
+    def __init__(self, channel: socket.socket, order: object, data: bytes, feed: int, out: int, err: int) -> None:
+        self._pool = ThreadPoolExecutor(3)
+        self._pool.submit(_write, feed, data)
+        self._out, self._err = self._pool.submit(_read, out), self._pool.submit(_read, err)
+        self._socket, self._channel = channel, channel.makefile("rw")
+        channel.settimeout(WITHIN)
+        print(json.dumps(order), file=self._channel, flush=True)
+        self._process_id = int(self._channel.readline())
+
+    def end(self, how: signal.Signals = signal.SIGKILL) -> Result:
+        os.kill(self._process_id, how)
+        return self.result()
+
+    def result(self, within: float = WITHIN) -> Result:
+        """The status, as of `subprocess`, and both outputs; the run must end within so many seconds."""
+        self._socket.settimeout(within)
+        with self._pool, self._socket, self._channel:
             try:
-                status = int(channel.readline())
+                status = int(self._channel.readline())
             except BaseException:
-                os.kill(process_id, signal.SIGKILL)
+                os.kill(self._process_id, signal.SIGKILL)
                 raise
-            return os.waitstatus_to_exitcode(status), out.result(), err.result()
+            return os.waitstatus_to_exitcode(status), self._out.result(), self._err.result()
 
 
 def _write(pipe: int, data: bytes) -> None:

@@ -153,10 +153,9 @@ def write_large(client: Client) -> None:
 def interrupt(client: Client, proxy: Proxy) -> int:
     """Kill an upload. Returns the number of part bytes that the server has."""
     proxy.before = hold = HeldUp(passing=2)
-    process = client.start("up", "folder")
+    process = client.fork("up", "folder")
     hold.wait(proxy, held=4)
-    process.kill()
-    process.communicate()
+    process.end()
     hold.release()
     sent = sum(seen.received for seen in proxy.parts_there())
     proxy.reset()

@@ -219,10 +219,9 @@ def test_an_upload_resumes_into_the_same_inbox_only(client: Client, owner: Share
     for inbox in (first, second):
         proxy.reset()
         proxy.before = hold = HeldUp(passing=2)
-        process = client.start("up", "large.bin", "--to", first["inbox_link"])
+        process = client.fork("up", "large.bin", "--to", first["inbox_link"])
         hold.wait(proxy, held=4)
-        process.kill()
-        process.communicate()
+        process.end()
         hold.release()
         proxy.reset()
         sent = client.json("up", "large.bin", "--to", inbox["inbox_link"])

@@ -186,12 +186,11 @@ def test_a_download_that_was_killed_resumes_after_what_was_written(
         yield from chunks
 
     proxy.through = hold
-    process = client.start("down", link, "-o", "copy.bin")
+    process = client.fork("down", link, "-o", "copy.bin")
     part = client.here / "copy.bin.part"
     # A file buffers what is written to it.
     until(lambda: len(held) == PARALLEL and part.stat().st_size > 5 * PIECE)
-    process.kill()
-    process.communicate()
+    process.end()
     release.set()
     proxy.reset()
     resumed = client.json("down", link, "-o", "copy.bin")

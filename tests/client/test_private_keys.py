@@ -35,10 +35,9 @@ NAME = "a-name-that-nobody-else-may-read.zip"
 def interrupted_upload(client: Client, proxy: Proxy, *arguments: str) -> Path:
     """Kill an upload after two parts. Returns the file with its key."""
     proxy.before = hold = HeldUp(passing=2)
-    process = client.start("up", "--private", "large.bin", *arguments)
+    process = client.fork("up", "--private", "large.bin", *arguments)
     hold.wait(proxy, held=4)
-    process.kill()
-    process.communicate()
+    process.end()
     hold.release()
     proxy.reset()
     (ledger,) = [path for path in client.kept("unfinished") if path.suffix == ".key"]
@@ -131,14 +130,13 @@ def test_another_name_is_another_upload(client: Client, proxy: Proxy) -> None:
 def test_two_commands_cannot_upload_the_same_at_once(client: Client, proxy: Proxy) -> None:
     write_large(client)
     proxy.before = hold = HeldUp(passing=2)
-    process = client.start("up", "--private", "large.bin")
+    process = client.fork("up", "--private", "large.bin")
     try:
         hold.wait(proxy, held=4)
         ran = client.run("up", "--private", "large.bin")
         assert (ran.code, "Another command" in ran.err) == (8, True)
     finally:
-        process.kill()
-        process.communicate()
+        process.end()
         hold.release()
 
 
@@ -191,12 +189,11 @@ def test_a_download_resumes_at_a_chunk_and_counts_once(client: Client, proxy: Pr
     proxy.seen.clear()
     proxy.through = cut = FirstBytes(20 * MIB, hold=kill)
     if kill:
-        process = client.start("down", link_of(sent), "-o", "copy.bin")
+        process = client.fork("down", link_of(sent), "-o", "copy.bin")
         assert cut.reached.wait(WITHIN)
         part = client.here / "copy.bin.part"
         until(lambda: part.exists() and part.stat().st_size > MIB)
-        process.kill()
-        process.communicate()
+        process.end()
         cut.release()
     fetched = client.json("down", link_of(sent), "-o", "copy.bin")
     assert (client.here / "copy.bin").read_bytes() == DATA[:size]

@@ -89,10 +89,9 @@ def test_a_terminal_shows_that_the_client_reconnects(client: Client, proxy: Prox
 def test_an_upload_that_resumes_says_from_where(client: Client, proxy: Proxy) -> None:
     write_large(client)
     proxy.before = hold = HeldUp(passing=2)
-    process = client.start("up", "large.bin")
+    process = client.fork("up", "large.bin")
     hold.wait(proxy, held=4)
-    process.kill()
-    process.communicate()
+    process.end()
     hold.release()
     sent = sum(seen.received for seen in proxy.parts_there())
     proxy.reset()

@@ -25,10 +25,9 @@ def large(client: Client) -> Path:
 
 def interrupted_upload(client: Client, proxy: Proxy, *arguments: str) -> None:
     proxy.before = hold = HeldUp(passing=2)
-    process = client.start("up", "large.bin", *arguments, SHARE_PASSWORD="first")
+    process = client.fork("up", "large.bin", *arguments, SHARE_PASSWORD="first")
     hold.wait(proxy, held=4)
-    process.kill()
-    process.communicate()
+    process.end()
     hold.release()
     proxy.reset()
 
@@ -151,10 +150,9 @@ def test_an_upload_that_was_killed_before_its_answer_came_is_not_sent_again(
 
     before = server.stored()
     proxy.through = hold
-    process = client.start("up", "large.bin")
+    process = client.fork("up", "large.bin")
     assert answered.wait(WITHIN)
-    process.kill()
-    process.communicate()
+    process.end()
     release.set()
     proxy.reset()
     # With other options, it is a different upload.

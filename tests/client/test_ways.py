@@ -14,7 +14,7 @@ from share.download import PIECE
 from tests.client.conftest import DATA, MIB, PART, SIZE, Client, write_large
 from tests.client.proxy import FirstBytes, HeldUp
 from tests.client.ways import Way
-from tests.wire.server import WITHIN, until
+from tests.wire.server import until
 
 # Each way is started once, in one pytest process.
 
@@ -60,10 +60,9 @@ def test_private_links_work_everywhere(owner: Client, way: Way) -> None:
         assert (owner.here / "copy").read_bytes() == data
     way.bytes.reset()
     hold = way.bytes.before = HeldUp(passing=2)
-    process = owner.start("up", "--private", "large.bin", "--name", "again.bin")
+    process = owner.fork("up", "--private", "large.bin", "--name", "again.bin")
     hold.wait(way.bytes, held=4)
-    process.kill()
-    process.communicate()
+    process.end()
     hold.release()
     way.bytes.reset()
     sent = owner.json("up", "--private", "large.bin", "--name", "again.bin")
@@ -80,10 +79,9 @@ def test_inboxes_work_everywhere(owner: Client, way: Way) -> None:
     (sender.here / "folder").mkdir()
     (sender.here / "folder" / "small.txt").write_bytes(b"small")
     hold = way.bytes.before = HeldUp(passing=2)
-    process = sender.start("up", "large.bin", "--to", inbox["inbox_link"], "--from", "Ada")
+    process = sender.fork("up", "large.bin", "--to", inbox["inbox_link"], "--from", "Ada")
     hold.wait(way.bytes, held=4)
-    process.kill()
-    process.communicate()
+    process.end()
     hold.release()
     way.bytes.reset()
     sent = [
@@ -143,13 +141,12 @@ def test_awkward_names_arrive_as_they_are(owner: Client, way: Way) -> None:
 def test_an_upload_that_was_killed_sends_only_what_is_missing(owner: Client, way: Way, end: signal.Signals) -> None:
     write_large(owner)
     way.bytes.before = hold = HeldUp(passing=3)
-    process = owner.start("up", "large.bin")
+    process = owner.fork("up", "large.bin")
     hold.wait(way.bytes, held=3)
     (state,) = owner.kept("unfinished")
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
-    process.send_signal(end)
-    _, err = process.communicate(timeout=WITHIN)
-    assert process.returncode == (130 if end is signal.SIGINT else -end)
+    code, _, err = process.end(end)
+    assert code == (130 if end is signal.SIGINT else -end)
     if end is signal.SIGINT:
         assert "same command again to resume" in err.decode()
     there = sum(seen.received for seen in way.bytes.parts_there())
@@ -181,13 +178,12 @@ def test_a_download_that_was_killed_fetches_only_what_is_missing(
     write_large(owner)
     sent = owner.json("up", "large.bin", *(["--downloads", "1"] if capped else []))
     way.bytes.through = hold = FirstBytes(20 * MIB, hold=True)
-    process = owner.start("down", sent["file_id"], "-o", "copy.bin")
+    process = owner.fork("down", sent["file_id"], "-o", "copy.bin")
     part = owner.here / "copy.bin.part"
     until(lambda: hold.reached.is_set() and part.exists() and part.stat().st_size > 19 * MIB)
-    process.send_signal(end)
-    _, err = process.communicate(timeout=WITHIN)
+    code, _, err = process.end(end)
     if end is signal.SIGINT:
-        assert (process.returncode, "same command again to resume" in err.decode()) == (130, True)
+        assert (code, "same command again to resume" in err.decode()) == (130, True)
     hold.release()
     way.bytes.reset()
     there = part.stat().st_size
