@@ -6,16 +6,18 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import stat
+import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 from share.names import safe_name
 
-from tests.client.conftest import Client, make_client
+from tests.client.conftest import COMMAND, Client, make_client
 from tests.client.proxy import Answer, Cut, Proxy, Seen
-from tests.wire.server import Server, until
+from tests.wire.server import WITHIN, Server, until
 
 
 def sha256(data: bytes) -> str:
@@ -346,10 +348,23 @@ def test_version_and_help_need_no_server(client: Client) -> None:
     assert b"--max-downloads" in client.run("up", "-h").out
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_can_complete_commands(client: Client, shell: str) -> None:
-    ran = client.run("--show-completion", shell)
-    assert (ran.code, b"_SHARE_COMPLETE" in ran.out) == (0, True)
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [("bash", "complete -o default -F"), ("zsh", "#compdef share"), ("fish", "complete --command share")],
+)
+def test_shells_can_complete_commands(client: Client, shell: str, line: str) -> None:
+    ran = subprocess.run(
+        # The client looks for the name of a shell among the processes above it. A second command keeps that one there.
+        [shell, "-c", f"{shlex.join(COMMAND)} --show-completion; exit $?"],
+        executable="/bin/sh",
+        env=client.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=WITHIN,
+        check=True,
+    )
+    assert line in ran.stdout
 
 
 def test_a_small_upload_waits_for_a_server_that_restarts(client: Client, proxy: Proxy) -> None:
