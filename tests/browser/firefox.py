@@ -22,6 +22,8 @@ PREFERENCES = {
 }
 
 
+COLOR_SCHEME = "layout.css.prefers-color-scheme.content-override"
+
 # Ends and forgets downloads, and deletes what sites have stored.
 FORGET = """
 const { Downloads } = ChromeUtils.importESModule("resource://gre/modules/Downloads.sys.mjs");
@@ -75,9 +77,12 @@ class Firefox:
 
     def forget(self) -> None:
         """Leave the current page, and forget what happened until now."""
-        self.run("chrome", FORGET)
         self.command("Marionette:SetContext", value="content")
         self.command("WebDriver:Navigate", url="about:blank")
+        # Only now, because the page could have stored something again.
+        self.run("chrome", FORGET)
+        self.run("chrome", "Services.prefs.clearUserPref(...arguments)", COLOR_SCHEME)
+        self.command("Marionette:SetContext", value="content")
         for file in self.downloads.iterdir():
             file.unlink()
 
@@ -107,8 +112,8 @@ class Firefox:
 
     def prefer_scheme(self, scheme: str) -> None:
         """Let the page see that the user prefers "light" or "dark"."""
-        name, value = "layout.css.prefers-color-scheme.content-override", ("dark", "light").index(scheme)
-        self.run("chrome", "Services.prefs.setIntPref(...arguments)", name, value)
+        value = ("dark", "light").index(scheme)
+        self.run("chrome", "Services.prefs.setIntPref(...arguments)", COLOR_SCHEME, value)
         applies = f"return matchMedia('(prefers-color-scheme: {scheme})').matches"
         until(lambda: bool(self.run("content", applies)))
 
