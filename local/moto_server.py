@@ -2,6 +2,8 @@
 
 moto compares first and then writes, in a thread for each connection. So two writers with the same condition could both
 succeed, which never happens on S3, and a read during a write could fail.
+
+A multipart upload that has ended is `NoSuchUpload` here too, as on S3; moto answers 500 to its parts.
 """
 
 from __future__ import annotations
@@ -11,12 +13,21 @@ import io
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3 import models
+from moto.s3.exceptions import NoSuchUpload
 from werkzeug.serving import run_simple
 
 HOST = "127.0.0.1"
+
+
+class Uploads(models.MultipartDict):
+    """The multipart uploads of a bucket, by ID."""
+
+    def __missing__(self, upload_id: str) -> NoReturn:
+        raise NoSuchUpload(upload_id=upload_id)
 
 
 class Dispatcher(DomainDispatcherApplication):
@@ -46,6 +57,7 @@ class OneAtATime:
 
 
 def main() -> None:
+    models.MultipartDict = Uploads  # type: ignore[misc]
     app = OneAtATime(Dispatcher())
     run_simple(HOST, int(sys.argv[1]), app, threaded=True, request_handler=MotoRequestHandler)
 

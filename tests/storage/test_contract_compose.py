@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
@@ -269,35 +268,56 @@ def test_a_part_of_another_size_is_made_again(
     assert backend.unfinished() == []
 
 
+Step = Callable[[AWSPreparedRequest], bool]
+BeforeStep = Callable[[Callable[[], None]], None]
+
+STEPS: Mapping[str, Step] = {
+    "list-parts": lambda request: request.method == "GET" and "uploadId=" in request.url,
+    "send-part": lambda request: request.method == "PUT" and "partNumber=1&" in request.url,
+    "copy-part": lambda request: request.method == "PUT" and "x-amz-copy-source" in request.headers,
+    "complete": lambda request: request.method == "POST" and "uploadId=" in request.url,
+}
+
+
+@pytest.fixture
+def before_step(requests: Requests, step: Step, monkeypatch: pytest.MonkeyPatch) -> BeforeStep:
+    """Does something once, before the first request of a step is sent, while no other request is on its way."""
+    monkeypatch.setattr(composing, "PARALLEL_PARTS", 1)
+
+    def plan(action: Callable[[], None]) -> None:
+        def act(_number: int, request: AWSPreparedRequest) -> None:
+            if step(request):
+                requests.before = lambda _number, _request: None
+                action()
+
+        requests.before = act
+
+    return plan
+
+
 @pytest.mark.only_s3
-def test_finding_the_upload_finished_by_another_is_success(backend: Backend, requests: Requests, large: int) -> None:
-    store = backend.store
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_finding_the_upload_finished_by_another_is_success(
+    store: ObjectStore, before_step: BeforeStep, large: int
+) -> None:
     write(store, RAW, pattern(large))
     pieces = framed(store, large)
-
-    def overtake(_number: int, request: AWSPreparedRequest) -> None:
-        if request.method == "GET" and "uploadId=" in request.url:
-            requests.before = lambda _number, _request: None
-            store.compose(BLOB, pieces)
-
-    requests.before = overtake
+    before_step(lambda: store.compose(BLOB, pieces))
     store.compose(BLOB, pieces)
     assert content(store, BLOB) == HEAD + pattern(large) + STOP
 
 
 @pytest.mark.only_s3
-def test_an_upload_that_is_taken_away_unfinished_is_a_fault(backend: Backend, requests: Requests, large: int) -> None:
+# SeaweedFS accepts a part even then, and makes the object.
+@pytest.mark.parametrize("step", [pytest.param(STEPS[name], id=name) for name in STEPS if name != "send-part"])
+def test_an_upload_that_is_taken_away_unfinished_is_a_fault(
+    backend: Backend, before_step: BeforeStep, large: int
+) -> None:
     store = backend.store
     write(store, RAW, pattern(large))
     pieces = framed(store, large)
-
-    def take_away(_number: int, request: AWSPreparedRequest) -> None:
-        if request.method == "GET" and "uploadId=" in request.url:
-            requests.before = lambda _number, _request: None
-            store.multipart.abort(BLOB, parse_qs(urlsplit(request.url).query)["uploadId"][0])
-
-    requests.before = take_away
-    with pytest.raises(StorageUnavailable):
+    before_step(lambda: store.multipart.abort(BLOB))
+    with pytest.raises(StorageUnavailable, match=f"the multipart upload to {BLOB} has disappeared"):
         store.compose(BLOB, pieces)
     require_nothing(backend)
 
