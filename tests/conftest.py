@@ -20,10 +20,10 @@ from shared.storage.keys import SECRET_KEY
 from shared.storage.s3 import clients
 from tests.api.client import SERVER, WAYS, Api, BucketObjects, DirectoryObjects, Objects, WholeApp
 from tests.emulated.deployment import Deployment, Emulated, EmulatedObjects
-from tests.emulated.fork_server import cheap_scrypt
 from tests.environment import unset_all
 from tests.gateway import DOMAIN, Gateway, LambdaContext, handlers
 from tests.loggers import LAMBDA_LOGGERS, LoggerState, logger_state, set_loggers
+from tests.scrypt import cheap_scrypt
 from tests.servers import BUCKET, SMALL_PART, S3Server, SharedClients, moto_server
 from tests.slow import is_slow
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+from tests.forks import Process
 from tests.pages import block
 from tests.proxies import BIN, replaced
-from tests.servers import free_ports, running
+from tests.servers import free_ports, process, running
 from tests.wire.server import ROOT, WITHIN, Server
 
 
@@ -25,12 +26,12 @@ def on_own_s3(tmp_path: Path) -> Iterator[Server]:
     subprocess.run(["bash", "-eu", "-c", preparation], cwd=tmp_path, timeout=WITHIN, check=True)
     arguments = shlex.split(replaced(command.strip().removesuffix("&"), **{"weed/": f"{tmp_path}/weed/"}))
 
-    def weed(ports: Sequence[int]) -> list[str]:
+    def weed(ports: Sequence[int], log: int) -> Process:
         # The last of several equal flags applies. Two further servers of SeaweedFS use fixed ports.
         free = [f"-{role}.port={port}" for role, port in zip(("s3", "volume", "master", "filer"), ports, strict=True)]
         none = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         sockets = [f"-{role}.localSocket={tmp_path / role}.sock" for role in ("s3", "filer")]
-        return [str(BIN / "weed"), f"-logdir={tmp_path}", "server", *arguments, *free, *none, *sockets]
+        return process([str(BIN / "weed"), f"-logdir={tmp_path}", "server", *arguments, *free, *none, *sockets], log)
 
     # The server refuses unsigned requests.
     with running(weed, 4, HTTPStatus.FORBIDDEN, patience=0) as ports:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -28,6 +28,8 @@ import boto3.session
 import httpx
 from botocore.config import Config
 from botocore.session import Session
+
+from tests.forks import ROOT, Process, start
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -133,11 +135,13 @@ def moto_server(**environment: str) -> Iterator[S3Server]:
     It lists 100 keys at a time.
     """
 
-    def command(ports: Sequence[int]) -> list[str]:
-        return [sys.executable, "-m", "local.moto_server", str(ports[0])]
+    environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE), **environment}
 
-    environment = {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE_SIZE), **environment}
-    with running(command, 1, HTTPStatus.OK, environment) as ports:
+    def moto(ports: Sequence[int], log: int) -> Process:
+        command = ["-m", "local.moto_server", str(ports[0])]
+        return start(command, ROOT, environment, log, preparation="moto")
+
+    with running(moto, 1, HTTPStatus.OK) as ports:
         yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
 
 
@@ -160,8 +164,8 @@ def seaweedfs(volumes: int = 100) -> Iterator[S3Server]:
         accounts.write_text(json.dumps({"identities": [ADMINISTRATOR]}))
         (directory / "data").mkdir()
 
-        def command(ports: Sequence[int]) -> list[str]:
-            return [
+        def weed(ports: Sequence[int], log: int) -> Process:
+            command = [
                 str(Path(sys.executable).with_name("weed")),
                 f"-logdir={directory}",
                 "server",
@@ -180,9 +184,10 @@ def seaweedfs(volumes: int = 100) -> Iterator[S3Server]:
                 "-master.volumeSizeLimitMB=64",
                 f"-volume.max={volumes}",
             ]
+            return process(command, log)
 
         # The server refuses unsigned requests. An orderly shutdown would take 15 s, for data that is no longer needed.
-        with running(command, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
+        with running(weed, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
             try:
                 yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
             finally:
@@ -190,26 +195,23 @@ def seaweedfs(volumes: int = 100) -> Iterator[S3Server]:
                     Path(f"/tmp/seaweedfs-{role}-grpc-{port + GRPC_OFFSET}.sock").unlink(missing_ok=True)
 
 
+def process(command: Sequence[str], log: int) -> Process:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
 @contextlib.contextmanager
 def running(
-    command: Callable[[Sequence[int]], list[str]],
+    server: Callable[[Sequence[int], int], Process],
     port_count: int,
     answer: HTTPStatus,
-    variables: Mapping[str, str] | None = None,
     *,
     patience: float = 5.0,
 ) -> Iterator[Sequence[int]]:
-    """Run a server on free ports until the block ends. The first port answers HTTP."""
+    """Run a server until the block ends. It is started with free ports, of which the first answers HTTP, and a log."""
     for attempt in range(ATTEMPTS):
         ports = free_ports(port_count)
         with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen(
-                command(ports),
-                env={**os.environ, **(variables or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            process = server(ports, log.fileno())
             try:
                 if _answers(process, ports[0], answer):
                     yield ports
@@ -222,7 +224,7 @@ def running(
                 _stop(process, patience)
 
 
-def _answers(process: subprocess.Popen[bytes], port: int, answer: HTTPStatus) -> bool:
+def _answers(process: Process, port: int, answer: HTTPStatus) -> bool:
     """Wait until the server answers; False if it ends, or takes too long."""
     deadline = time.monotonic() + START_WITHIN
     while process.poll() is None and time.monotonic() < deadline:
@@ -244,7 +246,7 @@ def _status(port: int) -> int | None:
         connection.close()
 
 
-def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
+def _stop(process: Process, patience: float) -> None:
     process.terminate()
     try:
         process.wait(patience)

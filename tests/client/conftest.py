@@ -18,16 +18,15 @@ from typing import Any
 
 import pytest
 
-from tests.client.forks import Result, Run, forks
 from tests.client.inprocess import Share
 from tests.client.proxy import Proxy
+from tests.client.run import Result, Run
 from tests.client.ways import WAYS, Way
+from tests.forks import can_fork
 from tests.wire.server import ROOT, WITHIN, Server
 
 # The module is found by PYTHONPATH, as `Client.environment` sets it.
 COMMAND = [sys.executable, "-m", "share"]
-# Variables that an interpreter reads when it starts, as no fork does.
-STARTUP = ("PYTHON", "LC_", "LANG")
 
 MIB = 1024 * 1024
 PART = 8 * MIB
@@ -59,7 +58,7 @@ class Client:
         return {**inherited, **own, **more}
 
     def fork(self, *arguments: str, data: bytes = b"", **environment: str) -> Run:
-        return forks().start(arguments, self.here, self.environment(**environment), data)
+        return Run(arguments, self.here, self.environment(**environment), data)
 
     def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.Popen[bytes]:
         """Start the command as a process whose streams, command line and interpreter are its own."""
@@ -80,7 +79,7 @@ class Client:
         return Ran(code, out, err.decode(errors="replace"))
 
     def _run(self, arguments: Sequence[str], data: bytes, environment: dict[str, str]) -> Result:
-        if not any(name.startswith(STARTUP) for name in environment):
+        if can_fork(environment):
             return self.fork(*arguments, data=data, **environment).result(WITHIN * 2)
         process = self.start(*arguments, stdin=subprocess.PIPE, **environment)
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import re
-import subprocess
 from collections.abc import Callable
 
-from tests.client.conftest import COMMAND, Client
+from tests.client.conftest import Client
+from tests.forks import can_fork, start
 from tests.wire.server import WITHIN
 
 
@@ -19,14 +19,12 @@ def in_terminal(
     encoding = environment.get("PYTHONIOENCODING", "utf-8")
     controller, terminal = pty.openpty()
     with os.fdopen(controller, "rb", buffering=0) as screen:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=client.here,
-            env=client.environment(TERM="xterm", **environment),
-            stdin=subprocess.DEVNULL,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
+        process = start(
+            ["-m", "share", *arguments],
+            client.here,
+            client.environment(TERM="xterm", **environment),
+            terminal,
+            preparation="client" if can_fork(environment) else None,
         )
         os.close(terminal)
         shown = b""

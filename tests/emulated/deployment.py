@@ -17,14 +17,13 @@ import httpx
 import pytest
 
 from local import artifact
-from local.emulate import platform
 from local.gateway import Gateway
 from local.runtime import Runtime
 from local.template import Function
 from local.worker import START_WITHIN
 from shared.storage.keys import SECRET_KEY
 from tests.api.client import BucketObjects, WholeApp
-from tests.emulated.forks import forks
+from tests.emulated.emulate import forking_platform
 from tests.gateway import DOMAIN
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ class Deployment:
             with pytest.MonkeyPatch.context() as environment:
                 for name, value in self._services.items():
                     environment.setenv(name, value)
-                self._platform = stack.enter_context(platform(ARTIFACT, self._template, token=None))
-            self._interpreter = stack.enter_context(forks(self._platform))
+                self._platform = stack.enter_context(forking_platform(ARTIFACT, self._template, token=None))
             self._plain = stack.enter_context(self._started({}))
             self._configured: dict[frozenset[tuple[str, str]], tuple[_Gateways, contextlib.ExitStack]] = {}
             stack.callback(self._end_all_but, 0)
@@ -90,7 +88,8 @@ class Deployment:
     @contextlib.contextmanager
     def _started(self, variables: Mapping[str, str]) -> Iterator[_Gateways]:
         functions = {name: _with_variables(function, variables) for name, function in self._platform.functions.items()}
-        runtime = Runtime(functions, self._platform.environment, concurrency=1, interpreter=self._interpreter)
+        provided = self._platform
+        runtime = Runtime(functions, provided.environment, concurrency=1, interpreter=provided.interpreter)
         try:
             # On a busy machine, a start can take longer than the gateway waits.
             yield {

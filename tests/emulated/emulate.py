@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from local.emulate import Platform, main, platform
-from tests.emulated.forks import forks
+from tests.forks import forking
 
 
 @contextlib.contextmanager
 def forking_platform(*arguments: Any, **options: Any) -> Iterator[Platform]:
-    with platform(*arguments, **options) as provided, forks(provided) as interpreter:
-        yield dataclasses.replace(provided, interpreter=interpreter)
+    """`platform` with functions that all have the same content, and start as forks."""
+    with platform(*arguments, **options) as provided:
+        code = next(iter(provided.functions.values())).code
+        with forking("functions", provided.interpreter, code, provided.environment) as forks:
+            yield dataclasses.replace(provided, interpreter=forks.interpreter())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The emulator in a separate process, as `make emulate` starts it, or with functions that start faster."""
+"""The emulator in a separate process, as `make emulate` starts it, or with all that starts in forks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +14,13 @@ from pathlib import Path
 import httpx
 
 from tests.emulated.deployment import ROOT
+from tests.forks import Process, start
 from tests.wire.server import WITHIN, until
 
 
 @dataclass
 class Emulator:
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
     url: str = ""
 
@@ -86,21 +85,20 @@ def is_alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def emulating(
-    folder: Path, artifact: Path, *arguments: str, module: str = "tests.emulated.emulate"
-) -> Iterator[Emulator]:
-    command = [sys.executable, "-m", module, "--port", "0", "--artifact", str(artifact), *arguments]
+def emulating(folder: Path, artifact: Path, *arguments: str, forking: bool = True) -> Iterator[Emulator]:
+    module = "tests.emulated.emulate" if forking else "local.emulate"
+    command = ["-m", module, "--port", "0", "--artifact", str(artifact), *arguments]
     log = folder / "log"
     # The environment could point boto3 elsewhere.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SHARE_"))}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    emulator = Emulator(process, log)
+        preparation = "emulate" if forking else None
+        emulator = Emulator(start(command, ROOT, environment, output.fileno(), preparation=preparation), log)
     try:
         until(emulator.serves)
         yield emulator
     finally:
         started = emulator.processes()
-        if process.poll() is None:
+        if emulator.process.poll() is None:
             emulator.stop(signal.SIGTERM)
         assert alive(started) == []

@@ -35,7 +35,7 @@ TOKEN = "token-of-the-tests"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
 
 # As `make emulate` starts it.
-emulating = functools.partial(emulator_process, module="local.emulate")
+emulating = functools.partial(emulator_process, forking=False)
 
 pytestmark = [
     # One emulator for the whole module, so in one pytest process.

@@ -1,4 +1,4 @@
-"""The server as `make run` starts it, in a separate process, and helpers to send it raw bytes."""
+"""The server in a separate process, and helpers to send it raw bytes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+from tests.forks import can_fork, start
 
 ROOT = Path(__file__).parent.parent.parent
 WITHIN = 60.0  # seconds, long enough for a busy machine
@@ -32,19 +33,29 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 class Server:
-    """`python -m local.serve` on the directory `data`, started by the command `before`, while its context lasts."""
+    """`python -m local.serve` on the directory `data` while its context lasts.
+
+    It is a fork, which starts faster, unless a command `before` starts it. `test_start.py` tests real starts.
+    """
 
     def __init__(self, data: Path, *arguments: str, before: Sequence[str] = (), **environment: str) -> None:
         self.data = data
         self._log = data.with_suffix(".log")
-        self._arguments = [*before, sys.executable, "-m", "local.serve", "--port", "0", *arguments]
+        self._before = before
+        self._arguments = ["-m", "local.serve", "--port", "0", *arguments]
+        self._forks = not before and can_fork(environment)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
         self._environment = {**inherited, "SHARE_STORAGE": str(data), "SHARE_MIN_FREE_SPACE": "0", **environment}
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self._arguments, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            self.process = start(
+                self._arguments,
+                ROOT,
+                self._environment,
+                log.fileno(),
+                preparation="serve" if self._forks else None,
+                before=self._before,
             )
         try:
             until(self._is_ready)
