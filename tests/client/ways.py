@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,6 +14,7 @@ import httpx
 
 from tests.client.proxy import Proxy
 from tests.emulated.deployment import ARTIFACT
+from tests.forks import start
 from tests.servers import S3Server, moto_server, seaweedfs
 from tests.wire.server import ROOT, WITHIN, Server, until
 
@@ -60,18 +59,13 @@ def bucket(folder: Path) -> Iterator[Way]:
 def emulated(folder: Path, artifact: Path = ARTIFACT) -> Iterator[Way]:
     """The emulated deployment, with a token; its template can come from another folder."""
     with watched(moto_server) as (s3, proxy):
-        command = ["--port", "0", "--token", TOKEN, "--artifact", str(artifact), "--s3", proxy.address]
+        command = ["-m", "tests.emulated.emulate", "--port", "0", "--token", TOKEN]
+        command += ["--artifact", str(artifact), "--s3", proxy.address]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
         log = folder / "log"
         variables = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.emulated.emulate", *command],
-                cwd=ROOT,
-                env={**inherited, **variables},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+            process = start(command, ROOT, {**inherited, **variables}, output.fileno(), preparation="emulate")
         try:
             until(lambda: process.poll() is not None or "Ctrl-C" in log.read_text())
             match = re.search(r"on (http://\S+)$", log.read_text(), re.MULTILINE)

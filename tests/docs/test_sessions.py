@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import pytest
 
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
-from tests.pages import ADDRESS, ADDRESS_LINE, PAGES, ROOT, session
+from tests.pages import ADDRESS, ADDRESS_LINE, PAGES, session
+from tests.wire.server import Server
 
-START_TIMEOUT = 60.0  # seconds
 SESSION_TIMEOUT = 120.0  # seconds
 PROMPT = "--- the next command ---"
 
@@ -67,33 +66,8 @@ def emulator(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The address of a server process with storage in `./data` of the temporary directory."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "SHARE_MIN_FREE_SPACE": "0"}
-    log = tmp_path / "server.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "local.serve", "--port", "0"],
-            cwd=tmp_path,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as server,
-    ):
-        try:
-            yield started(server, log)
-        finally:
-            server.kill()
-
-
-def started(server: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + START_TIMEOUT
-    while server.poll() is None and time.monotonic() < deadline:
-        match = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text(errors="replace"))
-        if match is not None:
-            return match[1]
-        time.sleep(0.05)
-    pytest.fail(f"the server did not start: {log.read_text(errors='replace')}")
+    with Server(tmp_path / "data") as server:
+        yield server.address
 
 
 def outputs(commands: Sequence[str], folder: Path) -> Iterator[str]:
