@@ -38,6 +38,15 @@ WATCH = """
     };
 """
 
+# What the site has stored in the browser.
+STORED = """async () => {
+    const workers = await navigator.serviceWorker.getRegistrations();
+    const files = await Array.fromAsync((await navigator.storage.getDirectory()).keys());
+    const databases = await indexedDB.databases();
+    return [document.cookie, ...Object.keys(localStorage), ...Object.keys(sessionStorage), ...workers, ...files,
+        ...databases, ...(await caches.keys())].filter(Boolean).map(String);
+}"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -45,15 +54,36 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module", params=STATES)
-def state(request: pytest.FixtureRequest, chromium: Browser, server: Server) -> Iterator[Page]:
-    """Each state in turn, set up once for all tests that look at it."""
-    context = chromium.new_context(base_url=f"http://127.0.0.1:{server.port}")
+@pytest.fixture(scope="module")
+def states_page(chromium: Browser, server: Server) -> Iterator[Page]:
+    """One page for all states, because the first visit in a new profile takes twice as long."""
+    context = chromium.new_context(base_url=server.address)
     context.set_default_timeout(WITHIN)
-    page = context.new_page()
-    show(page, request.param)
-    yield page
+    yield context.new_page()
     context.close()
+
+
+def renew(page: Page, server: Server) -> None:
+    """Make the page like a new one: no routes, nothing stored, the mouse elsewhere, and the usual window and colors."""
+    page.unroute_all()
+    # An address of the same server without scripts, so nobody stores anything again.
+    page.goto("/health")
+    page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    session = page.context.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", {"origin": server.address, "storageTypes": "all"})
+    session.detach()
+    until(lambda: bool(page.evaluate(STORED) == []))
+    page.mouse.move(-1, -1)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.emulate_media(color_scheme="light")
+
+
+@pytest.fixture(scope="module", params=STATES)
+def state(request: pytest.FixtureRequest, states_page: Page, server: Server) -> Page:
+    """Each state in turn, set up once for all tests that look at it."""
+    renew(states_page, server)
+    show(states_page, request.param)
+    return states_page
 
 
 def resize(page: Page, width: int) -> None:
