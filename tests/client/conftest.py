@@ -29,7 +29,8 @@ from tests.wire.server import ROOT, WITHIN, Server
 COMMAND = [sys.executable, "-m", "share"]
 
 MIB = 1024 * 1024
-PART = 8 * MIB
+# Of forks.
+PART = 5 * MIB
 SIZE = 5 * PART + 12_345
 # No two parts are alike.
 DATA = b"".join(number.to_bytes(8) for number in range(SIZE // 8 + 1))[:SIZE]

@@ -16,7 +16,7 @@ from tests.client.conftest import DATA, MIB, Client
 from tests.client.proxy import Answer, Cut, Proxy, Seen
 from tests.wire.server import WITHIN, Server, until
 
-LARGE = (DATA * 2)[: 73 * MIB + 1]
+LARGE = (DATA * 3)[: 73 * MIB + 1]
 PIECE = 5 * MIB
 PARALLEL = 4
 

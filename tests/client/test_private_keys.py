@@ -181,13 +181,13 @@ def test_a_ledger_takes_each_block_in_one_version(share: Share, monkeypatch: pyt
         ledger.require(0, digest(b"another zero"))
 
 
-@pytest.mark.parametrize("size", [SIZE, 2 * 16 * MIB])
+@pytest.mark.parametrize("size", [SIZE, 16 * MIB])
 @pytest.mark.parametrize("kill", [True, False])
 def test_a_download_resumes_at_a_chunk_and_counts_once(client: Client, proxy: Proxy, size: int, kill: bool) -> None:
     (client.here / "large.bin").write_bytes(DATA[:size])
     sent = client.json("up", "--private", "large.bin", "--downloads", "1")
     proxy.seen.clear()
-    proxy.through = cut = FirstBytes(20 * MIB, hold=kill)
+    proxy.through = cut = FirstBytes(5 * PART // 2, hold=kill)
     if kill:
         process = client.fork("down", link_of(sent), "-o", "copy.bin")
         assert cut.reached.wait(WITHIN)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.conftest import COMMAND, DATA, MIB, SIZE, Client, write_large
+from tests.client.conftest import COMMAND, DATA, PART, SIZE, Client, write_large
 from tests.client.proxy import Answer, Cut, FirstBytes, HeldUp, Proxy, Seen
 from tests.wire.server import WITHIN, Server, until
 
@@ -195,7 +195,7 @@ def upload(server: Server) -> str:
 @pytest.mark.parametrize("output", ["copy.bin", "-"])
 def test_a_download_that_breaks_goes_on_by_itself(client: Client, proxy: Proxy, server: Server, output: str) -> None:
     file_id = upload(server)
-    proxy.through = FirstBytes(20 * MIB, hold=False)
+    proxy.through = FirstBytes(5 * PART // 2, hold=False)
     ran = client.run("down", file_id, "-o", output)
     assert ran.code == 0, ran.err
     assert (ran.out if output == "-" else (client.here / output).read_bytes()) == DATA
@@ -207,7 +207,7 @@ def test_a_download_that_breaks_goes_on_by_itself(client: Client, proxy: Proxy, 
 
 def test_a_download_that_changed_meanwhile_starts_over(client: Client, proxy: Proxy, server: Server) -> None:
     file_id = upload(server)
-    proxy.through = FirstBytes(20 * MIB, hold=False)
+    proxy.through = FirstBytes(5 * PART // 2, hold=False)
     proxy.before = lambda seen: seen.headers.update({"if-range": '"another"'}) if "if-range" in seen.headers else None
     assert client.run("down", file_id, "-o", "copy.bin").code == 0
     assert (client.here / "copy.bin").read_bytes() == DATA
@@ -216,7 +216,7 @@ def test_a_download_that_changed_meanwhile_starts_over(client: Client, proxy: Pr
 
 def test_a_range_that_cannot_be_had_starts_over(client: Client, proxy: Proxy, server: Server) -> None:
     file_id = upload(server)
-    proxy.through = FirstBytes(20 * MIB, hold=False)
+    proxy.through = FirstBytes(5 * PART // 2, hold=False)
     proxy.before = lambda seen: (416, {"Content-Range": "bytes */1"}, b"") if "range" in seen.headers else None
     assert client.run("down", file_id, "-o", "copy.bin").code == 0
     assert (client.here / "copy.bin").read_bytes() == DATA
@@ -245,7 +245,7 @@ def test_the_password_is_not_shown_to_where_a_redirect_leads(
     with Proxy(server.port) as elsewhere:
         location = f"{elsewhere.address}/file/download/{stored}?X-Amz-Signature=x"
         proxy.before = lambda seen: (307, {"Location": location}, b"") if seen.is_download else None
-        elsewhere.through = FirstBytes(20 * MIB, hold=False)
+        elsewhere.through = FirstBytes(5 * PART // 2, hold=False)
         fetched = client.run("down", sent["file_id"], "-o", "copy.bin", SHARE_PASSWORD="secret")
         assert fetched.code == 0, fetched.err
         assert (client.here / "copy.bin").read_bytes() == DATA

@@ -11,7 +11,7 @@ import zipfile
 import pytest
 from share.download import PIECE
 
-from tests.client.conftest import DATA, MIB, PART, SIZE, Client, write_large
+from tests.client.conftest import DATA, PART, SIZE, Client, write_large
 from tests.client.proxy import FirstBytes, HeldUp
 from tests.client.ways import Way
 from tests.wire.server import until
@@ -177,10 +177,10 @@ def test_a_download_that_was_killed_fetches_only_what_is_missing(
 ) -> None:
     write_large(owner)
     sent = owner.json("up", "large.bin", *(["--downloads", "1"] if capped else []))
-    way.bytes.through = hold = FirstBytes(20 * MIB, hold=True)
+    way.bytes.through = hold = FirstBytes(5 * PART // 2, hold=True)
     process = owner.fork("down", sent["file_id"], "-o", "copy.bin")
     part = owner.here / "copy.bin.part"
-    until(lambda: hold.reached.is_set() and part.exists() and part.stat().st_size > 19 * MIB)
+    until(lambda: hold.reached.is_set() and part.exists() and part.stat().st_size > 2 * PART)
     code, _, err = process.end(end)
     if end is signal.SIGINT:
         assert (code, "same command again to resume" in err.decode()) == (130, True)
@@ -196,7 +196,7 @@ def test_a_download_that_was_killed_fetches_only_what_is_missing(
 
 
 def test_a_large_download_comes_in_pieces_from_storage_and_counts_once(owner: Client, way: Way) -> None:
-    large = DATA + DATA
+    large = DATA * 3
     (owner.here / "large.bin").write_bytes(large)
     sent = owner.json("up", "large.bin", "--downloads", "1")
     way.bytes.reset()
