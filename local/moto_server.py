@@ -12,7 +12,9 @@ import functools
 import io
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -69,7 +71,11 @@ class RequestHandler(MotoRequestHandler):
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
-        response = Response.from_app(self.server.app, environ)
+        try:
+            response = Response.from_app(self.server.app, environ)
+        except Exception:
+            traceback.print_exc()
+            response = Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
         body = response.get_data()
         self.send_response(response.status_code)
         for name, value in response.get_wsgi_headers(environ):
