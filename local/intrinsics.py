@@ -32,11 +32,11 @@ class InvalidTemplate(Exception):
     """The emulator cannot evaluate something in the template; the message says where."""
 
 
-class Loader(yaml.SafeLoader):
-    """Loads `!Sub x` as its long form, `{"Fn::Sub": x}`."""
+class Loader(yaml.CSafeLoader):
+    """Loads `!Sub x` as its long form, `{"Fn::Sub": x}`. The loader in Python takes ten times as long."""
 
 
-def _intrinsic(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+def _intrinsic(loader: yaml.CSafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
     match node:
         case yaml.ScalarNode():
             value: Any = loader.construct_scalar(node)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import importlib
 import json
 from pathlib import Path
@@ -30,12 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 Properties = dict[str, Any]
 
 
-def parse() -> Properties:
-    template: Properties = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
-    return template
-
-
-TEMPLATE = parse()
+TEMPLATE: Properties = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
 GLOBALS: Properties = TEMPLATE["Globals"]["Function"]
 
 
@@ -519,9 +516,10 @@ def test_what_costs_money_while_idle_is_off() -> None:
 # --- the translation ---
 
 
+@functools.cache
 def translated(**parameters: str) -> Properties:
     """The template that CloudFormation receives, as if the functions had been built and uploaded."""
-    template = parse()
+    template = copy.deepcopy(TEMPLATE)
     for name, value in parameters.items():
         # For the linter, which tries every allowed value of a parameter.
         template["Parameters"][name]["Default"] = value
@@ -660,7 +658,7 @@ def test_behind_an_alias_sam_would_lose_a_parameter() -> None:
     """
     versions = set()
     for size in ("1", "2"):
-        template = parse()
+        template = copy.deepcopy(TEMPLATE)
         alias = {"AutoPublishAlias": "live", "AutoPublishAliasAllProperties": True}
         template["Globals"]["Function"] |= {"CodeUri": "s3://artefacts/functions", **alias}
         session = boto3.session.Session(region_name="us-east-1")
