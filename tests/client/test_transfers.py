@@ -12,10 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from share.multipart import part_size
 
-from tests.client.conftest import COMMAND, DATA, PART, SIZE, Client, write_large
+from tests.client.conftest import COMMAND, DATA, MIB, PART, SIZE, Client, write_large
 from tests.client.proxy import Answer, Cut, FirstBytes, HeldUp, Proxy, Seen
 from tests.wire.server import WITHIN, Server, until
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 8), (80_000 * MIB, 8), (80_000 * MIB + 1, 9), (90_000 * MIB, 9)])
+def test_no_file_has_more_than_ten_thousand_parts(size: int, expected: int) -> None:
+    assert part_size(size) == expected * MIB
 
 
 @pytest.fixture
