@@ -20,11 +20,11 @@ export class Layout {
     this.members = members;
     this.names = members.map(({ name }) => new TextEncoder().encode(name));
     // Where each local header begins, and then the directory.
-    this.locals = sums(0, members, (member, index) => this.#local(index).length + member.size);
+    this.locals = sums(0, members, (member, index) => lengthOf(this.#local(index)) + member.size);
     this.directory = this.locals.at(-1);
     // Where each entry of the directory begins, and then its end record.
-    this.centrals = sums(this.directory, members, (_, index) => this.#central(index).length);
-    this.size = this.centrals.at(-1) + this.#end().length;
+    this.centrals = sums(this.directory, members, (_, index) => lengthOf(this.#central(index)));
+    this.size = this.centrals.at(-1) + lengthOf(this.#end());
   }
 
   /** How many members, from the first, must have their `crc` before the bytes up to `stop` can be produced. */
@@ -45,27 +45,27 @@ export class Layout {
 
   /** What the byte at this position belongs to, and where that begins. */
   #pieceAt(position) {
-    if (position >= this.centrals.at(-1)) return [this.centrals.at(-1), this.#end()];
+    if (position >= this.centrals.at(-1)) return [this.centrals.at(-1), packed(this.#end())];
     if (position >= this.directory) {
       const index = indexBefore(this.centrals, position);
-      return [this.centrals[index], this.#central(index)];
+      return [this.centrals[index], packed(this.#central(index))];
     }
     const index = indexBefore(this.locals, position);
     const header = this.#local(index);
-    const data = this.locals[index] + header.length;
-    return position < data ? [this.locals[index], header] : [data, { index, length: this.members[index].size }];
+    const data = this.locals[index] + lengthOf(header);
+    return position < data ? [this.locals[index], packed(header)] : [data, { index, length: this.members[index].size }];
   }
 
   #local(index) {
     const { size, modified, crc } = this.members[index];
     const name = this.names[index];
     const large = size >= MAX_32;
-    const extra = packed(...(large ? [[2, 1], [2, 16], [8, size], [8, size]] : []), ...timeField(modified));
+    const extra = [...(large ? [[2, 1], [2, 16], [8, size], [8, size]] : []), ...timeField(modified)];
     const field = Math.min(size, MAX_32);
-    return packed(
+    return [
       [4, 0x04034b50], [2, large ? 45 : 20], [2, UTF8], [2, 0], ...dosTime(modified),
-      [4, crc], [4, field], [4, field], [2, name.length], [2, extra.length], name, extra,
-    );
+      [4, crc], [4, field], [4, field], [2, name.length], [2, lengthOf(extra)], name, ...extra,
+    ];
   }
 
   #central(index) {
@@ -74,14 +74,14 @@ export class Layout {
     const offset = this.locals[index];
     const large = [...(size >= MAX_32 ? [size, size] : []), ...(offset >= MAX_32 ? [offset] : [])];
     const header = large.length > 0 ? [[2, 1], [2, 8 * large.length]] : [];
-    const extra = packed(...header, ...large.map((value) => [8, value]), ...timeField(modified));
+    const extra = [...header, ...large.map((value) => [8, value]), ...timeField(modified)];
     const version = large.length > 0 ? 45 : 20;
     const field = Math.min(size, MAX_32);
-    return packed(
+    return [
       [4, 0x02014b50], [2, UNIX | version], [2, version], [2, UTF8], [2, 0], ...dosTime(modified),
-      [4, crc], [4, field], [4, field], [2, name.length], [2, extra.length], [2, 0], [2, 0], [2, 0],
-      [4, text.endsWith("/") ? FOLDER : FILE], [4, Math.min(offset, MAX_32)], name, extra,
-    );
+      [4, crc], [4, field], [4, field], [2, name.length], [2, lengthOf(extra)], [2, 0], [2, 0], [2, 0],
+      [4, text.endsWith("/") ? FOLDER : FILE], [4, Math.min(offset, MAX_32)], name, ...extra,
+    ];
   }
 
   #end() {
@@ -91,29 +91,30 @@ export class Layout {
     const size = end - offset;
     const large = count >= MAX_16 || size >= MAX_32 || offset >= MAX_32;
     const few = Math.min(count, MAX_16);
-    return packed(
+    return [
       ...(large ? [[4, 0x06064b50], [8, 44], [2, UNIX | 45], [2, 45], [4, 0], [4, 0]] : []),
       ...(large ? [[8, count], [8, count], [8, size], [8, offset], [4, 0x07064b50], [4, 0], [8, end], [4, 1]] : []),
       [4, 0x06054b50], [2, 0], [2, 0], [2, few], [2, few],
       [4, Math.min(size, MAX_32)], [4, Math.min(offset, MAX_32)], [2, 0],
-    );
+    ];
   }
 }
 
-/** Bytes as they are, and numbers as `[width, value]` in little-endian order. */
-function packed(...fields) {
-  const bytes = new Uint8Array(fields.reduce((sum, field) => sum + (field instanceof Uint8Array ? field.length : field[0]), 0));
+// Fields are bytes as they are, and numbers as `[width, value]` in little-endian order.
+function lengthOf(fields) {
+  return fields.reduce((sum, field) => sum + (field instanceof Uint8Array ? field.length : field[0]), 0);
+}
+
+function packed(fields) {
+  const bytes = new Uint8Array(lengthOf(fields));
   let at = 0;
   for (const field of fields) {
     if (field instanceof Uint8Array) {
       bytes.set(field, at);
       at += field.length;
     } else {
-      let [width, value] = field;
-      for (; width > 0; width--) {
-        bytes[at++] = value % 256;
-        value = Math.floor(value / 256);
-      }
+      // Each element takes the lowest eight bits of its number.
+      for (let value = field[1], end = at + field[0]; at < end; value /= 256) bytes[at++] = value;
     }
   }
   return bytes;
