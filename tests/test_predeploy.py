@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3.session
+import botocore.session
 import pytest
+from botocore.loaders import Loader, create_loader
 from moto import mock_aws
 
 from local import predeploy
@@ -27,8 +29,15 @@ ENVIRONMENTS: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def loader() -> Loader:
+    """One loader of botocore's data for all sessions, because loading takes most of the time of a test."""
+    return create_loader()
+
+
 @pytest.fixture(autouse=True)
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loader: Loader) -> Iterator[None]:
+    monkeypatch.setattr(botocore.session, "create_loader", lambda *_: loader)
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
