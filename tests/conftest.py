@@ -7,6 +7,7 @@ import gc
 import hashlib
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -40,7 +41,8 @@ PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else No
 # Shells make background processes ignore SIGINT, and programs that the tests start and interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# With it, each of the many programs that tests start would compile the same modules again.
+# Otherwise each run would compile the tests again, and each of the many programs that they start the same modules.
+sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same examples in every run, and no time limit, for busy machines.

@@ -12,7 +12,6 @@ from typing import Any
 
 import boto3.session
 import pytest
-from cfnlint.api import lint  # type: ignore[import-untyped]
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
@@ -553,6 +552,9 @@ def translated(**parameters: str) -> Properties:
     ids=["defaults", "everything", "domain elsewhere"],
 )
 def test_the_translation_is_sound(parameters: dict[str, str]) -> None:
+    # Imported here, because that takes half a second, and only one worker runs this.
+    from cfnlint.api import lint  # type: ignore[import-untyped]
+
     # Errors and warnings, but no information. SAM drops a parameter that it has evaluated itself (W2001).
     matches = lint(json.dumps(translated(**parameters)), config={"ignore_checks": ["I", "W2001"]})
     assert [str(match) for match in matches] == []

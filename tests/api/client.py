@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -61,6 +62,7 @@ METADATA = {
 }
 
 
+@functools.cache
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI document of the whole application, which does not depend on settings."""
     with tempfile.TemporaryDirectory() as root:
