@@ -228,15 +228,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"browser {browsing.index(file) % workers}"))
 
 
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashlib, "scrypt", cheap_scrypt)
+
+
 @pytest.fixture(params=WAYS)
 def api(
     request: pytest.FixtureRequest,
     configure: Callable[[str, str], None],
-    monkeypatch: pytest.MonkeyPatch,
+    cheap_passwords: None,
     loop: asyncio.AbstractEventLoop,
 ) -> Api:
     """The API in each way: the whole application on a directory or S3, each function by itself on S3, or emulated."""
-    monkeypatch.setattr(hashlib, "scrypt", cheap_scrypt)
     if request.param in ("emulated", "remapped"):
         emulated: Callable[[bool], Api] = request.getfixturevalue("emulated_api")
         return emulated(request.param == "remapped")

@@ -73,6 +73,7 @@ def test_uploads_and_downloads_have_the_file_the_bytes_and_the_duration(client: 
     assert matches(line, f"192.0.2.7 GET /file/download/{{file_id}}/{{name}} 206 in=0 out=4 ms=N file={file_id}")
 
 
+@pytest.mark.usefixtures("cheap_passwords")
 def test_no_line_has_a_secret_or_a_name(client: Client) -> None:
     sent = client.send("POST", "/file/upload", files={"file": (NAME, b"x")}, data={"password": "swordfish"}).json()
     file_id, token = sent["file_id"], sent["delete_token"]

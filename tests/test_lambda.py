@@ -350,6 +350,7 @@ SECRETS = {
 }
 
 
+@pytest.mark.usefixtures("cheap_passwords")
 def test_what_is_logged_names_file_and_request_and_holds_no_secret(
     storage: Objects, printed: Callable[[], list[dict[str, Any]]]
 ) -> None:
@@ -383,6 +384,7 @@ def test_what_is_logged_names_file_and_request_and_holds_no_secret(
         assert secret not in json.dumps(lines)
 
 
+@pytest.mark.usefixtures("cheap_passwords")
 def test_no_way_to_send_a_secret_leads_to_the_log(
     storage: Objects, printed: Callable[[], list[dict[str, Any]]]
 ) -> None:

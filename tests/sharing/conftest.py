@@ -13,6 +13,11 @@ from tests.interposed import InterposedStore
 from tests.sharing.shares import shares_over
 
 
+@pytest.fixture(autouse=True)
+def _passwords(cheap_passwords: None) -> None:
+    """Hash passwords at the lowest cost, because that takes most of the time of tests with a password."""
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
