@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import importlib.machinery
 import io
 import json
@@ -16,10 +18,11 @@ from typing import Any
 
 import boto3.session
 import pytest
+from werkzeug.serving import make_server
 
 from local import artifact, aws
 from local.intrinsics import REGION
-from local.moto_server import OneAtATime
+from local.moto_server import HOST, OneAtATime, RequestHandler
 from local.template import Template
 from tests.wire.server import WITHIN
 
@@ -199,3 +202,35 @@ def test_a_slow_sender_keeps_nobody_waiting() -> None:
         assert one_at_a_time({"CONTENT_LENGTH": "5", "wsgi.input": io.BytesIO(b"quick")}, print) == [b"quick"]
         arrives.set()
         assert slow.result() == [b"slow"]
+
+
+def test_a_connection_to_moto_stays_open() -> None:
+    def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read()
+        assert body != b"fail", "this traceback belongs to a test"
+        start("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    server = make_server(HOST, 0, OneAtATime(app), threaded=True, request_handler=RequestHandler)
+    with contextlib.closing(http.client.HTTPConnection(HOST, server.port, timeout=WITHIN)) as connection:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+
+        def send(method: str, body: bytes | Iterator[bytes]) -> tuple[int, bytes]:
+            connection.request(method, "/", body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+        try:
+            assert send("PUT", b"one") == (200, b"one")
+            first = connection.sock
+            assert send("PUT", iter([b"in ", b"chunks"])) == (200, b"in chunks")
+            assert send("HEAD", b"not shown") == (200, b"")
+            assert send("PUT", b"fail")[0] == 500
+            assert send("GET", b"") == (200, b"")
+            # http.client would have opened another one.
+            assert connection.sock is first
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
