@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from share.names import safe_name
 
-from tests.client.conftest import COMMAND, Client, make_client
+from tests.client.conftest import COMMAND, PART, Client, make_client
 from tests.client.proxy import Answer, Cut, Proxy, Seen
 from tests.wire.server import WITHIN, Server, until
 
@@ -44,8 +44,8 @@ def test_every_size_arrives_whole(client: Client, proxy: Proxy, size: int) -> No
     (client.here / "data.bin").write_bytes(data)
     sent = client.json("up", "data.bin")
     assert (sent["file_size"], sent["sha256"]) == (size, sha256(data))
-    # 4 MiB is the maximum of one request on Lambda; parts have 8 MiB.
-    assert sum(seen.is_part for seen in proxy.seen) == (0 if size <= 4 * 1024 * 1024 else size // (8 * 1024 * 1024) + 1)
+    # 4 MiB is the maximum of one request on Lambda.
+    assert sum(seen.is_part for seen in proxy.seen) == (0 if size <= 4 * 1024 * 1024 else size // PART + 1)
     fetched = client.json("down", sent["download_link"], "-o", "copy.bin")
     assert (fetched["sha256"], fetched["file_size"], fetched["resumed_at"]) == (sha256(data), size, 0)
     assert (client.here / "copy.bin").read_bytes() == data

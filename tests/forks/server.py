@@ -73,10 +73,20 @@ def received(connection: socket.socket) -> Order:
 
 
 def report(connection: socket.socket, process_id: int) -> None:
+    """Tell how the process ends, and end it with the connection."""
+    # Signals to the group of the tests end those first, and so the connection.
+    os.setsid()
     connection.sendall(b"%d\n" % process_id)
+    ends, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     # The process is not yet reaped, so that nobody gets its ID.
-    end = os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT)
-    assert end is not None
+    while (end := os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT | os.WNOHANG)) is None:
+        if connection.fileno() in select.select([connection.fileno(), ends], [], [])[0]:
+            os.kill(process_id, signal.SIGKILL)
+            return
+        os.read(ends, 1)
     connection.sendall(b"%d\n" % (end.si_status if end.si_code == os.CLD_EXITED else -end.si_status))
     connection.recv(1)
 
