@@ -100,6 +100,24 @@ def test_a_change_that_is_refused_is_said_to_be(page: Page) -> None:
     no_violations(page)
 
 
+def test_more_files_are_offered_together_with_the_link(context: BrowserContext) -> None:
+    """The link moves the settings. Somebody who sees that all is done must not miss what they click."""
+    page = context.new_page()
+    page.clock.install(time=0)
+    page.goto("/")
+    page.clock.pause_at(1000)
+    drop(page, ("one.txt", "data"))
+    page.wait_for_function("() => JSON.parse(localStorage.files ?? '[]').length === 1")
+    hidden = "['ready', 'more', 'add'].map((id) => document.getElementById(id).hidden)"
+    assert page.evaluate(hidden) == [True, True, False]
+
+    def are_shown() -> bool:
+        page.clock.run_for(1000)
+        return bool(page.evaluate(hidden) == [False, False, True])
+
+    until(are_shown)
+
+
 def test_a_password_is_forgotten_after_its_use(page: Page) -> None:
     setting(page, "password", "secret")
     drop(page, ("one.txt", "data"))

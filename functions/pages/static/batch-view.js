@@ -5,6 +5,7 @@ import { removeFile } from "./files.js";
 import { confirmCopy, linkPanel, openLink, receiptPanel, showTick } from "./link.js";
 import { isReceipt } from "./links.js";
 import { network } from "./network.js";
+import { server } from "./requests.js";
 import { fill, line, moment, percent, size, span, texts } from "./words.js";
 
 const words = texts.progress;
@@ -118,6 +119,8 @@ export class BatchView {
    */
   #redraw(task) {
     if (task) this.#stale.add(task);
+    // At once, because a click on it would end what has just begun.
+    if (this.batch.active) $("more").hidden = true;
     if (this.batch.tasks.size === 0) return this.#draw();
     if (this.#due) return;
     this.#due = true;
@@ -168,6 +171,9 @@ export class BatchView {
     write($("work-title"), heading);
     write($("work-detail"), this.#detail(ended, heading));
     this.#drawReady(single ? [...tasks][0] : null);
+    // Together with the link, which moves what is below it: a click that comes before that would miss its button.
+    $("more").hidden = batch.active || server.files_left === 0;
+    $("add").hidden = !batch.active;
     document.title = this.#tabTitle(ended, whole);
     if (tasks.size === 0) this.onEmpty();
   }

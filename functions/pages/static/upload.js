@@ -65,10 +65,6 @@ function showStart() {
 }
 
 batch.addEventListener("uploaded", ({ detail: task }) => addFile(task.answer));
-batch.addEventListener("change", () => {
-  $("more").hidden = batch.active || server.files_left === 0;
-  $("add").hidden = !batch.active;
-});
 batch.addEventListener("saving", () => {
   const [reason] = batch.unsaved.values();
   const failed = reason ? fill(texts.settings.not_saved, { count: batch.unsaved.size, reason }) : "";
