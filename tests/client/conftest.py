@@ -30,7 +30,7 @@ from tests.wire.server import ROOT, WITHIN, Server
 COMMAND = [sys.executable, "-m", "share"]
 
 MIB = 1024 * 1024
-# Of forks.
+# The size of the parts that forks send.
 PART = 5 * MIB
 SIZE = 5 * PART + 12_345
 # No two parts are alike.

@@ -5,8 +5,8 @@ it leaves imported must not have looked at the environment. A fork is otherwise 
 own environment, folder and streams, and runs its module anew.
 
 Whoever connects sends a JSON object (the attributes of `Order`) as a line, together with the descriptors of the three
-standard streams. The answer has two lines: the ID of the process, and how it ended, as `subprocess` says it. Until the
-connection is closed, no other process gets that ID.
+standard streams. The answer has two lines: the ID of the process, and how it ended, as `subprocess` says it. The
+process also ends with the connection.
 
 It ends when its standard input does.
 """
@@ -73,7 +73,7 @@ def received(connection: socket.socket) -> Order:
 
 
 def report(connection: socket.socket, process_id: int) -> None:
-    """Tell how the process ends, and end it with the connection."""
+    """Tell how the process ends, or end it with the connection."""
     # Signals to the group of the tests end those first, and so the connection.
     os.setsid()
     connection.sendall(b"%d\n" % process_id)
@@ -81,14 +81,12 @@ def report(connection: socket.socket, process_id: int) -> None:
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    # The process is not yet reaped, so that nobody gets its ID.
-    while (end := os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT | os.WNOHANG)) is None:
+    while (end := os.waitpid(process_id, os.WNOHANG)) == (0, 0):
         if connection.fileno() in select.select([connection.fileno(), ends], [], [])[0]:
             os.kill(process_id, signal.SIGKILL)
             return
         os.read(ends, 1)
-    connection.sendall(b"%d\n" % (end.si_status if end.si_code == os.CLD_EXITED else -end.si_status))
-    connection.recv(1)
+    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(end[1]))
 
 
 def become(order: Order) -> None:
