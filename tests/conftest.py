@@ -97,8 +97,10 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
 @pytest.fixture
 def in_directory(configure: Callable[[str, str], None], tmp_path: Path) -> Objects:
     """An empty directory as storage."""
-    configure("SHARE_STORAGE", str(tmp_path / "data"))
-    return DirectoryObjects(tmp_path / "data")
+    # pytest gives the path of a deleted directory to another test, which must not meet what was started for the first.
+    directory = tmp_path / str(uuid.uuid4())
+    configure("SHARE_STORAGE", str(directory))
+    return DirectoryObjects(directory)
 
 
 @pytest.fixture
