@@ -7,14 +7,12 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from http import HTTPStatus
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.forks import Process
 from tests.pages import block
-from tests.proxies import BIN, replaced
-from tests.servers import free_ports, process, running
+from tests.proxies import replaced
+from tests.servers import free_ports, weed_server
 from tests.wire.server import ROOT, WITHIN, Server
 
 
@@ -26,15 +24,7 @@ def on_own_s3(tmp_path: Path) -> Iterator[Server]:
     subprocess.run(["bash", "-eu", "-c", preparation], cwd=tmp_path, timeout=WITHIN, check=True)
     arguments = shlex.split(replaced(command.strip().removesuffix("&"), **{"weed/": f"{tmp_path}/weed/"}))
 
-    def weed(ports: Sequence[int], log: int) -> Process:
-        # The last of several equal flags applies. Two further servers of SeaweedFS use fixed ports.
-        free = [f"-{role}.port={port}" for role, port in zip(("s3", "volume", "master", "filer"), ports, strict=True)]
-        none = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
-        sockets = [f"-{role}.localSocket={tmp_path / role}.sock" for role in ("s3", "filer")]
-        return process([str(BIN / "weed"), f"-logdir={tmp_path}", "server", *arguments, *free, *none, *sockets], log)
-
-    # The server refuses unsigned requests.
-    with running(weed, 4, HTTPStatus.FORBIDDEN, patience=0) as ports:
+    with weed_server(arguments, tmp_path) as s3_port:
         *lines, start = block("sh", "create_bucket").splitlines()
         exports, making = lines[:2], "\n".join(lines[2:])
         assert start.endswith(" make run")
@@ -42,7 +32,7 @@ def on_own_s3(tmp_path: Path) -> Iterator[Server]:
             pair.split("=", 1)
             for pair in shlex.split(" ".join([*exports, start.removesuffix("make run")]).replace("export", ""))
         )
-        variables["AWS_ENDPOINT_URL"] = replaced(variables["AWS_ENDPOINT_URL"], **{"8333": str(ports[0])})
+        variables["AWS_ENDPOINT_URL"] = replaced(variables["AWS_ENDPOINT_URL"], **{"8333": str(s3_port)})
         (port,) = free_ports(1)
         script = replaced(making, **{".venv/bin/python": sys.executable, "8080": str(port)})
         environment = {**os.environ, **variables}

@@ -152,47 +152,60 @@ def moto_with_small_parts() -> contextlib.AbstractContextManager[S3Server]:
 
 @contextlib.contextmanager
 def seaweedfs(volumes: int = 100) -> Iterator[S3Server]:
-    """SeaweedFS: all its servers in one process, with a temporary directory.
+    """SeaweedFS with a temporary directory.
 
     A bucket takes several volumes at once, so tests should share one. Each volume has 64 MiB, and deleted data still
     occupies it for some minutes.
     """
-    roles = ("s3", "master", "volume", "filer")
     with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         accounts = directory / "s3.json"
         accounts.write_text(json.dumps({"identities": [ADMINISTRATOR]}))
         (directory / "data").mkdir()
+        arguments = [
+            "-s3",
+            f"-s3.config={accounts}",
+            f"-dir={directory / 'data'}",
+            f"-ip={HOST}",
+            f"-ip.bind={HOST}",
+            "-master.telemetry=false",
+            "-master.volumeSizeLimitMB=64",
+            f"-volume.max={volumes}",
+        ]
+        with weed_server(arguments, directory) as port:
+            yield S3Server(f"http://{HOST}:{port}", ACCESS_KEY, SECRET_KEY)
 
-        def weed(ports: Sequence[int], log: int) -> Process:
-            command = [
-                str(Path(sys.executable).with_name("weed")),
-                f"-logdir={directory}",
-                "server",
-                "-s3",
-                f"-s3.config={accounts}",
-                f"-dir={directory / 'data'}",
-                f"-ip={HOST}",
-                f"-ip.bind={HOST}",
-                *(f"-{role}.port={port}" for role, port in zip(roles, ports, strict=True)),
-                f"-s3.localSocket={directory / 's3.sock'}",
-                f"-filer.localSocket={directory / 'filer.sock'}",
-                # Two more servers use fixed ports, which a second SeaweedFS would find in use.
-                "-s3.port.iceberg=0",
-                "-s3.port.lance=0",
-                "-master.telemetry=false",
-                "-master.volumeSizeLimitMB=64",
-                f"-volume.max={volumes}",
-            ]
-            return process(command, log)
 
-        # The server refuses unsigned requests. An orderly shutdown would take 15 s, for data that is no longer needed.
-        with running(weed, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
-            try:
-                yield S3Server(f"http://{HOST}:{ports[0]}", ACCESS_KEY, SECRET_KEY)
-            finally:
-                for role, port in zip(roles, ports, strict=True):
-                    Path(f"/tmp/seaweedfs-{role}-grpc-{port + GRPC_OFFSET}.sock").unlink(missing_ok=True)
+@contextlib.contextmanager
+def weed_server(arguments: Sequence[str], folder: Path) -> Iterator[int]:
+    """All servers of SeaweedFS in one process, with their logs in a folder; this is the port of S3.
+
+    They refuse unsigned requests.
+    """
+    roles = ("s3", "master", "volume", "filer")
+
+    def weed(ports: Sequence[int], log: int) -> Process:
+        command = [
+            str(Path(sys.executable).with_name("weed")),
+            f"-logdir={folder}",
+            "server",
+            *arguments,
+            # Of several equal flags, the last one applies.
+            *(f"-{role}.port={port}" for role, port in zip(roles, ports, strict=True)),
+            *(f"-{role}.localSocket={folder / role}.sock" for role in ("s3", "filer")),
+            # Two more servers use fixed ports, which a second SeaweedFS would find in use.
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+        ]
+        return process(command, log)
+
+    # An orderly shutdown would take 15 s, for data that is no longer needed.
+    with running(weed, len(roles), HTTPStatus.FORBIDDEN, patience=0) as ports:
+        try:
+            yield ports[0]
+        finally:
+            for role, port in zip(roles, ports, strict=True):
+                Path(f"/tmp/seaweedfs-{role}-grpc-{port + GRPC_OFFSET}.sock").unlink(missing_ok=True)
 
 
 def process(command: Sequence[str], log: int) -> Process:
