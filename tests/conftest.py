@@ -27,6 +27,7 @@ from tests.loggers import LAMBDA_LOGGERS, LoggerState, logger_state, set_loggers
 from tests.scrypt import cheap_scrypt
 from tests.servers import BUCKET, SMALL_PART, S3Server, SharedClients, moto_server
 from tests.slow import is_slow
+from tests.spares import with_spares
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -94,13 +95,24 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     return set_variable
 
 
+@pytest.fixture(scope="session")
+def earlier_spares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("spares") / "earlier"
+
+
 @pytest.fixture
-def in_directory(configure: Callable[[str, str], None], tmp_path: Path) -> Objects:
-    """An empty directory as storage."""
+def data_directory(tmp_path: Path, earlier_spares: Path) -> Iterator[Path]:
+    """A data directory with nothing but spares."""
     # pytest gives the path of a deleted directory to another test, which must not meet what was started for the first.
-    directory = tmp_path / str(uuid.uuid4())
-    configure("SHARE_STORAGE", str(directory))
-    return DirectoryObjects(directory)
+    with with_spares(tmp_path / str(uuid.uuid4()), earlier_spares) as root:
+        yield root
+
+
+@pytest.fixture
+def in_directory(configure: Callable[[str, str], None], data_directory: Path) -> Objects:
+    """An empty directory as storage."""
+    configure("SHARE_STORAGE", str(data_directory))
+    return DirectoryObjects(data_directory)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from tests.interposed import InterposedStore
 
 
 @pytest.fixture
-def faulty(tmp_path: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Faulty:
+def faulty(data_directory: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Faulty:
     """The API on a directory. Without fsync, because these tests do not simulate power cuts."""
     monkeypatch.setattr("os.fsync", lambda _file: None)
     clock = Clock()
-    store = InterposedStore(DirectoryStore(tmp_path / "data"))
-    return over(store, clock, loop, DirectoryObjects(tmp_path / "data"), monkeypatch)
+    store = InterposedStore(DirectoryStore(data_directory))
+    return over(store, clock, loop, DirectoryObjects(data_directory), monkeypatch)

@@ -77,14 +77,14 @@ def test_a_disk_that_can_only_be_read_still_shows_what_there_is(on_small: Faulty
     assert api.download(upload["file_id"]).content == DIGITS
 
 
-def test_a_directory_that_is_gone_is_a_fault_of_storage_until_it_is_back(faulty: Faulty, tmp_path: Path) -> None:
+def test_a_directory_that_is_gone_is_a_fault_of_storage_until_it_is_back(faulty: Faulty, data_directory: Path) -> None:
     api = faulty.api
     upload = api.upload()
-    os.rename(tmp_path / "data", tmp_path / "elsewhere")
+    os.rename(data_directory, data_directory.with_name("elsewhere"))
     problem(api.post(form(file_part(DIGITS))), 503)
     problem(api.request("GET", "/health"), 503)
     assert api.download(upload["file_id"]).status_code in (404, 503)
-    os.rename(tmp_path / "elsewhere", tmp_path / "data")
+    os.rename(data_directory.with_name("elsewhere"), data_directory)
     assert api.download(upload["file_id"]).content == DIGITS
     assert set(api.listing()) == {upload["file_id"]}
 
@@ -187,11 +187,11 @@ PUT_THERE: list[Callable[[Path], None]] = [
 @pytest.mark.parametrize("spoil", PUT_THERE)
 @pytest.mark.parametrize("key", [record_key, blob_key])
 def test_what_is_no_file_of_ours_spoils_one_file_only(
-    faulty: Faulty, tmp_path: Path, spoil: Callable[[Path], None], key: Callable[[str], str]
+    faulty: Faulty, data_directory: Path, spoil: Callable[[Path], None], key: Callable[[str], str]
 ) -> None:
     api = faulty.api
     spoilt, whole = api.upload()["file_id"], api.upload()
-    spoil(tmp_path / "data" / key(spoilt))
+    spoil(data_directory / key(spoilt))
     answer = api.download(spoilt)
     assert answer.status_code in (404, 500, 503)
     problem(answer, answer.status_code)
@@ -204,11 +204,11 @@ def test_what_is_no_file_of_ours_spoils_one_file_only(
     assert api.upload()["file_size"] == 10
 
 
-def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, data_directory: Path) -> None:
     api = faulty.api
     upload = api.upload()
-    outside = tmp_path / "outside"
-    record = tmp_path / "data" / record_key(upload["file_id"])
+    outside = data_directory.with_name("outside")
+    record = data_directory / record_key(upload["file_id"])
     record.rename(outside)
     record.symlink_to(outside)
     before = outside.read_bytes()
@@ -221,12 +221,12 @@ def test_a_link_in_the_place_of_a_record_is_never_followed(faulty: Faulty, tmp_p
 
 
 @pytest.mark.parametrize("folder", ["metadata", "files", "metadata/{}", "files/{}"])
-def test_a_link_in_the_place_of_a_folder_is_never_followed(faulty: Faulty, tmp_path: Path, folder: str) -> None:
-    api, data = faulty.api, tmp_path / "data"
+def test_a_link_in_the_place_of_a_folder_is_never_followed(faulty: Faulty, data_directory: Path, folder: str) -> None:
+    api = faulty.api
     upload = api.upload()
     owner = {"X-Delete-Token": upload["delete_token"]}
-    linked = data / folder.format(upload["file_id"][:2])
-    outside = tmp_path / "outside"
+    linked = data_directory / folder.format(upload["file_id"][:2])
+    outside = data_directory.with_name("outside")
     linked.rename(outside)
     linked.symlink_to(outside)
     before = contents(outside)
@@ -262,8 +262,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_junk_anywhere_is_left_alone(faulty: Faulty, tmp_path: Path) -> None:
-    data = tmp_path / "data"
+def test_junk_anywhere_is_left_alone(faulty: Faulty, data_directory: Path) -> None:
     api = faulty.api
     upload = api.upload()
     stray = str(uuid.uuid4())
@@ -278,12 +277,12 @@ def test_junk_anywhere_is_left_alone(faulty: Faulty, tmp_path: Path) -> None:
         "raw",
         "counts",
     ):
-        (data / folder).mkdir(exist_ok=True)
+        (data_directory / folder).mkdir(exist_ok=True)
         for name in (".DS_Store", "x.json~", "Thumbs.db", "é", f"{stray}.pickle.bak", f"{stray}.json.tmp"):
-            (data / folder / name).write_bytes(b"junk")
-        os.mkfifo(data / folder / "fifo")
-        (data / folder / "link").symlink_to("/etc")
-        (data / folder / os.fsdecode(b"\xff\xfe")).write_bytes(b"junk")
+            (data_directory / folder / name).write_bytes(b"junk")
+        os.mkfifo(data_directory / folder / "fifo")
+        (data_directory / folder / "link").symlink_to("/etc")
+        (data_directory / folder / os.fsdecode(b"\xff\xfe")).write_bytes(b"junk")
     assert set(api.listing()) == {upload["file_id"]}
     faulty.settle()
     assert api.download(upload["file_id"]).content == DIGITS

@@ -56,8 +56,8 @@ def files_over(shares: Shares, threads: Executor, patience: float = PATIENCE) ->
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> InterposedStore:
-    return InterposedStore(DirectoryStore(tmp_path))
+def store(data_directory: Path) -> InterposedStore:
+    return InterposedStore(DirectoryStore(data_directory))
 
 
 @pytest.fixture
@@ -345,8 +345,8 @@ class NoThreads(Executor):
         raise AssertionError("a thread is used")
 
 
-def test_what_lies_in_memory_is_read_without_a_thread(tmp_path: Path) -> None:
-    store = DirectoryStore(tmp_path)
+def test_what_lies_in_memory_is_read_without_a_thread(data_directory: Path) -> None:
+    store = DirectoryStore(data_directory)
     if store.ready is None:
         pytest.skip("no file can be read here without waiting")
     shares = shares_over(store, Clock())

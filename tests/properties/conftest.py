@@ -26,8 +26,8 @@ ROUTER = Router([Route("ANY", DEFAULT_ROUTE, "app")])
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def root(data_directory: Path) -> Path:
+    return data_directory
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def root(data_directory: Path) -> Path:
+    return data_directory
 
 
 @pytest.fixture

@@ -83,8 +83,8 @@ def configure_aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Callable[[
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(tmp_path / "data")
+def directory(data_directory: Path) -> DirectoryStore:
+    return DirectoryStore(data_directory)
 
 
 @pytest.fixture
