@@ -6,6 +6,7 @@ and does not match networks.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import ssl
@@ -25,17 +26,12 @@ class Transport(httpx.BaseTransport):
 
     def __init__(self) -> None:
         self._proxies = urllib.request.getproxies()
-        try:
-            # With SSL_CERT_FILE or SSL_CERT_DIR, otherwise with the certificates that came with the client.
-            self._context = httpx.create_ssl_context()
-        except OSError as error:
-            raise Fault(Exit.USAGE, f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {reason_of(error)}.") from error
-        self._transports: dict[str | None, httpx.HTTPTransport] = {}
+        self._transports: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         variable = self._variable(request.url)
         try:
-            return self._transport(variable).handle_request(request)
+            return self._transport(variable, request.url.scheme == "https").handle_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             if variable is None or certificate_problem(error):
                 raise
@@ -51,23 +47,25 @@ class Transport(httpx.BaseTransport):
             return None
         return next((kind for kind in (url.scheme, "all") if self._proxies.get(kind)), None)
 
-    def _transport(self, variable: str | None) -> httpx.HTTPTransport:
-        if variable not in self._transports:
+    def _transport(self, variable: str | None, secure: bool) -> httpx.HTTPTransport:
+        if (variable, secure) not in self._transports:
             # Several threads may get here at once; all use the first transport.
-            self._transports.setdefault(variable, self._make(variable))
-        return self._transports[variable]
+            self._transports.setdefault((variable, secure), self._make(variable, secure))
+        return self._transports[variable, secure]
 
-    def _make(self, variable: str | None) -> httpx.HTTPTransport:
+    def _make(self, variable: str | None, secure: bool) -> httpx.HTTPTransport:
+        # Without HTTPS, certificates are not needed, and take longer to load than most requests take.
+        context = self._certificates if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         limits = httpx.Limits(max_connections=None)
         if variable is None:
-            return httpx.HTTPTransport(verify=self._context, limits=limits)
+            return httpx.HTTPTransport(verify=context, limits=limits)
         address = self._proxies[variable]
         address = address if "://" in address else f"http://{address}"
         try:
             proxy = httpx.Proxy(address)
             if proxy.url.scheme not in _PROXY_SCHEMES or not proxy.url.host:
                 raise ValueError(proxy.url.scheme)
-            return httpx.HTTPTransport(verify=self._context, limits=limits, proxy=proxy)
+            return httpx.HTTPTransport(verify=context, limits=limits, proxy=proxy)
         except (ValueError, httpx.InvalidURL, ImportError):
             # The address is not shown, because it may contain a password.
             raise Fault(
@@ -75,6 +73,14 @@ class Transport(httpx.BaseTransport):
                 f"{variable.upper()}_PROXY is not a valid proxy address, such as http://proxy.example.org:3128 "
                 "or socks5://proxy.example.org:1080.",
             ) from None
+
+    @functools.cached_property
+    def _certificates(self) -> ssl.SSLContext:
+        """Those of SSL_CERT_FILE or SSL_CERT_DIR, otherwise those that came with the client."""
+        try:
+            return httpx.create_ssl_context()
+        except OSError as error:
+            raise Fault(Exit.USAGE, f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {reason_of(error)}.") from error
 
 
 def bypasses(url: httpx.URL, no_proxy: str) -> bool:
