@@ -5,7 +5,6 @@ Most processes are forks, which start faster.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import dataclasses
 import functools
@@ -22,6 +21,7 @@ import pytest
 from tests.client.inprocess import Share
 from tests.client.proxy import Proxy
 from tests.client.run import Result, Run
+from tests.client.sizes import PART, large_file
 from tests.client.ways import WAYS, Way
 from tests.forks import can_fork
 from tests.wire.server import ROOT, WITHIN, Server
@@ -29,12 +29,8 @@ from tests.wire.server import ROOT, WITHIN, Server
 # The module is found by PYTHONPATH, as `Client.environment` sets it.
 COMMAND = [sys.executable, "-m", "share"]
 
-MIB = 1024 * 1024
-# The size of the parts that forks send.
-PART = 5 * MIB
-SIZE = 5 * PART + 12_345
-# No two parts are alike.
-DATA = array.array("Q", range(SIZE // 8 + 1)).tobytes()[:SIZE]
+DATA = large_file(PART)
+SIZE = len(DATA)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,6 +41,7 @@ class Client:
     here: Path
     server: str
     token: str = ""
+    preparation: str = "client"
 
     def environment(self, **more: str) -> dict[str, str]:
         inherited = {
@@ -60,7 +57,7 @@ class Client:
         return {**inherited, **own, **more}
 
     def fork(self, *arguments: str, data: bytes = b"", **environment: str) -> Run:
-        return Run(arguments, self.here, self.environment(**environment), data)
+        return Run(arguments, self.here, self.environment(**environment), data, preparation=self.preparation)
 
     def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.Popen[bytes]:
         """Start the command as a process whose streams, command line and interpreter are its own."""
@@ -102,9 +99,9 @@ class Client:
         return sorted((self.home / ".config" / "simple-file-sharing" / folder).glob("*"))
 
 
-def write_large(client: Client) -> Path:
+def write_large(client: Client, data: bytes = DATA) -> Path:
     path = client.here / "large.bin"
-    path.write_bytes(DATA)
+    path.write_bytes(data)
     return path
 
 
@@ -150,8 +147,9 @@ def way(request: pytest.FixtureRequest, started: Callable[[str], Way]) -> Iterat
 
 @pytest.fixture
 def owner(tmp_path: Path, way: Way) -> Client:
-    """The client of a user with the token, if there is one."""
-    return dataclasses.replace(make_client(tmp_path, way.address), token=way.token)
+    """The client of a user with the token, if there is one. Its parts are large enough for S3."""
+    client = make_client(tmp_path, way.address)
+    return dataclasses.replace(client, token=way.token, preparation="client_of_s3")
 
 
 def make_client(folder: Path, address: str) -> Client:

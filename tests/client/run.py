@@ -18,13 +18,21 @@ Result = tuple[int, bytes, bytes]
 class Run:
     """A run with this input, to be waited for or ended."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], data: bytes) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        data: bytes,
+        *,
+        preparation: str = "client",
+    ) -> None:
         (stdin, feed), (read_out, stdout), (read_err, stderr) = os.pipe(), os.pipe(), os.pipe()
         self._pool = ThreadPoolExecutor(3)
         self._pool.submit(_write, feed, data)
         self._out, self._err = self._pool.submit(_read, read_out), self._pool.submit(_read, read_err)
         try:
-            self._fork = forks("client").start(
+            self._fork = forks(preparation).start(
                 ["-m", "share", *arguments], folder, environment, stdin=stdin, stdout=stdout, stderr=stderr
             )
         finally:

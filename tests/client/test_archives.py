@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from share.archive.collecting import Collector
 
-from tests.client.conftest import DATA, PART, SIZE, Client
+from tests.client.conftest import DATA, SIZE, Client
 from tests.client.inprocess import Share
 from tests.client.proxy import HeldUp, Proxy, Seen
+from tests.client.sizes import PART
 from tests.wire.server import Server, until
 
 

@@ -14,9 +14,10 @@ import pytest
 from share.answers import RemoteFile
 from share.folder import Folder
 
-from tests.client.conftest import PART, Client, write_large
+from tests.client.conftest import Client, write_large
 from tests.client.inprocess import FILE_ID, Share, answer, description
 from tests.client.proxy import FirstBytes, HeldUp, Proxy
+from tests.client.sizes import PART
 from tests.wire.server import WITHIN, Server, until
 
 TOKEN = "token-of-the-owner"

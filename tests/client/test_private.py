@@ -16,9 +16,10 @@ from share.private.chunks import CHUNK, HEADER, decrypt_all, encrypt_all, encryp
 from share.private.keys import Key
 from share.private.metadata import FILE_CONTEXT, Metadata
 
-from tests.client.conftest import DATA, MIB, Client
+from tests.client.conftest import DATA, Client
 from tests.client.inprocess import FILE_ID, Share, answer, description
 from tests.client.proxy import Proxy
+from tests.client.sizes import MIB
 from tests.wire.server import Server
 
 

@@ -14,8 +14,9 @@ import pytest
 from share.commands import main
 from share.proxies import bypasses
 
-from tests.client.conftest import MIB, Client
+from tests.client.conftest import Client
 from tests.client.proxy import Proxy
+from tests.client.sizes import MIB
 from tests.client.socks import SocksProxy
 
 NAME = "😀 ünï.txt"

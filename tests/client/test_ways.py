@@ -9,18 +9,22 @@ import stat
 import zipfile
 
 import pytest
-from share.download import PIECE
 
-from tests.client.conftest import DATA, PART, SIZE, Client, write_large
+from tests.client.conftest import Client, write_large
 from tests.client.proxy import FirstBytes, HeldUp
+from tests.client.sizes import S3_PART as PART
+from tests.client.sizes import large_file
 from tests.client.ways import Way
 from tests.wire.server import until
 
 # Each way is started once, in one pytest process.
 
+DATA = large_file(PART)
+SIZE = len(DATA)
+
 
 def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
-    large = write_large(owner)
+    large = write_large(owner, DATA)
     (owner.here / "small.txt").write_bytes(b"small")
     ran = owner.run("up", "--each", "large.bin", "small.txt", "--json", "--expires", "2h")
     assert ran.code == 0, ran.err
@@ -48,7 +52,7 @@ def test_the_commands_are_the_same(owner: Client, way: Way) -> None:
 
 
 def test_private_links_work_everywhere(owner: Client, way: Way) -> None:
-    write_large(owner)
+    write_large(owner, DATA)
     (owner.here / "small.txt").write_bytes(b"small")
     ran = owner.run("up", "--private", "--each", "large.bin", "small.txt", "--json", "--downloads", "1")
     assert ran.code == 0, ran.err
@@ -75,7 +79,7 @@ def test_inboxes_work_everywhere(owner: Client, way: Way) -> None:
     inbox = owner.json("inbox", "new")
     (owner.home / "sender").mkdir()
     sender = dataclasses.replace(owner, home=owner.home / "sender", server="", token="")
-    write_large(sender)
+    write_large(sender, DATA)
     (sender.here / "folder").mkdir()
     (sender.here / "folder" / "small.txt").write_bytes(b"small")
     hold = way.bytes.before = HeldUp(passing=2)
@@ -139,7 +143,7 @@ def test_awkward_names_arrive_as_they_are(owner: Client, way: Way) -> None:
     indirect=["way"],
 )
 def test_an_upload_that_was_killed_sends_only_what_is_missing(owner: Client, way: Way, end: signal.Signals) -> None:
-    write_large(owner)
+    write_large(owner, DATA)
     way.bytes.before = hold = HeldUp(passing=3)
     process = owner.fork("up", "large.bin")
     hold.wait(way.bytes, held=3)
@@ -175,7 +179,7 @@ def test_an_upload_that_was_killed_sends_only_what_is_missing(owner: Client, way
 def test_a_download_that_was_killed_fetches_only_what_is_missing(
     owner: Client, way: Way, end: signal.Signals, *, capped: bool
 ) -> None:
-    write_large(owner)
+    write_large(owner, DATA)
     sent = owner.json("up", "large.bin", *(["--downloads", "1"] if capped else []))
     way.bytes.through = hold = FirstBytes(5 * PART // 2, hold=True)
     process = owner.fork("down", sent["file_id"], "-o", "copy.bin")
@@ -196,7 +200,7 @@ def test_a_download_that_was_killed_fetches_only_what_is_missing(
 
 
 def test_a_large_download_comes_in_pieces_from_storage_and_counts_once(owner: Client, way: Way) -> None:
-    large = DATA * 3
+    large = DATA + DATA[: PART + 1]
     (owner.here / "large.bin").write_bytes(large)
     sent = owner.json("up", "large.bin", "--downloads", "1")
     way.bytes.reset()
@@ -204,6 +208,6 @@ def test_a_large_download_comes_in_pieces_from_storage_and_counts_once(owner: Cl
     assert ran.code == 0, ran.err
     assert (owner.here / "copy.bin").read_bytes() == large
     ranges = {seen.headers.get("range") for seen in way.bytes.seen if seen.is_download}
-    starts = range(PIECE, len(large) - PIECE, PIECE)
-    assert {f"bytes={start}-{start + PIECE - 1}" for start in starts} <= ranges
+    starts = range(PART, len(large) - PART, PART)
+    assert {f"bytes={start}-{start + PART - 1}" for start in starts} <= ranges
     assert owner.json("info", sent["file_id"])["download_count"] == 1

@@ -1,6 +1,7 @@
-"""Imports what `local.serve` needs, for directories and for S3."""
+"""Imports what `local.serve` needs, for directories and for S3. A directory then accepts smaller parts."""
 
 import importlib
+import sys
 
 for name in (
     "functions.app",
@@ -13,3 +14,4 @@ for name in (
     "uvicorn.loops.uvloop",
 ):
     importlib.import_module(name)
+vars(sys.modules["shared.storage.multipart"])["MIN_PART_SIZE"] = 1024 * 1024
