@@ -229,17 +229,24 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    browsing: list[str] = []
+    in_firefox = {file_of(item) for item in items if "shared_firefox" in getattr(item, "fixturenames", ())}
+    browsing = dict.fromkeys(file_of(item) for item in items if file_of(item).startswith("browser/"))
+    only_chromium = [file for file in browsing if file not in in_firefox]
     for item in items:
         if is_slow(item):
             item.add_marker(pytest.mark.slow)
-        file = item.nodeid.removeprefix("tests/").partition("::")[0]
+        file = file_of(item)
         if file.startswith(ONE_WORKER) and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(file))
         elif file.startswith("browser/"):
-            # Each worker starts one server and each browser once.
-            browsing += [file] if file not in browsing else []
-            item.add_marker(pytest.mark.xdist_group(f"browser {browsing.index(file) % workers}"))
+            # Each worker starts one server and Chromium once, and one of them Firefox, which takes seconds to start.
+            number = 0 if file in in_firefox or workers == 1 else 1 + only_chromium.index(file) % (workers - 1)
+            item.add_marker(pytest.mark.xdist_group(f"browser {number}"))
+
+
+def file_of(item: pytest.Item) -> str:
+    """The file of a test, relative to `tests/`."""
+    return item.nodeid.removeprefix("tests/").partition("::")[0]
 
 
 @pytest.fixture
