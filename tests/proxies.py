@@ -23,7 +23,7 @@ from typing import Any
 from tests.pages import ROOT, block
 from tests.programs import process, require
 from tests.servers import free_ports
-from tests.wire.server import WITHIN, until
+from tests.wire.server import WITHIN, Server, until
 
 NAME = "files.example.org"
 # The client address that the API must see behind a proxy, which differs from the proxy's.
@@ -96,26 +96,14 @@ def site_in(
     folder: Path, proxy: str = "nginx", changes: Mapping[str, str] = UNCHANGED, variables: Mapping[str, str] = UNCHANGED
 ) -> Iterator[Site]:
     """The API behind a proxy, as on the page except for these variables and changes of the proxy's configuration."""
-    (api_port,) = free_ports(1)
-    command = shlex.split(
-        replaced(
-            unit()["Service"]["ExecStart"].replace("\n", " "),
-            **{f"{INSTALLED}/.venv/bin": str(BIN), "8080": str(api_port)},
-        )
-    )
-    storage = {"SHARE_STORAGE": str(folder / "data"), "SHARE_MIN_FREE_SPACE": "0"}
+    command = replaced(unit()["Service"]["ExecStart"], **{f"{INSTALLED}/.venv/bin": str(BIN), "8080": "0"})
+    interpreter, *arguments = shlex.split(command)
+    assert (interpreter, arguments[:2]) == (str(BIN / "python"), ["-m", "local.serve"])
     with (
-        process(command, folder / "api.log", **storage, **variables) as api,
-        in_front_of(api_port, folder, proxy, changes) as site,
+        Server(folder / "data", *arguments[2:], **variables) as server,
+        in_front_of(server.port, folder, proxy, changes) as site,
     ):
-
-        def ready() -> bool:
-            assert api.poll() is None, site.api_log.read_text()
-            with contextlib.suppress(OSError):
-                return site.ask("GET", "/health")[0].status == 200
-            return False
-
-        until(ready)
+        until(lambda: site.ask("GET", "/health")[0].status == 200)
         yield site
 
 
@@ -125,7 +113,7 @@ def in_front_of(api_port: int, folder: Path, proxy: str, changes: Mapping[str, s
     require(f"REQUIRE_{proxy.upper()}", proxy, "openssl")
     port, plain_port = free_ports(2)
     make_certificate(folder)
-    site = Site(port, plain_port, folder / "certificate", folder / "data", folder / "api.log", folder / "proxy.log")
+    site = Site(port, plain_port, folder / "certificate", folder / "data", folder / "data.log", folder / "proxy.log")
     settings = folder / "settings"
     settings.write_text(replaced(SETTINGS[proxy](folder, api_port, site), **changes))
     program = shutil.which(proxy) or f"/usr/sbin/{proxy}"

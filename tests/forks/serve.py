@@ -1,6 +1,10 @@
-"""Imports what `local.serve` needs, for directories and for S3. A directory then accepts smaller parts."""
+"""Imports what `local.serve` needs, for directories and for S3.
+
+A directory then accepts smaller parts, and the workers of a server are forks, too.
+"""
 
 import importlib
+import multiprocessing
 import sys
 
 for name in (
@@ -14,4 +18,5 @@ for name in (
     "uvicorn.loops.uvloop",
 ):
     importlib.import_module(name)
+vars(sys.modules["uvicorn._subprocess"])["spawn"] = multiprocessing.get_context("fork")
 vars(sys.modules["shared.storage.multipart"])["MIN_PART_SIZE"] = 1024 * 1024

@@ -9,8 +9,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from shared.storage.directory.data_directory import LOCKS, STAGING
 from shared.storage.directory.spares import SPARES
 from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
+from tests.forks import start
 from tests.wire.server import ROOT, WITHIN, until
 
 OPERATIONS = 200
@@ -49,14 +48,12 @@ class Server:
         self._log = data.with_suffix(".log")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "local.serve", "--port", "0", "--workers", str(WORKERS)],
-                cwd=ROOT,
-                env={**inherited, "SHARE_STORAGE": str(data), "SHARE_MIN_FREE_SPACE": "0"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+            self._process = start(
+                ["-m", "local.serve", "--port", "0", "--workers", str(WORKERS)],
+                ROOT,
+                {**inherited, "SHARE_STORAGE": str(data), "SHARE_MIN_FREE_SPACE": "0"},
+                log.fileno(),
+                preparation="serve",
             )
 
     def __enter__(self) -> Self:

@@ -145,6 +145,7 @@ def test_make_run_ends_by_saying_where_to_go_and_who_can_upload(
         assert opened.startswith(f"Open {address} ")
         assert files == f"  Files:   {tmp_path}\n"
         assert all(text in line for text, line in zip(said, (links, uploads), strict=False))
+        until(lambda: answers(int(running[1])))
     finally:
         process.terminate()
         process.communicate()
