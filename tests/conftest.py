@@ -129,6 +129,8 @@ def in_bucket(
         monkeypatch.setenv(name, value)
     prefix = f"test/{uuid.uuid4()}"
     configure("SHARE_STORAGE", f"s3://{BUCKET}/{prefix}")
+    # A new key for each prefix would be a quarter of all requests. The other ways of running store one.
+    configure("SHARE_SECRET", "x" * 32)
     return BucketObjects(s3_client, BUCKET, prefix)
 
 

@@ -250,8 +250,13 @@ def test_an_event_that_lacks_something_is_answered(storage: Objects, changes: di
 
 
 def test_one_bucket_serves_functions_and_the_whole_app(
-    in_bucket: Objects, on_lambda: None, configure: Callable[[str, str], None], loop: asyncio.AbstractEventLoop
+    in_bucket: Objects,
+    on_lambda: None,
+    configure: Callable[[str, str], None],
+    loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("SHARE_SECRET")
     gateway = Api(Gateway(), f"https://{DOMAIN}", in_bucket, configure)
     server = Api(WholeApp(None, loop), "http://share.test", in_bucket, configure)
     data = bytes(range(256))

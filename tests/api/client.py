@@ -21,6 +21,7 @@ from shared.http.app import build_app
 from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryStore
+from shared.storage.keys import SECRET_KEY
 from shared.tokens import Tokens
 from tests.environment import service
 from tests.gateway import Gateway
@@ -282,8 +283,8 @@ def record_key(file_id: str) -> str:
 
 
 def stored(api: Api) -> list[str]:
-    """All keys in storage, except the entries of the expiry index."""
-    return [key for key in api.objects.keys() if not key.startswith("expiries/")]  # noqa: SIM118
+    """All keys in storage, except the signing key and the entries of the expiry index."""
+    return [key for key in api.objects.keys() if key != SECRET_KEY and not key.startswith("expiries/")]  # noqa: SIM118
 
 
 def is_tombstone(api: Api, key: str) -> bool:

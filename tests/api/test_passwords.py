@@ -194,11 +194,10 @@ def test_metadata_is_open_and_shows_neither_password_nor_hash(api: Api) -> None:
         assert not any(part in text for part in kept.split("$") if len(part) > 8)
 
 
-@pytest.mark.not_emulated("the signing key is kept for all tests, as long as the processes that know it")
 def test_a_password_lies_in_no_object_in_clear(api: Api) -> None:
     share(api)
     keys = stored(api)
-    assert len(keys) == 3, "blob, record and signing key"
+    assert len(keys) == 2, "blob and record"
     assert not any(PASSWORD.encode() in api.objects.read(key) for key in keys)
 
 
