@@ -13,6 +13,7 @@ from tests.browser.conftest import WITHIN
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
 from tests.own_s3 import on_own_s3
+from tests.servers import moto_server
 
 SIZE = 10 * 1024 * 1024 + 1
 
@@ -21,7 +22,7 @@ SIZE = 10 * 1024 * 1024 + 1
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("storage")
     if request.param == "emulated":
-        with emulating(folder, ARTIFACT, "--open") as emulator:
+        with moto_server() as services, emulating(folder, ARTIFACT, "--open", services=services) as emulator:
             yield emulator.url
     else:
         with on_own_s3(folder) as server:

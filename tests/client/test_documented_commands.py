@@ -20,7 +20,7 @@ from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
 from tests.forks import forks
 from tests.pages import ADDRESS, block, table
-from tests.servers import BUCKET, S3Server
+from tests.servers import BUCKET, S3Server, moto_server
 from tests.wire.server import ROOT, WITHIN, Server
 
 
@@ -53,7 +53,7 @@ def program(request: pytest.FixtureRequest, command: Path, tmp_path: Path) -> Pa
 @pytest.fixture(params=["directory", "s3", "emulated"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "emulated":
-        with emulating(tmp_path, ARTIFACT, "--open") as emulator:
+        with moto_server() as services, emulating(tmp_path, ARTIFACT, "--open", services=services) as emulator:
             yield emulator.url
         return
     variables = {}

@@ -14,10 +14,16 @@ from typing import Any
 
 import pytest
 
-from tests.emulated.deployment import ARTIFACT
+from local import artifact
+from shared.storage.keys import SECRET_KEY
+from tests.emulated.deployment import ARTIFACT, EmulatedObjects
 from tests.emulated.emulator import emulating
 from tests.pages import ADDRESS, ADDRESS_LINE, PAGES, session
+from tests.servers import moto_server
 from tests.wire.server import Server
+
+# One emulator for all of them, so in one pytest process.
+pytestmark = pytest.mark.xdist_group("sessions")
 
 SESSION_TIMEOUT = 120.0  # seconds
 PROMPT = "--- the next command ---"
@@ -56,11 +62,23 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     return text
 
 
+@pytest.fixture(scope="module")
+def emulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, EmulatedObjects]]:
+    """The address of the emulated deployment, started as in the README, and what its bucket contains."""
+    with (
+        moto_server() as services,
+        emulating(tmp_path_factory.mktemp("emulator"), ARTIFACT, "--open", services=services) as emulator,
+    ):
+        (bucket,) = artifact.load(ARTIFACT).buckets
+        yield emulator.url, EmulatedObjects(services.client(), bucket)
+
+
 @pytest.fixture
-def emulator(tmp_path: Path) -> Iterator[str]:
-    """The address of the emulated deployment, started as in the README."""
-    with emulating(tmp_path, ARTIFACT, "--open") as emulator:
-        yield emulator.url
+def emulator(emulation: tuple[str, EmulatedObjects]) -> Iterator[str]:
+    """The address of the emulated deployment, without files."""
+    address, objects = emulation
+    yield address
+    objects.clear(keep=SECRET_KEY)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import httpx
 
 from tests.emulated.deployment import ROOT
 from tests.forks import Process, start
+from tests.servers import S3Server
 from tests.wire.server import WITHIN, until
 
 
@@ -85,12 +86,17 @@ def is_alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def emulating(folder: Path, artifact: Path, *arguments: str, forking: bool = True) -> Iterator[Emulator]:
+def emulating(
+    folder: Path, artifact: Path, *arguments: str, forking: bool = True, services: S3Server | None = None
+) -> Iterator[Emulator]:
+    """Run the emulator until the block ends. Without `services`, it starts moto itself, which takes longer."""
     module = "tests.emulated.emulate" if forking else "local.emulate"
     command = ["-m", module, "--port", "0", "--artifact", str(artifact), *arguments]
     log = folder / "log"
     # The environment could point boto3 elsewhere.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SHARE_"))}
+    if services is not None:
+        environment |= services.environment()
     with log.open("wb") as output:
         preparation = "emulate" if forking else None
         emulator = Emulator(start(command, ROOT, environment, output.fileno(), preparation=preparation), log)
