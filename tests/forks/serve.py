@@ -1,11 +1,15 @@
 """Imports what `local.serve` needs, for directories and for S3.
 
-A directory then accepts smaller parts, and the workers of a server are forks, too.
+A directory then accepts smaller parts, passwords are hashed at the lowest cost, and the workers of a server are forks,
+too.
 """
 
+import hashlib
 import importlib
 import multiprocessing
 import sys
+
+from tests.scrypt import cheap_scrypt
 
 for name in (
     "functions.app",
@@ -18,5 +22,6 @@ for name in (
     "uvicorn.loops.uvloop",
 ):
     importlib.import_module(name)
+hashlib.scrypt = cheap_scrypt
 vars(sys.modules["uvicorn._subprocess"])["spawn"] = multiprocessing.get_context("fork")
 vars(sys.modules["shared.storage.multipart"])["MIN_PART_SIZE"] = 1024 * 1024
