@@ -6,8 +6,10 @@ import asyncio
 import gc
 import hashlib
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 ONE_WORKER = ("client/", "wire/")
 
 MOST_WORKERS = 8
+# Bytes that must be free in memory. All workers together use a tenth of it.
+ENOUGH = 2**30
 PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 
 # Shells make background processes ignore SIGINT, and programs that the tests start and interrupt would inherit that.
@@ -96,15 +100,27 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
 
 
 @pytest.fixture(scope="session")
-def earlier_spares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("spares") / "earlier"
+def memory() -> Iterator[Path]:
+    """A directory for all tests: in memory where there is room for it, because file systems take longer."""
+    shared = Path("/dev/shm")
+    roomy = shared.is_dir() and shutil.disk_usage(shared).free > ENOUGH
+    with tempfile.TemporaryDirectory(dir=shared if roomy else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def data_directories(memory: Path) -> Path:
+    """Where `data_directory` is."""
+    return memory
 
 
 @pytest.fixture
-def data_directory(tmp_path: Path, earlier_spares: Path) -> Iterator[Path]:
-    """A data directory with nothing but spares."""
-    # pytest gives the path of a deleted directory to another test, which must not meet what was started for the first.
-    with with_spares(tmp_path / str(uuid.uuid4()), earlier_spares) as root:
+def data_directory(data_directories: Path) -> Iterator[Path]:
+    """A data directory with nothing but spares, whose path no test had before."""
+    with (
+        tempfile.TemporaryDirectory(dir=data_directories) as folder,
+        with_spares(Path(folder) / "data", data_directories / "spares") as root,
+    ):
         yield root
 
 

@@ -12,12 +12,10 @@ from tests.faults.killed import USE_CASES
 from tests.properties.effort import EFFORT
 
 ROOT = Path(__file__).parent.parent.parent
-# In memory if possible, because these tests simulate kills and not power cuts.
-MEMORY = Path("/dev/shm")
 
 
-def test_a_process_may_be_killed_at_any_step() -> None:
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:
+def test_a_process_may_be_killed_at_any_step(memory: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=memory) as place:
         command = [sys.executable, "-m", "tests.faults.killed", place, "4" if EFFORT == 1 else "1"]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr

@@ -37,13 +37,11 @@ from tests.properties.effort import EFFORT
 LIMIT = 25 * EFFORT
 # By these hours, uploads with an expiry have expired and were swept.
 LONG_AFTER = (281, 306)
-# In memory if possible.
-MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+def place(memory: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=memory) as name:
         yield Path(name)
 
 

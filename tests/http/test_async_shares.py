@@ -345,8 +345,8 @@ class NoThreads(Executor):
         raise AssertionError("a thread is used")
 
 
-def test_what_lies_in_memory_is_read_without_a_thread(data_directory: Path) -> None:
-    store = DirectoryStore(data_directory)
+def test_what_lies_in_memory_is_read_without_a_thread(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "data")
     if store.ready is None:
         pytest.skip("no file can be read here without waiting")
     shares = shares_over(store, Clock())

@@ -46,7 +46,6 @@ from shared.storage.s3.store import open_s3
 from shared.sweeping import Sweep
 from shared.uploads import Upload
 from tests.api.client import BucketObjects, DirectoryObjects, Objects
-from tests.faults.test_kills import MEMORY
 from tests.interposed import InterposedStore, Kill, Killed, undisturbed
 from tests.properties.effort import examples
 from tests.servers import BUCKET, SMALL_PART, S3Server, SharedClients, moto_with_small_parts
@@ -578,8 +577,8 @@ def prove(make_place: Callable[[], Place], effort: settings, without: Sequence[s
 
 
 @pytest.fixture
-def new_directory(small_parts: None) -> Iterator[Callable[[], Place]]:
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:
+def new_directory(small_parts: None, memory: Path) -> Iterator[Callable[[], Place]]:
+    with tempfile.TemporaryDirectory(dir=memory) as place:
 
         def make() -> Place:
             root = Path(place) / str(uuid.uuid4())

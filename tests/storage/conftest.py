@@ -82,6 +82,12 @@ def configure_aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Callable[[
     return configure
 
 
+@pytest.fixture(scope="session")
+def data_directories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On a disk, which data directories are made for."""
+    return tmp_path_factory.mktemp("data-directories")
+
+
 @pytest.fixture
 def directory(data_directory: Path) -> DirectoryStore:
     return DirectoryStore(data_directory)
