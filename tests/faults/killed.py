@@ -36,8 +36,9 @@ from shared.storage import multipart
 from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import CELLS
-from shared.sweeping import Sweep, Swept
+from shared.sweeping import Sweep
 from shared.uploads import Upload
+from tests.clock import Clock
 
 STEPS = (
     "open",
@@ -62,8 +63,8 @@ SHORTER = DATA[: PART_SIZE - 1]
 NOW = datetime.now(UTC)
 
 
-def shares_in(root: Path, hours: float = 0) -> Shares:
-    return Shares(DirectoryStore(root), max_file_size=10_000, clock=lambda: NOW + timedelta(hours=hours))
+def shares_in(root: Path, hours: float = 0, clock: Clock | None = None) -> Shares:
+    return Shares(DirectoryStore(root), max_file_size=10_000, clock=clock or Clock(NOW + timedelta(hours=hours)))
 
 
 def upload(shares: Shares, **options: Any) -> Record:
@@ -424,16 +425,22 @@ USE_CASES: dict[str, UseCase] = {
 }
 
 
-def sweep(root: Path, hours: float) -> Swept:
-    """Sweep without threads, because starting them takes most of the time here."""
-    return Sweep(shares_in(root, hours), Inline()).run()
+def sweep(root: Path, *hours: float) -> Shares:
+    """Sweep in one process at all these hours. Returns its use cases.
+
+    Without threads, because starting them takes most of the time here.
+    """
+    clock = Clock(NOW)
+    shares = shares_in(root, clock=clock)
+    for hour in hours:
+        clock.now = NOW + timedelta(hours=hour)
+        assert Sweep(shares, Inline()).run().failed == 0
+    return shares
 
 
 def settle(root: Path) -> None:
     """Sweep with later clocks. After that, only what visible files need may remain."""
-    for hours in SWEEPS:
-        assert sweep(root, hours).failed == 0
-    shares = shares_in(root, SWEEPS[-1])
+    shares = sweep(root, *SWEEPS)
     damage: list[str] = []
     assert scrub(shares, damage.append), damage
     kept = visible(shares).keys()
