@@ -9,10 +9,15 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from share.commands import app
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from tests.client.proxy import Answer
+
+# The runner would prepare all commands for each run.
+COMMAND = get_command(app)
 
 FILE_ID = str(uuid.UUID("3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"))
 
@@ -37,12 +42,13 @@ class Share:
             name: None for name in os.environ if name.startswith(("SHARE_", "XDG_")) or "PROXY" in name.upper()
         }
         own = {"HOME": str(self.home), "SHARE_SERVER": self.server}
-        result = CliRunner().invoke(
-            app, arguments, input=data, env={**inherited, **own, **self.environment, **environment}
-        )
-        # Any other exception would print a traceback.
-        assert isinstance(result.exception, SystemExit | None), result.exception
-        return Ended(result.exit_code, result.stdout_bytes, result.stderr)
+        variables = {**inherited, **own, **self.environment, **environment}
+        with CliRunner().isolation(input=data, env=variables) as (out, err, _):
+            # Any other exception would print a traceback.
+            with pytest.raises(SystemExit) as end:
+                COMMAND.main(args=arguments, prog_name="share")
+            assert isinstance(end.value.code, int | None)
+            return Ended(end.value.code or 0, out.getvalue(), err.getvalue().decode())
 
 
 def description(server: str, **changes: object) -> dict[str, Any]:

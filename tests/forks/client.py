@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from typer.main import get_command
+
 sys.path.insert(1, str(Path(__file__).parent.parent.parent / "client"))
 # httpx imports these when they are first needed.
 for name in ("httpcore", "socksio", "encodings.idna"):
@@ -15,6 +17,8 @@ for module in pkgutil.walk_packages(importlib.import_module("share").__path__, "
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 importlib.import_module("tests.client.sizes").lower()
+commands = vars(sys.modules["share.commands"])
+commands["app"] = get_command(commands["app"])
 
 
 def go_on(_program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
