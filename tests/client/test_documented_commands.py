@@ -1,4 +1,4 @@
-"""The client as in docs/client.md: installed as a command, run by the page's own lines, in every way of running."""
+"""The client as in README and docs/client.md: run by the pages' own lines, in every way of running, and installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from share.faults import Exit
 
-from tests.client.conftest import COMMAND, make_client
+from tests.client.conftest import COMMAND, Client, make_client
 from tests.client.inprocess import Share
 from tests.emulated.deployment import ARTIFACT
 from tests.emulated.emulator import emulating
@@ -39,10 +39,8 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def program(request: pytest.FixtureRequest, command: Path, tmp_path: Path) -> Path:
-    """The command as installed for one way of running, and a fork, which starts faster, for the others."""
-    if request.node.callspec.params["address"] == "directory":
-        return command
+def program(tmp_path: Path) -> Path:
+    """The command as a fork, which starts faster."""
     program = tmp_path / "bin" / "share"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {shlex.join([*forks("client").interpreter(), "-m", "share"])} "$@"\n')
@@ -78,11 +76,7 @@ def test_the_commands_of_the_page(program: Path, address: str, tmp_path: Path) -
     (client.here / "photos").mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    environment = client.environment(
-        PATH=f"{program.parent}:{os.environ['PATH']}",
-        PYTHONPATH=f"{program.parent.parent}:{ROOT / 'client'}",
-        SHARE_PASSWORD="swordfish",
-    )
+    environment = client.environment(PATH=f"{program.parent}:{os.environ['PATH']}", SHARE_PASSWORD="swordfish")
 
     def run(line: str, folder: Path) -> str:
         shell = ["bash", "-euo", "pipefail", "-c", line]
@@ -142,24 +136,41 @@ def test_the_commands_for_inboxes(share: Share, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "here" / "Photos of the trip").glob("*.zip")] == ["photos.zip"]
 
 
+def as_installed(command: Path, client: Client, script: str) -> str:
+    """The output of a shell script that runs the installed command."""
+    environment = client.environment(
+        PATH=f"{command.parent}:{os.environ['PATH']}", PYTHONPATH=str(command.parent.parent)
+    )
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=client.here,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN * 2,
+        check=True,
+    ).stdout
+
+
 def test_the_commands_of_the_readme(command: Path, tmp_path: Path) -> None:
     with Server(tmp_path / "data") as server:
-        client = make_client(tmp_path, f"http://127.0.0.1:{server.port}")
+        client = make_client(tmp_path, server.address)
         (client.here / "hello.txt").write_text("Hello!")
         export, *lines = block("sh", ".venv/bin/share up").replace(".venv/bin/share", "share").splitlines()
         assert export == f"export SHARE_SERVER={ADDRESS}"
-        environment = client.environment(
-            PATH=f"{command.parent}:{os.environ['PATH']}", PYTHONPATH=str(command.parent.parent)
-        )
-        shell = ["bash", "-euo", "pipefail", "-c", "\n".join(lines)]
-        ran = subprocess.run(
-            shell, cwd=client.here, env=environment, capture_output=True, text=True, timeout=WITHIN * 2, check=True
-        )
-        link, row = ran.stdout.splitlines()
+        link, row = as_installed(command, client, "\n".join(lines)).splitlines()
         assert row.startswith(link.rpartition("/")[2])
         stored = server.metadata(link.rpartition("/")[2])
         assert stored["max_downloads"] == 1
         assert stored["expires_at"] is not None
+
+
+def test_the_installed_command_opens_private_links(command: Path, tmp_path: Path) -> None:
+    """It starts itself again, without the key in its arguments."""
+    with Server(tmp_path / "data") as server:
+        client = make_client(tmp_path, server.address)
+        script = 'link=$(echo "dear diary" | share up --private - --name diary.txt)\nshare down "$link" -o -'
+        assert as_installed(command, client, script) == "dear diary\n"
 
 
 def test_the_settings_of_the_page_are_those_that_the_client_reads(tmp_path: Path) -> None:

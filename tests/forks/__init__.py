@@ -18,8 +18,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
-# Variables that an interpreter reads when it starts, as no fork does.
+# Variables that an interpreter reads when it starts. A fork takes notice of one.
 _STARTUP = ("PYTHON", "LC_", "LANG")
+_NOTICED = "PYTHONIOENCODING"
 
 # Stands in for the interpreter: has its command run by a fork in its process group, and ends with it.
 _STAND_IN = """
@@ -148,7 +149,7 @@ def forks(preparation: str) -> Forks:
 
 def can_fork(environment: Iterable[str]) -> bool:
     """Whether a fork takes notice of all these variables."""
-    return not any(name.startswith(_STARTUP) for name in environment)
+    return not any(name.startswith(_STARTUP) and name != _NOTICED for name in environment)
 
 
 def start(

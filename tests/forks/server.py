@@ -103,10 +103,11 @@ def become(order: Order) -> None:
     time.tzset()
     os.chdir(order.folder)
     sys.path[0] = order.folder
+    encoding = os.environ.get("PYTHONIOENCODING", sys.stdout.encoding)
     # What the streams know of their descriptors no longer holds.
-    sys.stdin = os.fdopen(0, encoding=sys.stdin.encoding, errors=sys.stdin.errors, closefd=False)
-    sys.stdout = os.fdopen(1, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)
-    sys.stderr = os.fdopen(2, "w", 1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)
+    sys.stdin = os.fdopen(0, encoding=encoding, errors=sys.stdin.errors, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding=encoding, errors=sys.stdout.errors, closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding=encoding, errors=sys.stderr.errors, closefd=False)
 
 
 def run(command: list[str]) -> None:
