@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TextIO
 
 import httpx
 import pytest
@@ -21,6 +21,7 @@ from shared.settings import Settings
 from shared.sharing import Shares
 from shared.storage.directory.store import DirectoryStore
 from shared.tokens import Tokens
+from tests.forks import Process, start
 from tests.odd_s3 import Quirk, odd_s3
 from tests.servers import S3Server, ask, free_ports, moto_server
 from tests.wire.server import ROOT, until
@@ -40,44 +41,52 @@ def moto() -> Iterator[S3Server]:
         yield server
 
 
-def start(command: Sequence[str], environment: Mapping[str, str], port: int = 0) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], environment: Mapping[str, str], port: int = 0, *, fork: bool
+) -> Iterator[tuple[Process, TextIO]]:
+    """A server that is starting, as a fork or as people start it, and its output. It is stopped at the end."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
     nothing_else = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    return subprocess.Popen(
-        [sys.executable, "-m", *command, "--port", str(port)],
-        cwd=ROOT,
-        env={**inherited, **nothing_else, "AWS_EC2_METADATA_DISABLED": "true", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    variables = {**inherited, **nothing_else, "AWS_EC2_METADATA_DISABLED": "true", **environment}
+    reading, writing = os.pipe()
+    with open(reading) as output:
+        try:
+            arguments = ["-m", *command, "--port", str(port)]
+            process = start(arguments, ROOT, variables, writing, preparation="serve" if fork else None)
+        finally:
+            os.close(writing)
+        try:
+            yield process, output
+        finally:
+            process.terminate()
+            process.wait(ENDS_WITHIN)
 
 
-def refusals(environment: Mapping[str, str]) -> list[str]:
+def refusals(environment: Mapping[str, str], *, fork: bool = True) -> list[str]:
     """The sentence with which each command says why it does not start."""
     sentences = []
-    for process in [start(command, environment) for command in COMMANDS.values()]:
-        try:
-            output, _ = process.communicate(timeout=ENDS_WITHIN)
-        finally:
-            process.kill()
-        assert process.returncode in (2, 3), output
-        assert "Traceback" not in output
-        [sentence] = re.findall(r"^(?:ERROR:    |\S+Z ERROR |error: )(SHARE_.*)$", output, re.MULTILINE)
-        sentences.append(sentence)
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(started(command, environment, fork=fork)) for command in COMMANDS.values()]
+        for process, output in servers:
+            assert process.wait(ENDS_WITHIN) in (2, 3)
+            text = output.read()
+            assert "Traceback" not in text
+            [sentence] = re.findall(r"^(?:ERROR:    |\S+Z ERROR |error: )(SHARE_.*)$", text, re.MULTILINE)
+            sentences.append(sentence)
     return sentences
 
 
 REFUSED = {
-    "wrong setting": ({"SHARE_MAX_FILE_SIZE": "banana"}, "SHARE_MAX_FILE_SIZE must be a whole number"),
-    "no directory": ({"SHARE_STORAGE": "/proc/nothing"}, "SHARE_STORAGE cannot be used: "),
-    "no credentials": ({"SHARE_STORAGE": f"s3://{BUCKET}"}, "SHARE_STORAGE cannot be used: no AWS credentials"),
+    "wrong setting": ({"SHARE_MAX_FILE_SIZE": "banana"}, "SHARE_MAX_FILE_SIZE must be a whole number", False),
+    "no directory": ({"SHARE_STORAGE": "/proc/nothing"}, "SHARE_STORAGE cannot be used: ", True),
+    "no credentials": ({"SHARE_STORAGE": f"s3://{BUCKET}"}, "SHARE_STORAGE cannot be used: no AWS credentials", True),
 }
 
 
-@pytest.mark.parametrize(("environment", "said"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_work_stops_the_start_in_one_sentence(environment: dict[str, str], said: str) -> None:
-    sentences = refusals(environment)
+@pytest.mark.parametrize(("environment", "said", "fork"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_work_stops_the_start_in_one_sentence(environment: dict[str, str], said: str, fork: bool) -> None:
+    sentences = refusals(environment, fork=fork)
     assert len(set(sentences)) == 1
     assert sentences[0].startswith(said)
 
@@ -105,17 +114,12 @@ def test_a_server_without_conditional_writes_stops_the_start(moto: S3Server, qui
 def test_storage_that_does_not_answer_yet_is_waited_for(moto: S3Server, command: list[str]) -> None:
     port, storage_port = free_ports(2)
     late = replace(moto, endpoint=f"http://127.0.0.1:{storage_port}")
-    process = start(command, {**late.environment(), "SHARE_STORAGE": f"s3://{BUCKET}"}, port)
-    try:
-        assert process.stdout is not None
-        said = iter(process.stdout)
+    environment = {**late.environment(), "SHARE_STORAGE": f"s3://{BUCKET}"}
+    with started(command, environment, port, fork=True) as (_, said):
         assert any("storage does not answer yet" in line for line in said)
         with odd_s3(moto, port=storage_port):
             assert any("Application startup complete" in line for line in said)
             until(lambda: answers(port))
-    finally:
-        process.kill()
-        process.communicate()
 
 
 WELCOMES = {
@@ -130,11 +134,12 @@ WELCOMES = {
 def test_make_run_ends_by_saying_where_to_go_and_who_can_upload(
     tmp_path: Path, arguments: list[str], environment: dict[str, str], said: list[str]
 ) -> None:
-    process = start(["local.serve", "--welcome", *arguments], {"SHARE_STORAGE": str(tmp_path), **environment})
-    try:
-        assert process.stdout is not None
+    command = ["local.serve", "--welcome", *arguments]
+    # Its workers are started as usual, too.
+    fork = "--workers" not in arguments
+    with started(command, {"SHARE_STORAGE": str(tmp_path), **environment}, fork=fork) as (_, output):
         lines = []
-        for line in process.stdout:
+        for line in output:
             lines.append(line)
             if line.startswith("  Uploads: "):
                 break
@@ -146,18 +151,14 @@ def test_make_run_ends_by_saying_where_to_go_and_who_can_upload(
         assert files == f"  Files:   {tmp_path}\n"
         assert all(text in line for text, line in zip(said, (links, uploads), strict=False))
         until(lambda: answers(int(running[1])))
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def test_only_make_run_explains_itself(tmp_path: Path) -> None:
     """The systemd unit and the image run `local.serve` without `--welcome`."""
-    process = start(["local.serve"], {"SHARE_STORAGE": str(tmp_path)})
-    assert process.stdout is not None
-    assert any("running on" in line for line in process.stdout)
-    process.terminate()
-    rest, _ = process.communicate()
+    with started(["local.serve"], {"SHARE_STORAGE": str(tmp_path)}, fork=False) as (process, output):
+        assert any("running on" in line for line in output)
+        process.terminate()
+        rest = output.read()
     assert "Open http" not in rest
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO ", line) for line in rest.splitlines())
 
