@@ -37,6 +37,7 @@ from shared.storage.directory.store import DirectoryStore
 from shared.telemetry import NAME
 from tests.api.client import Api, Objects, WholeApp, blob_key, record_key
 from tests.emulated.deployment import ARTIFACT
+from tests.emulated.emulate import forking_platform
 from tests.gateway import DOMAIN, Gateway, LambdaContext, started
 from tests.samples import EVENTS, FILE, FILE_ID, REQUESTS, STATUSES, TOKEN, admitted, recorded, sample
 
@@ -153,8 +154,9 @@ def test_a_recorded_event_is_what_powertools_knows_as_one(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def invoked() -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
-    """The result of a function in the template, each in a separate process, as with `make invoke`."""
-    with running(ARTIFACT, artifact.load(ARTIFACT), token=TOKEN) as (runtime, _environment), asyncio.Runner() as runner:
+    """The result of a function in the template, each in a separate process."""
+    deployed = running(ARTIFACT, artifact.load(ARTIFACT), token=TOKEN, provide=forking_platform)
+    with deployed as (runtime, _environment), asyncio.Runner() as runner:
 
         def invoke(name: str, event: dict[str, Any]) -> dict[str, Any]:
             logical_id = f"{function_of(name).title().replace('_', '')}Function"
