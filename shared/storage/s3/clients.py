@@ -8,6 +8,7 @@ import botocore
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
+from botocore.utils import determine_content_length
 
 from shared.errors import StorageUnavailable
 from shared.storage.s3.errors import failure
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 READ_TIMEOUT = 20.0
 CONDITIONAL_TIMEOUT = 3.0
 CONNECTIONS = 64
+# Bytes. With larger bodies, a client waits until the server agrees to receive them.
+SENT_AT_ONCE = 1024 * 1024
 # The first with `If-Match` for PutObject and an option to omit checksums, which other servers do not support.
 OLDEST_BOTOCORE = (1, 36)
 
@@ -37,6 +40,7 @@ def open_clients(limit: TimeLimit | None = None) -> tuple[S3Client, S3Client]:
     try:
         session = Session()
         session.get_scoped_config()
+        session.register("before-call.s3", _send_small_bodies_at_once)
         if limit is not None:
             session.register("before-send.s3", limit.require)
     except BotoCoreError as error:
@@ -44,6 +48,14 @@ def open_clients(limit: TimeLimit | None = None) -> tuple[S3Client, S3Client]:
         raise failure(error) from error
     connect, read = (CONDITIONAL_TIMEOUT, READ_TIMEOUT) if limit is None else (limit.connect, limit.read)
     return _client(session, 4, connect, read), _client(session, 1, connect, CONDITIONAL_TIMEOUT)
+
+
+def _send_small_bodies_at_once(**call: Any) -> None:
+    # For each of them, botocore would wait a round trip for the server's consent.
+    request = call["params"]
+    size = determine_content_length(request["body"])
+    if size is not None and size <= SENT_AT_ONCE:
+        request["headers"].pop("Expect", None)
 
 
 def _client(session: Session, attempts: int, connect: float, read: float) -> S3Client:

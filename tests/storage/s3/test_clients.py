@@ -1,4 +1,4 @@
-"""Time limits of S3 requests in an invocation that must end with an answer."""
+"""Time limits of S3 requests in an invocation that must end with an answer, and how their bodies are sent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 
 from shared.errors import StorageUnavailable
 from shared.storage.contract import ABSENT
-from shared.storage.s3.store import open_s3
+from shared.storage.s3.clients import SENT_AT_ONCE
+from shared.storage.s3.store import S3Store, open_s3
 from shared.time_limit import TimeLimit
 from tests.storage.fake_s3 import FakeS3
 
@@ -43,3 +44,10 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(fake: FakeS3) -> None
         store.read(KEY)
     # botocore makes four attempts if there is time, and three take longer than the limit.
     assert len(fake.requests) <= 3
+
+
+@pytest.mark.parametrize(("size", "waits"), [(0, False), (SENT_AT_ONCE, False), (SENT_AT_ONCE + 1, True)])
+def test_only_a_large_body_waits_until_the_server_agrees(bucket: S3Store, fake: FakeS3, size: int, waits: bool) -> None:
+    bucket.put(KEY, bytes(size))
+    bucket.put(KEY, bytes(size), ABSENT)
+    assert [("Expect" in request.headers, len(request.body)) for request in fake.requests] == [(waits, size)] * 2
