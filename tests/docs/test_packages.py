@@ -164,6 +164,7 @@ def test_what_is_built_serves_from_a_read_only_copy_and_passes_its_health_check(
     log = tmp_path / "log"
     arguments = ["sh", "-c", 'cd "$0" && exec "$@"', str(app), *map(here, command("CMD"))]
     with process([*frozen(app), *arguments], log, **settings) as server:
+        until(lambda: server.poll() is not None or "startup complete" in log.read_text())
         until(lambda: server.poll() is not None or check() == 0)
         assert server.poll() is None, log.read_text()
     assert f"Files are kept in {data}" in log.read_text()
