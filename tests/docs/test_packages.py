@@ -122,10 +122,10 @@ def test_what_is_built_serves_from_a_read_only_copy_and_passes_its_health_check(
 
     def here(text: str) -> str:
         # In one pass, as what is put in may contain one of the names.
-        ours = {"/data": str(data), "/app": str(app), "8080": str(port)}
-        return re.sub(r"/data\b|/app\b|8080", lambda match: ours[match[0]], text)
+        ours = {"/data": str(data), "/app": str(app), "8080": str(port), "-m venv": "-m venv --without-pip"}
+        return re.sub(r"/data\b|/app\b|8080|-m venv\b", lambda match: ours[match[0]], text)
 
-    # The packages are already installed, so pip fetches nothing.
+    # pip and the packages are already installed, so it fetches nothing.
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": sysconfig.get_path("purelib"),
