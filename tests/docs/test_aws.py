@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -46,11 +47,17 @@ def arguments(program: str, command: str) -> list[str]:
     return result.stdout.split("\0")[:-1]
 
 
+@functools.cache
+def client_of(service: str) -> Any:
+    """A client of this service, which reads a long description of it."""
+    session: Any = boto3.session.Session(region_name="us-east-1")
+    return session.client(service)
+
+
 def request(command: str) -> tuple[str, str, dict[str, Any]]:
     """Service, operation and parameters of an AWS command, with the API's names."""
     service, operation, *options = arguments("aws", command)
-    session: Any = boto3.session.Session(region_name="us-east-1")
-    client = session.client(service.removesuffix("api"))
+    client = client_of(service.removesuffix("api"))
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation.replace("-", "_")])
     members = {} if model.input_shape is None else model.input_shape.members
     names = {xform_name(name, "-"): name for name in members}
