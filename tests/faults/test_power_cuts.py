@@ -34,7 +34,7 @@ from tests.faults.power import write as write_tree
 from tests.properties.effort import EFFORT
 
 # The number of states to try after one call. If there are more, they are selected at random.
-LIMIT = 18 * EFFORT
+LIMIT = 25 * EFFORT
 # By these hours, uploads with an expiry have expired and were swept.
 LONG_AFTER = (281, 306)
 
@@ -179,7 +179,7 @@ def test_a_power_cut_in_a_long_history_loses_nothing_acknowledged(place: Path, s
         assert all(killed.is_whole(shares, record) for record in killed.visible(shares).values())
         settle(root, origin, returned)
 
-    assert power_cuts(recorder, place, acknowledged, look, LIMIT // 6) > 5 * len(history)
+    assert power_cuts(recorder, place, acknowledged, look, LIMIT // 8) > 5 * len(history)
 
 
 def life() -> Iterator[Callable[[Shares], object]]:
