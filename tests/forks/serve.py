@@ -23,5 +23,6 @@ for name in (
 ):
     importlib.import_module(name)
 hashlib.scrypt = cheap_scrypt
+# uvicorn always starts interpreters, and has no setting for that.
 vars(sys.modules["uvicorn._subprocess"])["spawn"] = multiprocessing.get_context("fork")
 vars(sys.modules["shared.storage.multipart"])["MIN_PART_SIZE"] = 1024 * 1024
