@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ONE_WORKER = ("client/", "wire/")
 
 MOST_WORKERS = 8
-# Bytes that must be free in memory. All workers together use a tenth of it.
+# Bytes that must be free in memory. Three workers have used up to 120 MiB at once.
 ENOUGH = 2**30
 PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 
