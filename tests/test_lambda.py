@@ -155,8 +155,11 @@ def test_a_recorded_event_is_what_powertools_knows_as_one(name: str) -> None:
 @pytest.fixture(scope="module")
 def invoked() -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
     """The result of a function in the template, each in a separate process."""
-    deployed = running(ARTIFACT, artifact.load(ARTIFACT), token=TOKEN, provide=forking_platform)
-    with deployed as (runtime, _environment), asyncio.Runner() as runner:
+    template = artifact.load(ARTIFACT)
+    with (
+        running(ARTIFACT, template, token=TOKEN, provide=forking_platform) as (runtime, _environment),
+        asyncio.Runner() as runner,
+    ):
 
         def invoke(name: str, event: dict[str, Any]) -> dict[str, Any]:
             logical_id = f"{function_of(name).title().replace('_', '')}Function"

@@ -64,7 +64,7 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def emulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, EmulatedObjects]]:
-    """The address of the emulated deployment, started as in the README, and what its bucket contains."""
+    """The address of an emulated deployment for all sessions, open as in the README, and what its bucket contains."""
     with (
         moto_server() as services,
         emulating(tmp_path_factory.mktemp("emulator"), ARTIFACT, "--open", services=services) as emulator,

@@ -42,7 +42,7 @@ def moto() -> Iterator[S3Server]:
 
 
 @contextlib.contextmanager
-def started(
+def starting(
     command: Sequence[str], environment: Mapping[str, str], port: int = 0, *, fork: bool
 ) -> Iterator[tuple[Process, TextIO]]:
     """A server that is starting, as a fork or as people start it, and its output. It is stopped at the end."""
@@ -67,10 +67,10 @@ def refusals(environment: Mapping[str, str], *, fork: bool = True) -> list[str]:
     """The sentence with which each command says why it does not start."""
     sentences = []
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(started(command, environment, fork=fork)) for command in COMMANDS.values()]
+        servers = [stack.enter_context(starting(command, environment, fork=fork)) for command in COMMANDS.values()]
         for process, output in servers:
-            assert process.wait(ENDS_WITHIN) in (2, 3)
-            text = output.read()
+            status, text = process.wait(ENDS_WITHIN), output.read()
+            assert status in (2, 3), text
             assert "Traceback" not in text
             [sentence] = re.findall(r"^(?:ERROR:    |\S+Z ERROR |error: )(SHARE_.*)$", text, re.MULTILINE)
             sentences.append(sentence)
@@ -115,7 +115,7 @@ def test_storage_that_does_not_answer_yet_is_waited_for(moto: S3Server, command:
     port, storage_port = free_ports(2)
     late = replace(moto, endpoint=f"http://127.0.0.1:{storage_port}")
     environment = {**late.environment(), "SHARE_STORAGE": f"s3://{BUCKET}"}
-    with started(command, environment, port, fork=True) as (_, said):
+    with starting(command, environment, port, fork=True) as (_, said):
         assert any("storage does not answer yet" in line for line in said)
         with odd_s3(moto, port=storage_port):
             assert any("Application startup complete" in line for line in said)
@@ -137,7 +137,7 @@ def test_make_run_ends_by_saying_where_to_go_and_who_can_upload(
     command = ["local.serve", "--welcome", *arguments]
     # Its workers are started as usual, too.
     fork = "--workers" not in arguments
-    with started(command, {"SHARE_STORAGE": str(tmp_path), **environment}, fork=fork) as (_, output):
+    with starting(command, {"SHARE_STORAGE": str(tmp_path), **environment}, fork=fork) as (_, output):
         lines = []
         for line in output:
             lines.append(line)
@@ -155,7 +155,7 @@ def test_make_run_ends_by_saying_where_to_go_and_who_can_upload(
 
 def test_only_make_run_explains_itself(tmp_path: Path) -> None:
     """The systemd unit and the image run `local.serve` without `--welcome`."""
-    with started(["local.serve"], {"SHARE_STORAGE": str(tmp_path)}, fork=False) as (process, output):
+    with starting(["local.serve"], {"SHARE_STORAGE": str(tmp_path)}, fork=False) as (process, output):
         assert any("running on" in line for line in output)
         process.terminate()
         rest = output.read()
