@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 from shared.http.streams import Inline
 
 MOST = 256  # requests that one job serves
+# Rounds of the event loop without a new request before a job begins.
+CALM = 3
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,7 +23,7 @@ class Lanes(Generic[T, R]):
 
     `work` runs in a thread. It gets the items of the requests, in order of arrival, and the outcomes of the job that
     they waited for. It returns an outcome for each request, a result or an error; if it raises, they all get that
-    error. A job begins after its last request has arrived, so no request gets data that was read before it arrived.
+    error. A job begins once no more requests arrive, so no request gets data that was read before it arrived.
 
     With `patience`, in seconds, the next job begins after that time at the latest, so no request waits for two slow
     jobs.
@@ -51,8 +53,7 @@ class Lanes(Generic[T, R]):
             self._taken[key].waiting.append((item, future))
         else:
             lane = self._taken[key] = _Lane([(item, future)])
-            # Requests that were woken together also arrive together.
-            loop.call_soon(self._free, key, lane)
+            loop.call_soon(self._gather, key, lane, ())
         return await future
 
     def _begin(self, key: Hashable, requests: list[_Request[T, R]], former: Sequence[R | BaseException]) -> None:
@@ -75,7 +76,7 @@ class Lanes(Generic[T, R]):
             lane.timer.cancel()
         error = job.exception()
         outcomes = job.result() if error is None else [error] * len(requests)
-        self._free(key, lane, outcomes)
+        self._gather(key, lane, outcomes)
         for (_, future), outcome in zip(requests, outcomes, strict=True):
             if future.cancelled():
                 continue
@@ -83,6 +84,21 @@ class Lanes(Generic[T, R]):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+
+    def _gather(
+        self, key: Hashable, lane: _Lane[T, R], outcomes: Sequence[R | BaseException], count: int = 0, calm: int = 0
+    ) -> None:
+        """Begin the next job once no more requests arrive.
+
+        Clients that are answered together also ask again together. Without this pause, half of them would wait for a
+        job that serves the other half.
+        """
+        calm = calm + 1 if len(lane.waiting) == count else 0
+        count = len(lane.waiting)
+        if 0 < count < MOST and calm < CALM:
+            asyncio.get_running_loop().call_soon(self._gather, key, lane, outcomes, count, calm)
+        else:
+            self._free(key, lane, outcomes)
 
     def _free(self, key: Hashable, lane: _Lane[T, R], outcomes: Sequence[R | BaseException] = ()) -> None:
         """Begin a job for the requests that wait in this lane, unless it has begun."""

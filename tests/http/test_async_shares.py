@@ -117,6 +117,26 @@ def test_all_that_come_during_one_write_share_the_next(
     assert (store.puts, store.count("read")) == (2, 1)
 
 
+def test_those_who_ask_again_join_those_who_waited(files: AsyncShares, shares: Shares, store: InterposedStore) -> None:
+    """Otherwise all clients of a busy file would be served by halves, with twice as many writes."""
+    stored = shares.find(upload(shares).file_id)
+
+    async def count_twice() -> None:
+        await files.count(stored)
+        await files.count(stored)
+
+    async def run() -> None:
+        async with held(store, Gate("put if")) as gate:
+            again = await begun(*(count_twice() for _ in range(BURST)))
+            await gate.reached()
+            waiting = await begun(*(files.count(stored) for _ in range(BURST)))
+            gate.open()
+            await asyncio.gather(*again, *waiting)
+
+    asyncio.run(run())
+    assert (counted(shares, stored.record.file_id), store.puts) == (3 * BURST, 2)
+
+
 @pytest.mark.parametrize("left", [0, 5, BURST])
 def test_a_cap_grants_exactly_what_is_left_to_those_who_came_first(
     files: AsyncShares, shares: Shares, store: InterposedStore, left: int
