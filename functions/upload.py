@@ -125,7 +125,7 @@ async def upload_form(request: Request) -> Response:
     # The form is a little longer than its file.
     size = content_length(request.headers)
     least, most = max(0, size - MAX_OVERHEAD_BYTES), size or None
-    async with _incoming(request, shares, lambda: destination.delivery) as incoming:
+    async with _incoming(request, shares, lambda: destination.delivery, most) as incoming:
         with destination.required():
             _require_acceptable(request, shares.max_file_size + MAX_OVERHEAD_BYTES, shares.max_file_size)
             # Refuse wrong options in the head before the body arrives.
@@ -184,8 +184,9 @@ async def upload_file(request: Request) -> Response:
     shares.lifetimes.expiry(shares.now(), sent_options.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
     size = content_length(request.headers)
-    into = delivery(request, least=size, most=size if "content-length" in request.headers else None)
-    async with _incoming(request, shares, lambda: into) as incoming:
+    most = size if "content-length" in request.headers else None
+    into = delivery(request, least=size, most=most)
+    async with _incoming(request, shares, lambda: into, most) as incoming:
         if into is not None:
             require_no_options(sent_options)
         if into is not None or sent_options.password is not None:
@@ -204,8 +205,10 @@ async def refuse_name(_request: Request, name: str) -> Response:
     raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
 
 
-def _incoming(request: Request, shares: Shares, into: Callable[[], Delivery | None]) -> Incoming[Upload]:
-    return Incoming(lambda: Upload(shares, into()), request.app.state.threads, request.app.state.short)
+def _incoming(
+    request: Request, shares: Shares, into: Callable[[], Delivery | None], most: int | None
+) -> Incoming[Upload]:
+    return Incoming(lambda: Upload(shares, into(), most), request.app.state.threads, request.app.state.short)
 
 
 def _require_acceptable(request: Request, longest_body: int, max_file_size: int) -> None:

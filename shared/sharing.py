@@ -21,6 +21,7 @@ from shared.errors import (
     UnknownFile,
     WrongPassword,
 )
+from shared.ids_ahead import IdsAhead
 from shared.options import Lifetimes, Options
 from shared.passwords import Passwords
 from shared.retention import KEEP_TOMBSTONE_FOR, KEEP_USED_UP_FOR, QUIET_FOR, next_look
@@ -69,6 +70,7 @@ class Shares:
         self.records = Records(store, clock)
         self.inboxes = InboxDocuments(store, clock)
         self.expiries = Expiries(store, clock)
+        self.ids_ahead = IdsAhead(self.expiries, clock)
         self.passwords = Passwords()
         self.signing = Signing(lambda: secret or stored_secret(store), clock)
         self.now = clock

@@ -30,7 +30,8 @@ from shared.retention import (
 from shared.sealing import seal
 from shared.sharing import FILE_ID, Shares
 from shared.storage.contract import NotFound
-from shared.storage.keys import INBOX_ENTRY, blob_key, file_id_of, record_key
+from shared.storage.expiries import several
+from shared.storage.keys import INBOX_ENTRY, SEVERAL_ENTRY, blob_key, file_id_of, record_key
 from shared.storage.probe import discard_old
 from shared.storage.records import DELETED, UPLOADING, Record, tombstone
 
@@ -111,6 +112,8 @@ class Sweep:
         shares = self._shares
         if file_id.startswith(INBOX_ENTRY):
             return self._settle_inbox(key, file_id)
+        if file_id.startswith(SEVERAL_ENTRY):
+            return self._settle_several(key, file_id)
         if not FILE_ID.fullmatch(file_id):
             return _Settled(entries=[key])
         counts = None
@@ -136,6 +139,13 @@ class Sweep:
         if look is not None:
             self._shares.expiries.add(file_id, look)
         return _Settled(entries=[key], counts="removed" if look is None else None)
+
+    def _settle_several(self, key: str, name: str) -> _Settled:
+        """File each blob without a record under an entry of its own. Files that arrived have the entries they need."""
+        for file_id in several(name):
+            if not self._exists(record_key(file_id)) and self._exists(blob_key(file_id)):
+                self._shares.expiries.add(file_id, self._shares.now())
+        return _Settled(entries=[key])
 
     def _exists(self, key: str) -> bool:
         try:

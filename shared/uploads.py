@@ -24,18 +24,21 @@ INTERRUPTED = "the upload was interrupted for too long"
 class Upload:
     """One upload. It is invisible before `finish`; `abort` leaves nothing behind.
 
-    Raises `StorageFull` and `StorageUnavailable` at the start, and for a `delivery` into an inbox also what
-    `Places.reserve` raises.
+    It has at most `most` bytes; None if unknown. Raises `StorageFull` and `StorageUnavailable` at the start, and for a
+    `delivery` into an inbox also what `Places.reserve` raises.
     """
 
-    def __init__(self, shares: Shares, delivery: Delivery | None = None) -> None:
+    def __init__(self, shares: Shares, delivery: Delivery | None = None, most: int | None = None) -> None:
         self._shares = shares
         self._committed = self._may_have_record = False
         # Leads the sweep to the leftovers of a crash, which the entry of an inbox also does for all its places.
         self._entry: str | None = None
+        self._most = most
         self._delivery = delivery
         self._place = None if delivery is None else Places(shares).take(delivery)
-        self.file_id = str(uuid.uuid4()) if self._place is None else self._place.file_id
+        ahead = shares.ids_ahead.take(most) if self._place is None else None
+        source = self._place or ahead
+        self.file_id = str(uuid.uuid4()) if source is None else source.file_id
         try:
             # Before the entry: this fails if storage is full, and the entry would use up a spare file.
             self._blob = BlobWriter(shares.store, self.file_id)
@@ -43,7 +46,9 @@ class Upload:
             if self._place is not None:
                 self._place.release()
             raise
-        if self._place is None:
+        if ahead is not None:
+            self._filed_at = ahead.since
+        if source is None:
             try:
                 self._file()
             except BaseException:
@@ -108,6 +113,8 @@ class Upload:
             raise StorageUnavailable(INTERRUPTED)
         if self._place is not None:
             self._place.settle(record)
+        elif self._entry is not None:
+            shares.ids_ahead.reserve(self._most)
         return record
 
     def abort(self) -> None:

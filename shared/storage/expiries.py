@@ -7,11 +7,13 @@ an entry that it needs, a file would stay forever. So an entry is always written
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from shared.storage.contract import ObjectStore
-from shared.storage.keys import EXPIRIES, INBOX_ENTRY, entries_prefix, entry_key
+from shared.storage.keys import EXPIRIES, INBOX_ENTRY, SEVERAL_ENTRY, entries_prefix, entry_key
 
 # Longer than the write after an entry can take, so that the sweep does not check the file before it.
 HEADSTART = timedelta(minutes=10)
@@ -42,6 +44,12 @@ class Expiries:
                 self._of_inboxes.add(key)
         return key
 
+    def add_several(self, count: int, due: datetime) -> Sequence[str]:
+        """Return so many new file IDs, for which one entry schedules a check once the hour of `due` has passed."""
+        name = f"{SEVERAL_ENTRY}{count}-{uuid.uuid4()}"
+        self._store.put(entry_key(name, due), b"")
+        return several(name)
+
     @contextlib.contextmanager
     def covering(self, file_id: str, *moments: datetime | None) -> Iterator[None]:
         """Schedule checks of the file at these moments, for the write that is made within."""
@@ -61,3 +69,10 @@ class Expiries:
             if key >= entries_prefix(self._clock()):
                 return
             yield key
+
+
+def several(name: str) -> Sequence[str]:
+    """The IDs of an entry for several files. Who knows some of them can find out neither the entry nor the others."""
+    count = int(name.removeprefix(SEVERAL_ENTRY).partition("-")[0])
+    digests = (hashlib.sha256(f"{name} {number}".encode()).digest() for number in range(count))
+    return [str(uuid.UUID(bytes=digest[:16], version=4)) for digest in digests]

@@ -4,6 +4,7 @@ files/xx/<file_id>.pickle           the blob; `xx` is the first two characters o
 metadata/xx/<file_id>.json          the record
 counts/<file_id>/<cell>.json        a counter cell of a busy file
 expiries/<yyyy-mm-ddThh>/<file_id>  an entry: check this file, or `inbox-<inbox_id>`, once that hour (UTC) has passed
+expiries/<yyyy-mm-ddThh>/several-<n>-<uuid>  an entry for `n` IDs that follow from the UUID
 raw/<file_id>                       the plain bytes: direct uploads arrive here, and redirects lead here
 raw/entries/<file_id>/<span>        the plain bytes `<start>-<stop>` of the file: one entry of an archive, for redirects
 inboxes/xx/<inbox_id>.json          an inbox and what it has received
@@ -24,6 +25,8 @@ RAW_ENTRIES = f"{RAW}entries/"
 INBOXES = "inboxes/"
 # Before the ID of an inbox in an entry.
 INBOX_ENTRY = "inbox-"
+# Before the number of IDs in an entry for several.
+SEVERAL_ENTRY = "several-"
 SECRET_KEY = "secret"
 PROBES = "probe/"
 

@@ -25,7 +25,7 @@ from tests.interposed import InterposedStore, undisturbed
 
 SECRET = "x" * 16
 # By these hours, sweeps have removed everything that has expired or has no record.
-SWEEPS = (2, 27, 52, 77)
+SWEEPS = (2, 27, 52, 77, 102)
 
 
 @dataclasses.dataclass

@@ -67,12 +67,17 @@ def shares_in(root: Path, hours: float = 0, clock: Clock | None = None) -> Share
     return Shares(DirectoryStore(root), max_file_size=10_000, clock=clock or Clock(NOW + timedelta(hours=hours)))
 
 
-def upload(shares: Shares, **options: Any) -> Record:
-    incoming = Upload(shares)
+def upload(shares: Shares, most: int | None = len(DATA), **options: Any) -> Record:
+    incoming = Upload(shares, most=most)
     incoming.write(DATA)
     record = incoming.finish("a.bin", "text/plain", Options(**options))
     shares.signing.delete_token(record.file_id)
     return record
+
+
+def upload_in_turn(shares: Shares) -> list[Record]:
+    """Upload a file, one after which IDs are reserved ahead, and one that uses such an ID."""
+    return [upload(shares) for _ in range(3)]
 
 
 def download(shares: Shares, file_id: str) -> bytes:
@@ -296,6 +301,12 @@ def uploaded(shares: Shares, _prepared: Any, done: bool) -> None:
     assert all(is_whole(shares, record) for record in records.values())
 
 
+def uploaded_in_turn(shares: Shares, _prepared: Any, done: bool) -> None:
+    records = visible(shares)
+    assert len(records) == 3 or not done
+    assert all(is_whole(shares, record) for record in records.values())
+
+
 def downloaded(shares: Shares, prepared: Record, done: bool) -> None:
     record = visible(shares)[prepared.file_id]
     assert record.download_count in ((1,) if done else (0, 1))
@@ -386,6 +397,7 @@ def aborted(shares: Shares, prepared: Record, done: bool) -> None:
 CHANGES = Options(expires_in=950_000, max_downloads=7)
 USE_CASES: dict[str, UseCase] = {
     "upload": (nothing, lambda root, _: upload(shares_in(root), expires_in=10**6), uploaded),
+    "uploads in turn": (nothing, lambda root, _: upload_in_turn(shares_in(root)), uploaded_in_turn),
     "download": (a_file, lambda root, file: download(shares_in(root), file.file_id), downloaded),
     "download of a hot file": (a_hot_file, lambda root, file: download(shares_in(root), file.file_id), downloaded),
     "last download": (a_capped_file, lambda root, file: download(shares_in(root), file.file_id), spent),

@@ -24,7 +24,7 @@ from shared.errors import ShareError
 from shared.inbox_options import InboxOptions
 from shared.inboxes import Inboxes
 from shared.sharing import Record, Shares
-from shared.storage import multipart
+from shared.storage import expiries, multipart
 from shared.storage.contract import Info
 from shared.storage.directory import multipart as multipart_in_directory
 from shared.storage.directory import spares, store, writer
@@ -211,19 +211,32 @@ def shown(shares: Shares) -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.parametrize("number", range(5))
 def test_no_sync_of_an_upload_can_be_left_out(number: int, place: Path) -> None:
+    leave_out_a_sync_of_an_upload(place, number, of=5, earlier=1, most=None)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_no_sync_of_an_upload_with_an_id_ahead_can_be_left_out(number: int, place: Path) -> None:
+    leave_out_a_sync_of_an_upload(place, number, of=4, earlier=2, most=len(killed.DATA))
+
+
+def leave_out_a_sync_of_an_upload(place: Path, number: int, *, of: int, earlier: int, most: int | None) -> None:
     origin = place / "origin"
     origin.mkdir()
     shares = killed.shares_in(origin)
-    first = killed.upload(shares)
-    with Recorder(origin) as recorder, pytest.MonkeyPatch.context() as patch:
-        # In the first file's folders, whose names are already durable, so that there are no other syncs.
-        patch.setattr(uuid, "uuid4", lambda: uuid.UUID(first.file_id[:4] + "0000" + first.file_id[8:]))
-        killed.upload(shares)
-    leave_out_sync(recorder, number, of=5)
+    # In the same folders, whose names are durable after the first upload, so that there are no other syncs.
+    ids = (str(uuid.UUID(int=number, version=4)) for number in itertools.count())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uuid, "uuid4", lambda: next(ids))
+        patch.setattr(expiries, "several", lambda _name: [next(ids), next(ids)])
+        for _ in range(earlier):
+            killed.upload(shares, most)
+        with Recorder(origin) as recorder:
+            killed.upload(shares, most)
+    leave_out_sync(recorder, number, of=of)
 
     def check(shares: Shares, _prepared: Any, done: bool) -> None:
         records = killed.visible(shares)
-        assert len(records) in ((2,) if done else (1, 2))
+        assert len(records) in ((earlier + 1,) if done else (earlier, earlier + 1))
         assert all(killed.is_whole(shares, record) for record in records.values())
 
     with pytest.raises((AssertionError, ShareError)):

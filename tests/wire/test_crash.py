@@ -38,7 +38,7 @@ HOUR = 3600
 # Lifetimes of uploaded files in seconds: none, one that outlasts the sweeps below, and one that does not.
 LONG = 200 * HOUR
 LIFETIMES = (None, LONG, HOUR)
-SWEEPS = (2, 25, 50, 75)  # hours after the last crash
+SWEEPS = (2, 25, 50, 75, 100)  # hours after the last crash
 
 
 class Server:
