@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.errors import InboxClosed, InboxFull, ShareError, TooLargeForInbox, UnknownFile
+from shared.ids_ahead import SMALL
 from shared.retention import KEEP_TOMBSTONE_FOR
 from shared.sharing import FILE_ID, Shares
 from shared.storage.inboxes import Change, Inbox, Place, settlement
@@ -29,8 +30,7 @@ log = logging.getLogger(__name__)
 
 RESERVED_FOR = timedelta(minutes=55)
 RENEW_EVERY = timedelta(minutes=10)
-# Bytes of a small file, and how many places are reserved ahead for such files at most: by one upload, and in total.
-SMALL = 1024 * 1024
+# How many places are reserved ahead for small files at most: by one upload, and in total.
 AHEAD = 8
 MOST_AHEAD = 64
 # At most one in this many of the places that are left is reserved ahead.

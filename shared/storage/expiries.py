@@ -73,6 +73,7 @@ class Expiries:
 
 def several(name: str) -> Sequence[str]:
     """The IDs of an entry for several files. Who knows some of them can find out neither the entry nor the others."""
-    count = int(name.removeprefix(SEVERAL_ENTRY).partition("-")[0])
-    digests = (hashlib.sha256(f"{name} {number}".encode()).digest() for number in range(count))
+    count, dash, _ = name.removeprefix(SEVERAL_ENTRY).partition("-")
+    numbers = range(int(count) if dash and count.isdecimal() else 0)
+    digests = (hashlib.sha256(f"{name} {number}".encode()).digest() for number in numbers)
     return [str(uuid.UUID(bytes=digest[:16], version=4)) for digest in digests]

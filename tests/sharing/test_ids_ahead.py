@@ -15,7 +15,7 @@ from shared.retention import KEEP_UNFINISHED_FOR, REFILE_EVERY
 from shared.sharing import FILE_ID, Record, Shares
 from shared.storage.directory.data_directory import STAGING
 from shared.storage.expiries import several
-from shared.storage.keys import EXPIRIES, FILES, METADATA, file_id_of
+from shared.storage.keys import EXPIRIES, FILES, METADATA, entry_key, file_id_of
 from shared.uploads import Upload
 from tests.clock import Clock
 from tests.interposed import Call, InterposedStore, Proceed
@@ -162,3 +162,11 @@ def test_no_more_than_a_few_are_reserved_at_once(shares: Shares, store: Interpos
     for _ in range(200):
         send(shares)
     assert max(len(several(name)) for name in names(store) if name.startswith("several-")) == MOST == 16
+
+
+@pytest.mark.parametrize("name", ["several-", "several-2", "several-two-files", "several--2-files"])
+def test_an_entry_of_somebody_else_is_removed(shares: Shares, store: InterposedStore, clock: Clock, name: str) -> None:
+    store.put(entry_key(name, clock.now), b"")
+    clock.forward(HOUR)
+    assert sweep(shares).failed == 0
+    assert names(store) == []

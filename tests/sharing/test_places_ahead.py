@@ -13,10 +13,11 @@ from shared.errors import (
     StorageUnavailable,
     TooLargeForInbox,
 )
+from shared.ids_ahead import SMALL
 from shared.inbox_options import InboxOptions
 from shared.inboxes import Inboxes
 from shared.options import Options
-from shared.places import SMALL, Delivery
+from shared.places import Delivery
 from shared.sharing import Shares
 from shared.storage.keys import FILES, METADATA
 from shared.uploads import Upload
