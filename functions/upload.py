@@ -35,8 +35,10 @@ from shared.http.models import (
 )
 from shared.http.senders import Destination, can_upload, delivery, require_no_options
 from shared.http.streams import Incoming
+from shared.ids_ahead import SMALL
 from shared.inbox_options import MAX_SENDER
 from shared.names import clean_name, plain_name
+from shared.options import Options
 from shared.places import Delivery
 from shared.sharing import FILE_ID, Record, Shares
 from shared.uploads import Upload
@@ -140,12 +142,11 @@ async def upload_form(request: Request) -> Response:
             )
         sent_options = options.parsed(head, shares.lifetimes.limit, form.fields)
         destination.check(sent_options, form.fields)
-        if sent_options.password is not None:
-            # Hashing it is no short work.
-            await incoming.begin()
         sha256 = options.form_sha256(form.fields)
         name, kind = options.public_name(sent_options, form.file_name, media_type(form.content_type))
-        return await _created(request, incoming, lambda upload: upload.finish(name, kind, sent_options, sha256))
+        return await _created(
+            request, incoming, sent_options, lambda upload: upload.finish(name, kind, sent_options, sha256)
+        )
 
 
 _IN_QUERY = [{**_FILENAME, "in": "query"}, *_PUT_PARAMETERS]
@@ -189,14 +190,16 @@ async def upload_file(request: Request) -> Response:
     async with _incoming(request, shares, lambda: into, most) as incoming:
         if into is not None:
             require_no_options(sent_options)
-        if into is not None or sent_options.password is not None:
-            # Reserve a place before the body arrives; and hashing a password is no short work.
+        if into is not None and (most is None or most > SMALL):
+            # Reserve a place before the body arrives.
             await incoming.begin()
         async for chunk in request.stream():
             await incoming.write(chunk)
         sent = request.headers.get("content-type")
         kind = body_media_type(sent, name) if in_query is None else media_type(in_query)
-        return await _created(request, incoming, lambda upload: upload.finish(name, kind, sent_options, sha256))
+        return await _created(
+            request, incoming, sent_options, lambda upload: upload.finish(name, kind, sent_options, sha256)
+        )
 
 
 @router.endpoint("PUT", "/{name:own_segment}", exclusive=True, documented=False)
@@ -219,9 +222,14 @@ def _require_acceptable(request: Request, longest_body: int, max_file_size: int)
         raise FileTooLarge(max_file_size)
 
 
-async def _created(request: Request, incoming: Incoming[Upload], finish: Callable[[Upload], Record]) -> Response:
+async def _created(
+    request: Request, incoming: Incoming[Upload], sent: Options, finish: Callable[[Upload], Record]
+) -> Response:
     """Finish an upload, and answer its sender."""
-    body = await incoming.finish(finish, lambda record: uploaded(request, files_of(request).shares, record))
+    shares = files_of(request).shares
+    # Hashing a password takes long.
+    computes = sent.password is not None
+    body = await incoming.finish(finish, lambda record: uploaded(request, shares, record), computes=computes)
     metrics.add("Uploads")
     metrics.add("UploadedBytes", body["file_size"])
     delete_link = f"{base_url(request)}/file/{body['file_id']}?token={body['delete_token']}"

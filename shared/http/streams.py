@@ -68,13 +68,13 @@ S = TypeVar("S", bound=Sink)
 class Incoming(Generic[S]):
     """Writes a body into the sink that `begin` makes. Leaving the context without `finish` discards everything.
 
-    A body that is one batch is stored by one job, in the threads for `short` work.
+    What a body of one batch needs is done in the threads for `short` work.
     """
 
     def __init__(self, begin: Callable[[], S], threads: Executor, short: Executor) -> None:
         self._begin = begin
         self._threads = threads
-        self._short = short
+        self._chosen = short
         self._sink: S | None = None
         self._batch: list[bytes] = []
         self._size = 0
@@ -92,7 +92,7 @@ class Incoming(Generic[S]):
     async def begin(self) -> None:
         """Make the sink now, not with the first batch, to refuse before the body. Raises what `write` raises."""
         await self._settle()
-        self._pending = self._threads.submit(self._store, b"")
+        self._pending = self._chosen.submit(self._store, b"")
         await self._settle()
 
     async def write(self, data: bytes) -> None:
@@ -101,14 +101,17 @@ class Incoming(Generic[S]):
         self._size += len(data)
         if self._size >= BATCH_SIZE:
             await self._settle()
-            self._pending = self._threads.submit(self._store, self._take())
+            self._chosen = self._threads
+            self._pending = self._chosen.submit(self._store, self._take())
 
-    async def finish(self, finish: Callable[[S], T], answer: Callable[[T], A]) -> A:
+    async def finish(self, finish: Callable[[S], T], answer: Callable[[T], A], *, computes: bool = False) -> A:
         """Store the rest, call `finish` with the sink, and pass its result to `answer`, which makes the answer.
+
+        `computes` says that this is no short work.
 
         Raises the errors of all three; if `answer` fails, the stored bytes stay.
         """
-        threads = self._short if self._pending is None else self._threads
+        threads = self._threads if computes else self._chosen
         await self._settle()
         batch = self._take()
 

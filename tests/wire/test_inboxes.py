@@ -160,8 +160,9 @@ def half_sent_from(server: Server, inbox: dict[str, Any]) -> Iterator[None]:
         for _ in range(left):
             client = stack.enter_context(contextlib.closing(server.client()))
             client.putrequest("PUT", f"/inbox/{inbox['inbox_id']}/a.bin")
-            client.putheader("Content-Length", str(SIZE))
-            client.endheaders(b"x" * 10)
+            # A place for a file of unknown size is reserved before its body has arrived.
+            client.putheader("Transfer-Encoding", "chunked")
+            client.endheaders(b"a\r\n" + b"x" * 10 + b"\r\n")
         until(lambda: look(server, inbox)["files_left"] == 0)
         yield
 
