@@ -10,9 +10,8 @@ from starlette.requests import Request
 
 from shared.errors import InvalidValue, NotAuthorised, ShareError, UnknownFile
 from shared.http.app import service_of
-from shared.http.layers.guard import has_token
+from shared.http.layers import guard
 from shared.http.options import only
-from shared.http.streams import in_thread
 from shared.inbox_options import MAX_SENDER
 from shared.names import clean_text
 from shared.options import Options
@@ -30,9 +29,7 @@ def inbox_in_head(request: Request) -> str | None:
 async def is_authorised(request: Request) -> bool:
     """Whether a request can upload without an inbox. Raises `StorageUnavailable`."""
     tokens = service_of(request).tokens
-    if not tokens.required:
-        return True
-    return await in_thread(request.app.state.threads, lambda: has_token(request.headers, tokens))
+    return not tokens.required or await guard.is_authorised(request.headers, tokens, request.app.state.threads)
 
 
 async def can_upload(request: Request) -> bool:

@@ -66,10 +66,7 @@ class Guard:
             if not self._is_guarded(scope, headers):
                 return None
             try:
-                if tokens.stale:
-                    # In a thread, so that other requests do not wait for the secret.
-                    await in_thread(self._threads, tokens.refresh)
-                return None if has_token(headers, tokens) else NotAuthorised()
+                return None if await is_authorised(headers, tokens, self._threads) else NotAuthorised()
             except StorageUnavailable as error:
                 # Without the tokens, nobody can be authorised.
                 return error
@@ -106,6 +103,14 @@ def _is_at(origin: str, host: str) -> bool:
     scheme, _, place = origin.partition("://")
     default = _DEFAULT_PORTS.get(scheme, "")
     return place.removesuffix(default) == host.removesuffix(default)
+
+
+async def is_authorised(headers: Headers, tokens: Tokens, threads: Executor) -> bool:
+    """Like `has_token`, for an event loop. Raises `StorageUnavailable`."""
+    if tokens.stale:
+        # In a thread, so that other requests do not wait for the secret.
+        await in_thread(threads, tokens.refresh)
+    return has_token(headers, tokens)
 
 
 def has_token(headers: Headers, tokens: Tokens) -> bool:
