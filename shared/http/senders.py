@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from shared.errors import InvalidValue, NotAuthorised, ShareError, UnknownFile
 from shared.http.app import service_of
-from shared.http.layers import guard
+from shared.http.layers.guard import has_current_token
 from shared.http.options import only
 from shared.inbox_options import MAX_SENDER
 from shared.names import clean_text
@@ -29,7 +29,7 @@ def inbox_in_head(request: Request) -> str | None:
 async def is_authorised(request: Request) -> bool:
     """Whether a request can upload without an inbox. Raises `StorageUnavailable`."""
     tokens = service_of(request).tokens
-    return not tokens.required or await guard.is_authorised(request.headers, tokens, request.app.state.threads)
+    return not tokens.required or await has_current_token(request.headers, tokens, request.app.state.threads)
 
 
 async def can_upload(request: Request) -> bool:

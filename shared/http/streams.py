@@ -74,7 +74,7 @@ class Incoming(Generic[S]):
     def __init__(self, begin: Callable[[], S], threads: Executor, short: Executor) -> None:
         self._begin = begin
         self._threads = threads
-        self._chosen = short
+        self._executor = short
         self._sink: S | None = None
         self._batch: list[bytes] = []
         self._size = 0
@@ -92,7 +92,7 @@ class Incoming(Generic[S]):
     async def begin(self) -> None:
         """Make the sink now, not with the first batch, to refuse before the body. Raises what `write` raises."""
         await self._settle()
-        self._pending = self._chosen.submit(self._store, b"")
+        self._pending = self._executor.submit(self._store, b"")
         await self._settle()
 
     async def write(self, data: bytes) -> None:
@@ -101,8 +101,8 @@ class Incoming(Generic[S]):
         self._size += len(data)
         if self._size >= BATCH_SIZE:
             await self._settle()
-            self._chosen = self._threads
-            self._pending = self._chosen.submit(self._store, self._take())
+            self._executor = self._threads
+            self._pending = self._executor.submit(self._store, self._take())
 
     async def finish(self, finish: Callable[[S], T], answer: Callable[[T], A], *, computes: bool = False) -> A:
         """Store the rest, call `finish` with the sink, and pass its result to `answer`, which makes the answer.
@@ -111,7 +111,7 @@ class Incoming(Generic[S]):
 
         Raises the errors of all three; if `answer` fails, the stored bytes stay.
         """
-        threads = self._threads if computes else self._chosen
+        threads = self._threads if computes else self._executor
         await self._settle()
         batch = self._take()
 

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from starlette.types import Message
 
-from shared.http.streams import Outgoing, OutgoingResponse
+from shared.http.streams import BATCH_SIZE, Incoming, Inline, Outgoing, OutgoingResponse
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 PAGES = 1024  # pages of 4 KiB in one batch below
@@ -144,3 +148,54 @@ def test_nothing_more_is_read_once_the_client_has_gone() -> None:
     assert asyncio.run(respond(source, gone_after=10)) < 20
     assert len(source.left) > 980
     assert source.closed_while_reading is False
+
+
+class Counting(Inline):
+    """Counts the jobs."""
+
+    def __init__(self) -> None:
+        self.jobs = 0
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        self.jobs += 1
+        return super().submit(fn, *args, **kwargs)
+
+
+class Size:
+    """A sink that keeps nothing."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+
+    def abort(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("size", "early", "computes", "short", "other"),
+    [
+        (10, False, False, 1, 0),
+        (10, True, False, 2, 0),
+        (10, False, True, 0, 1),
+        (BATCH_SIZE + 1, False, False, 0, 2),
+        (BATCH_SIZE + 1, True, False, 1, 2),
+    ],
+    ids=["small", "small with an early sink", "small with a password", "large", "large with an early sink"],
+)
+def test_only_short_work_is_done_by_the_threads_for_it(
+    size: int, early: bool, computes: bool, short: int, other: int
+) -> None:
+    for_short, others = Counting(), Counting()
+
+    async def receive() -> int:
+        async with Incoming(Size, others, for_short) as incoming:
+            if early:
+                await incoming.begin()
+            for start in range(0, size, BATCH_SIZE):
+                await incoming.write(bytes(min(BATCH_SIZE, size - start)))
+            return await incoming.finish(lambda sink: sink.size, lambda total: total, computes=computes)
+
+    assert asyncio.run(receive()) == size
+    assert (for_short.jobs, others.jobs) == (short, other)

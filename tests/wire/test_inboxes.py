@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,13 @@ def chunked(*chunks: bytes) -> Iterator[bytes]:
     yield from chunks
 
 
+def begin(client: HTTPConnection, path: str) -> None:
+    """Send the beginning of a file of unknown size, whose place is reserved before its body has arrived."""
+    client.putrequest("PUT", path)
+    client.putheader("Transfer-Encoding", "chunked")
+    client.endheaders(b"a\r\n" + b"x" * 10 + b"\r\n")
+
+
 def send(server: Server, inbox: dict[str, Any], kind: str) -> int:
     """The status of one upload, after retries if the server asks for them; 0 if the sender vanished."""
     deadline = time.monotonic() + 4 * WITHIN
@@ -84,9 +92,7 @@ def send(server: Server, inbox: dict[str, Any], kind: str) -> int:
                 case "too much":
                     client.request("PUT", path, chunked(b"x" * SIZE, b"x"), encode_chunked=True)
                 case "vanishes":
-                    client.putrequest("PUT", path)
-                    client.putheader("Content-Length", str(SIZE))
-                    client.endheaders(b"x" * 10)
+                    begin(client, path)
                     return 0
             response = client.getresponse()
             response.read()
@@ -159,12 +165,23 @@ def half_sent_from(server: Server, inbox: dict[str, Any]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for _ in range(left):
             client = stack.enter_context(contextlib.closing(server.client()))
-            client.putrequest("PUT", f"/inbox/{inbox['inbox_id']}/a.bin")
-            # A place for a file of unknown size is reserved before its body has arrived.
-            client.putheader("Transfer-Encoding", "chunked")
-            client.endheaders(b"a\r\n" + b"x" * 10 + b"\r\n")
+            begin(client, f"/inbox/{inbox['inbox_id']}/a.bin")
         until(lambda: look(server, inbox)["files_left"] == 0)
         yield
+
+
+def test_a_small_file_that_arrives_slowly_keeps_nobody_out(tmp_path: Path) -> None:
+    """Its place is reserved once it has arrived, so that it takes no longer than without an inbox."""
+    with Server(tmp_path / "data") as server, contextlib.closing(server.client()) as slow:
+        inbox = make(server, max_files=1)
+        slow.putrequest("PUT", f"/inbox/{inbox['inbox_id']}/slow.bin")
+        slow.putheader("Content-Length", str(SIZE))
+        slow.endheaders(b"x" * 10)
+        assert send(server, inbox, "announced") == 201
+        slow.send(b"x" * (SIZE - 10))
+        response = slow.getresponse()
+        assert (response.status, json.loads(response.read())["title"]) == (413, "Inbox full")
+        assert look(server, inbox)["files_left"] == 0
 
 
 def test_places_that_a_killed_server_had_reserved_are_free_after_an_hour(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Guard:
             if not self._is_guarded(scope, headers):
                 return None
             try:
-                return None if await is_authorised(headers, tokens, self._threads) else NotAuthorised()
+                return None if await has_current_token(headers, tokens, self._threads) else NotAuthorised()
             except StorageUnavailable as error:
                 # Without the tokens, nobody can be authorised.
                 return error
@@ -105,10 +105,12 @@ def _is_at(origin: str, host: str) -> bool:
     return place.removesuffix(default) == host.removesuffix(default)
 
 
-async def is_authorised(headers: Headers, tokens: Tokens, threads: Executor) -> bool:
-    """Like `has_token`, for an event loop. Raises `StorageUnavailable`."""
+async def has_current_token(headers: Headers, tokens: Tokens, threads: Executor) -> bool:
+    """Like `has_token`, but a secret that is due is read in a thread, so that other requests do not wait for it.
+
+    Raises `StorageUnavailable`.
+    """
     if tokens.stale:
-        # In a thread, so that other requests do not wait for the secret.
         await in_thread(threads, tokens.refresh)
     return has_token(headers, tokens)
 
