@@ -31,6 +31,7 @@ PARTS: dict[str, Callable[[Setup], Result]] = {
     "p11": warm.calls,
     "p12": sealing.sealing,
     "p16": sweeping.sweeping,
+    "p18": small.into_inboxes,
 }
 # Only on request, because it takes long.
 MORE = {"growth": growth.growth}

@@ -144,15 +144,17 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
 
 
+def send(method: str, path: str, body: bytes, content_type: str = "application/octet-stream") -> bytes:
+    """A request with a body."""
+    head = f"Host: {HOST}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return f"{method} {path} HTTP/1.1\r\n{head}".encode() + body
+
+
 def post_file(path: str, data: bytes, name: str = "file.bin", field_name: str = "file", extra: str = "") -> bytes:
     """A form with one file. `extra` has encoded fields that precede the file."""
     part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field_name}"; filename="{name}"\r\n\r\n'
     body = (extra + part).encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    return send("POST", path, body, f"multipart/form-data; boundary={BOUNDARY}")
 
 
 def form_field(name: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""P5, P6 and P9: small files beside many others, exact counts under load, and a page of a long list."""
+"""P5, P6, P9 and P18: small files beside many others, exact counts under load, a page of a long list, and inboxes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from benchmarks import peers, wrk
-from benchmarks.client import curl, expecting, get, load, post_file
+from benchmarks.client import ask, curl, expecting, get, load, post_file, send
 from benchmarks.contestants import CONNECTIONS, DATA
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave, percentile
 from benchmarks.peers import Server
@@ -23,6 +23,8 @@ from shared.uploads import Upload
 DOWNLOADS = 3000
 SECONDS = 3
 STORED = 100_000
+# An inbox accepts at most 1,000 files.
+IN_INBOX = 900
 
 
 def fill(directory: Path, count: int, data: bytes = DATA) -> list[str]:
@@ -55,6 +57,30 @@ def with_many_stored(setup: Setup) -> Result:
     result.goals = [
         Goal("P5", "with 100,000 stored", "small uploads with many stored", "small uploads", least=0.9),
     ]
+    return result
+
+
+def into_inboxes(setup: Setup) -> Result:
+    """P18: uploads of small files into a new inbox, and without one."""
+    count = setup.sized(IN_INBOX, CONNECTIONS)
+    with peers.ours(setup.work / "inboxes") as server:
+
+        def upload(path: str) -> float:
+            return count / load(server.port, [send("PUT", path, DATA)] * count, CONNECTIONS, expecting(201)).seconds
+
+        def upload_into_inbox() -> float:
+            _, answer = ask(server.port, send("POST", "/inbox", b'{"max_files": 1000}', "application/json"), (201,))
+            return upload(f"/inbox/{json.loads(answer)['inbox_id']}/file.bin")
+
+        result = interleave(
+            {
+                "small uploads": lambda: upload("/file/upload/file.bin"),
+                "small uploads into an inbox": upload_into_inbox,
+            },
+            setup.rounds,
+            "uploads/s",
+        )
+    result.goals = [Goal("P18", "10 KiB into an inbox", "small uploads into an inbox", "small uploads", least=0.9)]
     return result
 
 

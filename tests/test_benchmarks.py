@@ -199,6 +199,11 @@ def test_small_files_are_measured(tmp_path: Path) -> None:
     }
 
 
+def test_uploads_into_an_inbox_are_measured(tmp_path: Path) -> None:
+    result = small.into_inboxes(Setup(tmp_path, 1, 0.01))
+    assert all(figure > 0 for figures in result.figures.values() for figure in figures)
+
+
 def test_the_start_of_a_range_is_measured(tmp_path: Path) -> None:
     result = transfers.starts(Setup(tmp_path, 1, 0.001))
     assert all(figure > 0 for figures in result.figures.values() for figure in figures)
