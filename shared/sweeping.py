@@ -1,7 +1,8 @@
 """Housekeeping: removes expired and used-up files, and what crashes left behind.
 
-Each entry in the index of due files names one file, and the file's record alone decides what to do. Entries are removed
-last, so a sweep can be killed at any point: the next one resumes. Several sweeps can run at the same time.
+Each entry in the index of due files names a file, an inbox or several files, and the record of each alone decides what
+to do. Entries are removed last, so a sweep can be killed at any point: the next one resumes. Several sweeps can run at
+the same time.
 """
 
 from __future__ import annotations

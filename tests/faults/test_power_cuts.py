@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from shared import sweeping
 from shared.errors import ShareError
 from shared.inbox_options import InboxOptions
 from shared.inboxes import Inboxes
@@ -209,36 +210,47 @@ def shown(shares: Shares) -> dict[str, tuple[Any, ...]]:
     }
 
 
-@pytest.mark.parametrize("number", range(5))
-def test_no_sync_of_an_upload_can_be_left_out(number: int, place: Path) -> None:
+@pytest.fixture
+def one_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files are in the folders of the first one, whose names are durable then, so there are no other syncs."""
+    new, derived = uuid.uuid4, expiries.several
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(f"00{str(new())[2:]}"))
+    for module in (expiries, sweeping):
+        monkeypatch.setattr(module, "several", lambda name: [f"00{file_id[2:]}" for file_id in derived(name)])
+
+
+@pytest.mark.usefixtures("one_folder")
+@pytest.mark.parametrize("number", [None, *range(5)])
+def test_no_sync_of_an_upload_can_be_left_out(number: int | None, place: Path) -> None:
     leave_out_a_sync_of_an_upload(place, number, of=5, earlier=1, most=None)
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_no_sync_of_an_upload_with_an_id_ahead_can_be_left_out(number: int, place: Path) -> None:
+@pytest.mark.usefixtures("one_folder")
+@pytest.mark.parametrize("number", [None, *range(4)])
+def test_no_sync_of_an_upload_with_an_id_ahead_can_be_left_out(number: int | None, place: Path) -> None:
     leave_out_a_sync_of_an_upload(place, number, of=4, earlier=2, most=len(killed.DATA))
 
 
-def leave_out_a_sync_of_an_upload(place: Path, number: int, *, of: int, earlier: int, most: int | None) -> None:
+def leave_out_a_sync_of_an_upload(place: Path, number: int | None, *, of: int, earlier: int, most: int | None) -> None:
+    """With all syncs, nothing is lost; without this one, something is."""
     origin = place / "origin"
     origin.mkdir()
     shares = killed.shares_in(origin)
-    # In the same folders, whose names are durable after the first upload, so that there are no other syncs.
-    ids = (str(uuid.UUID(int=number, version=4)) for number in itertools.count())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uuid, "uuid4", lambda: next(ids))
-        patch.setattr(expiries, "several", lambda _name: [next(ids), next(ids)])
-        for _ in range(earlier):
-            killed.upload(shares, most)
-        with Recorder(origin) as recorder:
-            killed.upload(shares, most)
-    leave_out_sync(recorder, number, of=of)
+    for _ in range(earlier):
+        killed.upload(shares, most)
+    with Recorder(origin) as recorder:
+        killed.upload(shares, most)
+    assert len(syncs_of(recorder)) == of
 
     def check(shares: Shares, _prepared: Any, done: bool) -> None:
         records = killed.visible(shares)
         assert len(records) in ((earlier + 1,) if done else (earlier, earlier + 1))
         assert all(killed.is_whole(shares, record) for record in records.values())
 
+    if number is None:
+        assert single_power_cuts(recorder, place, None, check) > of
+        return
+    leave_out_sync(recorder, number, of=of)
     with pytest.raises((AssertionError, ShareError)):
         single_power_cuts(recorder, place, None, check)
 
@@ -290,7 +302,12 @@ def test_no_sync_of_an_upload_into_a_place_ahead_can_be_left_out(number: int, pl
         single_power_cuts(recorder, place, None, check)
 
 
+def syncs_of(recorder: Recorder) -> list[int]:
+    """The steps that are syncs."""
+    return [at for at, step in enumerate(recorder.steps) if getattr(step, "__name__", "") == "sync"]
+
+
 def leave_out_sync(recorder: Recorder, number: int, *, of: int) -> None:
-    syncs = [at for at, step in enumerate(recorder.steps) if getattr(step, "__name__", "") == "sync"]
+    syncs = syncs_of(recorder)
     assert len(syncs) == of
     recorder.steps[syncs[number]] = lambda: None
