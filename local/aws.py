@@ -7,13 +7,10 @@ get only these.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CORSRuleTypeDef
 
 HOST = "127.0.0.1"
-START_WITHIN = 60.0  # seconds
-ATTEMPTS = 3
 
 ENDPOINT = "AWS_ENDPOINT_URL"
 S3_ENDPOINT = "AWS_ENDPOINT_URL_S3"
@@ -112,50 +107,23 @@ def _session(variables: Mapping[str, str]) -> boto3.session.Session:
 
 @contextlib.contextmanager
 def _moto() -> Iterator[str]:
-    """Run a moto server in a separate process, in memory; yields its address."""
-    for _ in range(ATTEMPTS):
-        port = _free_port()
-        with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen(
-                tethered([sys.executable, "-m", "local.moto_server", str(port)]),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
-            try:
-                if _answers(process, port):
-                    yield f"http://{HOST}:{port}"
-                    return
-                # Another process may have taken the port meanwhile.
-                log.seek(0)
-                output = log.read().decode(errors="replace").strip()
-            finally:
-                kill_group(process.pid)
-                process.wait()
-    raise Unusable(f"moto did not start: {output}")
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the server answers; False if it ends, or takes too long."""
-    deadline = time.monotonic() + START_WITHIN
-    while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    """Run a moto server in a separate process, in memory; yields its address. Raises `Unusable`."""
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            tethered([sys.executable, "-m", "local.moto_server", "0"]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            process_group=0,
+        ) as process,
+    ):
         try:
-            connection.request("HEAD", "/")
-            connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.05)
-        else:
-            # If another server answered on this port, ours has ended.
-            return process.poll() is None
+            assert process.stdout is not None
+            port = process.stdout.readline().decode().strip()
+            if not port:
+                log.seek(0)
+                raise Unusable(f"moto did not start: {log.read().decode(errors='replace').strip()}")
+            yield f"http://{HOST}:{port}"
         finally:
-            connection.close()
-    return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
+            kill_group(process.pid)

@@ -1,4 +1,4 @@
-"""moto as a server that handles one request at a time: `python -m local.moto_server PORT`.
+"""moto as a server that handles one request at a time: `python -m local.moto_server PORT`. It prints its port.
 
 moto compares first and then writes, in a thread for each connection. So two writers with the same condition could both
 succeed, which never happens on S3, and a read during a write could fail.
@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3 import models
 from moto.s3.exceptions import NoSuchUpload
-from werkzeug.serving import run_simple
+from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
 HOST = "127.0.0.1"
@@ -91,7 +91,9 @@ class RequestHandler(MotoRequestHandler):
 def main() -> None:
     models.MultipartDict = Uploads  # type: ignore[misc]
     app = OneAtATime(Dispatcher())
-    run_simple(HOST, int(sys.argv[1]), app, threaded=True, request_handler=RequestHandler)
+    server = make_server(HOST, int(sys.argv[1]), app, threaded=True, request_handler=RequestHandler)
+    print(server.port, flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -162,6 +162,12 @@ def test_services_that_do_not_answer_are_unusable() -> None:
         aws.provide(Template({}, (), ("files",), ()), "token", variables)
 
 
+def test_a_failed_start_of_moto_shows_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(aws.Unusable, match=r"moto did not start: .*No module named"), aws.services(environment={}):
+        pass
+
+
 def test_moto_never_compares_for_one_writer_while_it_writes_for_another() -> None:
     inside, alone, release = threading.Semaphore(1), [], threading.Event()
 
