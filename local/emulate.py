@@ -24,10 +24,11 @@ from local import artifact, aws
 from local.gateway import Gateway, Receive, Send
 from local.intrinsics import InvalidTemplate
 from local.notifications import Notifier
-from local.runtime import DEFAULT_CONCURRENCY, Runtime
+from local.runtime import Runtime
 from local.template import Function, Template
 
 HOST = "127.0.0.1"
+DEFAULT_CONCURRENCY = 4  # processes of each function
 
 
 class Emulation:
@@ -86,33 +87,22 @@ def platform(
         yield Platform(functions, environment, interpreter, services)
 
 
-Provide = Callable[..., AbstractContextManager[Platform]]
-
-
 @contextlib.contextmanager
-def running(
-    folder: Path,
-    template: Template,
-    *,
-    token: str | None,
-    url: str | None = None,
-    s3: str | None = None,
-    concurrency: int = DEFAULT_CONCURRENCY,
-    provide: Provide = platform,
-) -> Iterator[tuple[Runtime, Mapping[str, str]]]:
-    """Run the functions on what `provide` provides; yields them and the environment of the services."""
-    with provide(folder, template, token=token, url=url, s3=s3) as provided:
-        runtime = Runtime(
-            provided.functions, provided.environment, concurrency=concurrency, interpreter=provided.interpreter
-        )
-        try:
-            yield runtime, provided.services
-        finally:
-            # After an orderly stop, they have already ended.
-            runtime.kill()
+def running(provided: Platform, concurrency: int = DEFAULT_CONCURRENCY) -> Iterator[Runtime]:
+    """Run the functions until the block ends."""
+    runtime = Runtime(
+        provided.functions, provided.environment, concurrency=concurrency, interpreter=provided.interpreter
+    )
+    try:
+        yield runtime
+    finally:
+        # After an orderly stop, they have already ended.
+        runtime.kill()
 
 
-def main(arguments: list[str] | None = None, provide: Provide = platform) -> int:
+def main(
+    arguments: list[str] | None = None, provide: Callable[..., AbstractContextManager[Platform]] = platform
+) -> int:
     """Serve until stopped, and return the exit status."""
     options = _parse(arguments)
     # A signal must end the processes that we started, too.
@@ -125,16 +115,10 @@ def main(arguments: list[str] | None = None, provide: Provide = platform) -> int
         token = None if options.open else options.token
         with (
             listener,
-            running(
-                folder,
-                template,
-                token=token,
-                url=url,
-                s3=options.s3,
-                concurrency=options.concurrency,
-                provide=provide,
-            ) as (runtime, services),
+            provide(folder, template, token=token, url=url, s3=options.s3) as provided,
+            running(provided, options.concurrency) as runtime,
         ):
+            services = provided.services
             gateway = Gateway(template.routes, runtime.invoke, HOST, remap=options.remap_www_authenticate)
             notifier = Notifier(template.notifications, aws.s3_client(services), runtime.invoke)
             print(f"Emulated Simple File Sharing API on {url}")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from local import artifact, aws
-from local.emulate import interrupt, running
+from local.emulate import interrupt, platform, running
 from local.gateway import Invocation, Router, admit
 from local.intrinsics import InvalidTemplate
 from local.payloads import Request, Response
@@ -32,7 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         folder, template, _ = artifact.choose(options.artifact)
         invocation = _invocation(options, template)
-        with running(folder, template, token=options.token, s3=options.s3) as (runtime, _):
+        with (
+            platform(folder, template, token=options.token, s3=options.s3) as provided,
+            running(provided) as runtime,
+        ):
             result = asyncio.run(_invoke(runtime, invocation))
     except (FunctionFailed, EventTooLarge) as error:
         print(error)

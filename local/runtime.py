@@ -10,13 +10,10 @@ of being throttled.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 
 from local.template import Function
 from local.worker import PAYLOAD_LIMIT, Worker
-
-DEFAULT_CONCURRENCY = 4
 
 
 class EventTooLarge(Exception):
@@ -34,8 +31,8 @@ class Runtime:
         functions: Mapping[str, Function],
         environment: Mapping[str, str],
         *,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        interpreter: Sequence[str] = (sys.executable,),
+        concurrency: int,
+        interpreter: Sequence[str],
     ) -> None:
         self._pools = {
             name: _Pool(function, environment, interpreter, concurrency) for name, function in functions.items()

@@ -157,7 +157,8 @@ def invoked() -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
     """The result of a function in the template, each in a separate process."""
     template = artifact.load(ARTIFACT)
     with (
-        running(ARTIFACT, template, token=TOKEN, provide=forking_platform) as (runtime, _environment),
+        forking_platform(ARTIFACT, template, token=TOKEN) as provided,
+        running(provided) as runtime,
         asyncio.Runner() as runner,
     ):
 

@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from local import artifact
-from local.emulate import running
+from local.emulate import platform, running
 from local.gateway import Gateway
 from local.runtime import Runtime
 from tests.api.client import BucketObjects
@@ -168,7 +168,11 @@ def test_parallel_downloads_by_several_processes_are_counted_exactly() -> None:
             metadata = (await client.get(f"/file/metadata/{uploaded['file_id']}")).json()
             assert metadata["download_count"] == 50
 
-    with running(ARTIFACT, template, token=None, concurrency=3) as (runtime, _), asyncio.Runner() as runner:
+    with (
+        platform(ARTIFACT, template, token=None) as provided,
+        running(provided, concurrency=3) as runtime,
+        asyncio.Runner() as runner,
+    ):
         try:
             runner.run(run(runtime))
         finally:
