@@ -79,26 +79,21 @@ class Worker:
         self._server = await asyncio.start_server(self._connected, HOST, 0)
         port = self._server.sockets[0].getsockname()[1]
         try:
-            self._process = await self._launch(port, environment, interpreter)
+            self._process = await asyncio.create_subprocess_exec(
+                *tethered([*interpreter, "-m", "awslambdaric", self._function.handler]),
+                env={**environment, **_lambda_variables(self._function), "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{port}"},
+                cwd=self._function.code,
+                stdin=asyncio.subprocess.DEVNULL,
+                # Functions' output is their log. Our standard output is for the result, which a script may parse.
+                stdout=sys.stderr.fileno(),
+                # Not in the terminal's foreground group, which gets Ctrl-C: we end these in order.
+                process_group=0,
+            )
         except BaseException:
             self.usable = False
             self._close()
             raise
         self._watch = asyncio.create_task(self._reap(self._process))
-
-    async def _launch(
-        self, port: int, environment: Mapping[str, str], interpreter: Sequence[str]
-    ) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *tethered([*interpreter, "-m", "awslambdaric", self._function.handler]),
-            env={**environment, **_lambda_variables(self._function), "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{port}"},
-            cwd=self._function.code,
-            stdin=asyncio.subprocess.DEVNULL,
-            # Functions' output is their log. Our standard output is for the result, which a script may parse.
-            stdout=sys.stderr.fileno(),
-            # Not in the terminal's foreground group, which gets Ctrl-C: we end these in order.
-            process_group=0,
-        )
 
     async def invoke(self, event: bytes) -> bytes:
         """Run the function; event and result are JSON. Raises `FunctionFailed`."""
