@@ -63,8 +63,8 @@ def services(s3: str | None = None, environment: Mapping[str, str] = os.environ)
         yield variables | {ENDPOINT: url}
 
 
-def provide(template: Template, token: str, variables: Mapping[str, str]) -> None:
-    """Create the buckets of the template with their CORS rules, and its secrets with the API token.
+def provide(template: Template, token: str | None, variables: Mapping[str, str]) -> None:
+    """Create the buckets of the template with their CORS rules, and its secrets with the API token, if there is one.
 
     Raises `Unusable`.
     """
@@ -77,6 +77,8 @@ def provide(template: Template, token: str, variables: Mapping[str, str]) -> Non
                 s3.put_bucket_cors(
                     Bucket=bucket, CORSConfiguration={"CORSRules": [_cors_rule(rule) for rule in template.cors[bucket]]}
                 )
+        if token is None:
+            return
         secrets = _session(variables).client("secretsmanager", endpoint_url=variables[ENDPOINT])
         for name in template.secrets:
             try:

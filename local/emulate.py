@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 
 from local import artifact, aws
-from local.gateway import Gateway, Receive, Send
+from local.gateway import Gateway
 from local.intrinsics import InvalidTemplate
 from local.notifications import Notifier
 from local.runtime import Runtime
@@ -39,7 +39,7 @@ class Emulation:
         self._notifier = notifier
         self._runtime = runtime
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self._gateway(scope, receive, send)
             return
@@ -71,10 +71,8 @@ def platform(
     Links begin with `url` unless the template sets another address; on AWS they begin with the gateway's domain.
     Without a token, anyone can upload. Raises `aws.Unusable` and `artifact.Unfit`.
     """
-    if token is None:
-        template = _open(template)
     with aws.services(s3) as services, tempfile.TemporaryDirectory(prefix="provided-") as packages:
-        aws.provide(template, token or "", services)
+        aws.provide(template, token, services)
         python = artifact.interpreter_for(template)
         environment, interpreter = dict(services), [python.command]
         environment["AWS_EXECUTION_ENV"] = f"AWS_Lambda_python{python.version}"
@@ -83,7 +81,7 @@ def platform(
             artifact.link_provided(Path(packages), python)
             environment["PYTHONPATH"] = packages
             interpreter.append("-S")
-        functions = {name: _reachable(function, url) for name, function in template.functions.items()}
+        functions = {name: _adapted(function, token, url) for name, function in template.functions.items()}
         yield Platform(functions, environment, interpreter, services)
 
 
@@ -154,19 +152,13 @@ def _serve(app: Emulation, listener: socket.socket) -> int:
     return 0 if server.started else STARTUP_FAILURE
 
 
-def _reachable(function: Function, url: str | None) -> Function:
-    if url is None or function.environment.get("SHARE_PUBLIC_URL"):
-        return function
-    return dataclasses.replace(function, environment={**function.environment, "SHARE_PUBLIC_URL": url})
-
-
-def _open(template: Template) -> Template:
-    """The template without the API token and its secret."""
-    functions = {
-        name: dataclasses.replace(function, environment={**function.environment, "SHARE_API_TOKEN_SECRET": ""})
-        for name, function in template.functions.items()
-    }
-    return dataclasses.replace(template, functions=functions, secrets=())
+def _adapted(function: Function, token: str | None, url: str | None) -> Function:
+    environment = dict(function.environment)
+    if token is None:
+        environment["SHARE_API_TOKEN_SECRET"] = ""
+    if url is not None and not environment.get("SHARE_PUBLIC_URL"):
+        environment["SHARE_PUBLIC_URL"] = url
+    return dataclasses.replace(function, environment=environment)
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -13,10 +13,11 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+
+from starlette.types import Receive, Scope, Send
 
 from local.payloads import MalformedPath, MalformedResult, Request, Response, event_of, response_to
 from local.runtime import EventTooLarge
@@ -31,9 +32,6 @@ HEAD_LIMIT = 10_240
 TIMEOUT = 30.0  # seconds
 
 Invoke = Callable[[str, bytes], Awaitable[bytes]]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ class Gateway:
         # Functions keep running after the gateway's timeout, and asyncio drops tasks without a reference.
         self._running: set[asyncio.Task[bytes]] = set()
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
         try:
             response = await self._respond(scope, receive)
@@ -134,7 +132,7 @@ class Gateway:
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _respond(self, scope: Mapping[str, Any], receive: Receive) -> Response:
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         if sum(name == "host" for name, _ in headers) != 1:
             return _message(HTTPStatus.BAD_REQUEST, "Bad Request")
