@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.machinery
 import importlib.metadata
 import json
 import re
@@ -80,34 +79,28 @@ def interpreter_for(template: Template) -> Interpreter:
     """
     codes = {function.code for function in template.functions.values()}
     # The suffix of an extension module follows the first dot.
-    built_for = {path.name.partition(".")[2] for code in codes for path in code.glob("*/*.cpython-*.so")}
-    ours = Interpreter(
-        sys.executable,
-        importlib.machinery.EXTENSION_SUFFIXES[0],
-        f"{sys.version_info.major}.{sys.version_info.minor}",
-        tuple(sys.path),
-    )
-    candidates = [ours, *builder()]
-    for candidate in candidates:
-        if built_for <= {candidate.suffix.strip(".")}:
+    built_for = {f".{path.name.partition('.')[2]}" for code in codes for path in code.glob("*/*.cpython-*.so")}
+    available = set()
+    for candidate in filter(None, map(_interpreter, (sys.executable, str(BUILDER)))):
+        if built_for <= {candidate.suffix}:
             return candidate
+        available.add(candidate.suffix)
     versions, here = (
         ", ".join(sorted(suffix.strip(".").removesuffix(".so") for suffix in suffixes))
-        for suffixes in (built_for, {candidate.suffix for candidate in candidates})
+        for suffixes in (built_for, available)
     )
     raise Unfit(f"the build is for {versions}, but this machine has {here}")
 
 
 @functools.cache
-def builder() -> tuple[Interpreter, ...]:
-    """The Python of `make build`, if it is installed."""
-    if not BUILDER.exists():
-        return ()
-    run = subprocess.run([BUILDER, "-c", _DESCRIBE], capture_output=True, text=True, timeout=60, check=False)
-    if run.returncode:
-        return ()
+def _interpreter(command: str) -> Interpreter | None:
+    """The Python that this command runs, if it is installed."""
+    try:
+        run = subprocess.run([command, "-c", _DESCRIBE], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
     suffix, version, path = json.loads(run.stdout)
-    return (Interpreter(str(BUILDER), suffix, version, tuple(path)),)
+    return Interpreter(command, suffix, version, tuple(path))
 
 
 def link_provided(folder: Path, interpreter: Interpreter) -> None:

@@ -39,12 +39,9 @@ WRITERS = 8
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No Python of `make build` is found, even if this machine has one."""
     monkeypatch.setattr(artifact, "BUILDER", tmp_path / "none")
-    artifact.builder.cache_clear()
-    yield
-    artifact.builder.cache_clear()
 
 
 @pytest.fixture
