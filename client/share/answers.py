@@ -19,7 +19,6 @@ ID = re.compile(FILE_ID)
 SHA256 = re.compile("[0-9a-f]{64}")
 ANY_TEXT = re.compile("(?s).{0,8192}")
 ENTRY_NAME = re.compile("(?s).{0,65535}")
-SCHEME_NAME = re.compile("[a-z0-9-]{1,64}")
 BASE64 = re.compile("[A-Za-z0-9_-]{1,8192}")
 # Users paste both into shells, where none of these characters is special.
 DELETE_TOKEN = re.compile("[A-Za-z0-9._~=-]{1,500}")
@@ -90,15 +89,6 @@ def objects(value: object, name: str) -> list[Fields]:
     return [Fields(item) for item in value]
 
 
-class Encryption:
-    """How a file was encrypted. `metadata` is its encrypted metadata; None in lists of files."""
-
-    def __init__(self, answer: object) -> None:
-        fields = Fields(answer, "encryption")
-        self.scheme = fields.text("scheme", SCHEME_NAME)
-        self.metadata = fields.text_or_none("metadata", BASE64)
-
-
 class RemoteFile:
     """A file as the server describes it; `answer` is its whole description. `size` is in bytes.
 
@@ -119,7 +109,7 @@ class RemoteFile:
         self.expires_at = fields.text_or_none("expires_at")
         self.password_protected = fields.flag("password_protected")
         encryption = self.answer.get("encryption")
-        self.encryption = None if encryption is None else Encryption(encryption)
+        self.encryption = None if encryption is None else Fields(encryption, "encryption")
         self.sender = fields.text_or_none("sender")
         self.link = fields.link("download_link", file_id)
         self.page = self.link if self.answer.get("download_page") is None else fields.link("download_page", file_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from share.answers import ArchiveEntry, RemoteFile
+from share.answers import BASE64, ArchiveEntry, RemoteFile
 from share.faults import Damaged, Exit, Fault
 from share.private.chunks import CHUNK, HEADER, TAG, Cipher, decrypted_size, offset_of
 from share.private.keys import Key
@@ -29,9 +29,10 @@ def metadata_of(file: RemoteFile, key: Key | None) -> Metadata:
         raise Damaged("The server's file is not encrypted, although the link has a key: the file was replaced.")
     if key is None:
         raise Fault(Exit.DENIED, "This file is encrypted. Use the whole link, with the key after the #.")
-    if encryption.scheme != SCHEME or encryption.metadata is None:
+    encrypted = encryption.text_or_none("metadata", BASE64)
+    if encryption.text("scheme") != SCHEME or encrypted is None:
         raise Fault(Exit.REFUSED, "This file is encrypted in a way that this client does not know. Update the client.")
-    metadata = Metadata.decrypt(key, encryption.metadata)
+    metadata = Metadata.decrypt(key, encrypted)
     if metadata.size not in (None, decrypted_size(file.size)):
         raise Damaged
     return metadata
