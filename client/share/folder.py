@@ -15,40 +15,37 @@ from share.names import MAX_NAME_BYTES, Tree, safe_name, shortened
 _PART = re.compile(r"(?i)\.part(\.json)?$")
 
 
-class Folder:
-    """Gives each file a path of its own, and remembers it so that a later run knows what is there."""
+def assign(folder: Path, files: Sequence[RemoteFile]) -> dict[str, Path]:
+    """The path for each file that is not in the folder yet, by ID. Makes the folder. Raises `OSError`.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # No downloaded file can have this name, because it begins with a dot.
-        self._memory = Memory(path / ".share-inbox.json")
-
-    def assign(self, files: Sequence[RemoteFile]) -> dict[str, Path]:
-        """The path for each file that is not there yet, by ID. Makes the folder. Raises `OSError`."""
-        names = {
-            str(file_id): name
-            for file_id, name in (self._memory.load() or {}).items()
-            if isinstance(name, str) and name == safe_name(name)
-        }
-        tree = Tree()
-        self.path.mkdir(exist_ok=True)
-        for name in {*os.listdir(self.path), *names.values()}:
-            tree.place([name], is_folder=False)
-        paths = {}
-        for file in files:
-            name = names.get(file.file_id, "")
-            path = self.path / name
-            if name and os.path.lexists(path):
-                if path.is_file() and path.stat().st_size == file.size:
-                    continue
-                # The user put something else there.
-                name = ""
-            if not name:
-                (name,) = tree.place([_local_name(file.name)], is_folder=False)
-                names[file.file_id] = name
-            paths[file.file_id] = self.path / name
-        self._memory.save(names)
-        return paths
+    Each file has a path of its own. The folder remembers it, so that a later run knows what is there.
+    """
+    # No downloaded file can have this name, because it begins with a dot.
+    memory = Memory(folder / ".share-inbox.json")
+    names = {
+        str(file_id): name
+        for file_id, name in (memory.load() or {}).items()
+        if isinstance(name, str) and name == safe_name(name)
+    }
+    tree = Tree()
+    folder.mkdir(exist_ok=True)
+    for name in {*os.listdir(folder), *names.values()}:
+        tree.place([name], is_folder=False)
+    paths = {}
+    for file in files:
+        name = names.get(file.file_id, "")
+        path = folder / name
+        if name and os.path.lexists(path):
+            if path.is_file() and path.stat().st_size == file.size:
+                continue
+            # The user put something else there.
+            name = ""
+        if not name:
+            (name,) = tree.place([_local_name(file.name)], is_folder=False)
+            names[file.file_id] = name
+        paths[file.file_id] = folder / name
+    memory.save(names)
+    return paths
 
 
 def _local_name(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from share.answers import RemoteFile
-from share.folder import Folder
+from share.folder import assign
 
 from tests.client.conftest import Client, write_large
 from tests.client.inprocess import FILE_ID, Share, answer, description
@@ -337,9 +337,9 @@ def test_names_of_any_length_get_distinct_paths(tmp_path: Path) -> None:
         )
         for file_id in (FILE_ID, FILE_ID.replace("3f", "4f"))
     ]
-    first = Folder(tmp_path / "there").assign(files)
+    first = assign(tmp_path / "there", files)
     assert len(set(first.values())) == 2
     for path in first.values():
         path.with_name(f"{path.name}.part.json").touch()
         assert path.suffix == ".jpeg"
-    assert Folder(tmp_path / "there").assign(files) == first
+    assert assign(tmp_path / "there", files) == first

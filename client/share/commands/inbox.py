@@ -13,7 +13,7 @@ from share.answers import DELETE_TOKEN, Fields, RemoteFile, RemoteInbox
 from share.commands.down import File, save
 from share.commands.options import CopyOption, JsonOption, QrOption, QuietOption, ServerOption, TokenOption, command
 from share.faults import Exit, Fault, Missing
-from share.folder import Folder
+from share.folder import assign
 from share.links import find_inbox
 from share.listing import show_inbox, show_inboxes
 from share.memory import OwnerTokens
@@ -25,12 +25,7 @@ from share.server import Server
 from share.settings import Settings, parse_duration, parse_size
 from share.text import describe, human_size, human_time, printable
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Let others send files to you.",
-)
+app = typer.Typer(no_args_is_help=True, help="Let others send files to you.")
 
 InboxArgument = Annotated[
     str,
@@ -185,11 +180,11 @@ def get(
         if not arrived:
             screen.note("No files in this inbox.")
             return
-        folder = Folder(Path(output or (safe_name(description.title) if description.title else "inbox")))
-        targets = folder.assign(arrived)
+        folder = Path(output or (safe_name(description.title) if description.title else "inbox"))
+        targets = assign(folder, arrived)
         missing = [file for file in arrived if file.file_id in targets]
         if len(missing) < len(arrived):
-            screen.note(f"{len(arrived) - len(missing)} already in {printable(str(folder.path))}", "dim")
+            screen.note(f"{len(arrived) - len(missing)} already in {printable(str(folder))}", "dim")
         transfers = Transfers(screen, len(missing), sum(file.size for file in missing))
 
         def download(file: RemoteFile) -> None:
