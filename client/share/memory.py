@@ -113,12 +113,12 @@ class OwnerTokens(Tokens):
     header = "X-Owner-Token"
 
 
-def open_own(path: Path, flags: int) -> int:
+def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
     """Open a file of our own. Raises `OSError` for a link, another kind of file, and a file of another user.
 
     In a directory that others can write to, someone may have planted any of these in its place.
     """
-    descriptor = os.open(path, flags | SAFELY, 0o666)
+    descriptor = os.open(path, flags | SAFELY, mode)
     try:
         status = os.fstat(descriptor)
         own = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()

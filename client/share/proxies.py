@@ -18,7 +18,6 @@ from share.faults import Exit, Fault
 from share.text import reason_of
 
 _BRACKETS = re.compile(r"\[([^\]]*)\](?:/(?P<bits>[0-9]+))?(?::([0-9]+))?")
-_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 class Transport(httpx.BaseTransport):
@@ -63,8 +62,8 @@ class Transport(httpx.BaseTransport):
         address = address if "://" in address else f"http://{address}"
         try:
             proxy = httpx.Proxy(address)
-            if proxy.url.scheme not in _PROXY_SCHEMES or not proxy.url.host:
-                raise ValueError(proxy.url.scheme)
+            if not proxy.url.host:
+                raise ValueError(proxy.url)
             return httpx.HTTPTransport(verify=context, limits=limits, proxy=proxy)
         except (ValueError, httpx.InvalidURL, ImportError):
             # The address is not shown, because it may contain a password.

@@ -104,11 +104,10 @@ def problem_of(response: httpx.Response) -> Fault:
             return Fault(Exit.REFUSED, message)
 
 
-def check(response: httpx.Response) -> httpx.Response:
-    """The response if it is 2xx; otherwise raises `Fault`."""
-    if response.is_success:
-        return response
-    raise problem_of(response)
+def check(response: httpx.Response) -> None:
+    """Raises `Fault` for an answer that is not 2xx."""
+    if not response.is_success:
+        raise problem_of(response)
 
 
 def is_temporary(error: Exception) -> bool:

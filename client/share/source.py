@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, Self
+from typing import BinaryIO, Self
 
 from share.faults import Exit, Fault
 from share.private.keys import Key
@@ -44,12 +44,6 @@ class Options:
         return hashlib.scrypt(options, salt=salt.encode(), n=2**14, r=8, p=1).hex()
 
 
-class Readable(Protocol):
-    """A file, a pipe, or `Blocks`."""
-
-    def read(self, size: int, /) -> bytes | memoryview: ...
-
-
 class Blocks:
     """Blocks that are made while you read them, once and in order."""
 
@@ -73,7 +67,7 @@ class Source:
     """
 
     def __init__(
-        self, file: Readable, name: str, size: int | None = None, identity: Callable[[], str] | None = None
+        self, file: BinaryIO | Blocks, name: str, size: int | None = None, identity: Callable[[], str] | None = None
     ) -> None:
         self.name = as_utf8(name)
         self.content_type = guess_type(self.name)
@@ -130,7 +124,7 @@ class HashedSource(Source):
     """What the user uploads. `digest` and `sha256` (hex) are those of the bytes read so far."""
 
     def __init__(
-        self, file: Readable, name: str, size: int | None = None, identity: Callable[[], str] | None = None
+        self, file: BinaryIO | Blocks, name: str, size: int | None = None, identity: Callable[[], str] | None = None
     ) -> None:
         super().__init__(file, name, size, identity)
         self._hash = hashlib.sha256()

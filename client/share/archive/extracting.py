@@ -74,23 +74,18 @@ def _plan(
         elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Fault(Exit.REFUSED, f"{name} is compressed in a way that --extract cannot read.")
         else:
-            members.append(info)
-    total = sum(info.file_size for info in members)
+            members.append((info, [part for part in _SEPARATOR.split(info.filename) if part not in ("", ".")]))
+    total = sum(info.file_size for info, _ in members)
     if total > max(MIN_BOMB, MAX_RATIO * size):
         raise Fault(Exit.REFUSED, f"The archive is not safe to extract: {human_size(size)} become {human_size(total)}.")
-    segments = [[part for part in _SEPARATOR.split(info.filename) if part not in ("", ".")] for info in members]
-    if max(map(len, segments), default=0) > MAX_DEPTH:
+    if any(len(parts) > MAX_DEPTH for _, parts in members):
         raise Fault(Exit.REFUSED, "The archive is not safe to extract: its folders are nested too deeply.")
-    if len({parts[0] for parts in segments if parts}) == 1 and all(
-        len(parts) > 1 or info.is_dir() for info, parts in zip(members, segments, strict=True)
+    if len({parts[0] for _, parts in members if parts}) == 1 and all(
+        len(parts) > 1 or info.is_dir() for info, parts in members
     ):
-        segments = [parts[1:] for parts in segments]
+        members = [(info, parts[1:]) for info, parts in members]
     tree = Tree()
-    return [
-        (info, tree.place(parts, is_folder=info.is_dir()))
-        for info, parts in zip(members, segments, strict=True)
-        if parts
-    ]
+    return [(info, tree.place(parts, is_folder=info.is_dir())) for info, parts in members if parts]
 
 
 def _in_utf8(info: zipfile.ZipInfo) -> str:

@@ -63,9 +63,7 @@ class Ledger:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_old(folder)
         path = folder / f"{hashlib.sha256(place.encode(errors='surrogateescape')).hexdigest()}{SUFFIX}"
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with open(open_own(path, os.O_RDWR), "r+b", buffering=0) as file:
+        with open(open_own(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as file:
             if not lock(file):
                 raise Fault(Exit.LOCAL, "Another command is already uploading this. Wait until it has finished.")
             yield cls(file, path, identity)
