@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
 import io
+import itertools
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from share.archive.layout import Layout
 
 MOMENT = (2026, 11, 27, 10, 15, 0)
 
@@ -19,6 +23,29 @@ def packed(files: Mapping[str, bytes] | Iterable[tuple[str, bytes]], compression
         for name, data in files.items() if isinstance(files, Mapping) else files:
             archive.writestr(zipfile.ZipInfo(name, MOMENT), data, compression)
     return buffer.getvalue()
+
+
+class Ranges:
+    """Ranges of an archive of any size."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._pieces = list(layout.pieces())
+        lengths = (len(piece) if isinstance(piece, bytes) else layout.members[piece].size for piece in self._pieces)
+        self._starts = list(itertools.accumulate(lengths, initial=0))
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes | tuple[int, int, int]]:
+        """Headers as bytes; for the bytes of a member, its index and their range in it."""
+        for number in range(bisect.bisect_right(self._starts, start) - 1, len(self._pieces)):
+            piece, at = self._pieces[number], self._starts[number]
+            first, last = max(start - at, 0), min(stop, self._starts[number + 1]) - at
+            if last <= first:
+                return
+            yield piece[first:last] if isinstance(piece, bytes) else (piece, first, last)
+
+    def zeros(self, start: int, stop: int) -> bytes:
+        """The bytes of the archive if all its members consist of zeros."""
+        pieces = self.pieces(start, stop)
+        return b"".join(piece if isinstance(piece, bytes) else bytes(piece[2] - piece[1]) for piece in pieces)
 
 
 def directory_at(archive: bytes) -> int:

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from share.archive.layout import Layout, Member, Slice
+from share.archive.layout import Layout, Member
 
 PATH = Path(__file__).parent.parent / "archive_vectors.json"
 TIME = 1_795_860_000  # 2026-11-28T10:00:00Z
@@ -65,9 +65,9 @@ def vector(title: str) -> dict[str, Any]:
     ]
     layout = Layout(members)
     structure, whole = hashlib.sha256(), bytearray()
-    for piece in layout.pieces(0, layout.size):
-        if isinstance(piece, Slice):
-            whole += (content_of(rows[piece.index][1]) or b"")[piece.start : piece.stop]
+    for piece in layout.pieces():
+        if isinstance(piece, int):
+            whole += content_of(rows[piece][1]) or b""
         else:
             structure.update(piece)
             whole += piece

@@ -1,7 +1,7 @@
-"""The position of each byte in a stored zip archive (APPNOTE.TXT 6.3), known before any file is read again.
+"""The headers of a stored zip archive (APPNOTE.TXT 6.3), known before any file is read again.
 
-It depends only on names, sizes, times and CRC-32s, so any range can be produced separately, and a later run makes the
-same archive. The page does the same in JavaScript; `tests/archive_vectors.json` checks that both agree.
+They depend only on names, sizes, times and CRC-32s, so a later run makes the same archive. The page does the same in
+JavaScript; `tests/archive_vectors.json` checks that both agree.
 
 - All members are stored, in the given order. Sizes and CRC-32 are in the local headers; there are no data descriptors.
 - Names are UTF-8, marked by flag 11. A name that ends in `/` is a folder, without bytes.
@@ -11,10 +11,8 @@ same archive. The page does the same in JavaScript; `tests/archive_vectors.json`
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import datetime
-import itertools
 import struct
 from collections.abc import Iterator, Sequence
 
@@ -43,87 +41,58 @@ class Member:
     modified: int
     crc: int
 
-    @property
-    def is_folder(self) -> bool:
-        return self.name.endswith("/")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Slice:
-    """The bytes of a member from `start` to before `stop`."""
-
-    index: int
-    start: int
-    stop: int
-
 
 class Layout:
     """An archive of these members; `size` is its length in bytes."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
-        lengths = (len(self._local(member)) + member.size for member in members)
-        self._locals = list(itertools.accumulate(lengths, initial=0))
-        entries = (len(self._central(index)) for index in range(len(members)))
-        self._centrals = list(itertools.accumulate(entries, initial=self._locals[-1]))
-        self.size = self._centrals[-1] + len(self._end())
+        self._headers = []
+        directory, offset = bytearray(), 0
+        for member in members:
+            header, entry = _headers(member, offset)
+            self._headers.append(header)
+            directory += entry
+            offset += len(header) + member.size
+        self._directory = bytes(directory) + _end(len(members), offset, len(directory))
+        self.size = offset + len(self._directory)
 
-    def pieces(self, start: int, stop: int) -> Iterator[bytes | Slice]:
-        """The bytes of the archive from `start` to before `stop`: headers as bytes, files as slices."""
-        if start < self._locals[-1]:
-            for index in range(bisect.bisect_right(self._locals, start) - 1, len(self.members)):
-                offset = self._locals[index]
-                if offset >= stop:
-                    return
-                header = self._local(self.members[index])
-                yield from _part(header, offset, start, stop)
-                data = offset + len(header)
-                first, last = max(start - data, 0), min(stop - data, self.members[index].size)
-                if first < last:
-                    yield Slice(index, first, last)
-        for index in range(max(bisect.bisect_right(self._centrals, start) - 1, 0), len(self.members)):
-            if self._centrals[index] >= stop:
-                return
-            yield from _part(self._central(index), self._centrals[index], start, stop)
-        yield from _part(self._end(), self._centrals[-1], start, stop)
-
-    def _local(self, member: Member) -> bytes:
-        large = member.size >= MAX_32
-        name, time = member.name.encode(), _time_field(member.modified)
-        extra = (_field(1, "<2Q", member.size, member.size) if large else b"") + time
-        size = MAX_32 if large else member.size
-        version = 45 if large else 20
-        head = (version, UTF8, 0, *_dos(member.modified), member.crc, size, size, len(name), len(extra))
-        return _LOCAL.pack(b"PK\x03\x04", *head) + name + extra
-
-    def _central(self, index: int) -> bytes:
-        member, offset = self.members[index], self._locals[index]
-        large = [member.size] * 2 if member.size >= MAX_32 else []
-        large += [offset] if offset >= MAX_32 else []
-        name, time = member.name.encode(), _time_field(member.modified)
-        extra = (_field(1, f"<{len(large)}Q", *large) if large else b"") + time
-        size, version = min(member.size, MAX_32), 45 if large else 20
-        head = (UNIX | version, version, UTF8, 0, *_dos(member.modified), member.crc, size, size, len(name), len(extra))
-        attributes = FOLDER if member.is_folder else FILE
-        return _CENTRAL.pack(b"PK\x01\x02", *head, 0, 0, 0, attributes, min(offset, MAX_32)) + name + extra
-
-    def _end(self) -> bytes:
-        count, offset, end = len(self.members), self._locals[-1], self._centrals[-1]
-        large = b""
-        if count >= MAX_16 or end - offset >= MAX_32 or offset >= MAX_32:
-            large = _END_64.pack(
-                b"PK\x06\x06", _END_64.size - 12, UNIX | 45, 45, 0, 0, count, count, end - offset, offset
-            )
-            large += _LOCATOR_64.pack(b"PK\x06\x07", 0, end, 1)
-        few = min(count, MAX_16)
-        return large + _END.pack(b"PK\x05\x06", 0, 0, few, few, min(end - offset, MAX_32), min(offset, MAX_32), 0)
+    def pieces(self) -> Iterator[bytes | int]:
+        """The headers of the archive, and between them the indexes of the members whose bytes belong there."""
+        for index, (header, member) in enumerate(zip(self._headers, self.members, strict=True)):
+            yield header
+            if member.size:
+                yield index
+        yield self._directory
 
 
-def _part(data: bytes, offset: int, start: int, stop: int) -> Iterator[bytes]:
-    """The part of the bytes at `offset` that is from `start` to before `stop`."""
-    part = data[max(start - offset, 0) : max(stop - offset, 0)]
-    if part:
-        yield part
+def _headers(member: Member, offset: int) -> tuple[bytes, bytes]:
+    """The local header of the member at this offset, and its entry in the directory."""
+    sizes = [member.size] * 2 if member.size >= MAX_32 else []
+    fields, rest = _common(member, sizes)
+    header = _LOCAL.pack(b"PK\x03\x04", *fields) + rest
+    fields, rest = _common(member, sizes + [offset] * (offset >= MAX_32))
+    attributes = FOLDER if member.name.endswith("/") else FILE
+    entry = _CENTRAL.pack(b"PK\x01\x02", UNIX | fields[0], *fields, 0, 0, 0, attributes, min(offset, MAX_32)) + rest
+    return header, entry
+
+
+def _common(member: Member, large: Sequence[int]) -> tuple[Sequence[int], bytes]:
+    """The numbers in both headers of a member, and what follows them. The numbers in `large` need a ZIP64 field."""
+    name, size = member.name.encode(), min(member.size, MAX_32)
+    version = 45 if large else 20
+    extra = (_field(1, f"<{len(large)}Q", *large) if large else b"") + _time_field(member.modified)
+    return (version, UTF8, 0, *_dos(member.modified), member.crc, size, size, len(name), len(extra)), name + extra
+
+
+def _end(count: int, offset: int, size: int) -> bytes:
+    """What follows the directory, which begins at `offset`."""
+    large = b""
+    if count >= MAX_16 or size >= MAX_32 or offset >= MAX_32:
+        large = _END_64.pack(b"PK\x06\x06", _END_64.size - 12, UNIX | 45, 45, 0, 0, count, count, size, offset)
+        large += _LOCATOR_64.pack(b"PK\x06\x07", 0, offset + size, 1)
+    few = min(count, MAX_16)
+    return large + _END.pack(b"PK\x05\x06", 0, 0, few, few, min(size, MAX_32), min(offset, MAX_32), 0)
 
 
 def _field(tag: int, form: str, *values: int) -> bytes:

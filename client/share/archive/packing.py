@@ -29,12 +29,12 @@ def open_archive(entries: Sequence[Entry], layout: Layout, name: str, describe: 
         return digest.hexdigest()
 
     def blocks() -> Iterator[bytes]:
-        for piece in layout.pieces(0, layout.size):
+        for piece in layout.pieces():
             if isinstance(piece, bytes):
                 yield piece
             else:
-                describe(entries[piece.index].name)
-                yield from _read(entries[piece.index], layout.members[piece.index])
+                describe(entries[piece].name)
+                yield from _read(entries[piece], layout.members[piece])
 
     return HashedSource(Blocks(blocks()), name, layout.size, identity)
 
