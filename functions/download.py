@@ -121,10 +121,9 @@ def _decide(
     outcome = decide(
         method,
         fields,
-        etag=tags.plain,
+        is_current=tags.is_current,
         last_modified=last_modified,
         size=content.size,
-        is_current=tags.is_current,
     )
     later = isinstance(outcome, Part) and outcome.start > 0
     ticket = _ticket(fields, tags) if later else None

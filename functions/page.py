@@ -16,11 +16,12 @@ from shared.http import accent
 from shared.http.access import READER
 from shared.http.app import service_of
 from shared.http.async_shares import files_of
-from shared.http.bodies import FORM_TYPE, read_field
+from shared.http.bodies import read_field
 from shared.http.browsers import FORM_CHALLENGE, PAGES, entry_query, error_page, is_navigation
 from shared.http.credentials import PASS_COOKIE, metadata_for, pass_proof
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
+from shared.http.headers import FORM_TYPE
 from shared.http.models import FileMetadata, base_url, download_page, inbox_page
 from shared.http.pages import compressed, kind_text, moment_texts, page_headers, path_prefix
 from shared.http.problems import from_error

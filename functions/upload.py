@@ -116,8 +116,8 @@ _PUT: dict[str, Any] = {
 
 @router.endpoint("POST", "/file/upload", body=content("multipart/form-data", _FORM), **_DECLARED)
 async def upload_form(request: Request) -> Response:
-    """Upload a file in the form field `file`. The other fields can come before or after it, but
-    `inbox` and `sender` only before it.
+    """Upload a file in the form field `file`. The other fields can come before or after it, but `inbox` and `sender`
+    only before it.
 
     You can also send options in the query and headers, as with PUT. The file is stored as it arrives. Once you have the
     answer, the file survives a crash.
@@ -182,7 +182,6 @@ async def upload_file(request: Request) -> Response:
     in_query = options.only("content_type", *request.query_params.getlist("content_type"))
     sent_options = options.parsed(options.in_head(request), shares.lifetimes.limit)
     sha256 = options.announced_sha256(request)
-    shares.lifetimes.expiry(shares.now(), sent_options.expires_in)
     _require_acceptable(request, shares.max_file_size, shares.max_file_size)
     size = content_length(request.headers)
     most = size if "content-length" in request.headers else None

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.errors import InvalidValue
 from shared.names import clean_text
-from shared.options import MAX_EXPIRES_IN
+from shared.options import MAX_EXPIRES_IN, require_within
 from shared.sharing import Shares
 
 MAX_FILES = 1000
@@ -47,8 +46,7 @@ def values_of(options: InboxOptions, names: frozenset[str], shares: Shares, now:
         if name not in names:
             continue
         value = getattr(options, name)
-        if value is not None and not 1 <= value <= most:
-            raise InvalidValue(name, f"must be a whole number from 1 to {most}")
+        require_within(name, value, most)
         values[name] = default if value is None else value
     if "expires_in" in values:
         values["expires_at"] = now + timedelta(seconds=values.pop("expires_in"))

@@ -60,15 +60,14 @@ class Lifetimes:
             expires_in = self.default if self.default is not None else self.longest
         if expires_in is None:
             return None
-        if not 1 <= expires_in <= self.limit:
-            raise InvalidValue("expires_in", f"must be a whole number of seconds from 1 to {self.limit}")
+        require_within("expires_in", expires_in, self.limit)
         return created_at + timedelta(seconds=expires_in)
 
 
 def checked(options: Options, longest: int) -> Options:
     """The options, if all are within their limits; `longest` is the lifetime's. Raises `InvalidValue`."""
-    _require_within("expires_in", options.expires_in, longest)
-    _require_within("max_downloads", options.max_downloads, MAX_DOWNLOADS_LIMIT)
+    require_within("expires_in", options.expires_in, longest)
+    require_within("max_downloads", options.max_downloads, MAX_DOWNLOADS_LIMIT)
     password = options.password
     if password is not None and not 1 <= len(password) <= MAX_PASSWORD_LENGTH:
         raise InvalidValue("password", f"must have 1 to {MAX_PASSWORD_LENGTH} characters")
@@ -81,7 +80,7 @@ def checked(options: Options, longest: int) -> Options:
 def whole_number(field: str, text: str, most: int) -> int:
     """Parse ASCII digits as a number from 1 to `most`. Raises `InvalidValue`."""
     number = parse_number(text) or 0
-    _require_within(field, number, most)
+    require_within(field, number, most)
     return number
 
 
@@ -90,6 +89,7 @@ def parse_number(text: str | None) -> int | None:
     return None if text is None else int(text) if _DIGITS.fullmatch(text) else 0
 
 
-def _require_within(field: str, number: int | None, most: int) -> None:
+def require_within(field: str, number: int | None, most: int) -> None:
+    """Raises `InvalidValue` unless the number is from 1 to `most`, or None."""
     if number is not None and not 1 <= number <= most:
         raise InvalidValue(field, f"must be a whole number from 1 to {most}")

@@ -50,7 +50,7 @@ class Delivery:
 
 
 class Reservation:
-    """The place of one file in an inbox, for `size` bytes at most."""
+    """The place of one file in an inbox, for `size` bytes at most. `lifetime` is the file's, as `Places.lifetime`."""
 
     def __init__(self, places: Places, inbox: Inbox, file_id: str, size: int, until: datetime) -> None:
         self._places = places
@@ -60,11 +60,7 @@ class Reservation:
         self.file_id = file_id
         self.until = until
         self.size = size
-
-    @property
-    def lifetime(self) -> int | None:
-        """The lifetime of the file in seconds; None for the server's default."""
-        return self._places.lifetime(self._inbox)
+        self.lifetime = places.lifetime(inbox)
 
     def too_large(self) -> ShareError:
         """The error for a file that does not fit."""

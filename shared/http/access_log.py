@@ -17,25 +17,21 @@ _PRIVATE = re.compile(
 _PLAIN = re.compile(r"[!#-~]+")
 
 
-class AccessLogFilter(logging.Filter):
-    """Drops queries, which can hold a delete token, upload IDs and names; escapes addresses from a proxy header.
+def masked(record: logging.LogRecord) -> bool:
+    """A log filter that drops queries, which can hold a delete token, upload IDs and names.
 
-    The path needs no escaping: uvicorn percent-encodes it.
+    It also escapes addresses from a proxy header. The path needs no escaping: uvicorn percent-encodes it.
     """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and len(record.args) == UVICORN_ARGUMENTS:
-            client, method, target, version, status = record.args
-            path = _PRIVATE.sub(lambda it: "/-" if it[0].startswith("/") else "-", str(target).partition("?")[0])
-            record.args = (printable(str(client)), method, path, version, status)
-        return True
+    if isinstance(record.args, tuple) and len(record.args) == UVICORN_ARGUMENTS:
+        client, method, target, version, status = record.args
+        path = _PRIVATE.sub(lambda it: "/-" if it[0].startswith("/") else "-", str(target).partition("?")[0])
+        record.args = (printable(str(client)), method, path, version, status)
+    return True
 
 
 def mask() -> None:
-    """Install the filter in this process, once."""
-    logger = logging.getLogger("uvicorn.access")
-    if not any(isinstance(each, AccessLogFilter) for each in logger.filters):
-        logger.addFilter(AccessLogFilter())
+    """Install the filter in this process."""
+    logging.getLogger("uvicorn.access").addFilter(masked)
 
 
 def printable(text: str) -> str:

@@ -12,12 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from shared.errors import InvalidValue
+from shared.http.headers import FORM_TYPE
 from shared.http.streams import in_thread
 
 M = TypeVar("M", bound=BaseModel)
 
-# Of a form without files.
-FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_BYTES = 16 * 1024
 # Three times the values of 10,000 parts, each with a number and an ETag.
 MAX_VALUES = 100_000

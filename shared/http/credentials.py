@@ -63,31 +63,22 @@ def _cookie(headers: Headers, name: str) -> str | None:
 def authorise(request: Request, shares: Shares, file: Stored) -> None:
     """Require the file's password, if it has one, or the cookie from its landing page.
 
-    For a private file, require a token of its owner, or the cookie. Raises what `Shares.authorise` and `require_reader`
-    raise.
+    For a private file, require a token of its owner, or the cookie. Raises what `Shares.authorise` and
+    `require_inbox_owner` raise.
     """
     if has_pass(request, shares.signing, file.record):
         return
     if file.record.is_private:
-        require_reader(request, file.record)
+        require_inbox_owner(request, str(file.record.inbox_id))
     else:
         shares.authorise(file, basic_password(request.headers))
 
 
-def require_reader(request: Request, record: Record) -> None:
-    """Require an API token or the owner token of its inbox to read a private file.
-
-    Raises `OwnerOnly`, `WrongOwnerToken` and `StorageUnavailable`.
-    """
-    if record.is_private and not is_inbox_owner(request, str(record.inbox_id)):
-        raise OwnerOnly
-
-
 async def metadata_for(request: Request, record: Record) -> dict[str, Any]:
-    """What this client can see of a file. Raises what `require_reader` raises."""
+    """What this client can see of a file. Raises what `require_inbox_owner` raises."""
     if not record.is_private:
         return metadata(request, record)
-    await files_of(request).run(lambda _: require_reader(request, record))
+    await files_of(request).run(lambda _: require_inbox_owner(request, str(record.inbox_id)))
     return owner_metadata(request, record)
 
 

@@ -62,10 +62,10 @@ async def receive_form(
     """Read a `multipart/form-data` body to its end, passing the bytes of its one file to `write` in order.
 
     Parts other than the file and the text `fields` are ignored; `fields` has the most bytes of each. `begin` gets those
-    before the file, and can raise to refuse it. Returns only if
-    the form ends with its closing delimiter (RFC 2046 §5.1.1). Raises `HTTPException` 415 for another media type, 400
-    for a malformed form, and 413 if the form without its file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for invalid
-    parts. After an exception, discard what `write` received.
+    before the file, and can raise to refuse it. Returns only if the form ends with its closing delimiter (RFC 2046
+    §5.1.1). Raises `HTTPException` 415 for another media type, 400 for a malformed form, and 413 if the form without
+    its file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for invalid parts. After an exception, discard what `write`
+    received.
     """
     reader = _Reader(_boundary(content_type), fields, begin)
     async for chunk in chunks:

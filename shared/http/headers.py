@@ -15,10 +15,11 @@ from urllib.parse import quote
 from starlette.datastructures import Headers
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
+# Of a form without files.
+FORM_TYPE = "application/x-www-form-urlencoded"
 
 _MAX_MEDIA_TYPE_LENGTH = 255
-_FORM_TYPE = "application/x-www-form-urlencoded"
-_TYPES_OF_ANY_BODY = frozenset({_FORM_TYPE, "application/json"})
+_TYPES_OF_ANY_BODY = frozenset({FORM_TYPE, "application/json"})
 _MAX_DIGITS = 20
 _LONGEST_HTTP_DATE = len("Wednesday, 09-Nov-1994 08:49:37 GMT")
 
@@ -75,7 +76,7 @@ def body_media_type(value: str | None, name: str) -> str:
     if kind.lower() not in _TYPES_OF_ANY_BODY:
         return kind
     by_name = media_types().types_map[True].get(splitext(name)[1].lower())
-    return by_name or (DEFAULT_MEDIA_TYPE if kind.lower() == _FORM_TYPE else kind)
+    return by_name or (DEFAULT_MEDIA_TYPE if kind.lower() == FORM_TYPE else kind)
 
 
 @functools.cache

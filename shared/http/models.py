@@ -67,16 +67,17 @@ Text = Annotated[str, Field(max_length=1024)]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
 
 
-EncryptedMetadata = Annotated[str, Field(max_length=MAX_ENCRYPTED_METADATA, pattern="^[A-Za-z0-9_-]+$")]
-
-
 class SentEncryption(BaseModel):
     """Says that the file is encrypted. The server stores this, calls the file `encrypted`, and cannot read it."""
 
     model_config = ConfigDict(extra="forbid")
 
     scheme: Literal["c2sp-chunked-v1-aes128gcm"]
-    metadata: EncryptedMetadata = Field(description="Encrypted name, type and size, in base64url without padding.")
+    metadata: str = Field(
+        max_length=MAX_ENCRYPTED_METADATA,
+        pattern="^[A-Za-z0-9_-]+$",
+        description="Encrypted name, type and size, in base64url without padding.",
+    )
 
 
 class Receipt(BaseModel):

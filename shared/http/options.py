@@ -21,7 +21,6 @@ FORM_FIELDS = {
     "encryption": 9 * 1024,
 }
 
-_NO_FIELDS: Mapping[str, str] = {}
 _DAY = 24 * 3600
 MAX_DAYS = 36_600
 # Enough for all registered algorithms (RFC 9530 §7.2). The parser is slow.
@@ -49,7 +48,7 @@ def in_head(request: Request) -> dict[str, str]:
 def parsed(
     head: Mapping[str, str],
     longest: int,
-    fields: Mapping[str, str] = _NO_FIELDS,
+    fields: Mapping[str, str] = {},
     encryption: SentEncryption | None = None,
 ) -> Options:
     """The options in the head and in form fields, each sent only once.

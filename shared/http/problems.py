@@ -31,7 +31,6 @@ NOT_FOUND = "There is no file or page at this address."
 _DETAILS = {
     404: NOT_FOUND,
     405: "Method not allowed.",
-    431: "The request's headers are too large.",
 }
 
 

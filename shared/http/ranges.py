@@ -86,18 +86,18 @@ def decide(
     method: str,
     headers: Mapping[str, str],
     *,
-    etag: str,
+    is_current: Callable[[str], bool],
     last_modified: datetime,
     size: int,
-    is_current: Callable[[str], bool] | None = None,
 ) -> Outcome:
     """The answer to `method` for a file of `size` bytes; conditions are checked in the order of RFC 9110 §13.2.2.
 
-    `headers` has lower-case names, and `last_modified` is aware. `etag` is the strong tag with its quotes; `is_current`
-    can accept further tags. Malformed or unsupported conditions and ranges (several ranges, other units) are ignored,
-    as RFC 9110 §14.2 allows, except that a malformed `If-Match` matches nothing. Never raises, whatever the headers.
+    `headers` has lower-case names, and `last_modified` is aware. `is_current` tells whether a strong tag, with
+    its quotes, is one of the file's. Malformed or unsupported conditions and ranges (several ranges, other units) are
+    ignored, as RFC 9110 §14.2 allows, except that a malformed `If-Match` matches nothing. Never raises, whatever the
+    headers.
     """
-    current = _Current(is_current or etag.__eq__, last_modified.replace(microsecond=0))
+    current = _Current(is_current, last_modified.replace(microsecond=0))
     refusal = _refusal(method, headers, current)
     if refusal is not None:
         return refusal

@@ -18,8 +18,6 @@ from shared.options import Options
 from shared.places import Delivery
 from shared.sharing import FILE_ID
 
-_NO_FIELDS: Mapping[str, str] = {}
-
 
 def inbox_in_head(request: Request) -> str | None:
     """The ID of an inbox in the path or query. Raises `InvalidValue` and `UnknownFile`."""
@@ -38,7 +36,7 @@ async def can_upload(request: Request) -> bool:
 
 
 def delivery(
-    request: Request, fields: Mapping[str, str] = _NO_FIELDS, *, least: int = 0, most: int | None = None
+    request: Request, fields: Mapping[str, str] = {}, *, least: int = 0, most: int | None = None
 ) -> Delivery | None:
     """The inbox that an upload names, in its head or these fields, and its sender; None if it names none.
 

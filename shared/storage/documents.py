@@ -74,27 +74,12 @@ class Documents:
         After `StorageFull` and `Contended`, there is certainly no document. Raises `AlreadyExists` if there was one.
         """
         new, write_id = self._stamped(document)
-        data = codec.encode(new)
         attempts = self.attempts(document.file_id)
         with attempts.reporting():
-            while True:
-                try:
-                    return Versioned(new, self.store.put(key, data, ABSENT))
-                except (AlreadyExists, Changed):
-                    # It may come from an earlier try of this loop.
-                    try:
-                        current = self.read(codec, key, document.file_id)
-                    except NotFound:
-                        attempts.wait()
-                        continue
-                    if _holds(current.record, write_id):
-                        return current
-                    raise
-                except Ambiguous:
-                    attempts.uncertain = True
-                    attempts.wait()
-                except NotSent as error:
-                    attempts.wait(error)
+            written, current = self._write(codec, key, attempts, Versioned(document, ""), new, write_id)
+        if not written:
+            raise AlreadyExists(key)
+        return current
 
     def apply(
         self, codec: Codec[D], key: str, change: Callable[[D], D], base: Versioned[D], attempts: Attempts

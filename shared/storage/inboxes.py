@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -100,6 +100,7 @@ StoredInbox = Versioned[Inbox]
 # sweep could have removed one.
 REMEMBERED = 256
 REMEMBER_FOR = timedelta(minutes=10)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(eq=False, slots=True)
@@ -120,7 +121,7 @@ class _Queue:
     """
 
     latest: StoredInbox | None = None
-    written_at: datetime | None = None
+    written_at: datetime = _NEVER
     ahead: list[str] = field(default_factory=list)
     in_use: set[str] = field(default_factory=set)
     settlements: list[Change] = field(default_factory=list)
@@ -195,8 +196,7 @@ class InboxDocuments(Documents):
         """Whether this process has written the inbox in the last `period`."""
         with self._guard:
             queue = self._queues.get(inbox_id)
-        written_at = None if queue is None else queue.written_at
-        return written_at is not None and self._clock() - written_at < period
+        return queue is not None and self._clock() - queue.written_at < period
 
     def settle_later(self, record: Record) -> None:
         """Write the `settlement` of a file together with the next change, if this process makes another."""
@@ -236,8 +236,9 @@ class InboxDocuments(Documents):
         return None if queue is None else self._recent(queue)
 
     def _recent(self, queue: _Queue) -> StoredInbox | None:
-        latest, written_at = queue.latest, queue.written_at
-        return latest if written_at is not None and self._clock() - written_at < REMEMBER_FOR else None
+        # Read first, because it is set after the time of its write.
+        latest = queue.latest
+        return latest if self._clock() - queue.written_at < REMEMBER_FOR else None
 
     def _write_waiting(self, inbox_id: str, queue: _Queue) -> None:
         with self._guard:

@@ -114,22 +114,9 @@ class Record(Document, frozen=True):
 
 
 TIMES = ("created_at", "expires_at", "used_up_at", "raw_until", "raw_removed_since", "deleted_at")
+_FIELDS = Record.__struct_fields__
 # Fields that releases without direct uploads, counter cells, tombstones, encryption or inboxes did not store.
-LATER = (
-    "cells",
-    "first_cell",
-    "upload_id",
-    "announced_size",
-    "sealed",
-    "raw_until",
-    "raw_removed_since",
-    "deleted_at",
-    "encryption",
-    "inbox_id",
-    "sender",
-    "reserved_size",
-    "shared",
-)
+LATER = _FIELDS[_FIELDS.index("cells") : _FIELDS.index("revision")]
 CODEC = Codec(Record, LATER)
 
 Stored = Versioned[Record]

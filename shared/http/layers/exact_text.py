@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import AlteredText
 from shared.http import problems
+from shared.http.headers import parse_digits
 
 
 def is_altered(event: Mapping[str, Any]) -> bool:
@@ -28,8 +29,7 @@ def is_altered(event: Mapping[str, Any]) -> bool:
     length = (event.get("headers") or {}).get("content-length", "")
     if not (length.isascii() and length.isdigit()):
         return "\N{REPLACEMENT CHARACTER}" in body
-    # Not compared as numbers, because Python refuses to parse thousands of digits.
-    return str(len(body.encode(errors="surrogatepass"))) != (length.lstrip("0") or "0")
+    return len(body.encode(errors="surrogatepass")) != parse_digits(length)
 
 
 class ExactText:

@@ -27,12 +27,11 @@ _LOCAL = frozenset(
 _LIBC = ctypes.PyDLL(None, use_errno=True)
 
 
-def _how(flags: int, resolve: int) -> bytes:
-    return struct.pack("QQQ", flags, 0, resolve)
-
-
-_ROOT = _how(os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, _CACHED)
-_FILE = _how(os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, _CACHED | _BENEATH | _NO_SYMLINKS)
+# struct open_how: flags, mode, resolve.
+_ROOT = struct.pack("QQQ", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _CACHED)
+_FILE = struct.pack(
+    "QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0, _CACHED | _BENEATH | _NO_SYMLINKS
+)
 
 
 def open_cached(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:

@@ -18,7 +18,7 @@ from shared.storage.multipart import Part
 from shared.storage.s3.bucket import Bucket
 from shared.storage.s3.errors import NoSuchUpload, translated
 from shared.storage.s3.multipart import S3Multipart
-from shared.storage.s3.plan import Copied, Sent, plan, total_size
+from shared.storage.s3.plan import Sent, plan, total_size
 
 PARALLEL_PARTS = 16
 
@@ -50,7 +50,7 @@ def _compose(bucket: Bucket, key: str, pieces: Sequence[Piece], deadline: float 
     stored = {part.number: part for part in multipart.list(key, upload_id)}
     failure = threading.Event()
 
-    def make(number: int, part: Sent | Copied) -> Part | None:
+    def make(number: int, part: Sent | Slice) -> Part | None:
         existing = stored.get(number)
         if existing is not None and existing.size == part.size:
             return existing
@@ -70,19 +70,18 @@ def _compose(bucket: Bucket, key: str, pieces: Sequence[Piece], deadline: float 
     multipart.complete(key, upload_id, complete)
 
 
-def _make_part(bucket: Bucket, key: str, upload_id: str, number: int, part: Sent | Copied) -> Part:
+def _make_part(bucket: Bucket, key: str, upload_id: str, number: int, part: Sent | Slice) -> Part:
     if isinstance(part, Sent):
         return S3Multipart(bucket).send(key, upload_id, number, _bytes(bucket, part.pieces))
-    source = part.source
-    assert source.etag is not None
-    with translated(source.key):
+    assert part.etag is not None
+    with translated(part.key):
         answer = bucket.client.upload_part_copy(
             **bucket.at(key),
             UploadId=upload_id,
             PartNumber=number,
-            CopySource={"Bucket": bucket.name, "Key": bucket.prefix + source.key},
-            CopySourceRange=f"bytes={source.start}-{source.stop - 1}",
-            CopySourceIfMatch=source.etag,
+            CopySource={"Bucket": bucket.name, "Key": bucket.prefix + part.key},
+            CopySourceRange=f"bytes={part.start}-{part.stop - 1}",
+            CopySourceIfMatch=part.etag,
         )
     return Part(number, part.size, answer["CopyPartResult"]["ETag"].strip('"'))
 

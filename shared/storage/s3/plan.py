@@ -28,30 +28,19 @@ class Sent:
         return total_size(self.pieces)
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """A part that S3 copies."""
-
-    source: Slice
-
-    @property
-    def size(self) -> int:
-        return self.source.size
-
-
 def total_size(pieces: Sequence[Piece]) -> int:
     return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in pieces)
 
 
-def plan(pieces: Sequence[Piece]) -> list[Sent | Copied]:
-    """The parts of an object made of `pieces`, in order: always the same for the same pieces, and none for no bytes.
+def plan(pieces: Sequence[Piece]) -> list[Sent | Slice]:
+    """The parts of an object made of `pieces`, in order; S3 copies each `Slice`.
 
-    An object below the minimum is one part. Less than 10 MiB are sent around each range, and none if the object
-    consists of one range of at least 5 MiB.
+    They are always the same for the same pieces, and none for no bytes. An object below the minimum is one part. Less
+    than 10 MiB are sent around each range, and none if the object consists of one range of at least 5 MiB.
     """
     # For each piece, rounding up can add one part, and filling up bytes in front of it another.
     limit = max(COPY_SIZE, -(-total_size(pieces) // max(1, MAX_PARTS - 2 * len(pieces) - 1)))
-    parts: list[Sent | Copied] = []
+    parts: list[Sent | Slice] = []
     waiting: list[Piece] = []
 
     def send(piece: Piece) -> None:
@@ -72,7 +61,7 @@ def plan(pieces: Sequence[Piece]) -> list[Sent | Copied]:
             send(replace(piece, stop=start))
         rest = replace(piece, start=start)
         if rest.size >= MIN_PART_SIZE:
-            parts += [Copied(part) for part in _split(rest, limit)]
+            parts += _split(rest, limit)
         elif rest.size:
             send(rest)
     if waiting:

@@ -25,7 +25,6 @@ from shared.storage.contract import (
     ANYTHING,
     Ambiguous,
     Condition,
-    Info,
     Matches,
     NotFound,
     NotSent,
@@ -66,6 +65,7 @@ class S3Store:
         self._conditional = conditional
         self.multipart = S3Multipart(self._bucket)
         self.links = S3Links(self._bucket)
+        self.stat = self._bucket.stat
         # For all calls of `read_many`. Threads start when needed.
         self._readers = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="s3-read")
 
@@ -167,9 +167,6 @@ class S3Store:
                         raise StorageUnavailable("the S3 server does not list keys in byte order")
                     last = key
                     yield key
-
-    def stat(self, key: str) -> Info:
-        return self._bucket.stat(key)
 
     def compose(self, key: str, pieces: Sequence[Piece], within: float | None = None) -> None:
         compose(self._bucket, key, pieces, within)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.storage.contract import Piece, Slice
 from shared.storage.multipart import MAX_PARTS, MIN_PART_SIZE
-from shared.storage.s3.plan import COPY_SIZE, Copied, Sent, plan, total_size
+from shared.storage.s3.plan import COPY_SIZE, Sent, plan, total_size
 from tests.storage.samples import MIB
 
 LARGEST_PART = 5 * 1024**3
@@ -31,12 +31,10 @@ LITERALS = st.binary(max_size=30) | st.sampled_from([bytes(MIN_PART_SIZE - 1), b
 PIECES = st.lists(LITERALS | SLICES, max_size=8).filter(lambda pieces: total_size(pieces) <= LARGEST_OBJECT)
 
 
-def flat(parts: list[Sent | Copied]) -> list[Piece]:
+def flat(parts: list[Sent | Slice]) -> list[Piece]:
     """The pieces of all parts in order, with adjacent slices joined, and adjacent literals, too."""
     joined: list[Piece] = []
-    for piece in itertools.chain.from_iterable(
-        part.pieces if isinstance(part, Sent) else [part.source] for part in parts
-    ):
+    for piece in itertools.chain.from_iterable(part.pieces if isinstance(part, Sent) else [part] for part in parts):
         last = joined[-1] if joined else None
         if isinstance(piece, Slice) and isinstance(last, Slice):
             if (last.key, last.stop, last.etag) == (piece.key, piece.start, piece.etag):
@@ -49,16 +47,16 @@ def flat(parts: list[Sent | Copied]) -> list[Piece]:
     return joined
 
 
-def sent(parts: list[Sent | Copied]) -> int:
+def sent(parts: list[Sent | Slice]) -> int:
     return sum(part.size for part in parts if isinstance(part, Sent))
 
 
-def require_limits(parts: list[Sent | Copied]) -> None:
+def require_limits(parts: list[Sent | Slice]) -> None:
     assert len(parts) <= MAX_PARTS
     assert all(MIN_PART_SIZE <= part.size <= LARGEST_PART for part in parts[:-1])
     assert all(0 < part.size <= LARGEST_PART for part in parts[-1:])
     # S3 copies no ranges of smaller objects.
-    assert all(part.size >= MIN_PART_SIZE for part in parts if isinstance(part, Copied))
+    assert all(part.size >= MIN_PART_SIZE for part in parts if isinstance(part, Slice))
 
 
 @given(PIECES)
