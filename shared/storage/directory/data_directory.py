@@ -27,7 +27,8 @@ T = TypeVar("T")
 def segments_of(key: str) -> list[str]:
     """The names of the folders and the file in a key. Raises `ValueError` for anything that is not a key."""
     segments = key.split("/")
-    if not key.isascii() or any(segment in ("", ".", "..") or segment.startswith(".") for segment in segments):
+    # Names that begin with a dot are those of our own folders, or lead out of the directory.
+    if not key.isascii() or "" in segments or "/." in f"/{key}":
         raise ValueError("not a key of this project")
     return segments
 
