@@ -29,10 +29,10 @@ router = Endpoints("Files")
 async def change_file(request: Request, file_id: str) -> JSONResponse:
     """Change or remove the expiry, download limit and password of a file. A new `expires_in` counts from now.
 
-    Requires an API token, or the delete token from the answer to the upload.
+    Requires an access token, or the delete token from the answer to the upload.
 
-    For a file in an inbox, this requires the owner token of the inbox or an API token. With `shared`, anyone with its
-    link can then download it.
+    For a file in an inbox, this requires the owner token of the inbox or an access token. With `shared`, anyone with
+    its link can then download it.
     """
     files = files_of(request)
     await files.run(lambda _: require_owner(request, file_id, receipt=False))

@@ -25,8 +25,8 @@ router = Endpoints("Files")
     "DELETE", "/file/{file_id:file_id}", access=OWNER, status=HTTPStatus.NO_CONTENT, errors=(404, 410, 507)
 )
 async def delete_file(request: Request, file_id: str) -> Response:
-    """Delete a file. Requires an API token, the delete token from the answer to its upload, or the owner token of its
-    inbox.
+    """Delete a file. Requires an access token, the delete token from the answer to its upload, or the owner token of
+    its inbox.
     """
 
     def work(shares: Shares) -> None:

@@ -19,7 +19,8 @@ router = Endpoints("Files")
 async def get_metadata(request: Request, file_id: str) -> JSONResponse:
     """Get the name, type, size and exact download count of a file. This never counts as a download.
 
-    For a file in an inbox, this requires the owner token of the inbox or an API token, until its owner shares the file.
+    For a file in an inbox, this requires the owner token of the inbox or an access token, until its owner shares the
+    file.
     """
     record = await files_of(request).describe(file_id)
     return JSONResponse(await metadata_for(request, record))

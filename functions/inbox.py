@@ -178,7 +178,7 @@ def _page(request: Request, shares: Shares, inbox_id: str) -> Response:
     body=InboxChanges,
 )
 async def change_inbox(request: Request, inbox_id: str) -> JSONResponse:
-    """Change an inbox, or reopen an expired one. Requires an API token or its owner token."""
+    """Change an inbox, or reopen an expired one. Requires an access token or its owner token."""
     files = files_of(request)
     await files.run(lambda _: require_inbox_owner(request, inbox_id))
     options, names = await _options(request)
@@ -194,7 +194,7 @@ async def change_inbox(request: Request, inbox_id: str) -> JSONResponse:
     "DELETE", "/inbox/{inbox_id:file_id}", access=INBOX_OWNER, status=HTTPStatus.NO_CONTENT, errors=(404, 507)
 )
 async def close_inbox(request: Request, inbox_id: str) -> Response:
-    """Close an inbox permanently. Its files stay. Requires an API token or its owner token."""
+    """Close an inbox permanently. Its files stay. Requires an access token or its owner token."""
 
     def work(shares: Shares) -> None:
         require_inbox_owner(request, inbox_id)

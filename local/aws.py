@@ -64,7 +64,7 @@ def services(s3: str | None = None, environment: Mapping[str, str] = os.environ)
 
 
 def provide(template: Template, token: str | None, variables: Mapping[str, str]) -> None:
-    """Create the buckets of the template with their CORS rules, and its secrets with the API token, if there is one.
+    """Create the buckets of the template with their CORS rules, and its secrets with the access token, if there is one.
 
     Raises `Unusable`.
     """

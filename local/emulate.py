@@ -121,9 +121,9 @@ def main(
             notifier = Notifier(template.notifications, aws.s3_client(services), runtime.invoke)
             print(f"Emulated Simple File Sharing API on {url}")
             print(f"Functions: {len(template.functions)}, {which}")
-            print(f"API token: {'none required' if options.open else options.token}")
+            print(f"Access token: {'none required' if options.open else options.token}")
             print(f"Bucket: {', '.join(template.buckets)} on {services.get(aws.S3_ENDPOINT, services[aws.ENDPOINT])}")
-            print("Stop with Ctrl-C.", flush=True)
+            print("Press Ctrl+C here to stop.", flush=True)
             return _serve(Emulation(gateway, notifier, runtime), listener)
     except (OSError, InvalidTemplate, artifact.Unfit, aws.Unusable) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -184,7 +184,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="rename WWW-Authenticate to x-amzn-remapped-www-authenticate, as the gateway on AWS may",
     )
     token = parser.add_mutually_exclusive_group()
-    token.add_argument("--token", default=secrets.token_urlsafe(24), help="API token (default: a random one)")
+    token.add_argument("--token", default=secrets.token_urlsafe(24), help="Access token (default: a random one)")
     token.add_argument("--open", action="store_true", help="require no token to upload and list files")
     parser.add_argument(
         "--concurrency",

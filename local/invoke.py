@@ -90,7 +90,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--event", type=Path, metavar="FILE", help="with --function: a JSON file with the event")
     parser.add_argument("--artifact", type=Path, help="see local.emulate")
     parser.add_argument("--s3", metavar="URL", help="see local.emulate")
-    parser.add_argument("--token", default=SAMPLE_TOKEN, help="API token (default: %(default)s)")
+    parser.add_argument("--token", default=SAMPLE_TOKEN, help="Access token (default: %(default)s)")
     options = parser.parse_args(arguments)
     if (options.request is None) == (options.function is None):
         parser.error("either --request or --function is required")

@@ -1,4 +1,4 @@
-"""The API tokens. If any is configured, senders need one."""
+"""The access tokens. If any is configured, senders need one."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def read_secret(name: str) -> str:
         client: Any = Session().create_client("secretsmanager", config=config)
         text = client.get_secret_value(SecretId=name).get("SecretString")
     except (BotoCoreError, ClientError, ValueError) as error:
-        raise StorageUnavailable(f"the secret with the API tokens cannot be read: {error}") from error
+        raise StorageUnavailable(f"the secret with the access tokens cannot be read: {error}") from error
     if not isinstance(text, str):
-        raise StorageUnavailable("the secret with the API tokens contains no text")
+        raise StorageUnavailable("the secret with the access tokens contains no text")
     return text

@@ -354,7 +354,7 @@ def test_what_is_logged_carries_the_id_of_its_request(
 
 SECRETS = {
     "name": "report-2.pdf",
-    "API token": TOKEN,
+    "access token": TOKEN,
     "password": "correct horse",
     "file password": "battery staple",
     "what is no ID": "secret-name",

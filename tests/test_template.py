@@ -94,7 +94,7 @@ def target(resource: Properties) -> str:
 
 
 def takes_token(module: str) -> bool:
-    """Whether a client can send an API token to one of its endpoints."""
+    """Whether a client can send an access token to one of its endpoints."""
     router = getattr(importlib.import_module(f"functions.{module}"), "router", None)
     schemes = [each.dependency for endpoint in router.endpoints for each in endpoint.dependencies] if router else []
     return any(scheme.scheme_name == "ApiToken" for scheme in schemes)

@@ -1,4 +1,4 @@
-"""API tokens, configured or in a secret: rotated without a restart, and valid for a while if it is unreadable."""
+"""Access tokens, configured or in a secret: rotated without a restart, and valid for a while if it is unreadable."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_secret_is_read_from_secrets_manager(account: Mapping[str, str]) -> No
 
 @pytest.mark.parametrize("name", ["missing", "bytes"])
 def test_a_secret_without_text_is_unavailable(account: Mapping[str, str], name: str) -> None:
-    with pytest.raises(StorageUnavailable, match="the secret with the API tokens"):
+    with pytest.raises(StorageUnavailable, match="the secret with the access tokens"):
         read_secret(name)
 
 

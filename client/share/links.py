@@ -81,7 +81,7 @@ def _whole_id(api: Server, digits: str) -> str:
     except Fault as fault:
         if fault.code is not Exit.DENIED:
             raise
-        # Without the API token, only files that were uploaded from here can be found.
+        # Without the access token, only files that were uploaded from here can be found.
         return _only_match("file", digits, DeleteTokens(api.address).ids())
 
 

@@ -97,13 +97,14 @@ def show_inbox(screen: Screen, inbox: RemoteInbox) -> None:
     if screen.as_json:
         screen.json(inbox.answer)
         return
+    is_closed = inbox.is_open is False
     screen.facts(
         {
             "title": printable(inbox.title),
             "note": printable(" ".join(inbox.note.split())),
-            "accepts files": "no longer" if inbox.is_open is False else f"until {human_time(inbox.expires_at)}",
-            "files": _files_left(inbox),
-            "size": _bytes_left(inbox),
+            "accepts files": "no longer" if is_closed else f"until {human_time(inbox.expires_at)}",
+            "files": "" if is_closed else _files_left(inbox),
+            "size": "" if is_closed else _bytes_left(inbox),
             "link": inbox.link,
         },
         screen.out,
@@ -141,8 +142,10 @@ def show_inboxes(screen: Screen, inboxes: Sequence[RemoteInbox]) -> None:
         table = _grid({"ID": LEFT, "title": REST, "files": LEFT, "closes": LEFT})
         digits = short_length([inbox.inbox_id for inbox in inboxes])
         for inbox in inboxes:
-            until = screen.shown(human_time_left(inbox.expires_at)) if inbox.is_open else "closed"
-            table.add_row(inbox.inbox_id[:digits], _cut(screen, inbox.title), _files_left(inbox), until)
+            left, until = "", "closed"
+            if inbox.is_open:
+                left, until = _files_left(inbox), screen.shown(human_time_left(inbox.expires_at))
+            table.add_row(inbox.inbox_id[:digits], _cut(screen, inbox.title), left, until)
         screen.out.print(table)
     else:
         screen.note("No inboxes.")

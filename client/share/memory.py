@@ -75,7 +75,7 @@ class Tokens:
     ) -> tuple[str, dict[str, str]]:
         """The server, by https if that is how the item was created, and headers that allow to change the item.
 
-        They have `token`, or else the saved one, or else the API token. Without any of these they are empty.
+        They have `token`, or else the saved one, or else the access token. Without any of these they are empty.
         """
         saved = cls(server).of(item_id).load()
         secure = re.sub("^http:", "https:", server)

@@ -92,8 +92,11 @@ class Screen:
         segno.make(link, micro=False).terminal(out=sys.stderr, compact=self.can_show("▀▄█"))
 
     def facts(self, rows: dict[str, str], console: Console) -> None:
+        """Show names and values. Those without a value are left out."""
         width = max(map(len, rows)) + 2
         for name, value in rows.items():
+            if not value:
+                continue
             text = self.shown(value)
             # Links, IDs and checksums stay on one line, so that they can be copied. The terminal wraps it.
             if all(len(word) < MIN_COPIED for word in text.split()):

@@ -86,6 +86,9 @@ def problem_of(response: httpx.Response) -> Fault:
             return Missing(Exit.NOT_FOUND, message)
         case 410:
             return Fault(Exit.GONE, message)
+        case 401 if kind.endswith("password-required"):
+            sent = response.request.headers.get("authorization", "").startswith("Basic ")
+            return Fault(Exit.DENIED, "Wrong password." if sent else "This file needs a password.")
         case 401 | 403:
             return Fault(Exit.DENIED, message)
         case 407:

@@ -29,7 +29,7 @@ def app_dir() -> Path:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """The server to use, and the API token with its server."""
+    """The server to use, and the access token with its server."""
 
     server: str | None
     token: str | None
@@ -70,7 +70,7 @@ class Settings:
         return self.server
 
     def credentials(self, server: str) -> dict[str, str]:
-        """A header with the API token, if that belongs to this server: a link can lead anywhere. Otherwise empty."""
+        """A header with the access token, if that belongs to this server: a link can lead anywhere. Otherwise empty."""
         if self.token is None or not is_same(self.token_server, server):
             return {}
         return {"Authorization": f"Bearer {header_value('token', self.token)}"}

@@ -83,7 +83,7 @@ async def metadata_for(request: Request, record: Record) -> dict[str, Any]:
 
 
 def is_inbox_owner(request: Request, inbox_id: str) -> bool:
-    """Whether a request has an API token or the owner token of this inbox.
+    """Whether a request has an access token or the owner token of this inbox.
 
     Raises `WrongOwnerToken` if it has another, and `StorageUnavailable`.
     """

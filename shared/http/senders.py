@@ -1,4 +1,4 @@
-"""Decides who can upload, and into which inbox: clients with an API token, and everyone who names an inbox."""
+"""Decides who can upload, and into which inbox: clients with an access token, and everyone who names an inbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access: API tokens, cross-site requests, and the delete token that comes with a file."""
+"""Access: access tokens, cross-site requests, and the delete token that comes with a file."""
 
 from __future__ import annotations
 
@@ -384,7 +384,7 @@ def test_where_tokens_are_set_either_kind_will_do(api: Api, ask: Ask) -> None:
 def test_without_any_token_a_file_stays_as_it_is(api: Api, ask: Ask) -> None:
     uploaded = api.upload()
     file_id = uploaded["file_id"]
-    # No API token is configured, so none is valid.
+    # No access token is configured, so none is valid.
     for headers in ({}, bearer(), bearer(""), bearer(uploaded["delete_token"])):
         assert_token_wanted(ask(api, file_id, headers))
     with_tokens(api)

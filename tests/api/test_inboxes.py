@@ -220,7 +220,7 @@ def test_a_browser_enters_the_owner_token_where_a_password_would_be(api: Api) ->
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "text/html"}
     wrong = api.request("POST", f"/download/{file_id}", headers, b"password=wrong")
     assert wrong.status_code == 401
-    # The page for owners sends what its user has: the owner token or an API token.
+    # The page for owners sends what its user has: the owner token or an access token.
     for token in (box.made["owner_token"], TOKENS[0]):
         right = api.request("POST", f"/download/{file_id}", headers, f"password={token}".encode())
         assert right.status_code == 303

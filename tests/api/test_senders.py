@@ -40,8 +40,8 @@ SENDERS = {
     "receipt in a form": ANYONE | {("POST", "/file/{file_id}")},
     "receipt as owner token": ANYONE - {("GET", "/inbox/{inbox_id}")},
     "inbox as owner token": ANYONE - {("GET", "/inbox/{inbox_id}")},
-    "receipt as API token": ANYONE,
-    "inbox as API token": ANYONE,
+    "receipt as access token": ANYONE,
+    "inbox as access token": ANYONE,
     "another receipt": ANYONE,
     "owner token of another inbox": ANYONE - {("GET", "/inbox/{inbox_id}")},
 }
@@ -61,8 +61,8 @@ def test_a_sender_can_do_nothing_else(api: Api, sender: str) -> None:
         "receipt in a form": ({}, ""),
         "receipt as owner token": ({"x-owner-token": token}, ""),
         "inbox as owner token": ({"x-owner-token": box.id}, ""),
-        "receipt as API token": (bearer(token), ""),
-        "inbox as API token": (bearer(box.id), ""),
+        "receipt as access token": (bearer(token), ""),
+        "inbox as access token": (bearer(box.id), ""),
         "another receipt": ({"x-delete-token": box.receive("b.txt")["delete_token"]}, ""),
         "owner token of another inbox": (Box(api).owner, ""),
     }[sender]

@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def owner(share: Share, proxy: Proxy) -> Share:
-    """Someone with the API token."""
+    """Someone with the access token."""
     return dataclasses.replace(share, server=proxy.address, environment={"SHARE_TOKEN": TOKEN})
 
 
@@ -79,7 +79,7 @@ def test_an_inbox_has_a_link_for_senders_and_one_for_its_owner(owner: Share, ser
     assert "2 files, 1.5 MB" in ended.err
     assert f"{link}#owner={token}" in ended.err
     inbox_id = link.rpartition("/")[2]
-    # Without the API token: by the ID, its first digits, either link, and the owner's link on another machine.
+    # Without the access token: by the ID, its first digits, either link, and the owner's link on another machine.
     for home, text in ((owner.home, inbox_id), (owner.home, inbox_id[:8]), (owner.home, link)):
         shown = Share(home, owner.server).run("inbox", "show", text, "--json")
         assert json.loads(shown.out)["max_bytes"] == 1_500_000, shown.err
@@ -88,7 +88,7 @@ def test_an_inbox_has_a_link_for_senders_and_one_for_its_owner(owner: Share, ser
     assert "files" not in json.loads(stranger.run("inbox", "show", link, "--json").out)
     assert stranger.run("inbox", "close", link).code == 5
     assert stranger.run("inbox", "close", f"{link}#owner=wrong").code == 5
-    # An API token does as well.
+    # An access token does as well.
     assert Share(stranger.home, owner.server, owner.environment).run("inbox", "close", link).code == 0
 
 
@@ -115,9 +115,13 @@ def test_a_list_has_what_was_created_here(owner: Share, sender: Share) -> None:
     assert [row.split("\t")[0] for row in rows] == [second["inbox_id"], first["inbox_id"]]
     assert (rows[0].split("\t")[1], rows[0].split("\t")[4]) == ("2", "Second")
     assert "\x1b" not in rows[1]
+    assert " left\n" in owner.run("inbox", "show", first["inbox_id"]).out.decode()
     assert owner.run("inbox", "close", first["inbox_id"]).code == 0
     assert owner.run("inbox", "ls").out.decode().splitlines()[1].split("\t")[3] == "closed"
-    # A list needs no API token, and has nothing on another machine.
+    closed = owner.run("inbox", "show", first["inbox_id"]).out.decode().splitlines()
+    # Neither what it could still take nor its note, which is empty.
+    assert [line.partition("  ")[0] for line in closed] == ["title", "accepts files", "link"]
+    # A list needs no access token, and has nothing on another machine.
     assert len(Share(owner.home, owner.server).run("inbox", "ls", "--json").out.splitlines()) == 2
     assert Share(sender.home, owner.server).run("inbox", "ls").out == b""
 

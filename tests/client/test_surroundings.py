@@ -147,9 +147,9 @@ def test_one_file_that_fails_keeps_no_other_from_its_turn(client: Client) -> Non
     assert (ran.code, len(ran.err.splitlines())) == (8, 1)
     sent = [json.loads(line) for line in ran.out.splitlines()]
     assert [file["original_name"] for file in sent] == ["a", "c"]
-    # 2 for an invalid link, 5 for a file of another user: the highest status is returned.
+    # 2 for an invalid link, 3 for a file that does not exist: the highest status is returned.
     removed = client.run("rm", sent[0]["file_id"], "not a link", str(uuid.uuid4()), sent[1]["file_id"])
-    assert (removed.code, len(client.kept("uploads"))) == (5, 0)
+    assert (removed.code, len(client.kept("uploads"))) == (3, 0)
 
 
 def test_an_unexpected_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ class Emulator:
         log = self.log.read_text()
         assert self.process.poll() is None, f"the emulator did not start:\n{log}"
         address = re.search(r" on (http://\S+)$", log, re.MULTILINE)
-        if address is None or "Ctrl-C" not in log:
+        if address is None or "Ctrl+C" not in log:
             return False
         self.url = address[1]
         with contextlib.suppress(httpx.TransportError), self.client() as client:

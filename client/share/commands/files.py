@@ -95,7 +95,7 @@ def change(
 ) -> None:
     """Change expiry, download limit or password of files.
 
-    Uses --token, or the delete token saved by `share up`, or the API token.
+    Uses --token, or the delete token saved by `share up`, or the access token.
     """
     with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
         changes: dict[str, Any] = {}
@@ -126,7 +126,7 @@ def remove(
 ) -> None:
     """Delete files.
 
-    Uses --token, or the delete token saved by `share up`, or the API token.
+    Uses --token, or the delete token saved by `share up`, or the access token.
     """
     with command(server, as_json=as_json, quiet=quiet) as (screen, settings):
 
@@ -147,7 +147,9 @@ def authorised(screen: Screen, settings: Settings, link: str, delete_token: str 
     """The server, with the credentials to change the file, and the file ID. Raises `Fault`."""
     address, file_id = find_file(link, settings, screen.warn)
     address, credentials = DeleteTokens.credentials(address, file_id, delete_token, settings)
-    if not credentials:
-        raise Fault(Exit.DENIED, f"No delete token for {file_id} is saved here. Use --token, or set SHARE_TOKEN.")
     with Server(address, credentials, warn=screen.warn) as api:
+        if not credentials:
+            # If the file is gone, this says so.
+            api.request("GET", f"/file/metadata/{file_id}")
+            raise Fault(Exit.DENIED, "Its delete token is not saved here. Use --token, or set SHARE_TOKEN.")
         yield api, file_id

@@ -169,7 +169,7 @@ def get(
 ) -> None:
     """Download what came in and is not in the folder yet. Run the same command again to resume.
 
-    The folder is called as the inbox unless you choose another. Nothing in it is overwritten.
+    The folder has the title of the inbox as its name, unless you choose another. Nothing in it is overwritten.
     """
     with (
         command(server, as_json=as_json, quiet=quiet) as (screen, settings),

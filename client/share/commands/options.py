@@ -31,7 +31,7 @@ TokenOption = Annotated[
         "--token",
         envvar="SHARE_TOKEN",
         show_envvar=True,
-        help="API token. Prefer SHARE_TOKEN: other users of this machine can see command lines.",
+        help="Access token. Prefer SHARE_TOKEN: other users of this machine can see command lines.",
         metavar="TOKEN",
     ),
 ]

@@ -227,7 +227,8 @@ def _show(screen: Screen, api: Server, uploaded: UploadedFile, plain: HashedSour
         size = f"{human_size(plain.position)}{', verified' if verified else ''}"
         limits = {}
         if file is not None:
-            limits = {"expires": human_time(file.expires_at), "downloads": str(file.max_downloads or "no limit")}
+            most = "no limit" if file.max_downloads is None else f"at most {file.max_downloads}"
+            limits = {"expires": human_time(file.expires_at), "downloads": most}
         screen.facts(
             {
                 "uploaded" if file else "sent": f"{printable(plain.name if is_private else uploaded.name)}, {size}",

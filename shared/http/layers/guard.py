@@ -128,14 +128,14 @@ def _is_bearer(authorization: str) -> bool:
 
 
 def has_api_token(request: Request) -> bool:
-    """Whether API tokens are required here, and the request has one. Raises `StorageUnavailable`."""
+    """Whether access tokens are required here, and the request has one. Raises `StorageUnavailable`."""
     tokens: Tokens = request.app.state.service.tokens
     # Not even read if there is none, because on Lambda that takes a request.
     return tokens.required and "authorization" in request.headers and has_token(request.headers, tokens)
 
 
 def require_owner(request: Request, file_id: str, *, receipt: bool) -> None:
-    """Require an API token, the delete token of this file, or the owner token of its inbox.
+    """Require an access token, the delete token of this file, or the owner token of its inbox.
 
     The sender of a file in an inbox has the delete token as a `receipt`, which is not always enough. A stranger learns
     nothing about the ID. Raises `NotAuthorised`, `WrongDeleteToken`, `WrongOwnerToken` and `OwnerOnly`; with the right
