@@ -124,9 +124,9 @@ predeploy: .venv-sam/.installed
 	@$(SAM_BIN)/python -m local.predeploy '$(ENV)' '$(ARCH)'
 
 clean: ## Remove environments, build and caches, but no uploaded files
-	@rm -rf .venv .venv-sam .venv-audit .venv-bench .aws-sam .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@rm -rf tests/uppy/node_modules benchmarks/tus/node_modules
-	@find shared functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .venv .venv-sam .venv-audit .venv-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .aws-sam build client/dist tests/uppy/node_modules benchmarks/tus/node_modules
+	@find shared functions local client tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock .venv/.created
 	@echo 'Installing the packages of the API into .venv, which takes about half a minute and happens once:'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import functools
 import importlib.metadata
 import json
@@ -55,16 +56,31 @@ def load(folder: Path) -> Template:
 
 
 def choose(folder: Path | None = None) -> tuple[Path, Template, str]:
-    """This folder, or else the build if it can run here, or else the source tree; with the reason."""
+    """This folder, or else the build if it can run here and is current, or else the source tree; with the reason."""
     if folder is not None:
         return folder, load(folder), f"from {folder}"
     why = "no build"
     if BUILD.is_dir():
         try:
-            return BUILD, load(BUILD), "from the build"
+            template = load(BUILD)
+            require_current(BUILD, template)
+            return BUILD, template, "from the build"
         except (Unfit, InvalidTemplate) as error:
             why = str(error)
     return ROOT, load(ROOT), f"from the source tree ({why})"
+
+
+def require_current(folder: Path, template: Template) -> None:
+    """Raise `Unfit` if the source tree has changed since this folder was built."""
+    code = next(iter(template.functions.values())).code
+    sources = [path for name in ("functions", "shared") for path in (ROOT / name).rglob("*.*") if path.suffix != ".pyc"]
+    for source in (path for path in sources if not path.name.startswith("requirements.")):
+        built = code / source.relative_to(ROOT)
+        if not built.is_file() or not filecmp.cmp(source, built):
+            raise Unfit(f"the build has another {source.relative_to(ROOT)}")
+    # The build rewrites the template.
+    if (folder / "template.yaml").stat().st_mtime < (ROOT / "template.yaml").stat().st_mtime:
+        raise Unfit("the build is older than template.yaml")
 
 
 def is_built(folder: Path, template: Template) -> bool:

@@ -175,7 +175,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--artifact",
         type=Path,
-        help="folder with template.yaml (default: .aws-sam/build if it can run here, else the source tree)",
+        help="folder with template.yaml (default: .aws-sam/build if current and fit to run here, else the source tree)",
     )
     parser.add_argument("--s3", metavar="URL", help="another S3 server; set its AWS_ACCESS_KEY_ID and so on")
     parser.add_argument(

@@ -5,7 +5,6 @@ Without states, it draws all of them, and also the pictures in docs/ and the ima
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.chromium import FLAGS
+from tests.browser.chromium import FLAGS, program
 from tests.browser.states import SETTINGS, STATES, show
 from tests.wire.server import ROOT, Server
 
@@ -43,6 +42,8 @@ def picture(browser: Browser, server: Server, state: str, path: Path, **visitor:
     show(page, state)
     page.wait_for_load_state("networkidle") if state.startswith("landing") else None
     page.screenshot(path=path, animations="disabled", caret="hide")
+    # Requests that a state holds back would otherwise be reported when their context closes.
+    page.unroute_all(behavior="ignoreErrors")
     context.close()
 
 
@@ -63,7 +64,7 @@ def main(folder: Path, names: list[str]) -> None:
         Server(Path(data) / "data", **SETTINGS) as server,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program(), args=FLAGS)
         for state in names or STATES:
             for visitor, options in VISITORS.items():
                 picture(browser, server, state, folder / f"{state}-{visitor}.png", **options)

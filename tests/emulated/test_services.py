@@ -8,6 +8,7 @@ import importlib.machinery
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -48,12 +49,39 @@ def nothing_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def build(tmp_path: Path) -> Path:
     (tmp_path / "template.yaml").write_text(BUILT)
     (tmp_path / "OneFunction" / "package").mkdir(parents=True)
+    for name in ("functions", "shared"):
+        (tmp_path / "OneFunction" / name).symlink_to(ROOT / name)
     return tmp_path
 
 
 def test_a_build_has_its_functions_in_folders_of_their_own(build: Path) -> None:
     assert artifact.is_built(build, artifact.load(build))
     assert not artifact.is_built(ROOT, artifact.load(ROOT))
+
+
+def test_a_build_of_other_code_is_not_current(build: Path) -> None:
+    template, code = artifact.load(build), build / "OneFunction"
+    for name in ("functions", "shared"):
+        (code / name).unlink()
+        shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__", "requirements.*"))
+    page = code / "functions" / "pages" / "upload.html"
+    former = page.read_text()
+    page.write_text(f"{former} ")
+    with pytest.raises(artifact.Unfit, match=r"another functions/pages/upload\.html"):
+        artifact.require_current(build, template)
+    page.write_text(former)
+    artifact.require_current(build, template)
+    (code / "shared" / "sweeping.py").unlink()
+    with pytest.raises(artifact.Unfit, match=r"another shared/sweeping\.py"):
+        artifact.require_current(build, template)
+
+
+def test_a_build_of_an_older_template_is_not_current(build: Path) -> None:
+    template = artifact.load(build)
+    artifact.require_current(build, template)
+    os.utime(build / "template.yaml", (0, 0))
+    with pytest.raises(artifact.Unfit, match=r"older than template\.yaml"):
+        artifact.require_current(build, template)
 
 
 def test_a_build_for_this_machine_fits(build: Path) -> None:

@@ -24,7 +24,7 @@ ABSENT = Answer(404)
 
 
 def answering(fake: FakeS3, listing: Answer, completion: list[Answer | None], presence: Answer) -> None:
-    """Script the answers to the requests of `finish_parts`; the last completion repeats."""
+    """Script the answers to the requests of `finish`; the last completion repeats."""
 
     def script(request: Request) -> Answer | None:
         if request.method == "HEAD":
