@@ -16,11 +16,13 @@ from tests.browser.archive_page import write
 from tests.browser.axe import no_violations
 from tests.browser.private_files import decrypted, go_private
 from tests.browser.upload_page import (
+    UPLOADS,
     all_links,
     choose,
     delete,
     drop,
     drop_together,
+    hold,
     open_options,
     row,
     share_more,
@@ -70,6 +72,31 @@ def test_a_file_is_encrypted_before_it_is_sent(page: Page) -> None:
     expect(page.locator("#file-rows .state")).to_contain_text("40 bytes · 1 of 5 downloads · private")
     # The choice is not remembered.
     expect(page.locator("#settings .chip[data-of=private]")).to_have_text("Not encrypted")
+
+
+@pytest.mark.parametrize(("private", "words"), [(True, "Private link"), (False, "Not encrypted")])
+def test_encryption_is_chosen_before_the_upload_begins(page: Page, private: bool, words: str) -> None:
+    """Otherwise, the page would say of a file that it is private although it is not, or the reverse."""
+    chip, panel = (page.locator(f"#settings {kind}[data-of=private]") for kind in (".chip", "form"))
+    if private:
+        go_private(page)
+    chip.click()
+    expect(panel).to_be_visible()
+    held = hold(page, "**/file/s3/multipart" if private else UPLOADS)
+    drop(page, ("plan.txt", "data"))
+    until(lambda: bool(page.evaluate("true")) and len(held) == 1)
+    expect(chip).to_be_hidden()
+    expect(panel).to_be_hidden()
+    # Keyboard users do not lose their place.
+    expect(page.locator("#work-title")).to_be_focused()
+    held[0].continue_()
+    assert ("#k=" in link_of(page)) is private
+    detail = "plan.txt\u2069 · 4\u00a0bytes" + "\u00a0· private" * private
+    expect(page.locator("#ready-detail")).to_have_text(f"\u2068{detail}")
+    expect(chip).to_be_hidden()
+    share_more(page)
+    expect(chip).to_have_text(words)
+    expect(chip).to_be_visible()
 
 
 def test_an_archive_is_encrypted_too(page: Page, tmp_path: Path) -> None:

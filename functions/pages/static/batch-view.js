@@ -232,9 +232,9 @@ function drop(task, batch) {
   batch.remove(task);
 }
 
-/** The size of a source, and of an archive also the number of files. */
+/** The size of a source, of an archive also the number of files, and whether it is private. */
 function extent({ plain, ...source }) {
-  if (plain) return extent(plain);
+  if (plain) return line([extent(plain), texts.files.private]);
   return source.count ? fill(texts.packing.files, { count: source.count, size: size(source.size) }) : size(source.size);
 }
 

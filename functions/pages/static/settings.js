@@ -25,7 +25,7 @@ function lifetimes() {
  * For an existing file, a password of null means that there is one, and only its sender knows it.
  */
 export class Settings extends EventTarget {
-  // Whether files that are added are encrypted; null if that cannot be changed.
+  // Whether files that are uploaded next are encrypted; null if that is not offered.
   isPrivate = null;
 
   constructor(values) {
@@ -88,6 +88,14 @@ export class Chips {
     const { isPrivate } = this.settings;
     if (isPrivate !== null) this.#show("private", isPrivate ? words.private : words.not_private);
     if (this.find("[name=password]").value !== password) this.find("[name=password]").value = password ?? "";
+  }
+
+  /** Show or hide whether files are encrypted: nobody can change that for files whose upload has begun. */
+  offerPrivacy(offered) {
+    const chip = this.find(".chip[data-of=private]");
+    if (!chip || chip.hidden === !offered) return;
+    if (!this.panels.get(chip).hidden) this.#toggle(chip);
+    chip.hidden = !offered;
   }
 
   #expiry(seconds) {

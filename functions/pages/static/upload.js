@@ -20,7 +20,8 @@ settings.isPrivate = server.inbox ? null : false;
 const batch = new Batch(settings);
 
 new BatchView(batch, showStart);
-if (!server.inbox) $("settings").append(new Chips(settings).element);
+const chips = server.inbox ? null : new Chips(settings);
+if (chips) $("settings").append(chips.element);
 
 const packing = new Packing(begin, () => {
   showStart();
@@ -47,7 +48,11 @@ function begin(sources, isPrivate = settings.isPrivate) {
   queueMicrotask(() => {
     $("after").hidden = false;
     for (const id of ["start", "pack"]) passFocus($(id), $(began ? "work-title" : "add"));
-    if (began) hideStart();
+    if (!began) return;
+    // Elements that move lose the focus.
+    passFocus($("settings"), $("work-title"));
+    hideStart();
+    chips?.offerPrivacy(false);
   });
 }
 
@@ -58,6 +63,7 @@ function hideStart() {
 }
 
 function showStart() {
+  chips?.offerPrivacy(batch.tasks.size === 0);
   if (packing.isOpen || batch.tasks.size > 0) return;
   for (const id of ["start", "files", "interrupted-place"]) $(id).hidden = false;
   passFocus($("after"), $("choose"));
