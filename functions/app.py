@@ -20,7 +20,7 @@ from functions import (
     page,
     upload,
 )
-from shared.bootstrap import Service, require_tokens, wait_for_storage
+from shared.bootstrap import Service
 from shared.errors import InvalidSetting
 from shared.garbage import long_lived
 from shared.http.app import build_app
@@ -49,7 +49,7 @@ handler = HttpHandler(__name__, *ROUTERS)
 
 
 def __getattr__(name: str) -> FastAPI:
-    """Build `app` when a server asks for it, so that importing this module for anything else waits for no storage."""
+    """Build `app` when a server asks for it, so that importing this module for anything else opens no storage."""
     if name == "app":
         return _app()
     raise AttributeError(name)
@@ -59,10 +59,7 @@ def __getattr__(name: str) -> FastAPI:
 def _app() -> FastAPI:
     try:
         with long_lived():
-            service = Service.open(Settings.from_environment())
-            require_tokens(service.tokens)
-            wait_for_storage(service)
-            return build_app(*ROUTERS, service=service)
+            return build_app(*ROUTERS, service=Service.open(Settings.from_environment()))
     except InvalidSetting as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(START_FAILED) from error

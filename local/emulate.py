@@ -25,6 +25,7 @@ from local.gateway import Gateway
 from local.intrinsics import InvalidTemplate
 from local.notifications import Notifier
 from local.runtime import Runtime
+from local.serve import within
 from local.template import Function, Template
 
 HOST = "127.0.0.1"
@@ -171,7 +172,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         description="Emulate the deployment: the functions of template.yaml behind an HTTP API, with moto or other AWS "
         "services.",
     )
-    parser.add_argument("--port", type=int, default=8081, help="(default: %(default)s)")
+    parser.add_argument("--port", type=within(0, 65535), default=8081, help="(default: %(default)s)")
     parser.add_argument(
         "--artifact",
         type=Path,

@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -69,6 +71,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._welcome(self.servers[0].sockets[0].getsockname()[1])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.started:
+            # It may still wait for storage, for up to half a minute, and uvicorn would only stop after its start.
+            os._exit(0)
+        super().handle_exit(sig, frame)
 
 
 def _serve(config: uvicorn.Config, welcome: Callable[[int], None]) -> int:
@@ -130,8 +138,8 @@ def _is_loopback(host: str) -> bool:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.serve", description="Serve the API from this machine.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_within(0, 65535), default=8080, help="(default: %(default)s)")
-    parser.add_argument("--workers", type=_within(1, 64), default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--port", type=within(0, 65535), default=8080, help="(default: %(default)s)")
+    parser.add_argument("--workers", type=within(1, 64), default=1, help="processes (default: %(default)s)")
     parser.add_argument("--http", choices=PROTOCOLS, default="httptools", help="HTTP parser (default: %(default)s)")
     parser.add_argument(
         "--forwarded-allow-ips",
@@ -143,7 +151,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _within(least: int, most: int) -> Callable[[str], int]:
+def within(least: int, most: int) -> Callable[[str], int]:
+    """A type of arguments: whole numbers in this range."""
+
     def number(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
             raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")

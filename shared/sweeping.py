@@ -111,12 +111,12 @@ class Sweep:
     def _settle(self, key: str, file_id: str) -> _Settled:
         """Do what is due for the file, or inbox, of an entry."""
         shares = self._shares
-        if file_id.startswith(INBOX_ENTRY):
-            return self._settle_inbox(key, file_id)
         if file_id.startswith(SEVERAL_ENTRY):
             return self._settle_several(key, file_id)
-        if not FILE_ID.fullmatch(file_id):
+        if not FILE_ID.fullmatch(file_id.removeprefix(INBOX_ENTRY)):
             return _Settled(entries=[key])
+        if file_id.startswith(INBOX_ENTRY):
+            return self._settle_inbox(key, file_id)
         counts = None
         try:
             stored = shares.records.get(file_id)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 from share.arguments import hide_secrets
 
 
 def main() -> None:
-    # Before the other imports, which take a while.
-    hide_secrets()
-    from share.commands import main as run
+    try:
+        # Before the other imports, which take a while.
+        hide_secrets()
+        from share.commands import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        # Commands say more, but this one had not begun.
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,16 @@ from concurrent.futures import Executor
 from fastapi import FastAPI
 from starlette.requests import Request
 
+from shared import bootstrap
 from shared.bootstrap import Service
+from shared.garbage import long_lived
 from shared.http import access_log, documentation, problems
 from shared.http.async_shares import AsyncShares
 from shared.http.endpoint import Endpoints, RoutingTable, document
 from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
 from shared.http.layers.guard import Guard
+from shared.http.layers.start import Start
 from shared.http.streams import reuse_memory
 from shared.http.threads import SameProcessor, any_processor
 from shared.sealing import Sealing
@@ -65,7 +68,15 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
     if service.settings.cors_origins:
         app.add_middleware(Cors, origins=service.settings.cors_origins)
     app.add_middleware(Edge)
+    app.add_middleware(Start, prepare=lambda: _prepare(service), threads=app.state.threads)
     return app
+
+
+def _prepare(service: Service) -> None:
+    """Wait until tokens and storage are available. Raises `InvalidSetting`."""
+    with long_lived():
+        bootstrap.require_tokens(service.tokens)
+        bootstrap.wait_for_storage(service)
 
 
 def service_of(request: Request) -> Service:

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from tests.client.conftest import Client
 from tests.client.proxy import Proxy
 from tests.client.sizes import MIB
 from tests.client.socks import SocksProxy
+from tests.wire.server import ROOT, WITHIN
 
 NAME = "😀 ünï.txt"
 
@@ -42,6 +45,13 @@ NAME = "😀 ünï.txt"
 )
 def test_no_proxy_is_understood_in_every_form(no_proxy: str, address: str, direct: bool) -> None:
     assert bypasses(httpx.URL(address), no_proxy) is direct
+
+
+def test_an_interrupt_before_the_command_begins_ends_it_quietly(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "client")])}
+    ran = subprocess.run([sys.executable, "-m", "share"], env=environment, capture_output=True, timeout=WITHIN)
+    assert (ran.returncode, ran.stderr) == (130, b"")
 
 
 @pytest.mark.parametrize("no_proxy", ["[::1]", "fe80::/10", ",,"])

@@ -158,7 +158,7 @@ def test_an_entry_of_an_earlier_use_is_filed_again(shares: Shares, store: Interp
     assert sweep(shares).removed == 1
 
 
-@pytest.mark.parametrize("name", ["not-an-id", "merge", "a.b~"])
+@pytest.mark.parametrize("name", ["not-an-id", "merge", "a.b~", "inbox-", "inbox-no-id"])
 def test_an_entry_of_no_file_is_dropped(shares: Shares, store: InterposedStore, root: Path, name: str) -> None:
     put_entry(store, name)
     assert sweep(shares) == Swept()

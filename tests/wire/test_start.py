@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -120,6 +123,27 @@ def test_storage_that_does_not_answer_yet_is_waited_for(moto: S3Server, command:
         with odd_s3(moto, port=storage_port):
             assert any("Application startup complete" in line for line in said)
             until(lambda: answers(port))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_can_be_stopped_while_it_waits_for_storage(moto: S3Server, how: signal.Signals) -> None:
+    (storage_port,) = free_ports(1)
+    late = replace(moto, endpoint=f"http://127.0.0.1:{storage_port}")
+    environment = {**late.environment(), "SHARE_STORAGE": f"s3://{BUCKET}"}
+    with starting(["local.serve"], environment, fork=True) as (process, said):
+        assert any("storage does not answer yet" in line for line in said)
+        process.send_signal(how)
+        # Otherwise, it would wait until it gives up, and fail.
+        assert process.wait(ENDS_WITHIN) == 0
+
+
+def test_opening_the_application_asks_storage_nothing(moto: S3Server) -> None:
+    """Servers that fork afterwards would share the connection, and get the answers to each other's requests."""
+    with odd_s3(moto) as odd:
+        environment = {**os.environ, **odd.server.environment(), "SHARE_STORAGE": f"s3://{BUCKET}"}
+        opening = [sys.executable, "-c", "from functions.app import app"]
+        subprocess.run(opening, cwd=ROOT, env=environment, check=True, timeout=ENDS_WITHIN)
+        assert odd.requests == []
 
 
 WELCOMES = {
