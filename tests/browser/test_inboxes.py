@@ -100,6 +100,7 @@ def test_files_go_from_a_sender_to_the_owner(owner: Page, sender: Page, guarded:
     sender.goto(link)
     expect(sender.get_by_role("heading", name="This inbox is closed")).to_be_visible()
     expect(sender.get_by_role("button", name="Choose files")).to_be_hidden()
+    expect(sender.get_by_role("link", name="Share files")).to_have_attribute("href", "/")
     # The sender of a file can still delete it.
     accept(sender)
     file(sender, "beach.txt").get_by_role("button", name="Delete").click()
