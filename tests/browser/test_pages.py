@@ -21,6 +21,15 @@ def page(context: BrowserContext) -> Page:
     return context.new_page()
 
 
+@pytest.mark.parametrize("path", ["/", "/inbox", "/file", "/docs"])
+def test_each_page_leads_to_the_others(page: Page, path: str) -> None:
+    page.goto(path)
+    links = page.locator("header nav a:visible").evaluate_all("(links) => links.map((link) => link.getAttribute('href'))")
+    others = ["/openapi.json"] if path == "/docs" else []
+    assert links == [other for other in ("/", "/inbox", "/file") if other != path] + others
+    no_violations(page)
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_the_address_with_the_delete_token_offers_to_delete(page: Page, server: Server, *, right: bool) -> None:
     sent = server.upload([b"data"], 4)
