@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,6 +96,14 @@ def test_a_file_is_found_and_files_are_sorted(page: Page) -> None:
     page.get_by_label("Filter by name").fill("no such name")
     expect(page.get_by_text("No matching files.")).to_be_visible()
     assert names(page) == []
+
+
+def test_an_expiry_within_a_day_is_shown_with_its_time(page: Page) -> None:
+    upload(page, "soon.txt", expires_in=3600)
+    upload(page, "later.txt", expires_in=864_000)
+    sign_in(page)
+    expect(row(page, "soon.txt").locator(".state")).to_have_text(re.compile(r"expires\s.*\d:\d\d\s[AP]M$"))
+    expect(row(page, "later.txt").locator(".state")).to_have_text(re.compile(r"expires\s[^:]*$"))
 
 
 def test_a_file_is_changed_and_deleted(page: Page, guarded: Server) -> None:

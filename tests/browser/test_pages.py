@@ -24,7 +24,9 @@ def page(context: BrowserContext) -> Page:
 @pytest.mark.parametrize("path", ["/", "/inbox", "/file", "/docs"])
 def test_each_page_leads_to_the_others(page: Page, path: str) -> None:
     page.goto(path)
-    links = page.locator("header nav a:visible").evaluate_all("(links) => links.map((link) => link.getAttribute('href'))")
+    links = page.locator("header nav a:visible").evaluate_all(
+        "(links) => links.map((link) => link.getAttribute('href'))"
+    )
     others = ["/openapi.json"] if path == "/docs" else []
     assert links == [other for other in ("/", "/inbox", "/file") if other != path] + others
     no_violations(page)

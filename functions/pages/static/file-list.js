@@ -11,6 +11,10 @@ const words = texts.files;
 const ASK_EVERY = 5000; // milliseconds
 const FIRST_WAIT = 5000; // milliseconds
 const LONGEST_WAIT = 600000; // milliseconds
+// An expiry this close is shown with its time.
+const SOON = 86400000; // milliseconds
+
+const isSoon = (stamp) => Date.parse(stamp) - Date.now() < SOON;
 
 class Row {
   metadata = null;
@@ -57,10 +61,10 @@ class Row {
     const { download_count: downloads, max_downloads: count, created_at, expires_at, password_protected, file_size, encryption } = metadata;
     const parts = [size(file_size)];
     if (this.dated) parts.push(moment(created_at, false));
-    if (count === null) parts.push(fill(words.downloads, { count: downloads }));
-    else parts.push(fill(words.downloads_of, { downloads, count }));
+    if (count !== null && downloads < count) parts.push(fill(words.downloads_of, { downloads, count }));
+    else parts.push(fill(words.downloads, { count: downloads }));
     if (count !== null && downloads >= count) parts.push(words.limit_reached);
-    if (expires_at) parts.push(fill(words.expires, { date: moment(expires_at, !this.dated) }));
+    if (expires_at) parts.push(fill(words.expires, { date: moment(expires_at, !this.dated || isSoon(expires_at)) }));
     if (password_protected) parts.push(words.protected);
     if (encryption) parts.push(words.private);
     if (isKeyless(this.file, metadata)) this.find(".copy").hidden = true;

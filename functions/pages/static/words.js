@@ -55,7 +55,7 @@ export function span(seconds) {
 export const percent = (share) =>
   new Intl.NumberFormat(language, { style: "percent", roundingMode: "floor" }).format(share);
 
-const MOST_UNBROKEN = 30; // characters
+const MOST_UNBROKEN = 25; // characters
 
 /** Facts in one line, which a narrow window breaks between facts, and within them only if they are long. */
 export function line(facts) {
