@@ -159,12 +159,18 @@ _IN_PATH = [{**_FILENAME, "in": "path"}, *_PUT_PARAMETERS]
     "PUT", "/{filename:root_name}", name="upload_file_at_root", parameters=_IN_PATH, exclusive=True, **_PUT
 )
 @router.endpoint(
-    "PUT", "/inbox/{inbox_id:file_id}", name="upload_file_to_inbox", parameters=[_INBOX_IN_PATH, *_IN_QUERY], **_PUT
+    "PUT",
+    "/inbox/{inbox_id:file_id}",
+    name="upload_file_to_inbox",
+    tag="Inboxes",
+    parameters=[_INBOX_IN_PATH, *_IN_QUERY],
+    **_PUT,
 )
 @router.endpoint(
     "PUT",
     "/inbox/{inbox_id:file_id}/{filename:rest}",
     name="upload_file_to_inbox_as",
+    tag="Inboxes",
     parameters=[_INBOX_IN_PATH, *_IN_PATH],
     **_PUT,
 )

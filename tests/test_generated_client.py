@@ -32,6 +32,8 @@ def test_every_operation_has_a_name_of_its_own_and_a_tag() -> None:
     assert len(names) == len(set(names))
     assert all(name.isidentifier() and "__" not in name for name in names)
     assert all(len(operation["tags"]) == 1 for operation in OPERATIONS)
+    inbox = [path for path in DOCUMENT["paths"] if path.startswith("/inbox/{inbox_id}") and "qr" not in path]
+    assert {operation["tags"][0] for path in inbox for operation in DOCUMENT["paths"][path].values()} == {"Inboxes"}
 
 
 @pytest.fixture(scope="module")

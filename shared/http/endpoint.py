@@ -150,10 +150,11 @@ def path_of(scope: Scope) -> str:
 
 
 class Endpoints(APIRouter):
-    """Endpoints with one tag in the OpenAPI document, where the names of their routes are their IDs."""
+    """Endpoints with one tag in the OpenAPI document, if they name no other. Their names are their IDs there."""
 
     def __init__(self, tag: str) -> None:
-        super().__init__(tags=[tag], generate_unique_id_function=lambda route: route.name)
+        super().__init__(generate_unique_id_function=lambda route: route.name)
+        self._tag = tag
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -165,6 +166,7 @@ class Endpoints(APIRouter):
         path: str,
         *,
         name: str | None = None,
+        tag: str | None = None,
         access: Access = ANYONE,
         status: int = HTTPStatus.OK,
         answer: Any = None,
@@ -200,6 +202,7 @@ class Endpoints(APIRouter):
                 function,
                 methods=[method],
                 name=name or function.__name__,
+                tags=[tag or self._tag],
                 status_code=status,
                 response_description=HTTPStatus(status).phrase,
                 responses=_merged(problems(*refusals), answers or {}),
