@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         # The API has no WebSockets, and uvicorn would log a handshake with its query string.
         ws="none",
         timeout_graceful_shutdown=30,
+        # With uvicorn's default, 5 s, a busy or small machine could start the same workers again and again.
+        timeout_worker_healthcheck=20,
         server_header=False,
     )
     log.info("Files are kept in %s", _place(settings))

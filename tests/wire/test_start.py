@@ -146,6 +146,20 @@ def test_opening_the_application_asks_storage_nothing(moto: S3Server) -> None:
         assert odd.requests == []
 
 
+def test_workers_that_start_slowly_are_not_started_again(tmp_path: Path) -> None:
+    """As on a small machine: uvicorn waits for five seconds by default."""
+    slow = "import sys, time\nif '--multiprocessing-fork' in sys.orig_argv:\n    time.sleep(6)\n"
+    (tmp_path / "sitecustomize.py").write_text(slow)
+    environment = {"PYTHONPATH": str(tmp_path), "SHARE_STORAGE": str(tmp_path / "data")}
+    (port,) = free_ports(1)
+    with starting(["local.serve", "--workers", "2"], environment, port, fork=False) as (process, output):
+        lines = [next(line for line in output if "startup complete" in line or "died" in line) for _ in range(2)]
+        assert "died" not in "".join(lines)
+        assert answers(port)
+        process.terminate()
+        assert "died" not in output.read()
+
+
 WELCOMES = {
     "on this machine": ([], {}, ["on this machine only", "open to everyone on this machine"]),
     "open to a network": (["--host", "0.0.0.0"], {}, ["the address at which you open", "everyone who can reach"]),  # noqa: S104
