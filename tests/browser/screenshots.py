@@ -28,7 +28,7 @@ VISITORS: dict[str, dict[str, Any]] = {
 }
 # The pictures in docs/: their state and window.
 DOCS = {
-    "upload": ("uploading", {"viewport": {"width": 760, "height": 644}}),
+    "upload": ("uploading", {"viewport": {"width": 760, "height": 664}}),
     "success": ("ready", {"viewport": {"width": 760, "height": 620}}),
     "landing-phone": ("landing-once", {"viewport": {"width": 390, "height": 780}}),
 }
