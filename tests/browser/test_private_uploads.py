@@ -238,6 +238,7 @@ def test_an_interrupted_upload_is_resumed_with_its_key(
     choose(page, tmp_path / "plan.bin")
     link = link_of(page)
     assert link.endswith(f"#k={begun['secret']['key']}")
+    expect(page.locator("#ready-detail")).to_contain_text("· private")
     assert parts_in(proxy) == ["2"]
     assert decrypted(link)[1] == content
     # The key is now only in the link.
