@@ -1,4 +1,4 @@
-"""Access: access tokens, cross-site requests, and the delete token that comes with a file."""
+"""Who has access: access tokens, cross-site requests, and the delete token that comes with a file."""
 
 from __future__ import annotations
 

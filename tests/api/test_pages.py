@@ -165,7 +165,7 @@ def test_the_page_shows_the_file(api: Api) -> None:
     api.download(uploaded["file_id"])
     text = landing(api, uploaded["file_id"])
     assert "<bdi>digits.txt</bdi>" in text
-    assert "TXT · 10 bytes · expires in 1 hour" in re.sub("<[^>]*>", "", text)
+    assert "10 bytes TXT · expires in 1 hour" in re.sub("<[^>]*>", "", text)
     assert "<dd>10 bytes</dd>" in text
     assert "text/plain" in text
     assert uploaded["sha256"] in text
@@ -183,7 +183,7 @@ def card(text: str) -> dict[str, str]:
 def test_the_card_of_an_open_file_shows_name_size_and_an_image(api: Api) -> None:
     uploaded = api.upload(bytes(1000))
     shown = card(landing(api, uploaded["file_id"]))
-    assert (shown["title"], shown["description"]) == ("digits.txt", "TXT · 1 kB")
+    assert (shown["title"], shown["description"]) == ("digits.txt", "1 kB TXT")
     assert shown["url"] == uploaded["download_page"]
     image = api.request("GET", shown["image"])
     assert (image.status_code, image.headers["content-type"]) == (200, "image/png")
@@ -264,7 +264,7 @@ def test_no_other_colour_has_a_style_sheet(api: Api, name: str) -> None:
     ("size", "shown"), [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1000, "1 kB"), (99_960, "100 kB")]
 )
 def test_a_size_is_shown_in_decimal_units(api: Api, size: int, shown: str) -> None:
-    assert f">TXT · {shown} · " in landing(api, api.upload(bytes(size))["file_id"])
+    assert f">{shown} TXT" in landing(api, api.upload(bytes(size))["file_id"])
 
 
 @pytest.mark.parametrize(
