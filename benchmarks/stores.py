@@ -90,6 +90,7 @@ class MemoryStore:
     """The methods of an `ObjectStore` for small objects, without streams."""
 
     ready = None
+    can_be_ambiguous = True
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, str]] = {}

@@ -23,8 +23,8 @@ Writes = tuple[tuple[str, float], ...]
 class Document(Struct, frozen=True, kw_only=True):
     """What is stored as JSON, validated by the types of its fields.
 
-    `revision` grows by one with each write, and `writes` has the IDs and times of recent ones: together they tell
-    whether an unanswered write was applied. `unknown` keeps fields that a newer release stored.
+    `revision` grows by one with each write, and `writes` has the IDs and times of recent ones, at least of the last:
+    together they tell whether an unanswered write was applied. `unknown` keeps fields that a newer release stored.
     """
 
     revision: Annotated[int, Meta(ge=0)] = 0

@@ -188,6 +188,10 @@ class ObjectStore(Protocol):
         Nothing else may be called of it. None where reading always waits, or nobody can tell.
         """
 
+    @property
+    def can_be_ambiguous(self) -> bool:
+        """Whether `put` can raise `Ambiguous`. If so, documents keep the IDs of recent writes."""
+
     def read(self, key: str) -> tuple[bytes, str]:
         """A small object and its etag; the etag changes whenever the bytes do. Raises `NotFound`."""
 

@@ -1,7 +1,8 @@
 """Documents that many processes change at the same time, and the loop that writes them.
 
-Conditional writes are the only coordination. Every write has an ID, which the document keeps for a while: it shows
-whether a write without an answer was applied.
+Conditional writes are the only coordination. Every write has an ID. Where storage may not answer, the document keeps
+the IDs of recent writes: they show whether a write without an answer was applied. Elsewhere it keeps only the last one,
+since that of a busy file would become 16 times as large, and each download reads it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import random
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,8 +157,10 @@ class Documents:
         write_id = secrets.token_urlsafe(9)
         # Only remove from the front, whatever the clocks of others said: a missing ID is proof only without gaps.
         recent = itertools.dropwhile(lambda write: write[1] <= now - REMEMBER_WRITES_FOR, document.writes)
-        writes = (*list(recent)[-(REMEMBER_WRITES - 1) :], (write_id, round(now, 3)))
-        return structs.replace(document, revision=document.revision + 1, writes=writes), write_id
+        # The last one also tells when a file with cells was last downloaded.
+        writes = deque(recent if self.store.can_be_ambiguous else (), REMEMBER_WRITES)
+        writes.append((write_id, round(now, 3)))
+        return structs.replace(document, revision=document.revision + 1, writes=(*writes,)), write_id
 
 
 class Attempts:

@@ -46,10 +46,10 @@ class Setting:
         self.time = Time()
         self.faulty = InterposedStore(directory)
         self.records = self._records(self.faulty)
-        self.directly = self._records(directory)
+        self.directly = self._records(InterposedStore(directory))
         self.others = 0
 
-    def _records(self, store: InterposedStore | DirectoryStore) -> Records:
+    def _records(self, store: InterposedStore) -> Records:
         return Records(
             store,
             lambda: self.time.now,

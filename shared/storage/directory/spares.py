@@ -21,8 +21,8 @@ from shared.storage.directory.calls import is_full, open_folder, write_all
 log = logging.getLogger(__name__)
 
 SPARES = ".spares"
-# Bytes. The record of a busy file has about 10 KiB, and 8 KiB more if the file is encrypted. Other files are cut to
-# size, which frees the rest.
+# Bytes: more than twice the largest record, which is that of an encrypted file. What is written is cut to size, which
+# frees the rest.
 SPARE_SIZE = 24 * 1024
 FILES = tuple(f"file-{number:02}" for number in range(32))
 FOLDERS = tuple(f"folder-{number}" for number in range(4))

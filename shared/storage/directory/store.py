@@ -51,6 +51,7 @@ class DirectoryStore:
     """
 
     links = None
+    can_be_ambiguous = False
     ready: ObjectStore | None
     _open_file = staticmethod(open_file)
     _reader = DirectoryReader

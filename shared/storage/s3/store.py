@@ -59,6 +59,7 @@ class S3Store:
     """An `ObjectStore` in one bucket. `conditional` is a client that never retries a request."""
 
     ready = None
+    can_be_ambiguous = True
 
     def __init__(self, client: S3Client, conditional: S3Client, bucket: str, prefix: str = "") -> None:
         self._bucket = Bucket(client, bucket, prefix.strip("/") + "/" if prefix.strip("/") else "")

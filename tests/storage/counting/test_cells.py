@@ -221,6 +221,8 @@ class Crash(BaseException):
 class Steps:
     """A process's access to storage. Others can act before and after each call, and any call can be the last."""
 
+    can_be_ambiguous = True
+
     def __init__(self, simulation: Simulation, memory: MemoryStore, faults: Iterable[str]) -> None:
         self._simulation = simulation
         self._memory = memory
