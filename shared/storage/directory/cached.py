@@ -18,7 +18,7 @@ from shared.storage.directory.calls import open_file, regular
 
 _OPENAT2 = 437  # The same on all architectures.
 _AT_FDCWD = -100
-_NO_SYMLINKS, _BENEATH, _CACHED = 0x04, 0x08, 0x20  # linux/openat2.h
+_NO_SYMLINKS, _CACHED = 0x04, 0x20  # linux/openat2.h
 # linux/magic.h: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, overlay. ZFS and bcachefs: their own headers.
 _LOCAL = frozenset(
     {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994, 0x794C7630, 0x2FC12FC1, 0xCA451A4E},
@@ -29,19 +29,23 @@ _LIBC = ctypes.PyDLL(None, use_errno=True)
 
 # struct open_how: flags, mode, resolve.
 _ROOT = struct.pack("QQQ", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _CACHED)
-_FILE = struct.pack(
-    "QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0, _CACHED | _BENEATH | _NO_SYMLINKS
-)
+_FILE = struct.pack("QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0, _CACHED | _NO_SYMLINKS)
 
 
 def open_cached(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
     """Like `calls.open_file`, but raises `WouldWait` instead of waiting."""
+    path = "/".join(segments)
+    try:
+        return regular(_openat2(_AT_FDCWD, f"{root}/{path}", _FILE))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    # Links are allowed in the path of the root, and only there.
     folder = _openat2(_AT_FDCWD, root, _ROOT)
     try:
-        file = _openat2(folder, "/".join(segments), _FILE)
+        return regular(_openat2(folder, path, _FILE))
     finally:
         os.close(folder)
-    return regular(file)
 
 
 def can_read_cached(root: str, segments: Sequence[str]) -> bool:

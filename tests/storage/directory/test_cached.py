@@ -50,6 +50,18 @@ def test_what_is_no_file_is_not_there(directory: DirectoryStore, ready: ObjectSt
                 store.open(f"files/{name}.pickle")
 
 
+def test_the_path_of_the_directory_can_have_links(directory: DirectoryStore, ready: ObjectStore) -> None:
+    """The links below it still lead nowhere."""
+    link = directory.root.with_name("link")
+    link.symlink_to(directory.root)
+    (directory.root / "files" / "cd").symlink_to(directory.root / "files" / "ab")
+    linked = DirectoryStore(link).ready
+    assert linked is not None
+    assert linked.read(KEY) == ready.read(KEY)
+    with pytest.raises((NotFound, WouldWait)):
+        linked.read("files/cd/one.pickle")
+
+
 @pytest.mark.parametrize("in_memory", [None, 10])
 def test_what_is_on_the_disk_alone_is_refused(
     directory: DirectoryStore, ready: ObjectStore, monkeypatch: pytest.MonkeyPatch, in_memory: int | None
