@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable, Set
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,11 +29,17 @@ class SameProcessor(ThreadPoolExecutor):
     Python runs one thread at a time. A thread lets another run during each system call, and if that one sleeps on
     another processor, waking it takes longer than most calls. On the same processor, it begins only if the first one
     waits. So this is for work that is short or waits, and computes little.
+
+    The workers of one `server` stay on different processors if there are enough. By default, they have the same parent.
     """
 
-    def __init__(self, count: int, name: str, *, stay: float = STAY, status: Path = STATUS) -> None:
+    def __init__(
+        self, count: int, name: str, *, stay: float = STAY, status: Path = STATUS, server: int | None = None
+    ) -> None:
         super().__init__(count, name)
         self._status = status
+        self._server = os.getppid() if server is None else server
+        self._claim: socket.socket | None = None
         self._all = _processors()
         self._chosen = self._all
         self._stay_for = stay
@@ -47,6 +54,7 @@ class SameProcessor(ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         if self._staying is not None:
             _run_on(self._all)
+        self._release()
         super().shutdown(wait, cancel_futures=cancel_futures)
 
     def _run(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
@@ -62,9 +70,27 @@ class SameProcessor(ThreadPoolExecutor):
             self._staying = loop
             # Not all containers have /proc. Then the system chooses.
             with contextlib.suppress(OSError):
-                self._chosen = {int(self._status.read_text().rpartition(")")[2].split()[_PROCESSOR])}
+                current = int(self._status.read_text().rpartition(")")[2].split()[_PROCESSOR])
+                self._chosen = {self._claimed(current)}
                 _run_on(self._chosen)
             loop.call_later(self._stay_for, self._leave, loop)
+
+    def _claimed(self, current: int) -> int:
+        """Claim a processor: the current one, if no other worker of this server stays there."""
+        for processor in (current, *self._all - {current}):
+            self._release()
+            # A system can forbid such sockets.
+            with contextlib.suppress(OSError):
+                self._claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                # A name in no file system, which only one can have and which ends with its process (unix(7)).
+                self._claim.bind(f"\0simple-file-sharing-{self._server}-{processor}")
+                return processor
+        return current
+
+    def _release(self) -> None:
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         _run_on(self._all)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from pathlib import Path
@@ -23,9 +24,14 @@ here = os.sched_getaffinity if hasattr(os, "sched_getaffinity") else lambda _thr
 needs_two = pytest.mark.skipif(len(here(0)) < 2, reason="needs two processors, and a system that lets threads choose")
 
 
+def same_processor(count: int = 1, **options: Any) -> SameProcessor:
+    """As if on a server of its own, so that no parallel test has taken its processors."""
+    return SameProcessor(count, "test", **{"server": uuid.uuid4().int, **options})
+
+
 def run(work: Callable[[SameProcessor], Coroutine[Any, Any, T]], stay: float = 60) -> T:
     async def main() -> T:
-        threads = SameProcessor(MANY, "test", stay=stay)
+        threads = same_processor(MANY, stay=stay)
         try:
             return await work(threads)
         finally:
@@ -95,6 +101,28 @@ def test_later_work_follows_the_event_loop_to_another_processor(choose: Callable
 
 
 @needs_two
+def test_workers_of_one_server_stay_on_different_processors() -> None:
+    """Two that began on the same one once took turns there, beside an idle one, and were no faster than one."""
+    before, server = here(0), uuid.uuid4().int
+    one, two, after_one = (same_processor(server=server) for _ in range(3))
+
+    async def begin(threads: SameProcessor, beside: set[int]) -> set[int]:
+        os.sched_setaffinity(0, beside)
+        return await done(threads, lambda: here(0))
+
+    try:
+        first = asyncio.run(begin(one, before))
+        second = asyncio.run(begin(two, first))
+        assert len(first | second) == 2
+        one.shutdown()
+        assert asyncio.run(begin(after_one, first)) == first
+    finally:
+        for threads in (one, two, after_one):
+            threads.shutdown()
+        os.sched_setaffinity(0, before)
+
+
+@needs_two
 def test_at_the_end_the_thread_of_the_event_loop_runs_on_any_processor() -> None:
     before = here(0)
     run(lambda threads: done(threads, lambda: None))
@@ -104,7 +132,7 @@ def test_at_the_end_the_thread_of_the_event_loop_runs_on_any_processor() -> None
 @needs_two
 def test_a_new_event_loop_stays_too() -> None:
     before = here(0)
-    threads = SameProcessor(1, "test", stay=60)
+    threads = same_processor(stay=60)
     try:
         for _ in range(2):
             os.sched_setaffinity(0, before)
@@ -129,7 +157,7 @@ def test_work_runs_where_the_system_knows_no_processors(monkeypatch: pytest.Monk
 
 def test_work_runs_where_the_system_does_not_tell_the_processor(tmp_path: Path) -> None:
     async def main() -> object:
-        threads = SameProcessor(1, "test", status=tmp_path / "missing")
+        threads = same_processor(status=tmp_path / "missing")
         try:
             return await done(threads, lambda: here(0)), here(0)
         finally:
