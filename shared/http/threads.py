@@ -94,6 +94,7 @@ class SameProcessor(ThreadPoolExecutor):
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         _run_on(self._all)
+        self._release()
         loop.call_later(MOVE, self._end)
 
     def _end(self) -> None:

@@ -29,9 +29,9 @@ def same_processor(count: int = 1, **options: Any) -> SameProcessor:
     return SameProcessor(count, "test", **{"server": uuid.uuid4().int, **options})
 
 
-def run(work: Callable[[SameProcessor], Coroutine[Any, Any, T]], stay: float = 60) -> T:
+def run(work: Callable[[SameProcessor], Coroutine[Any, Any, T]], stay: float = 60, **options: int) -> T:
     async def main() -> T:
-        threads = same_processor(MANY, stay=stay)
+        threads = same_processor(MANY, stay=stay, **options)
         try:
             return await work(threads)
         finally:
@@ -120,6 +120,23 @@ def test_workers_of_one_server_stay_on_different_processors() -> None:
         for threads in (one, two, after_one):
             threads.shutdown()
         os.sched_setaffinity(0, before)
+
+
+@needs_two
+def test_a_worker_that_stays_nowhere_keeps_no_processor() -> None:
+    before, server = here(0), uuid.uuid4().int
+    other = same_processor(server=server)
+
+    async def main(threads: SameProcessor) -> None:
+        first = await done(threads, lambda: here(0))
+        await until(lambda: here(0) == before)
+        os.sched_setaffinity(0, first)
+        assert await done(other, lambda: here(0)) == first
+
+    try:
+        run(main, stay=0.01, server=server)
+    finally:
+        other.shutdown()
 
 
 @needs_two
