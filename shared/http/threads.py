@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +40,7 @@ class SameProcessor(ThreadPoolExecutor):
         super().__init__(count, name)
         self._status = status
         self._server = os.getppid() if server is None else server
-        self._claim: socket.socket | None = None
+        self._release: Callable[[], object] = lambda: None
         self._all = _processors()
         self._chosen = self._all
         self._stay_for = stay
@@ -81,16 +82,13 @@ class SameProcessor(ThreadPoolExecutor):
             self._release()
             # A system can forbid such sockets.
             with contextlib.suppress(OSError):
-                self._claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                # Not all who use an application shut it down.
+                self._release = weakref.finalize(self, claim.close)
                 # A name in no file system, which only one can have and which ends with its process (unix(7)).
-                self._claim.bind(f"\0simple-file-sharing-{self._server}-{processor}")
+                claim.bind(f"\0simple-file-sharing-{self._server}-{processor}")
                 return processor
         return current
-
-    def _release(self) -> None:
-        if self._claim is not None:
-            self._claim.close()
-            self._claim = None
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         _run_on(self._all)
