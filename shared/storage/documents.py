@@ -1,8 +1,8 @@
 """Documents that many processes change at the same time, and the loop that writes them.
 
 Conditional writes are the only coordination. Every write has an ID. Where storage may not answer, the document keeps
-the IDs of recent writes: they show whether a write without an answer was applied. Elsewhere it keeps only the last one,
-since that of a busy file would become 16 times as large, and each download reads it.
+the IDs of recent writes: they show whether a write without an answer was applied. Elsewhere it keeps only the last one:
+each download reads the record, and all IDs would make that of a busy file 13 times as large.
 """
 
 from __future__ import annotations
