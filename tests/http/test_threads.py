@@ -101,23 +101,24 @@ def test_later_work_follows_the_event_loop_to_another_processor(choose: Callable
 
 
 @needs_two
-def test_workers_of_one_server_stay_on_different_processors() -> None:
+def test_workers_of_one_server_stay_on_different_processors_while_there_are_enough() -> None:
     """Two that began on the same one once took turns there, beside an idle one, and were no faster than one."""
     before, server = here(0), uuid.uuid4().int
-    one, two, after_one = (same_processor(server=server) for _ in range(3))
+    *workers, one_more, successor = (same_processor(server=server) for _ in range(len(before) + 2))
 
     async def begin(threads: SameProcessor, beside: set[int]) -> set[int]:
         os.sched_setaffinity(0, beside)
         return await done(threads, lambda: here(0))
 
     try:
-        first = asyncio.run(begin(one, before))
-        second = asyncio.run(begin(two, first))
-        assert len(first | second) == 2
-        one.shutdown()
-        assert asyncio.run(begin(after_one, first)) == first
+        first, *others = (asyncio.run(begin(threads, {min(before)})) for threads in workers)
+        assert first == {min(before)}
+        assert first.union(*others) == before
+        assert asyncio.run(begin(one_more, others[0])) == others[0]
+        workers[0].shutdown()
+        assert asyncio.run(begin(successor, others[0])) == first
     finally:
-        for threads in (one, two, after_one):
+        for threads in (*workers, one_more, successor):
             threads.shutdown()
         os.sched_setaffinity(0, before)
 
