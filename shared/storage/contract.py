@@ -214,7 +214,10 @@ class ObjectStore(Protocol):
         """
 
     def writer(self, key: str, reserve: int = 0) -> Writer:
-        """Start to write an object of unknown length; `commit` passes its first `reserve` bytes."""
+        """Start to write an object of unknown length; `commit` passes its first `reserve` bytes.
+
+        Use a new key. If the process or the system ends during `commit`, there may be an object without all its bytes.
+        """
 
     def delete(self, *keys: str) -> None:
         """Remove objects, in any order and in as few requests as possible. Missing objects are no error.

@@ -80,10 +80,21 @@ class DataDirectory:
             with self.spares.in_use():
                 self._put(segments, data, spare=True)
 
-    def publish(self, staged: str, segments: Sequence[str]) -> None:
-        """Rename a synced file into place and make the new name durable. Also raises `StorageUnavailable`."""
+    def publish(self, staged: str, segments: Sequence[str], unsynced: int | None = None) -> None:
+        """Rename a file into place and make the new name durable. Also raises `StorageUnavailable`.
+
+        The file must be synced, unless it is passed as `unsynced`.
+        """
         with self._open_target(segments[:-1]) as folder:
             os.replace(staged, segments[-1], dst_dir_fd=folder)
+            if unsynced is not None:
+                try:
+                    os.fsync(unsynced)
+                except OSError:
+                    # Something else may have removed it.
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(segments[-1], dir_fd=folder)
+                    raise
             try:
                 os.fsync(folder)
             except OSError as error:

@@ -1,7 +1,8 @@
 """Objects as files in one directory.
 
 Every write is staged under `.staging/`, synced and renamed into place, so a reader sees the old or the new object and a
-crash leaves at most a staged file. An advisory lock on one of 256 files under `.locks/` makes conditions hold across
+crash leaves at most a staged file. Only what a `writer` wrote is renamed before it is synced: nobody knows its key yet,
+and one commit of the file system's journal makes the bytes and the name durable. An advisory lock on one of 256 files under `.locks/` makes conditions hold across
 the threads and processes of one machine, but not across machines that mount the directory over a network. On a full
 disk, small objects can still be written, into one of the files under `.spares/`.
 
@@ -182,7 +183,10 @@ class DirectoryStore:
                     writer.copy(piece)
                 else:
                     writer.write(piece)
-            writer.commit()
+            with translated():
+                # It may replace a complete object, so it must be complete on the disk first.
+                writer.sync()
+                writer.publish()
         except BaseException:
             writer.abort()
             raise

@@ -119,8 +119,8 @@ class DirectoryWriter:
             raise ValueError("the head does not fill the bytes reserved for it")
         with translated():
             os.pwrite(self._file, head, 0)
-            self.sync()
-            self.publish()
+            self._directory.publish(self._staged, segments_of(self._key), self._file)
+            self._close()
 
     def sync(self) -> None:
         """Sync everything to disk. Write nothing after this. Raises `OSError`."""
