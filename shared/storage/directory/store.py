@@ -2,9 +2,10 @@
 
 Every write is staged under `.staging/`, synced and renamed into place, so a reader sees the old or the new object and a
 crash leaves at most a staged file. Only what a `writer` wrote is renamed before it is synced: nobody knows its key yet,
-and one commit of the file system's journal makes the bytes and the name durable. An advisory lock on one of 256 files under `.locks/` makes conditions hold across
-the threads and processes of one machine, but not across machines that mount the directory over a network. On a full
-disk, small objects can still be written, into one of the files under `.spares/`.
+and one commit of the file system's journal makes the bytes and the name durable. An advisory lock on one of 256 files
+under `.locks/` makes conditions hold across the threads and processes of one machine, but not across machines that
+mount the directory over a network. On a full disk, small objects can still be written, into one of the files under
+`.spares/`.
 
 The directory itself can be a symbolic link. Links below it are never followed.
 """
