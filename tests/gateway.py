@@ -64,12 +64,14 @@ def handlers() -> Mapping[str, HttpHandler]:
 @functools.cache
 def routes() -> tuple[Route, ...]:
     """Every route that the gateway should have, with the names of the functions' files."""
-    own = [
-        Route(*key, name)
-        for name in handlers()
-        if name != WHOLE
-        for key in _keys(importlib.import_module(f"functions.{name}").router)
-    ]
+    return routes_of(
+        {name: importlib.import_module(f"functions.{name}").router for name in handlers() if name != WHOLE}
+    )
+
+
+def routes_of(routers: Mapping[str, APIRouter]) -> tuple[Route, ...]:
+    """Every route that the gateway should have if these are the routers of all functions except the whole app."""
+    own = [Route(*key, name) for name, router in routers.items() for key in _keys(router)]
     return (*own, *_shadowed(own), Route("ANY", DEFAULT_ROUTE, WHOLE))
 
 
