@@ -206,7 +206,7 @@ def _drawn(address: str) -> bytes:
 )
 async def get_static_file(request: Request, version: str, name: str) -> Response:
     """A style sheet, script or image of the pages."""
-    content = PAGES.assets.get(name) or accent.sheet(name)
+    content = PAGES.asset(name) if name in PAGES.sources else accent.sheet(name)
     if content is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     # Weak, because it is the same for both encodings.
@@ -222,7 +222,7 @@ async def get_static_file(request: Request, version: str, name: str) -> Response
     tags = {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}
     if tags & {etag, "*"}:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    if name in PAGES.assets and "gzip" in request.headers.get("accept-encoding", ""):
+    if name in PAGES.sources and "gzip" in request.headers.get("accept-encoding", ""):
         return Response(PAGES.compressed(name), headers={**headers, "Content-Encoding": "gzip"})
     return Response(content, headers=headers)
 

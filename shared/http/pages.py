@@ -9,7 +9,7 @@ import json
 import re
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
@@ -18,14 +18,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.http.accent import sheet_name
+from shared.http.bundles import bundle_script, bundle_sheet
 from shared.http.models import base_url
 from shared.sharing import rfc3339
 
 if TYPE_CHECKING:
     import jinja2
 
-_IMPORT = re.compile(r'import (?:[^"]* from )?"\./([a-z-]+\.js)"')
 _ENDING = re.compile(r"\.([A-Za-z0-9]{1,4})\Z")
+_BUNDLES = {".js": bundle_script, ".css": bundle_sheet}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -36,21 +37,31 @@ class Pages:
         self._folder = folder
 
     @functools.cached_property
-    def assets(self) -> dict[str, bytes]:
+    def sources(self) -> dict[str, bytes]:
         """The files in `static`, by name, and the texts of the pages as a module for the scripts."""
-        assets = {path.name: path.read_bytes() for path in sorted((self._folder / "static").iterdir())}
-        assets["texts.js"] = b"export default " + json.dumps(self._words, separators=(",", ":")).encode()
-        return assets
+        sources = {path.name: path.read_bytes() for path in sorted((self._folder / "static").iterdir())}
+        sources["texts.js"] = f"export const all = {json.dumps(self._words, separators=(',', ':'))};".encode()
+        return sources
+
+    @functools.cache  # noqa: B019 (there is one such folder)
+    def asset(self, name: str) -> bytes:
+        """A source, and if it is a script or a style sheet, with all that it imports. Raises `KeyError`."""
+        bundle = _BUNDLES.get(PurePath(name).suffix)
+        return self.sources[name] if bundle is None else bundle(name, self._text).encode()
+
+    @functools.cached_property
+    def _text(self) -> dict[str, str]:
+        return {name: source.decode() for name, source in self.sources.items() if PurePath(name).suffix in _BUNDLES}
 
     @functools.cache  # noqa: B019 (there is one such folder)
     def compressed(self, name: str) -> bytes:
-        return gzip.compress(self.assets[name], mtime=0)
+        return gzip.compress(self.asset(name), mtime=0)
 
     @functools.cached_property
     def version(self) -> str:
-        """Changes with any asset. It is part of the path, so that scripts can import modules by relative paths."""
+        """Changes with any asset. It is part of the path, so that scripts find others by relative paths."""
         digest = hashlib.sha256()
-        for name, content in self.assets.items():
+        for name, content in self.sources.items():
             digest.update(f"{name} {len(content)} ".encode() + content)
         return digest.hexdigest()[:16]
 
@@ -83,15 +94,6 @@ class Pages:
             return fill(self.texts.spans.hour, count=hours)
         return fill(self.texts.spans.day, count=round(hours / 24))
 
-    def modules(self, name: str) -> list[str]:
-        """The modules that a script needs, so that the browser can fetch them together."""
-        seen, waiting = {name}, [name]
-        while waiting:
-            imports = set(_IMPORT.findall(self.assets[waiting.pop()].decode())) - seen
-            seen |= imports
-            waiting += imports
-        return sorted(seen - {name})
-
     def render(
         self,
         request: Request,
@@ -114,7 +116,7 @@ class Pages:
         values |= {"texts": self.texts_with(own_texts), "own_texts": own_texts}
         values |= {"site": settings.title or here.hostname or self.texts.common.site}
         values |= {"accent": settings.accent and sheet_name(settings.accent)}
-        values |= {"modules": self.modules, "fill": fill, "size_text": size_text}
+        values |= {"fill": fill, "size_text": size_text}
         content = self._templates.get_template(template).render(values)
         return Response(content, status, {**page_headers(origin), **(headers or {})}, media_type="text/html")
 

@@ -48,7 +48,7 @@ def test_the_reference_needs_nothing_from_elsewhere(api: Api) -> None:
     assert page.headers["content-security-policy"] == re.sub(r"'self' https?:[^\s;]+", "'self'", others)
     assert "unsafe" not in page.headers["content-security-policy"]
     fetched = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
-    assert {re.sub(r"/static/\w+/", "", address) for address in fetched} >= {"tokens.css", "components.css", "docs.js"}
+    assert {re.sub(r"/static/\w+/", "", address) for address in fetched} >= {"docs.css", "docs.js"}
     assert all(address.startswith("/") for address in fetched)
     assert not re.search(r"<style|style=|<script>| on\w+=", page.text)
 

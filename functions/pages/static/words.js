@@ -1,5 +1,5 @@
 // Fills in texts, and writes numbers, sizes and times as people do.
-import all from "./texts.js";
+import { all } from "./texts.js";
 
 // A page can replace some of the texts by its own, as `Pages.texts_with` does.
 const own = all[document.querySelector("main")?.dataset.texts] ?? {};
