@@ -1,15 +1,19 @@
-"""uvicorn's HTTP protocols, with a limit on the size of unfinished heads and trailers.
+"""uvicorn's HTTP protocols, with a limit on the size of unfinished heads and trailers, and an orderly stop.
 
 httptools itself keeps an endless head or trailer in memory, and h11 answers 400 in plain text at its own limit. An
 application cannot prevent that, so plain `uvicorn` is safe only with `--http h11`, behind a proxy, or with
 `--http local.protocols:BoundedHttpTools`.
+
+At the end of the graceful time limit, uvicorn cancels the requests that are in progress. It logs a traceback for each,
+and stops the application without waiting until they have discarded their uploads. So we disconnect clients before that.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,8 +22,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from shared.http.layers.edge import DRAIN_TIMEOUT, MAX_HEADER_BYTES
 from shared.http.problems import Problem
 
+if TYPE_CHECKING:
+    from uvicorn.server import Protocols
+
+log = logging.getLogger("local.protocols")
+
 # More than any head that the application accepts, including the separators.
 MAX_UNFINISHED_BYTES = 2 * MAX_HEADER_BYTES
+# Seconds between the end of all connections and the time limit: enough to discard uploads, also on S3.
+CLEANUP_TIME = 5
 
 
 class BoundedHttpTools(HttpToolsProtocol):
@@ -68,6 +79,10 @@ class BoundedHttpTools(HttpToolsProtocol):
         self._unfinished = 0
         self._in_body = False
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        _limit_time(self)
+
 
 class BoundedH11(H11Protocol):
     """Sets h11's own limit to the same value, and gives the same answer."""
@@ -88,6 +103,26 @@ class BoundedH11(H11Protocol):
             return
         self._refused = True
         _refuse(self, answer=True)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        _limit_time(self)
+
+
+def disconnect(connections: set[Protocols]) -> None:
+    """Close all connections of a server that stops. Their requests end as they do when clients leave."""
+    if connections:
+        log.warning("Connections closed to stop the server: %d", len(connections))
+    while connections:
+        # Not `close`, which waits until the client has read everything that was written.
+        connections.pop().transport.abort()
+
+
+def _limit_time(protocol: BoundedHttpTools | BoundedH11) -> None:
+    limit = protocol.config.timeout_graceful_shutdown
+    if limit is not None:
+        # Each connection does this, and the first to be called closes them all.
+        protocol.loop.call_later(max(0, limit - CLEANUP_TIME), disconnect, protocol.connections)
 
 
 _STATUS = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -45,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         access_log=False,
         # The API has no WebSockets, and uvicorn would log a handshake with its query string.
         ws="none",
-        timeout_graceful_shutdown=30,
+        # Clients have 30 s: `local.protocols` disconnects them 5 s before this limit.
+        timeout_graceful_shutdown=35,
         # With uvicorn's default, 5 s, a busy or small machine could start the same workers again and again.
         timeout_worker_healthcheck=20,
         server_header=False,
@@ -64,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Calls `welcome` with its port when it serves."""
+    """Calls `welcome` with its port when it serves, and disconnects all clients on a second Ctrl+C."""
 
     def __init__(self, config: uvicorn.Config, welcome: Callable[[int], None]) -> None:
         super().__init__(config)
@@ -78,7 +81,15 @@ class _Server(uvicorn.Server):
         if not self.started:
             # It may still wait for storage, for up to half a minute, and uvicorn would only stop after its start.
             os._exit(0)
-        super().handle_exit(sig, frame)
+        if self.should_exit and sig == signal.SIGINT:
+            # uvicorn would leave the application running, and asyncio would cancel it with tracebacks.
+            # Imported here, because the process that starts workers does not need it.
+            from local.protocols import disconnect
+
+            # Not at once, because a signal can arrive within any statement.
+            asyncio.get_running_loop().call_soon_threadsafe(disconnect, self.server_state.connections)
+        else:
+            super().handle_exit(sig, frame)
 
 
 def _serve(config: uvicorn.Config, welcome: Callable[[int], None]) -> int:

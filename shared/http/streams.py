@@ -86,8 +86,9 @@ class Incoming(Generic[S]):
 
     async def __aexit__(self, *_error: object) -> None:
         if not self._finished:
-            # Shielded, because it matters most when the task is being cancelled.
-            await asyncio.shield(in_thread(self._threads, self._abort))
+            # Shielded, because it matters most when the task is being cancelled. Submitted outside the shield, which
+            # starts a task: a server that stops can shut down the threads before that task runs.
+            await asyncio.shield(_result(self._threads.submit(self._abort)))
 
     async def begin(self) -> None:
         """Make the sink now, not with the first batch, to refuse before the body. Raises what `write` raises."""
@@ -205,7 +206,7 @@ class Outgoing:
                 self._ahead = None
 
     async def close(self) -> None:
-        await asyncio.shield(in_thread(self._threads, self._finish))
+        await asyncio.shield(_result(self._threads.submit(self._finish)))
 
     def _finish(self) -> None:
         if self._ahead is not None:

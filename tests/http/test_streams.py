@@ -199,3 +199,55 @@ def test_only_short_work_is_done_by_the_threads_for_it(
 
     assert asyncio.run(receive()) == size
     assert (for_short.jobs, others.jobs) == (short, other)
+
+
+class Discards(Size):
+    """A sink that says whether it was discarded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.discarded = False
+
+    def abort(self) -> None:
+        self.discarded = True
+
+
+def test_a_cancelled_upload_is_discarded_even_if_the_threads_are_shut_down_at_once() -> None:
+    """As when a server stops without waiting for a request any longer."""
+    sink = Discards()
+
+    async def stop() -> None:
+        waiting = asyncio.Event()
+        threads = ThreadPoolExecutor(2)
+
+        async def receive() -> None:
+            async with Incoming(lambda: sink, threads, threads) as incoming:
+                await incoming.begin()
+                waiting.set()
+                await asyncio.Event().wait()
+
+        upload = asyncio.create_task(receive())
+        await waiting.wait()
+        upload.cancel()
+        # Until the cancellation has arrived.
+        await asyncio.sleep(0)
+        threads.shutdown(wait=False)
+        with pytest.raises(asyncio.CancelledError):
+            await upload
+
+    asyncio.run(stop())
+    assert sink.discarded
+
+
+def test_a_download_closes_its_source_even_if_the_threads_are_shut_down_at_once() -> None:
+    source = Pieces()
+
+    async def stop() -> None:
+        threads = ThreadPoolExecutor(1)
+        closing = asyncio.create_task(Outgoing(source, b"first", threads).close())
+        await asyncio.sleep(0)
+        threads.shutdown(wait=False)
+        await closing
+
+    asyncio.run(stop())
+    assert source.closed_while_reading is False
