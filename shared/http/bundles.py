@@ -15,7 +15,7 @@ from collections.abc import Mapping
 _IMPORT = re.compile(r'^import (?:\{(?P<names>[^}]*)\} from )?"\./(?P<source>[\w-]+\.js)";$', re.MULTILINE)
 _SHEET_IMPORT = re.compile(r'^@import "(?P<source>[\w-]+\.css)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|function\*?|class) ([\w$]+))", re.MULTILINE)
-_OTHER = re.compile(r"^@?(?:import|export)\b.*", re.MULTILINE)
+_OTHER = re.compile(r"^[ \t]*@?(?:import|export)\s.*", re.MULTILINE)
 
 
 def bundle_script(name: str, sources: Mapping[str, str]) -> str:
@@ -29,7 +29,7 @@ def bundle_script(name: str, sources: Mapping[str, str]) -> str:
     if not imported:
         return sources[name]
     functions = [_as_function(module, sources[module]) for module in imported]
-    return "".join(["const modules = {};\n", *functions, _IMPORT.sub(_from_bundle, sources[name])])
+    return "".join(["const _modules = {};\n", *functions, _IMPORT.sub(_from_bundle, sources[name])])
 
 
 def bundle_sheet(name: str, sources: Mapping[str, str]) -> str:
@@ -55,7 +55,7 @@ def _in_order(name: str, sources: Mapping[str, str], imports: re.Pattern[str]) -
 
 def _as_function(name: str, source: str) -> str:
     exported = ", ".join(_EXPORT.findall(source))
-    return f'modules["{name}"] = (() => {{\n{_body(name, source)}\nreturn {{ {exported} }};\n}})();\n'
+    return f'_modules["{name}"] = (() => {{\n{_body(name, source)}\nreturn {{ {exported} }};\n}})();\n'
 
 
 def _body(name: str, source: str) -> str:
@@ -68,4 +68,4 @@ def _body(name: str, source: str) -> str:
 
 def _from_bundle(match: re.Match[str]) -> str:
     names = match["names"]
-    return "" if names is None else f'const {{{names.replace(" as ", ": ")}}} = modules["{match["source"]}"];'
+    return "" if names is None else f'const {{{names.replace(" as ", ": ")}}} = _modules["{match["source"]}"];'

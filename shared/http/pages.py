@@ -17,8 +17,8 @@ from urllib.parse import SplitResult, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.http import bundles
 from shared.http.accent import sheet_name
-from shared.http.bundles import bundle_script, bundle_sheet
 from shared.http.models import base_url
 from shared.sharing import rfc3339
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import jinja2
 
 _ENDING = re.compile(r"\.([A-Za-z0-9]{1,4})\Z")
-_BUNDLES = {".js": bundle_script, ".css": bundle_sheet}
+_BUNDLES = {".js": bundles.bundle_script, ".css": bundles.bundle_sheet}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -51,7 +51,9 @@ class Pages:
 
     @functools.cached_property
     def _text(self) -> dict[str, str]:
-        return {name: source.decode() for name, source in self.sources.items() if PurePath(name).suffix in _BUNDLES}
+        texts = {name: source for name, source in self.sources.items() if PurePath(name).suffix in _BUNDLES}
+        # Git can be set to check files out with other line breaks.
+        return {name: source.decode().replace("\r\n", "\n") for name, source in texts.items()}
 
     @functools.cache  # noqa: B019 (there is one such folder)
     def compressed(self, name: str) -> bytes:
@@ -59,8 +61,11 @@ class Pages:
 
     @functools.cached_property
     def version(self) -> str:
-        """Changes with any asset. It is part of the path, so that scripts find others by relative paths."""
-        digest = hashlib.sha256()
+        """Changes with any source, and with how they are bundled.
+
+        It is part of the path, so that scripts find others by relative paths.
+        """
+        digest = hashlib.sha256(Path(bundles.__file__).read_bytes())
         for name, content in self.sources.items():
             digest.update(f"{name} {len(content)} ".encode() + content)
         return digest.hexdigest()[:16]

@@ -29,6 +29,7 @@ def test_a_bundle_exports_what_its_source_does() -> None:
         'import all from "./one.js";',
         'import * as all from "./one.js";',
         'import { one } from "./one.js"; one();',
+        '  import { one } from "./one.js";',
         "export default 1;",
         "export { one };",
         "export let one = 1;",
@@ -62,6 +63,14 @@ def test_a_sheet_has_those_that_it_imports_before_it_and_once() -> None:
 def test_other_imports_of_sheets_are_refused(line: str) -> None:
     with pytest.raises(ValueError, match=re.escape(line)):
         bundle_sheet("page.css", {"page.css": line, "frame.css": ""})
+
+
+def test_a_checkout_with_other_line_breaks_is_bundled_too(tmp_path: Path) -> None:
+    (tmp_path / "static").mkdir()
+    (tmp_path / "texts.json").write_text("{}")
+    (tmp_path / "static" / "one.css").write_bytes(b".one {}\r\n")
+    (tmp_path / "static" / "two.css").write_bytes(b'@import "one.css";\r\n.two {}\r\n')
+    assert Pages(tmp_path).asset("two.css") == b".one {}\n.two {}\n"
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))

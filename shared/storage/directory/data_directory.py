@@ -91,8 +91,8 @@ class DataDirectory:
                 try:
                     os.fsync(unsynced)
                 except OSError:
-                    # Something else may have removed it.
-                    with contextlib.suppress(FileNotFoundError):
+                    # If this fails too, the caller must still learn the reason, and the sweep removes the file.
+                    with contextlib.suppress(OSError):
                         os.unlink(segments[-1], dir_fd=folder)
                     raise
             try:

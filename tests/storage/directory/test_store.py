@@ -26,6 +26,7 @@ from shared.storage.records import Records
 from tests.storage.samples import FILE_ID, NOW, record
 
 KEY = "metadata/ab/one.json"
+OTHER = "metadata/ab/other.json"
 ROOT = Path(__file__).parents[3]
 
 
@@ -194,19 +195,32 @@ def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(
 def test_a_writer_that_fails_and_is_aborted_leaves_nothing(
     directory: DirectoryStore, function: str, number: int, error: type[ShareError]
 ) -> None:
+    # In a new folder, the first sync would be that of the folder above.
+    directory.put(OTHER, b"other")
     writer = directory.writer(KEY, 1)
     with failing(function, number), pytest.raises(error):
         fill(writer)
     writer.abort()
-    assert files(directory) == []
+    assert files(directory) == [OTHER]
 
 
-def test_a_full_disk_that_shows_after_the_rename_does_not_pass_for_nothing_written(directory: DirectoryStore) -> None:
+def test_a_failure_to_remove_what_was_not_synced_does_not_hide_why(directory: DirectoryStore) -> None:
+    directory.put(OTHER, b"other")
+    writer = directory.writer(KEY, 1)
+    with failing("fsync", errno.ENOSPC), failing("unlink", errno.EROFS), pytest.raises(StorageFull):
+        fill(writer)
+    writer.abort()
+
+
+@pytest.mark.parametrize("write", [lambda store: store.put(KEY, b"hx"), lambda store: fill(store.writer(KEY, 1))])
+def test_a_full_disk_that_shows_after_the_rename_does_not_pass_for_nothing_written(
+    directory: DirectoryStore, write: Callable[[DirectoryStore], object]
+) -> None:
     """On `StorageFull` for a new record, the caller removes the blob that belongs to it."""
-    directory.put(KEY, b"old")
+    directory.put(OTHER, b"other")
     with failing("fsync", errno.ENOSPC, is_directory), pytest.raises(StorageUnavailable):
-        directory.put(KEY, b"new")
-    assert directory.read(KEY)[0] == b"new"
+        write(directory)
+    assert directory.read(KEY)[0] == b"hx"
 
 
 def test_a_directory_that_somebody_tidied_away_is_made_again(directory: DirectoryStore) -> None:
@@ -231,6 +245,7 @@ def test_what_can_replace_an_object_is_synced_before_its_name_and_all_before_the
     directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory.put(KEY, b"old")
+    directory.put("files/ab/one", b"one")
     steps: list[str] = []
     synced, replaced = os.fsync, os.replace
 
