@@ -1,4 +1,4 @@
-"""Opens files without waiting for a disk, as an event loop requires.
+"""Opens and reads files without waiting for a disk, as an event loop requires.
 
 openat2(2) with RESOLVE_CACHED, since Linux 5.12, opens a file if the kernel has its path in memory, and refuses
 otherwise. Remote and user-space file systems may still wait for others, so this is used only with local ones.
@@ -25,6 +25,9 @@ _LOCAL = frozenset(
 )
 # Keeps the interpreter's lock: these calls do not wait, and getting the lock back takes longer than they do.
 _LIBC = ctypes.PyDLL(None, use_errno=True)
+# With no bytes to copy, its content is undefined. `bytearray(size)` would fill it with zeros first.
+_new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_new_bytearray.restype, _new_bytearray.argtypes = ctypes.py_object, (ctypes.c_char_p, ctypes.c_ssize_t)
 
 
 # struct open_how: flags, mode, resolve.
@@ -46,6 +49,22 @@ def open_cached(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result
         return regular(_openat2(folder, path, _FILE))
     finally:
         os.close(folder)
+
+
+def read_cached(file: int, size: int, start: int) -> memoryview | None:
+    """The bytes from `start` that are in memory, at most `size`; None if there are none or the system cannot tell.
+
+    Does not wait for a disk (preadv2(2), RWF_NOWAIT), so an event loop can call it.
+    """
+    if not hasattr(os, "RWF_NOWAIT"):
+        return None
+    buffer = _new_bytearray(None, size)
+    try:
+        count = os.preadv(file, [buffer], start, os.RWF_NOWAIT)
+    except OSError:
+        # On disk only, unsupported by the file system, or an error: the read that waits will tell.
+        return None
+    return memoryview(buffer)[:count] if count else None
 
 
 def can_read_cached(root: str, segments: Sequence[str]) -> bool:

@@ -102,22 +102,6 @@ def read_file(root: str, segments: Sequence[str]) -> bytes:
         os.close(file)
 
 
-def read_cached(file: int, size: int, start: int) -> memoryview | None:
-    """The bytes from `start` that are in memory, at most `size`; None if there are none or the system cannot tell.
-
-    Does not wait for a disk (preadv2(2), RWF_NOWAIT), so an event loop can call it.
-    """
-    if not hasattr(os, "RWF_NOWAIT"):
-        return None
-    buffer = bytearray(size)
-    try:
-        count = os.preadv(file, [buffer], start, os.RWF_NOWAIT)
-    except OSError:
-        # On disk only, unsupported by the file system, or an error: the read that waits will tell.
-        return None
-    return memoryview(buffer)[:count] if count else None
-
-
 def write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:

@@ -6,11 +6,11 @@ import logging
 import os
 
 from shared.storage.contract import Changed, Info, RangeNotSatisfiable, Slice, WouldWait
+from shared.storage.directory.cached import read_cached
 from shared.storage.directory.calls import (
     begin_writeback,
     copy_range,
     open_file,
-    read_cached,
     translated,
     write_all,
 )
