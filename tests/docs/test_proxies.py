@@ -13,7 +13,7 @@ import pytest
 
 from tests.proxies import NAME, SETTINGS, VISITOR, Site, in_front_of, site_in
 from tests.servers import free_ports
-from tests.wire.server import until
+from tests.wire.server import sizes, until
 
 MIB = 1024 * 1024
 
@@ -46,15 +46,6 @@ def test_links_have_the_scheme_and_host_of_the_site(site: Site) -> None:
     assert "; Secure" in str(entered.headers["Set-Cookie"])
 
 
-def largest(folder: Path) -> int:
-    """The size of the largest file in bytes. Others may be renamed meanwhile, as the expiry entry of an upload is."""
-    sizes = [0]
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            sizes.append(path.stat().st_size)
-    return max(sizes)
-
-
 def test_a_large_body_streams_through(site: Site) -> None:
     data = os.urandom(24 * MIB)
     with contextlib.closing(site.connect()) as connection:
@@ -63,7 +54,7 @@ def test_a_large_body_streams_through(site: Site) -> None:
         connection.endheaders()
         connection.send(data[: 8 * MIB])
         # The rest has not been sent yet, but the first part is already being written.
-        until(lambda: largest(site.data / ".staging") > 4 * MIB)
+        until(lambda: max(sizes(site.data / ".staging"), default=0) > 4 * MIB)
         connection.send(data[8 * MIB :])
         response = connection.getresponse()
         assert response.status == 201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -30,6 +31,15 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "this took too long"
         time.sleep(0.01)
+
+
+def sizes(folder: Path) -> list[int]:
+    """The sizes of the files in a folder, in bytes. Some may be renamed meanwhile, as expiry entries of uploads are."""
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(path.stat().st_size)
+    return found
 
 
 class Server:
