@@ -1,7 +1,7 @@
 """Joins a script or a style sheet with all that it imports, so that a page fetches one file of each and not thirty.
 
-On AWS, each file is a call of a function, and a new account runs only a few at once. Sources must import in lines of
-this form, and export constants, functions and classes where they are declared:
+On AWS, each request runs a function, and a new account runs only a few at once. Sources must import in lines of this
+form, and export constants, functions and classes where they are declared:
 
     import { one, two } from "./numbers.js";
     @import "frame.css";

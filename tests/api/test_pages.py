@@ -98,7 +98,7 @@ def test_what_a_page_loads_is_there_and_never_changes_under_its_address(api: Api
 
 @pytest.mark.parametrize("path", ["/", "/file", "/inbox", "/docs", "/download/{}"])
 def test_a_page_loads_one_script_one_style_sheet_and_two_images(api: Api, path: str) -> None:
-    """On AWS, each is a call of a function, and a new account runs only a few at once."""
+    """On AWS, each request runs a function, and a new account runs only a few at once."""
     addresses = loads(page(api.request("GET", path.format(api.upload()["file_id"]))))
     assert sorted(PurePath(address).suffix for address in addresses) == [".css", ".js", ".svg", ".svg"]
     for address in addresses:
