@@ -67,9 +67,12 @@ async def receive_form(
     its file exceeds `MAX_OVERHEAD_BYTES`; `InvalidValue` for invalid parts. After an exception, discard what `write`
     received.
     """
-    reader = _Reader(_boundary(content_type), fields, begin)
+    reader = _Reader(fields, begin)
+    # The parser has the reader's methods. If the reader also had the parser, this cycle would keep the whole request in
+    # memory until the next garbage collection.
+    parser = reader.parser(_boundary(content_type))
     async for chunk in chunks:
-        for piece in reader.feed(chunk):
+        for piece in reader.feed(parser, chunk):
             await write(piece)
     return reader.finish()
 
@@ -145,7 +148,7 @@ def _decoded(name: str) -> str:
 class _Reader:
     """The state of one form between chunks. Do not use it again after an exception."""
 
-    def __init__(self, boundary: bytes, limits: Mapping[str, int], begin: Callable[[Mapping[str, str]], None]) -> None:
+    def __init__(self, limits: Mapping[str, int], begin: Callable[[Mapping[str, str]], None]) -> None:
         self._limits = limits
         self._begin = begin
         self._fields: dict[str, str] = {}
@@ -159,7 +162,10 @@ class _Reader:
         self._text = bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""
-        self._parser = MultipartParser(
+
+    def parser(self, boundary: bytes) -> MultipartParser:
+        """A parser for `feed`."""
+        return MultipartParser(
             boundary,
             {
                 "on_part_begin": self._on_part_begin,
@@ -175,7 +181,7 @@ class _Reader:
             max_header_size=_MAX_PART_HEADER_BYTES,
         )
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def feed(self, parser: MultipartParser, chunk: bytes) -> list[bytes]:
         """Parse the next bytes of the body and return those of the file, in order."""
         self._pieces = []
         self._overhead += len(chunk)
@@ -184,7 +190,7 @@ class _Reader:
             chunk = chunk.lstrip(b"\r\n")
             self._begun = bool(chunk)
         try:
-            self._parser.write(chunk)
+            parser.write(chunk)
         except FormParserError as error:
             raise _malformed("The form is malformed.") from error
         self._overhead -= sum(map(len, self._pieces))
