@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import hmac
 import secrets
 import threading
 from collections.abc import Callable
@@ -19,6 +21,9 @@ from shared.storage.keys import SECRET_KEY
 TICKET_LIFETIME = 24 * 3600  # seconds
 PASS_LIFETIME = 60  # seconds
 
+# Kept with their keys: those of all purposes, and of some files with passwords.
+SIGNERS = 64
+
 _TRIES = 5
 
 
@@ -30,6 +35,7 @@ class Signing:
         self._clock = clock
         self._cached_key: str | None = None
         self._guard = threading.Lock()
+        self._signer = functools.lru_cache(SIGNERS)(self._new_signer)
 
     def delete_token(self, file_id: str) -> str:
         """The token with which anyone can change and delete this file; always the same for one ID."""
@@ -69,8 +75,9 @@ class Signing:
         age = int(self._clock().timestamp()) - int(moment.timestamp())
         return text == file_id.encode() and age <= lifetime
 
-    def _signer(self, salt: str) -> _ClockedSigner:
-        return _ClockedSigner(self._key(), salt, self._clock)
+    def _new_signer(self, salt: str) -> _ClockedSigner:
+        # As itsdangerous derives keys (`key_derivation="hmac"`), but once for many values.
+        return _ClockedSigner(hmac.digest(self._key().encode(), salt.encode(), "sha256"), self._clock)
 
     def _key(self) -> str:
         with self._guard:
@@ -82,8 +89,8 @@ class Signing:
 class _ClockedSigner(TimestampSigner):
     """A `TimestampSigner` with a clock that is passed in."""
 
-    def __init__(self, key: str, salt: str, clock: Callable[[], datetime]) -> None:
-        super().__init__(key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+    def __init__(self, key: bytes, clock: Callable[[], datetime]) -> None:
+        super().__init__(key, key_derivation="none", digest_method=hashlib.sha256)
         self._clock = clock
 
     def get_timestamp(self) -> int:
