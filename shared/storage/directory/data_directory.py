@@ -9,8 +9,9 @@ import contextlib
 import fcntl
 import os
 import secrets
+import stat
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from shared.errors import StorageFull, StorageUnavailable
@@ -109,14 +110,13 @@ class DataDirectory:
         # Before others take the freed space.
         self.spares.refill()
 
-    def holds(self, segments: Sequence[str]) -> bool:
-        """Whether anything has this name."""
+    def holds(self, key: str) -> bool:
+        """Whether there is a file with this key."""
         try:
-            with open_folder(self.root, segments[:-1]) as folder:
-                os.stat(segments[-1], dir_fd=folder, follow_symlinks=False)
+            # If a folder in the path is a link, whatever opens the file notices.
+            return stat.S_ISREG(os.lstat(f"{self.root}/{key}").st_mode)
         except MISSING:
             return False
-        return True
 
     def remove_folder(self, segments: Sequence[str]) -> str:
         """Move a folder away durably, and return its new path. Raises `FileNotFoundError` and the like."""
@@ -127,22 +127,10 @@ class DataDirectory:
             os.fsync(above)
         return path
 
-    @contextlib.contextmanager
-    def locked(self, key: str) -> Iterator[None]:
-        """Lock this key against other threads and other processes on this machine."""
-        # flock belongs to the open file, so opening the file for each use also separates threads of one process. The
-        # files are never removed: unlinking one that another process waits for would let two hold "the same" lock.
+    def locked(self, key: str) -> _Locked:
+        """Lock this key against other threads and other processes on this machine, for a `with` statement."""
         path = f"{self.root}/{LOCKS}/{zlib.crc32(key.encode()) % LOCK_COUNT:03}"
-        while True:
-            file = self._open_lock(path)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                # If something else removed the file, later callers lock another one.
-                if _is_at(file, path):
-                    yield
-                    return
-            finally:
-                os.close(file)
+        return _Locked(path, self._open_lock)
 
     def _is_writable(self) -> bool:
         return os.access(f"{self.root}/{STAGING}", os.W_OK | os.X_OK)
@@ -230,6 +218,35 @@ class DataDirectory:
             self.spares.make_folder(segments[-1], above)
             os.fsync(above)
         self._durable.add(path)
+
+
+class _Locked:
+    """Holds a lock file from `opened`, for a `with` statement."""
+
+    # A class, because a generator takes longer, and each count waits for it.
+    __slots__ = ("_file", "_opened", "_path")
+
+    def __init__(self, path: str, opened: Callable[[str], int]) -> None:
+        self._path = path
+        self._opened = opened
+
+    def __enter__(self) -> None:
+        # flock belongs to the open file, so opening the file for each use also separates threads of one process. The
+        # files are never removed: unlinking one that another process waits for would let two hold "the same" lock.
+        while True:
+            self._file = self._opened(self._path)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                # If something else removed the file, later callers lock another one.
+                if _is_at(self._file, self._path):
+                    return
+            except BaseException:
+                os.close(self._file)
+                raise
+            os.close(self._file)
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._file)
 
 
 def _is_at(file: int, path: str) -> bool:

@@ -71,7 +71,7 @@ class DirectoryMultipart:
         choice = f"{_folder(key)}/{CHOICE}"
         data = json.dumps([dataclasses.astuple(part) for part in parts]).encode()
         with translated(), self._directory.locked(choice):
-            if not self._directory.holds(segments_of(choice)):
+            if not self._directory.holds(choice):
                 self._directory.put(segments_of(choice), data)
 
     def _choice(self, key: str) -> Sequence[Part] | None:

@@ -121,7 +121,7 @@ class DirectoryStore:
     def _delete(self, key: str) -> None:
         segments = segments_of(key)
         with translated():
-            if not self._directory.holds(segments):
+            if not self._directory.holds(key):
                 return
             # Without the lock, a conditional write that has compared but not yet renamed would restore the object.
             with self._directory.locked(key), contextlib.suppress(*MISSING):
@@ -193,16 +193,11 @@ class DirectoryStore:
             raise
 
     def _require(self, key: str, when: Condition) -> None:
-        try:
-            current = self.read(key)[1]
-        except NotFound:
-            if when is ABSENT:
-                return
-            raise
-        if not isinstance(when, Matches):
+        if isinstance(when, Matches):
+            if self.read(key)[1] != when.etag:
+                raise Changed(key)
+        elif self._directory.holds(key):
             raise AlreadyExists(key)
-        if current != when.etag:
-            raise Changed(key)
 
 
 class CachedDirectory(DirectoryStore):

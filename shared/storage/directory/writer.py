@@ -18,7 +18,8 @@ from shared.storage.directory.data_directory import DataDirectory, segments_of
 
 log = logging.getLogger(__name__)
 
-# Bytes to copy between two checks of the free space.
+# Bytes to write, and to copy, between two checks of the free space.
+CHECK_SIZE = 1024 * 1024
 COPY_SIZE = 64 * 1024 * 1024
 # Bytes to write before the disk gets them: enough to keep requests few, and few enough for a short wait at the end.
 WRITEBACK_SIZE = 8 * 1024 * 1024
@@ -68,7 +69,7 @@ class DirectoryWriter:
         self._directory = directory
         self._key = key
         self._reserve = reserve
-        self._size = reserve
+        self._size = self._checked = reserve
         self._handed_over = 0
         with translated():
             self._staged, self._file = directory.begin_file()
@@ -76,7 +77,9 @@ class DirectoryWriter:
 
     def write(self, data: bytes) -> None:
         with translated():
-            self._directory.require_space()
+            if self._size - self._checked >= CHECK_SIZE:
+                self._directory.require_space()
+                self._checked = self._size
             write_all(self._file, data)
             self._grown_by(len(data))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.storage.contract import Changed, Matches, NotFound
+from shared.storage.contract import ABSENT, Changed, Matches, NotFound
 from shared.storage.directory.data_directory import LOCKS, STAGING
 from shared.storage.directory.spares import FILES, FOLDERS, SPARE_SIZE, SPARES
 from shared.storage.directory.store import DirectoryStore
@@ -122,3 +122,18 @@ def test_no_link_in_the_place_of_a_folder_is_followed(directory: DirectoryStore,
     with pytest.raises(StorageUnavailable):
         directory.put(KEY, b"new")
     assert {path: path.read_bytes() for path in (tmp_path / "outside").rglob("*") if path.is_file()} == before
+
+
+def test_a_link_in_the_place_of_an_object_counts_as_missing(directory: DirectoryStore, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"outside")
+    link = directory.root / KEY
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    with pytest.raises(NotFound):
+        directory.put(KEY, b"new", Matches("0"))
+    directory.delete(KEY)
+    assert link.is_symlink()
+    directory.put(KEY, b"new", ABSENT)
+    assert directory.read(KEY)[0] == b"new"
+    assert outside.read_bytes() == b"outside"

@@ -20,7 +20,7 @@ from shared.storage.contract import ABSENT, Changed, Matches, NotFound, Writer
 from shared.storage.directory.data_directory import LOCKS, STAGING
 from shared.storage.directory.spares import SPARES
 from shared.storage.directory.store import DirectoryStore
-from shared.storage.directory.writer import WRITEBACK_SIZE
+from shared.storage.directory.writer import CHECK_SIZE, WRITEBACK_SIZE
 from shared.storage.keys import record_key
 from shared.storage.records import Records
 from tests.storage.samples import FILE_ID, NOW, record
@@ -320,7 +320,7 @@ def test_a_large_object_needs_the_free_space_and_a_small_one_does_not(tmp_path: 
 def test_a_writer_stops_when_space_runs_out_under_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = DirectoryStore(tmp_path / "data", min_free_space=1)
     writer = store.writer("files/ab/two")
-    writer.write(b"x")
+    writer.write(bytes(CHECK_SIZE))
     full = os.statvfs_result((4096, 4096, 1000, 0, 0, 1000, 1000, 1000, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: full)
     with pytest.raises(StorageFull):
