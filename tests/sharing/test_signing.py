@@ -160,8 +160,8 @@ def test_a_delete_token_is_the_same_in_every_process_and_at_any_time(store: Inte
     assert later.is_delete_token(ONE, token)
 
 
-def test_the_tokens_of_earlier_releases_stay_valid(signing: Signing) -> None:
-    """These two were made by release 0.1.0. A change of how keys are derived would break every owner's link."""
+def test_tokens_from_before_an_upgrade_stay_valid(signing: Signing) -> None:
+    """A change of how keys are derived would break the links of all owners. These two were made before one."""
     assert signing.delete_token(ONE) == "GJGyTxWZ4PjADKLIpqk7a1VSlxPh8EC0oErLyFDD5LI"
     assert signing.owner_token(ONE) == "DOfd4aW3NGuAy4NabmkaJQjVzPN_1ipOyig5RVzBtQk"
 

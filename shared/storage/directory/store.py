@@ -23,7 +23,6 @@ from pathlib import Path
 
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.contract import (
-    ABSENT,
     ANYTHING,
     AlreadyExists,
     Changed,
