@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Download, Page, Route, expect
 
 from tests.browser.conftest import WITHIN
-from tests.browser.upload_page import choose, drop, file, note_questions, questions, require_pauses
+from tests.browser.upload_page import choose, drop, file, note_questions, questions, require_pauses, wait_for_answers
 from tests.wire.server import Server, until
 
 TOKEN = "a-token-of-thirty-two-characters"
@@ -206,6 +206,7 @@ def test_an_owners_page_asks_now_and_then_but_not_while_hidden(owner: Page, guar
     require_pauses(owner)
     hide = "(hidden) => Object.defineProperty(document, 'hidden', { get: () => hidden, configurable: true })"
     owner.evaluate(hide, True)
+    wait_for_answers(owner)
     before = len(questions(owner))
     owner.clock.run_for(600_000)
     assert len(questions(owner)) == before

@@ -122,9 +122,14 @@ def note_questions(page: Page, about: str = "/file/metadata/") -> None:
     """Have the page note what it asks about files, by its own clock, from when it is loaded again."""
     script = """
         window.asked = [];
+        window.unanswered = 0;
         const { open } = XMLHttpRequest.prototype;
         XMLHttpRequest.prototype.open = function (method, address, ...rest) {
-            if (address.includes("ABOUT")) asked.push([Date.now(), address]);
+            if (address.includes("ABOUT")) {
+                asked.push([Date.now(), address]);
+                unanswered += 1;
+                this.addEventListener("loadend", () => { unanswered -= 1; });
+            }
             return open.call(this, method, address, ...rest);
         };
     """
@@ -134,6 +139,11 @@ def note_questions(page: Page, about: str = "/file/metadata/") -> None:
 def questions(page: Page) -> list[tuple[int, str]]:
     """Time and address of each question that the page has noted."""
     return [(at, address) for at, address in page.evaluate("asked")]
+
+
+def wait_for_answers(page: Page) -> None:
+    """The page decides when to ask again once it has the answer, by its own clock."""
+    until(lambda: bool(page.evaluate("unanswered === 0")))
 
 
 def require_pauses(page: Page) -> None:
