@@ -104,7 +104,7 @@ class DirectoryObjects:
 
     def keys(self) -> list[str]:
         stored_keys = [path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file()]
-        return sorted(key for key in stored_keys if not key.startswith((".locks/", ".spares/")))
+        return sorted(key for key in stored_keys if not key.startswith(".spares/"))
 
 
 class BucketObjects:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared.sharing import Shares
-from shared.storage.directory.data_directory import LOCKS, STAGING
+from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.spares import FILES, FOLDERS, SPARES
 from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
@@ -198,10 +198,9 @@ def test_a_few_spares_are_enough_for_many_at_once(faulty: Faulty, disk: Disk) ->
     assert {faulty.api.count(file_id) for file_id in file_ids} == {1}
 
 
-@pytest.mark.parametrize("name", [STAGING, LOCKS])
-def test_folders_of_our_own_are_made_anew_even_then(faulty: Faulty, disk: Disk, name: str) -> None:
+def test_the_folder_of_staged_files_is_made_anew_even_then(faulty: Faulty, disk: Disk) -> None:
     upload = faulty.api.upload()
-    subprocess.run(["rm", "-r", disk.path / "data" / name], check=True)
+    subprocess.run(["rm", "-r", disk.path / "data" / STAGING], check=True)
     disk.fill()
     assert faulty.api.download(upload["file_id"]).content == DIGITS
     owner = {"X-Delete-Token": upload["delete_token"]}

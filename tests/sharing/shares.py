@@ -10,7 +10,6 @@ from shared.options import Options
 from shared.redirects import download_url, prepare_copy
 from shared.sharing import Record, Shares, Stored
 from shared.storage.contract import ObjectStore
-from shared.storage.directory.data_directory import LOCKS
 from shared.storage.directory.spares import SPARES
 from shared.uploads import Upload
 from tests.clock import Clock
@@ -51,6 +50,6 @@ def download(shares: Shares, file_id: str) -> bytes:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file of a data directory, including staged ones, but without locks and spare files."""
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and not {LOCKS, SPARES} & {*path.parts}]
+    """Every file of a data directory, including staged ones, but without spare files."""
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and SPARES not in path.parts]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}

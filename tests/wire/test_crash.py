@@ -21,7 +21,7 @@ import pytest
 
 from shared.scrub import scrub
 from shared.sharing import Shares
-from shared.storage.directory.data_directory import LOCKS, STAGING
+from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.spares import SPARES
 from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
@@ -253,4 +253,4 @@ def test_a_server_killed_at_random_moments_keeps_its_word(tmp_path: Path, seed: 
     for hours in SWEEPS:
         Sweep(advanced(data, LONG // HOUR + hours)).run()
     assert ids_in(data, "expiries") == set()
-    assert {path.name for path in data.iterdir()} == {"files", "metadata", "expiries", "secret", STAGING, LOCKS, SPARES}
+    assert {path.name for path in data.iterdir()} == {"files", "metadata", "expiries", "secret", STAGING, SPARES}

@@ -74,13 +74,14 @@ class open_folder:  # noqa: N801 (as above)
 
 
 def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading. Anything else in its place counts as missing.
-
-    A link could lead anywhere, opening a FIFO would wait for a writer, and reading a device might never end.
-    """
+    """Open a regular file for reading. Anything else in its place counts as missing."""
     with open_folder(root, segments[:-1]) as folder:
-        file = os.open(segments[-1], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
-    return regular(file)
+        return _open_in(folder, segments[-1])
+
+
+def _open_in(folder: int, name: str) -> tuple[int, os.stat_result]:
+    # A link could lead anywhere, opening a FIFO would wait for a writer, and reading a device might never end.
+    return regular(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder))
 
 
 def regular(file: int) -> tuple[int, os.stat_result]:
@@ -94,7 +95,23 @@ def regular(file: int) -> tuple[int, os.stat_result]:
 
 def read_file(root: str, segments: Sequence[str]) -> bytes:
     """The content of a small regular file. Nothing writes to a file once it has its name."""
-    file, status = open_file(root, segments)
+    return _content(*open_file(root, segments))
+
+
+def read_in(folder: int, name: str) -> bytes:
+    """Like `read_file`, but in an open folder."""
+    return _content(*_open_in(folder, name))
+
+
+def is_file(folder: int, name: str) -> bool:
+    """Whether there is a regular file of this name in an open folder."""
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _content(file: int, status: os.stat_result) -> bytes:
     try:
         # One call and no file object: with many threads, each system call waits for the interpreter's lock.
         return os.read(file, status.st_size)

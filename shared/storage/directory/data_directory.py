@@ -9,18 +9,14 @@ import contextlib
 import fcntl
 import os
 import secrets
-import stat
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.directory.calls import MISSING, is_full, open_folder, write_all
+from shared.storage.directory.calls import is_full, open_folder, write_all
 from shared.storage.directory.spares import Spares
 
 STAGING = ".staging"
-LOCKS = ".locks"
-LOCK_COUNT = 256
 
 T = TypeVar("T")
 
@@ -43,8 +39,7 @@ class DataDirectory:
         self._durable: set[str] = set()
         self.spares = Spares(root)
         _make_root(root)
-        for name in (STAGING, LOCKS):
-            self._make_own(name)
+        self._make_own(STAGING)
         self.spares.mend()
 
     def check(self) -> None:
@@ -71,23 +66,32 @@ class DataDirectory:
         self.spares.fill()
         return self._new_staged()
 
-    def put(self, segments: Sequence[str], data: bytes) -> None:
-        """Make a small file durable under its name, replacing an earlier one. Uses spares if there is no room."""
+    def put(self, segments: Sequence[str], data: bytes, locked: int | None = None) -> None:
+        """Make a small file durable under its name, replacing an earlier one. Uses spares if there is no room.
+
+        `locked` is its folder, if that is open and locked; it is unlocked afterwards.
+        """
         try:
-            self._put(segments, data, spare=False)
+            self._put(segments, data, locked, spare=False)
         except OSError as error:
             if not is_full(error):
                 raise
             with self.spares.in_use():
-                self._put(segments, data, spare=True)
+                self._put(segments, data, locked, spare=True)
 
-    def publish(self, staged: str, segments: Sequence[str], unsynced: int | None = None) -> None:
+    def publish(
+        self, staged: str, segments: Sequence[str], locked: int | None = None, *, unsynced: int | None = None
+    ) -> None:
         """Rename a file into place and make the new name durable. Also raises `StorageUnavailable`.
 
-        The file must be synced, unless it is passed as `unsynced`.
+        The file must be synced, unless it is passed as `unsynced`. `locked` is its new folder, if that is open and
+        locked; it is unlocked as soon as the file has its name.
         """
-        with self._open_target(segments[:-1]) as folder:
+        with self._open_target(segments[:-1]) if locked is None else contextlib.nullcontext(locked) as folder:
             os.replace(staged, segments[-1], dst_dir_fd=folder)
+            if locked is not None:
+                # Others need not wait for the disk. If they change the file again, their syncs include this change.
+                fcntl.flock(folder, fcntl.LOCK_UN)
             if unsynced is not None:
                 try:
                     os.fsync(unsynced)
@@ -102,21 +106,16 @@ class DataDirectory:
                 # Whatever the reason, the object now exists, so this must not be reported as a lack of room.
                 raise StorageUnavailable(str(error)) from error
 
-    def remove(self, segments: Sequence[str]) -> None:
-        """Remove a file durably. Raises `FileNotFoundError` and the like if it does not exist."""
-        with open_folder(self.root, segments[:-1]) as folder:
-            os.unlink(segments[-1], dir_fd=folder)
-            os.fsync(folder)
+    def remove(self, folder: int, name: str) -> None:
+        """Remove a file durably from an open and locked folder, which is unlocked as soon as the file is gone.
+
+        Raises `FileNotFoundError` and the like if it does not exist.
+        """
+        os.unlink(name, dir_fd=folder)
+        fcntl.flock(folder, fcntl.LOCK_UN)
+        os.fsync(folder)
         # Before others take the freed space.
         self.spares.refill()
-
-    def holds(self, key: str) -> bool:
-        """Whether there is a file with this key."""
-        try:
-            # If a folder in the path is a link, whatever opens the file notices.
-            return stat.S_ISREG(os.lstat(f"{self.root}/{key}").st_mode)
-        except MISSING:
-            return False
 
     def remove_folder(self, segments: Sequence[str]) -> str:
         """Move a folder away durably, and return its new path. Raises `FileNotFoundError` and the like."""
@@ -127,10 +126,20 @@ class DataDirectory:
             os.fsync(above)
         return path
 
-    def locked(self, key: str) -> _Locked:
-        """Lock this key against other threads and other processes on this machine, for a `with` statement."""
-        path = f"{self.root}/{LOCKS}/{zlib.crc32(key.encode()) % LOCK_COUNT:03}"
-        return _Locked(path, self._open_lock)
+    @contextlib.contextmanager
+    def locked(self, segments: Sequence[str], *, make: bool = False) -> Iterator[int]:
+        """Open a folder, and lock it against other threads and other processes on this machine.
+
+        Make it if it is missing, or raise `FileNotFoundError` and the like.
+        """
+        while True:
+            # flock belongs to the open folder, so opening it for each use also separates threads of one process.
+            with self._open_target(segments) if make else open_folder(self.root, segments) as folder:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+                # If something else moved the folder away, later callers lock another one.
+                if _is_at(folder, "/".join((self.root, *segments))):
+                    yield folder
+                    return
 
     def _is_writable(self) -> bool:
         return os.access(f"{self.root}/{STAGING}", os.W_OK | os.X_OK)
@@ -147,22 +156,7 @@ class DataDirectory:
             self._make_own(name)
             return work()
 
-    def _open_lock(self, path: str) -> int:
-        def open_it() -> int:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-        try:
-            return self._in_own(LOCKS, open_it)
-        except OSError as error:
-            if not is_full(error):
-                raise
-            # No inode is left, so a spare file becomes the lock. Others without a lock come here too, and find it.
-            with self.spares.in_use():
-                if not os.path.exists(path):
-                    self.spares.take(path)
-            return open_it()
-
-    def _put(self, segments: Sequence[str], data: bytes, *, spare: bool) -> None:
+    def _put(self, segments: Sequence[str], data: bytes, locked: int | None, *, spare: bool) -> None:
         path, file = self._spare_staged() if spare else self._new_staged()
         try:
             try:
@@ -174,7 +168,7 @@ class DataDirectory:
                     os.fsync(file)
             finally:
                 os.close(file)
-            self.publish(path, segments)
+            self.publish(path, segments, locked)
         except BaseException:
             # Unless it has its name already, or something else has emptied the folder.
             with contextlib.suppress(FileNotFoundError):
@@ -218,35 +212,6 @@ class DataDirectory:
             self.spares.make_folder(segments[-1], above)
             os.fsync(above)
         self._durable.add(path)
-
-
-class _Locked:
-    """Holds a lock file from `opened`, for a `with` statement."""
-
-    # A class, because a generator takes longer, and each count waits for it.
-    __slots__ = ("_file", "_opened", "_path")
-
-    def __init__(self, path: str, opened: Callable[[str], int]) -> None:
-        self._path = path
-        self._opened = opened
-
-    def __enter__(self) -> None:
-        # flock belongs to the open file, so opening the file for each use also separates threads of one process. The
-        # files are never removed: unlinking one that another process waits for would let two hold "the same" lock.
-        while True:
-            self._file = self._opened(self._path)
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-                # If something else removed the file, later callers lock another one.
-                if _is_at(self._file, self._path):
-                    return
-            except BaseException:
-                os.close(self._file)
-                raise
-            os.close(self._file)
-
-    def __exit__(self, *_error: object) -> None:
-        os.close(self._file)
 
 
 def _is_at(file: int, path: str) -> bool:

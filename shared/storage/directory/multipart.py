@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 
 from shared.storage.contract import NotFound, Slice
-from shared.storage.directory.calls import MISSING, open_folder, read_file, translated
+from shared.storage.directory.calls import MISSING, is_file, open_folder, read_file, translated
 from shared.storage.directory.data_directory import DataDirectory, segments_of
 from shared.storage.directory.writer import DirectoryWriter, info_of
 from shared.storage.multipart import Part, TooLarge, stored_parts
@@ -32,8 +32,7 @@ class DirectoryMultipart:
     def list(self, key: str, upload_id: str) -> Sequence[Part]:
         if self._choice(key) is not None:
             raise NotFound(key)
-        with translated():
-            return _parts_in(self._directory, _folder(key))
+        return self._parts(key)
 
     def writer(self, key: str, upload_id: str, number: int, limit: int) -> DirectoryPartWriter:
         if self._choice(key) is not None:
@@ -45,8 +44,7 @@ class DirectoryMultipart:
     ) -> Sequence[Slice]:
         choice = self._choice(key)
         if choice is None:
-            with translated():
-                selection = stored_parts(key, parts, _parts_in(self._directory, _folder(key)))
+            selection = stored_parts(key, parts, self._parts(key))
             allow(sum(part.size for part in selection))
             self._choose(key, selection)
             # Another call may have been first.
@@ -56,23 +54,31 @@ class DirectoryMultipart:
         return [Slice(f"{_folder(key)}/{part.number}", 0, part.size, part.etag) for part in choice]
 
     def abort(self, key: str, upload_id: str | None = None) -> None:
-        folder = _folder(key)
+        segments = segments_of(_folder(key))
         with translated():
             try:
                 # Move the folder away first: another part may arrive while the others are removed.
-                with self._directory.locked(folder):
-                    path = self._directory.remove_folder(segments_of(folder))
+                with self._directory.locked(segments):
+                    path = self._directory.remove_folder(segments)
             except MISSING:
                 return
             shutil.rmtree(path)
 
     def _choose(self, key: str, parts: Sequence[Part]) -> None:
         """Store the list of parts unless there is one already: two calls at once would make two objects."""
-        choice = f"{_folder(key)}/{CHOICE}"
+        segments = segments_of(_folder(key))
         data = json.dumps([dataclasses.astuple(part) for part in parts]).encode()
-        with translated(), self._directory.locked(choice):
-            if not self._directory.holds(choice):
-                self._directory.put(segments_of(choice), data)
+        with translated(key), self._directory.locked(segments) as folder:
+            if not is_file(folder, CHOICE):
+                self._directory.put([*segments, CHOICE], data, folder)
+
+    def _parts(self, key: str) -> Sequence[Part]:
+        """The stored parts, by number."""
+        segments = segments_of(_folder(key))
+        # The upload may be aborted meanwhile.
+        with translated(), contextlib.suppress(*MISSING), open_folder(self._directory.root, segments) as folder:
+            return _parts_in(folder)
+        return []
 
     def _choice(self, key: str) -> Sequence[Part] | None:
         """The parts with which an upload was finished; None if it is unfinished."""
@@ -101,11 +107,11 @@ class DirectoryPartWriter:
         with translated():
             self._writer.sync()
             # Other parts may arrive at the same time, so handle one after the other.
-            with self._directory.locked(self._folder):
-                others = _parts_in(self._directory, self._folder)
+            with self._directory.locked(segments_of(self._folder), make=True) as folder:
+                others = _parts_in(folder)
                 if info.size + sum(other.size for other in others if other.number != self._number) > self._limit:
                     raise TooLarge(self._folder)
-                self._writer.publish()
+                self._writer.publish(folder)
         return Part(self._number, info.size, info.etag)
 
 
@@ -113,15 +119,14 @@ def _folder(key: str) -> str:
     return f"{key}.parts"
 
 
-def _parts_in(directory: DataDirectory, folder: str) -> Sequence[Part]:
-    """The parts in a folder, by number. Raises `OSError`."""
+def _parts_in(folder: int) -> Sequence[Part]:
+    """The parts in an open folder, by number. Raises `OSError`."""
     parts = []
-    # The upload may be aborted meanwhile.
-    with contextlib.suppress(*MISSING), open_folder(directory.root, segments_of(folder)) as opened:
-        with os.scandir(opened) as entries:
-            numbered = [entry for entry in entries if entry.name.isdecimal() and entry.is_file(follow_symlinks=False)]
-        for entry in numbered:
-            with contextlib.suppress(FileNotFoundError):
-                info = info_of(entry.stat(follow_symlinks=False))
-                parts.append(Part(int(entry.name), info.size, info.etag))
+    with os.scandir(folder) as entries:
+        numbered = [entry for entry in entries if entry.name.isdecimal() and entry.is_file(follow_symlinks=False)]
+    for entry in numbered:
+        # The upload may be aborted meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            info = info_of(entry.stat(follow_symlinks=False))
+            parts.append(Part(int(entry.name), info.size, info.etag))
     return sorted(parts, key=lambda part: part.number)

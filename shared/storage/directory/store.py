@@ -2,10 +2,9 @@
 
 Every write is staged under `.staging/`, synced and renamed into place, so a reader sees the old or the new object and a
 crash leaves at most a staged file. Only what a `writer` wrote is renamed before it is synced: nobody knows its key yet,
-and one commit of the file system's journal makes the bytes and the name durable. An advisory lock on one of 256 files
-under `.locks/` makes conditions hold across the threads and processes of one machine, but not across machines that
-mount the directory over a network. On a full disk, small objects can still be written, into one of the files under
-`.spares/`.
+and one commit of the file system's journal makes the bytes and the name durable. An advisory lock on the folder of an
+object makes conditions hold across the threads and processes of one machine, but not across machines that mount the
+directory over a network. On a full disk, small objects can still be written, into one of the files under `.spares/`.
 
 The directory itself can be a symbolic link. Links below it are never followed.
 """
@@ -37,7 +36,16 @@ from shared.storage.contract import (
     WouldWait,
 )
 from shared.storage.directory.cached import can_read_cached, open_cached
-from shared.storage.directory.calls import MISSING, failure, open_file, open_folder, read_file, translated
+from shared.storage.directory.calls import (
+    MISSING,
+    failure,
+    is_file,
+    open_file,
+    open_folder,
+    read_file,
+    read_in,
+    translated,
+)
 from shared.storage.directory.data_directory import STAGING, DataDirectory, segments_of
 from shared.storage.directory.multipart import DirectoryMultipart
 from shared.storage.directory.spares import FILES, SPARES
@@ -89,9 +97,9 @@ class DirectoryStore:
                 # No key is written both with and without a condition.
                 self._directory.put(segments, data)
             else:
-                with self._directory.locked(key):
-                    self._require(key, when)
-                    self._directory.put(segments, data)
+                with self._directory.locked(segments[:-1], make=True) as folder:
+                    _require(folder, key, segments[-1], when)
+                    self._directory.put(segments, data, folder)
         return _etag(data)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> DirectoryReader:
@@ -118,13 +126,10 @@ class DirectoryStore:
             raise failures[0]
 
     def _delete(self, key: str) -> None:
-        segments = segments_of(key)
-        with translated():
-            if not self._directory.holds(key):
-                return
-            # Without the lock, a conditional write that has compared but not yet renamed would restore the object.
-            with self._directory.locked(key), contextlib.suppress(*MISSING):
-                self._directory.remove(segments)
+        *folders, name = segments_of(key)
+        # Without the lock, a conditional write that has compared but not yet renamed would restore the object.
+        with translated(), contextlib.suppress(*MISSING), self._directory.locked(folders) as folder:
+            self._directory.remove(folder, name)
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         try:
@@ -191,13 +196,6 @@ class DirectoryStore:
             writer.abort()
             raise
 
-    def _require(self, key: str, when: Condition) -> None:
-        if isinstance(when, Matches):
-            if self.read(key)[1] != when.etag:
-                raise Changed(key)
-        elif self._directory.holds(key):
-            raise AlreadyExists(key)
-
 
 class CachedDirectory(DirectoryStore):
     """The `ready` store of another store: the same objects, if they can be read without waiting for a disk."""
@@ -218,6 +216,16 @@ class CachedDirectory(DirectoryStore):
             # It is empty, so it is damaged: let the store itself report that.
             raise WouldWait from error
         return data, _etag(data)
+
+
+def _require(folder: int, key: str, name: str, when: Condition) -> None:
+    if isinstance(when, Matches):
+        with translated(key):
+            current = read_in(folder, name)
+        if _etag(current) != when.etag:
+            raise Changed(key)
+    elif is_file(folder, name):
+        raise AlreadyExists(key)
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:

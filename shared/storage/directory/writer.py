@@ -122,7 +122,7 @@ class DirectoryWriter:
             raise ValueError("the head does not fill the bytes reserved for it")
         with translated():
             os.pwrite(self._file, head, 0)
-            self._directory.publish(self._staged, segments_of(self._key), self._file)
+            self._directory.publish(self._staged, segments_of(self._key), unsynced=self._file)
             self._close()
 
     def sync(self) -> None:
@@ -130,9 +130,9 @@ class DirectoryWriter:
         os.fsync(self._file)
         self._close()
 
-    def publish(self) -> None:
-        """Give the synced file its name. Raises what `DataDirectory.publish` raises."""
-        self._directory.publish(self._staged, segments_of(self._key))
+    def publish(self, locked: int | None = None) -> None:
+        """Give the synced file its name, in its folder if that is open. Raises what `DataDirectory.publish` raises."""
+        self._directory.publish(self._staged, segments_of(self._key), locked)
 
     def abort(self) -> None:
         self._close()

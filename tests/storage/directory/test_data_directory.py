@@ -13,7 +13,7 @@ import pytest
 
 from shared.errors import StorageUnavailable
 from shared.storage.contract import ABSENT, Changed, Matches, NotFound
-from shared.storage.directory.data_directory import LOCKS, STAGING
+from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.spares import FILES, FOLDERS, SPARE_SIZE, SPARES
 from shared.storage.directory.store import DirectoryStore
 
@@ -26,7 +26,7 @@ def write(store: DirectoryStore, key: str, data: bytes) -> None:
     writer.commit()
 
 
-@pytest.mark.parametrize("names", [[STAGING], [LOCKS], [SPARES], [STAGING, LOCKS, SPARES]])
+@pytest.mark.parametrize("names", [[STAGING], [SPARES], [STAGING, SPARES]])
 def test_folders_of_its_own_are_made_anew_under_a_running_server(directory: DirectoryStore, names: list[str]) -> None:
     etag = directory.put(KEY, b"old")
     for name in names:
@@ -39,29 +39,51 @@ def test_folders_of_its_own_are_made_anew_under_a_running_server(directory: Dire
     assert directory.read(KEY) == (b"new", etag)
     assert directory.read("files/ab/two")[0] == b"two"
     directory.delete(KEY)
-    assert {path.name for path in directory.root.iterdir() if path.name.startswith(".")} == {STAGING, LOCKS, SPARES}
+    assert {path.name for path in directory.root.iterdir() if path.name.startswith(".")} == {STAGING, SPARES}
     assert {path.name for path in (directory.root / SPARES).iterdir()} == {*FILES, *FOLDERS}
 
 
-def test_a_lock_that_vanished_while_somebody_waited_for_it_is_taken_anew(directory: DirectoryStore) -> None:
+def test_a_folder_that_was_moved_away_while_somebody_waited_for_its_lock_is_locked_anew(
+    directory: DirectoryStore,
+) -> None:
+    directory.put(KEY, b"old")
+    folder = directory.root / "metadata" / "ab"
     inside: list[str] = []
     kept = directory._directory
 
     def second() -> None:
-        with kept.locked(KEY):
+        with kept.locked(["metadata", "ab"], make=True) as opened:
             inside.append("second")
+            # It holds the same lock that others find.
+            assert os.path.samestat(os.fstat(opened), folder.stat())
 
     waiting = threading.Thread(target=second)
-    with kept.locked(KEY):
+    with kept.locked(["metadata", "ab"]):
         waiting.start()
-        # The other put must wait. Otherwise, it would finish long before this timeout.
+        # The other must wait. Otherwise, it would finish long before this timeout.
         waiting.join(timeout=0.2)
-        shutil.rmtree(directory.root / LOCKS)
+        folder.rename(directory.root / "moved")
         inside.append("first")
     waiting.join(timeout=60)
     assert inside == ["first", "second"]
-    # It held the same lock that others find.
-    assert len(list((directory.root / LOCKS).iterdir())) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_others_need_not_wait_for_the_sync_of_a_name(
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etag = directory.put(KEY, b"one")
+    fsync = os.fsync
+
+    def sync(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            monkeypatch.undo()
+            directory.put(KEY, b"three", Matches(directory.read(KEY)[1]))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    directory.put(KEY, b"two", Matches(etag))
+    assert directory.read(KEY)[0] == b"three"
 
 
 def test_what_a_crash_left_of_a_spare_file_is_replaced(directory: DirectoryStore) -> None:
@@ -132,8 +154,6 @@ def test_a_link_in_the_place_of_an_object_counts_as_missing(directory: Directory
     link.symlink_to(outside)
     with pytest.raises(NotFound):
         directory.put(KEY, b"new", Matches("0"))
-    directory.delete(KEY)
-    assert link.is_symlink()
     directory.put(KEY, b"new", ABSENT)
     assert directory.read(KEY)[0] == b"new"
     assert outside.read_bytes() == b"outside"

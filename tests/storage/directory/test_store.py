@@ -17,7 +17,7 @@ import pytest
 
 from shared.errors import ShareError, StorageFull, StorageUnavailable
 from shared.storage.contract import ABSENT, Changed, Matches, NotFound, Writer
-from shared.storage.directory.data_directory import LOCKS, STAGING
+from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.spares import SPARES
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.directory.writer import CHECK_SIZE, WRITEBACK_SIZE
@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[3]
 
 
 def files(store: DirectoryStore) -> list[str]:
-    """Everything in the directory except locks and spare files."""
+    """Everything in the directory except spare files."""
     paths = (path.relative_to(store.root) for path in store.root.rglob("*") if path.is_file())
-    return sorted(path.as_posix() for path in paths if path.parts[0] not in (LOCKS, SPARES))
+    return sorted(path.as_posix() for path in paths if path.parts[0] != SPARES)
 
 
 def staged(store: DirectoryStore) -> list[Path]:
