@@ -21,7 +21,7 @@ from shared.http.browsers import FORM_CHALLENGE, PAGES, entry_query, error_page,
 from shared.http.credentials import PASS_COOKIE, metadata_for, pass_proof
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
-from shared.http.headers import FORM_TYPE
+from shared.http.headers import FORM_TYPE, accepts_gzip
 from shared.http.models import FileMetadata, base_url, download_page, inbox_page
 from shared.http.pages import compressed, kind_text, moment_texts, page_headers, path_prefix
 from shared.http.problems import from_error
@@ -222,7 +222,7 @@ async def get_static_file(request: Request, version: str, name: str) -> Response
     tags = {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}
     if tags & {etag, "*"}:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    if name in PAGES.sources and "gzip" in request.headers.get("accept-encoding", ""):
+    if name in PAGES.sources and accepts_gzip(request.headers):
         return Response(PAGES.compressed(name), headers={**headers, "Content-Encoding": "gzip"})
     return Response(content, headers=headers)
 

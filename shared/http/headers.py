@@ -29,6 +29,8 @@ _ATTR_CHARS = "!#$&+^`|"
 # "%" is not plain, because some browsers percent-decode a plain `filename` (RFC 6266, appendix D).
 _NOT_PLAIN = re.compile(r'[^ -~]|["\\%]')
 
+_NO_WEIGHT = re.compile(r"q=0(?:\.0*)?")
+
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
 
@@ -123,3 +125,12 @@ def is_prefetch(headers: Mapping[str, str]) -> bool:
     """Whether a browser asks before anybody has asked it to (Fetch, "Sec-Purpose"; older ones say `Purpose`)."""
     announced = (headers.get("sec-purpose", ""), headers.get("purpose", ""))
     return any(value.partition(";")[0].strip().lower() == "prefetch" for value in announced)
+
+
+def accepts_gzip(headers: Mapping[str, str]) -> bool:
+    """Whether a client wants answers compressed by gzip, unless it gives that no weight (RFC 9110 §12.5.3)."""
+    weights: dict[str, str] = {}
+    for item in headers.get("accept-encoding", "").lower().split(","):
+        coding, _, weight = item.partition(";")
+        weights[coding.strip()] = weight.strip()
+    return not _NO_WEIGHT.fullmatch(weights.get("gzip", weights.get("*", "q=0")))

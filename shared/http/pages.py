@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from shared.http import bundles
 from shared.http.accent import sheet_name
+from shared.http.headers import accepts_gzip
 from shared.http.models import base_url
 from shared.sharing import rfc3339
 
@@ -141,7 +142,7 @@ class Pages:
 def compressed(request: Request, page: Response) -> Response:
     """Compress a page if the browser accepts that. Not for pages with secrets, which their size could reveal."""
     page.headers["Vary"] = "Accept-Encoding"
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if accepts_gzip(request.headers):
         page.body = gzip.compress(bytes(page.body), mtime=0)
         page.headers["Content-Encoding"] = "gzip"
         page.headers["Content-Length"] = str(len(page.body))

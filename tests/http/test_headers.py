@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.http.headers import (
+    accepts_gzip,
     body_media_type,
     content_disposition,
     http_date,
@@ -179,3 +180,25 @@ def test_a_type_that_a_tool_writes_for_any_body_gives_way_to_the_name(
     sent: str | None, name: str, kept: str | None
 ) -> None:
     assert body_media_type(sent, name) == (sent if kept is None else kept)
+
+
+@pytest.mark.parametrize(
+    ("sent", "accepted"),
+    {
+        "gzip": True,
+        "gzip, deflate, br": True,
+        "br;q=1.0, GZIP;q=0.5": True,
+        "gzip;q=0.001": True,
+        "*": True,
+        "": False,
+        "br, identity": False,
+        "gzip;q=0": False,
+        "gzip; q=0.000, br": False,
+        "*;q=0": False,
+        "*, gzip;q=0": False,
+        "gzip, *;q=0": True,
+        "gzipped": False,
+    }.items(),
+)
+def test_a_client_can_refuse_gzip(sent: str, accepted: bool) -> None:
+    assert accepts_gzip({"accept-encoding": sent}) == accepted
