@@ -88,7 +88,7 @@ def spares(disk: Disk) -> set[str]:
 
 def test_files_can_be_deleted(faulty: Faulty, disk: Disk) -> None:
     files = [faulty.api.upload() for _ in range(10)]
-    # None of these folders exists yet, nor do some of the locks.
+    # None of the folders of their entries exists yet.
     faulty.clock.now += 5 * HOUR
     for file in files:
         disk.fill()

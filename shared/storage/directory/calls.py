@@ -55,22 +55,22 @@ class open_folder:  # noqa: N801 (as above)
     If a segment is a symbolic link, which could lead anywhere, this raises `NotADirectoryError` (or ELOOP).
     """
 
-    __slots__ = ("_file",)
+    __slots__ = ("file",)
 
     def __init__(self, root: str, segments: Sequence[str]) -> None:
-        self._file = os.open(f"{root}/{segments[0]}", _FOLDER) if segments else os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+        self.file = os.open(f"{root}/{segments[0]}", _FOLDER) if segments else os.open(root, _FOLDER & ~os.O_NOFOLLOW)
         for segment in segments[1:]:
-            above = self._file
+            above = self.file
             try:
-                self._file = os.open(segment, _FOLDER, dir_fd=above)
+                self.file = os.open(segment, _FOLDER, dir_fd=above)
             finally:
                 os.close(above)
 
     def __enter__(self) -> int:
-        return self._file
+        return self.file
 
     def __exit__(self, *_error: object) -> None:
-        os.close(self._file)
+        os.close(self.file)
 
 
 def open_file(root: str, segments: Sequence[str]) -> tuple[int, os.stat_result]:

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from shared.errors import StorageFull, StorageUnavailable
@@ -126,20 +126,23 @@ class DataDirectory:
             os.fsync(above)
         return path
 
-    @contextlib.contextmanager
-    def locked(self, segments: Sequence[str], *, make: bool = False) -> Iterator[int]:
-        """Open a folder, and lock it against other threads and other processes on this machine.
+    def locked(self, segments: Sequence[str], *, make: bool = False) -> open_folder:
+        """Open a folder, which is locked against other threads and other processes on this machine while it is open.
 
         Make it if it is missing, or raise `FileNotFoundError` and the like.
         """
         while True:
             # flock belongs to the open folder, so opening it for each use also separates threads of one process.
-            with self._open_target(segments) if make else open_folder(self.root, segments) as folder:
-                fcntl.flock(folder, fcntl.LOCK_EX)
+            folder = self._open_target(segments) if make else open_folder(self.root, segments)
+            try:
+                fcntl.flock(folder.file, fcntl.LOCK_EX)
                 # If something else moved the folder away, later callers lock another one.
-                if _is_at(folder, "/".join((self.root, *segments))):
-                    yield folder
-                    return
+                if _is_at(folder.file, "/".join((self.root, *segments))):
+                    return folder
+            except BaseException:
+                os.close(folder.file)
+                raise
+            os.close(folder.file)
 
     def _is_writable(self) -> bool:
         return os.access(f"{self.root}/{STAGING}", os.W_OK | os.X_OK)
@@ -190,14 +193,15 @@ class DataDirectory:
 
     def _open_target(self, segments: Sequence[str]) -> open_folder:
         """Make and open the folder of a file that is about to be published."""
-        try:
-            self._make_folder(segments)
-            return open_folder(self.root, segments)
-        except FileNotFoundError:
-            # Something else removed an empty folder that we remember as made.
-            self._durable.clear()
-            self._make_folder(segments)
-            return open_folder(self.root, segments)
+        while True:
+            try:
+                self._make_folder(segments)
+                return open_folder(self.root, segments)
+            except FileNotFoundError:
+                if not self._durable:
+                    raise
+                # Something else removed a folder that we remember as made.
+                self._durable.clear()
 
     def _make_folder(self, segments: Sequence[str]) -> None:
         """Make a folder and its parents, and make their names durable.

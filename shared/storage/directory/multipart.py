@@ -68,7 +68,9 @@ class DirectoryMultipart:
         """Store the list of parts unless there is one already: two calls at once would make two objects."""
         segments = segments_of(_folder(key))
         data = json.dumps([dataclasses.astuple(part) for part in parts]).encode()
-        with translated(key), self._directory.locked(segments) as folder:
+        with translated(key):
+            locked = self._directory.locked(segments)
+        with locked as folder, translated():
             if not is_file(folder, CHOICE):
                 self._directory.put([*segments, CHOICE], data, folder)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.contract import (
+    ABSENT,
     ANYTHING,
     AlreadyExists,
     Changed,
@@ -55,8 +56,8 @@ from shared.storage.directory.writer import CachedReader, DirectoryReader, Direc
 class DirectoryStore:
     """An `ObjectStore` in the directory `root`, which is created if necessary.
 
-    A `writer` that would leave less than `min_free_space` bytes on the file system raises `StorageFull`. Small objects
-    can still be written, so that downloads can be counted and files deleted on a full disk.
+    A `writer` raises `StorageFull` if fewer than `min_free_space` bytes are free on the file system, which it checks
+    for each MiB. Small objects can still be written, so that downloads can be counted and files deleted on a full disk.
     """
 
     links = None
@@ -92,14 +93,16 @@ class DirectoryStore:
 
     def put(self, key: str, data: bytes, when: Condition = ANYTHING) -> str:
         segments = segments_of(key)
-        with translated():
-            if when is ANYTHING:
-                # No key is written both with and without a condition.
+        if when is ANYTHING:
+            # No key is written both with and without a condition.
+            with translated():
                 self._directory.put(segments, data)
-            else:
-                with self._directory.locked(segments[:-1], make=True) as folder:
-                    _require(folder, key, segments[-1], when)
-                    self._directory.put(segments, data, folder)
+            return _etag(data)
+        with translated(None if when is ABSENT else key):
+            locked = self._directory.locked(segments[:-1], make=when is ABSENT)
+        with locked as folder, translated():
+            _require(folder, key, segments[-1], when)
+            self._directory.put(segments, data, folder)
         return _etag(data)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> DirectoryReader:

@@ -8,6 +8,7 @@ import shutil
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,16 +75,56 @@ def test_others_need_not_wait_for_the_sync_of_a_name(
 ) -> None:
     etag = directory.put(KEY, b"one")
     fsync = os.fsync
+    waited: list[bool] = []
 
     def sync(file: int) -> None:
         if stat.S_ISDIR(os.fstat(file).st_mode):
             monkeypatch.undo()
-            directory.put(KEY, b"three", Matches(directory.read(KEY)[1]))
+            other = threading.Thread(target=lambda: directory.put(KEY, b"three", Matches(directory.read(KEY)[1])))
+            other.start()
+            other.join(timeout=60)
+            waited.append(other.is_alive())
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", sync)
     directory.put(KEY, b"two", Matches(etag))
+    assert waited == [False]
     assert directory.read(KEY)[0] == b"three"
+
+
+def test_a_put_compares_before_a_deletion_or_after_it(
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etag = directory.put(KEY, b"old")
+    outcomes: list[str] = []
+    unlink = os.unlink
+
+    def put() -> None:
+        try:
+            directory.put(KEY, b"new", Matches(etag))
+        except NotFound:
+            outcomes.append("not found")
+
+    putting = threading.Thread(target=put)
+
+    def slow_unlink(*arguments: Any, **options: Any) -> None:
+        monkeypatch.undo()
+        putting.start()
+        # The put must wait. Otherwise, it would have compared long before this timeout.
+        putting.join(timeout=0.2)
+        unlink(*arguments, **options)
+
+    monkeypatch.setattr(os, "unlink", slow_unlink)
+    directory.delete(KEY)
+    putting.join(timeout=60)
+    assert outcomes == ["not found"]
+    assert list(directory.list("metadata/")) == []
+
+
+def test_a_put_with_an_etag_makes_no_folder(directory: DirectoryStore) -> None:
+    with pytest.raises(NotFound):
+        directory.put(KEY, b"new", Matches("0"))
+    assert not (directory.root / "metadata").exists()
 
 
 def test_what_a_crash_left_of_a_spare_file_is_replaced(directory: DirectoryStore) -> None:

@@ -165,6 +165,40 @@ def test_a_part_may_come_while_its_upload_is_forgotten(store: DirectoryStore, mo
     assert staged(store) == []
 
 
+def test_a_part_is_stored_even_if_others_abort_while_its_folder_is_made(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = store.multipart.start(RAW)
+    other = DirectoryStore(store.root)
+    folder = store.root / f"{RAW}.parts"
+    store.multipart.writer(RAW, upload_id, 1, 10**9).commit()
+    # This store remembers that the folder is there.
+    other.multipart.abort(RAW, upload_id)
+    fsync, aborts = os.fsync, 0
+
+    def sync(file: int) -> None:
+        nonlocal aborts
+        fsync(file)
+        if aborts < 3 and stat.S_ISDIR(os.fstat(file).st_mode) and folder.exists():
+            aborts += 1
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", fsync)
+                other.multipart.abort(RAW, upload_id)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    store.multipart.writer(RAW, upload_id, 2, 10**9).commit()
+    assert aborts == 3
+    assert [part.number for part in store.multipart.list(RAW, upload_id)] == [2]
+
+
+def test_an_upload_that_is_aborted_while_it_is_finished_is_gone(store: DirectoryStore) -> None:
+    upload_id = store.multipart.start(RAW)
+    part = store.multipart.writer(RAW, upload_id, 1, 10**9).commit()
+    with pytest.raises(NotFound):
+        store.multipart.finish(RAW, upload_id, [part], lambda _size: store.multipart.abort(RAW, upload_id))
+    assert not (store.root / f"{RAW}.parts").exists()
+
+
 def test_an_upload_may_be_forgotten_twice_at_once(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = store.multipart.start(RAW)
     for number in (1, 2):
