@@ -72,7 +72,7 @@ print(json.dumps(made))
     assert 0 < run(program) < 100_000
 
 
-def test_requests_leave_nothing_that_only_the_collector_can_free(tmp_path: Path) -> None:
+def test_transfers_leave_nothing_that_only_the_collector_can_free(tmp_path: Path) -> None:
     """Cycles keep a request and some of its body in memory until a collection, which took 4% of an upload's time."""
     program = """
 import asyncio, gc, json

@@ -128,7 +128,7 @@ def is_prefetch(headers: Mapping[str, str]) -> bool:
 
 
 def accepts_gzip(headers: Mapping[str, str]) -> bool:
-    """Whether a client wants answers compressed by gzip, unless it gives that no weight (RFC 9110 §12.5.3)."""
+    """Whether a client accepts answers compressed by gzip; a weight of 0 refuses them (RFC 9110 §12.5.3)."""
     weights: dict[str, str] = {}
     for item in headers.get("accept-encoding", "").lower().split(","):
         coding, _, weight = item.partition(";")
