@@ -199,6 +199,22 @@ def test_an_upload_that_is_aborted_while_it_is_finished_is_gone(store: Directory
     assert not (store.root / f"{RAW}.parts").exists()
 
 
+def test_a_fault_while_an_upload_is_finished_does_not_mean_that_it_is_missing(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = store.multipart.start(RAW)
+    part = store.multipart.writer(RAW, upload_id, 1, 10**9).commit()
+
+    def replace(*_arguments: Any, **_options: Any) -> NoReturn:
+        raise FileNotFoundError(errno.ENOENT, "the staged file vanished")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(StorageUnavailable):
+            store.multipart.finish(RAW, upload_id, [part])
+    assert [piece.size for piece in store.multipart.finish(RAW, upload_id, [part])] == [part.size]
+
+
 def test_an_upload_may_be_forgotten_twice_at_once(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = store.multipart.start(RAW)
     for number in (1, 2):
