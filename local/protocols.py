@@ -6,12 +6,17 @@ application cannot prevent that, so plain `uvicorn` is safe only with `--http h1
 
 At the end of the graceful time limit, uvicorn cancels the requests that are in progress. It logs a traceback for each,
 and stops the application without waiting until they have discarded their uploads. So we disconnect clients before that.
+
+Of several workers, the first to wake up would accept most connections that arrive together. So each lets others accept.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +36,30 @@ log = logging.getLogger("local.protocols")
 MAX_UNFINISHED_BYTES = 2 * MAX_HEADER_BYTES
 # Seconds between the end of all connections and the time limit: enough to discard uploads, also on S3.
 CLEANUP_TIME = 5
+# In seconds. Long enough for another worker to wake up.
+PAUSE = 0.00005
+# Seconds for which a worker remembers how many connections it had.
+PERIOD = 1.0
+
+
+class Balance:
+    """Pauses after accepting a connection, if a worker has more of them than at any other time in this second.
+
+    So those that arrive together are divided among the workers, while those that come and go hardly wait.
+    """
+
+    def __init__(self, pause: Callable[[], object] = lambda: time.sleep(PAUSE)) -> None:
+        self._pause = pause
+        self._most = 0
+        self._since = float("-inf")
+
+    def accepted(self, connections: int, now: float) -> None:
+        """Call this after each connection, with how many there are now and the time in seconds."""
+        if now - self._since > PERIOD:
+            self._most, self._since = connections, now
+        elif connections > self._most:
+            self._most = connections
+            self._pause()
 
 
 class BoundedHttpTools(HttpToolsProtocol):
@@ -39,11 +68,17 @@ class BoundedHttpTools(HttpToolsProtocol):
     The segment in which that happens is not counted, so memory is limited to one segment more.
     """
 
+    balance = Balance()
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._unfinished = 0
         self._in_body = False
         self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        _balance(self)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -87,10 +122,16 @@ class BoundedHttpTools(HttpToolsProtocol):
 class BoundedH11(H11Protocol):
     """Sets h11's own limit to the same value, and gives the same answer."""
 
+    balance = Balance()
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.conn = h11.Connection(h11.SERVER, MAX_UNFINISHED_BYTES)
         self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        _balance(self)
 
     def data_received(self, data: bytes) -> None:
         if not self._refused:
@@ -116,6 +157,11 @@ def disconnect(connections: set[Protocols]) -> None:
     while connections:
         # Not `close`, which waits until the client has read everything that was written.
         connections.pop().transport.abort()
+
+
+def _balance(protocol: BoundedHttpTools | BoundedH11) -> None:
+    if protocol.config.workers > 1:
+        protocol.balance.accepted(len(protocol.connections), protocol.loop.time())
 
 
 def _limit_time(protocol: BoundedHttpTools | BoundedH11) -> None:
