@@ -6,10 +6,9 @@ The routes and their JSON are those of the Companion server that Uppy's S3 plugi
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
-from fastapi import Path, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -51,16 +50,25 @@ PREFIX = "/file/s3/multipart"
 # Enough for 10,000 parts with the longest ETags of S3 servers.
 MAX_PARTS_BYTES = 2 * 1024 * 1024
 
-# Parsed by `whole_number`, because pydantic accepts more than digits.
-PartNumber = Annotated[str, Path(json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_PARTS})]
-PartSize = Annotated[
-    str | None,
-    Query(
-        json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_SIZE},
-        description="Bytes of this part, for an upload into an inbox that began without a `size`.",
-    ),
-]
-KEY = Query(description="The `key` from the answer to the start of the upload.", examples=[EXAMPLE_KEY])
+_PART_NUMBER: dict[str, Any] = {
+    "name": "part_number",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PARTS},
+}
+_KEY: dict[str, Any] = {
+    "name": "key",
+    "in": "query",
+    "required": True,
+    "description": "The `key` from the answer to the start of the upload.",
+    "schema": {"type": "string", "examples": [EXAMPLE_KEY]},
+}
+_SIZE: dict[str, Any] = {
+    "name": "size",
+    "in": "query",
+    "description": "Bytes of this part, for an upload into an inbox that began without a `size`.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_SIZE},
+}
 
 
 class StartUpload(BaseModel):
@@ -151,21 +159,32 @@ async def start_upload(request: Request) -> JSONResponse:
     return JSONResponse(answer if part_size is None else {**answer, "part_size": part_size})
 
 
-@router.endpoint("GET", PREFIX + "/{upload_id}", access=SENDER, answer=list[StoredPart], errors=(404, 422))
-async def list_parts(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
+@router.endpoint(
+    "GET",
+    PREFIX + "/{upload_id}",
+    access=SENDER,
+    parameters=[_KEY],
+    answer=list[StoredPart],
+    errors=(404, 422),
+)
+async def list_parts(request: Request, upload_id: str) -> JSONResponse:
     """List the stored parts by number, for example to resume an interrupted upload."""
-    uploads, file_id = await _continue(request, key, upload_id)
+    uploads, file_id = await _continue(request, _key(request), upload_id)
     parts = await files_of(request).run(lambda _: uploads.parts(file_id, upload_id))
     return JSONResponse([{"PartNumber": part.number, "Size": part.size, "ETag": f'"{part.etag}"'} for part in parts])
 
 
 @router.endpoint(
-    "GET", PREFIX + "/{upload_id}/{part_number}", access=SENDER, answer=PartUrl, errors=(404, 410, 413, 422)
+    "GET",
+    PREFIX + "/{upload_id}/{part_number}",
+    access=SENDER,
+    parameters=[_PART_NUMBER, _KEY, _SIZE],
+    answer=PartUrl,
+    errors=(404, 410, 413, 422),
 )
-async def get_part_url(
-    request: Request, upload_id: str, part_number: PartNumber, key: str = KEY, size: PartSize = None
-) -> JSONResponse:
+async def get_part_url(request: Request, upload_id: str, part_number: str) -> JSONResponse:
     """Get the URL to send a part to. All parts except the last must have at least 5 MiB."""
+    key, size = _key(request), options.only("size", *request.query_params.getlist("size"))
     uploads, file_id = await _continue(request, key, upload_id)
     number = whole_number("part_number", part_number, MAX_PARTS)
     length = None if size is None else whole_number("size", size, MAX_SIZE)
@@ -178,13 +197,14 @@ async def get_part_url(
 @router.endpoint(
     "PUT",
     PREFIX + "/{upload_id}/{part_number}",
+    parameters=[_PART_NUMBER, _KEY],
     answers={200: {"description": "The part is stored.", "headers": {"ETag": {"schema": {"type": "string"}}}}},
     errors=(404, 410, 422, 507),
     body=content("application/octet-stream", {"type": "string", "format": "binary"}),
 )
-async def upload_part(request: Request, upload_id: str, part_number: PartNumber, key: str = KEY) -> Response:
+async def upload_part(request: Request, upload_id: str, part_number: str) -> Response:
     """Store a part, if storage is a directory. It replaces an earlier part with the same number."""
-    uploads, file_id = DirectUploads(files_of(request).shares), _file_id(key)
+    uploads, file_id = DirectUploads(files_of(request).shares), _file_id(_key(request))
     number = whole_number("part_number", part_number, MAX_PARTS)
     size = content_length(request.headers)
     if size > uploads.max_file_size:
@@ -203,12 +223,14 @@ async def upload_part(request: Request, upload_id: str, part_number: PartNumber,
     "POST",
     PREFIX + "/{upload_id}/complete",
     access=SENDER,
+    parameters=[_KEY],
     answer=CompletedUpload | CompletedReceipt,
     errors=(404, 410, 415, 422, 507),
     body=CompleteUpload,
 )
-async def complete_upload(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
+async def complete_upload(request: Request, upload_id: str) -> JSONResponse:
     """Complete an upload from these parts, in order. If you repeat the request, you get the same answer."""
+    key = _key(request)
     uploads, file_id = await _continue(request, key, upload_id)
     body = await read_json(request, CompleteUpload, MAX_PARTS_BYTES)
     parts = [(part.PartNumber, part.ETag.strip('"')) for part in body.parts]
@@ -227,10 +249,17 @@ async def complete_upload(request: Request, upload_id: str, key: str = KEY) -> J
     return JSONResponse({**answer, "location": location, "key": key})
 
 
-@router.endpoint("DELETE", PREFIX + "/{upload_id}", access=SENDER, answer=dict[str, str], errors=(404, 422, 507))
-async def abort_upload(request: Request, upload_id: str, key: str = KEY) -> JSONResponse:
+@router.endpoint(
+    "DELETE",
+    PREFIX + "/{upload_id}",
+    access=SENDER,
+    parameters=[_KEY],
+    answer=dict[str, str],
+    errors=(404, 422, 507),
+)
+async def abort_upload(request: Request, upload_id: str) -> JSONResponse:
     """Cancel an upload and remove its parts."""
-    uploads, file_id = await _continue(request, key, upload_id)
+    uploads, file_id = await _continue(request, _key(request), upload_id)
     await files_of(request).run(lambda _: uploads.abort(file_id, upload_id))
     return JSONResponse({})
 
@@ -270,6 +299,13 @@ async def _continue(request: Request, key: str, upload_id: str) -> tuple[DirectU
     if not await is_authorised(request):
         await files_of(request).run(lambda _: uploads.require_inbox(file_id_of(key), upload_id))
     return uploads, _file_id(key)
+
+
+def _key(request: Request) -> str:
+    key = options.only("key", *request.query_params.getlist("key"))
+    if key is None:
+        raise InvalidValue("key", "is required")
+    return key
 
 
 def _file_id(key: str) -> str:

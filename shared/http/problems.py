@@ -11,7 +11,6 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -167,7 +166,6 @@ def install(app: FastAPI) -> None:
     """Handle every error that an app raises."""
     app.add_exception_handler(errors.ShareError, _on_share_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_anything)
 
@@ -186,12 +184,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         allowed = request.app.state.table.allowed_methods(request.scope)
         headers["Allow"] = ", ".join(sorted(allowed)) or headers.get("Allow", "")
     return Problem(error.status_code, detail, headers=headers)
-
-
-async def _on_invalid_request(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    items = [{"field": str(item["loc"][-1]), "reason": str(item["msg"])} for item in error.errors()]
-    return Problem(422, "The request contains invalid values.", kind="invalid-value", errors=items)
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

@@ -294,7 +294,18 @@ def test_only_the_upload_id_of_the_very_file_counts(api: Api) -> None:
 
 def test_the_key_must_be_there(api: Api) -> None:
     upload = DirectUpload(api)
-    assert problem(api.request("GET", f"{MULTIPART}/{upload.upload_id}"), 422)["errors"][0]["field"] == "key"
+    assert problem(api.request("GET", f"{MULTIPART}/{upload.upload_id}"), 422)["errors"] == [
+        {"field": "key", "reason": "is required"}
+    ]
+
+
+@pytest.mark.parametrize("name", ["key", "size"])
+def test_a_parameter_can_be_sent_only_once(api: Api, name: str) -> None:
+    upload = DirectUpload(api)
+    query = f"key={quote(upload.key)}&size=5&{name}={quote(upload.key) if name == 'key' else 5}"
+    assert problem(api.request("GET", f"{MULTIPART}/{upload.upload_id}/1?{query}"), 422)["errors"] == [
+        {"field": name, "reason": "must be sent only once"}
+    ]
 
 
 @pytest.mark.parametrize("number", ["0", "10001", "-1", "x", "1.0", "%D9%A1", "9" * 30])
