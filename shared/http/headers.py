@@ -99,6 +99,8 @@ def parse_digits(digits: str) -> int:
     return int(significant) if len(significant) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
+# For as many files as are downloaded again and again: this takes 5 of the 200 µs of a download.
+@functools.lru_cache(64)
 def http_date(moment: datetime) -> str:
     """An aware `moment` as IMF-fixdate, truncated to seconds (RFC 9110 §5.6.7)."""
     return format_datetime(moment.astimezone(UTC), usegmt=True)
