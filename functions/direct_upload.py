@@ -20,7 +20,7 @@ from shared.errors import FileTooLarge, InvalidValue, NotAuthorised, UnknownFile
 from shared.http import options
 from shared.http.access import SENDER
 from shared.http.async_shares import files_of
-from shared.http.bodies import read_json
+from shared.http.bodies import read_json, validated
 from shared.http.endpoint import Endpoints, content
 from shared.http.handler import HttpHandler
 from shared.http.headers import content_length, media_type
@@ -285,8 +285,9 @@ async def get_form_parameters(request: Request) -> JSONResponse:
         raise NotAuthorised
     for name in fields.keys() & {"password", "encryption"}:
         raise InvalidValue(name, "must not be sent in a URL")
-    options.from_metadata(request, files_of(request).shares.lifetimes.limit, SentOptions.model_validate(fields))
-    fields = {"key": clean_name(query.get("filename", "")), **fields}
+    sent = validated(StartUpload, {"filename": query.get("filename", ""), "metadata": fields})
+    options.from_metadata(request, files_of(request).shares.lifetimes.limit, sent.metadata or SentOptions())
+    fields = {"key": clean_name(sent.filename), **fields}
     return JSONResponse({"method": "POST", "url": f"{base_url(request)}/file/upload", "fields": fields})
 
 

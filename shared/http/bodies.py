@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -83,6 +84,11 @@ def _parse(model: type[M], body: bytearray) -> M:
         raise HTTPException(400, "The body is not valid JSON.") from error
     if not isinstance(values, dict):
         raise HTTPException(400, "The body must be a JSON object.")
+    return validated(model, values)
+
+
+def validated(model: type[M], values: Mapping[str, Any]) -> M:
+    """The model with these values. Raises `InvalidValue`."""
     try:
         return model.model_validate(values, strict=True)
     except ValidationError as error:

@@ -416,6 +416,15 @@ def test_a_file_without_bytes_is_sent_by_form(api: Api) -> None:
     problem(api.request("GET", "/file/s3/params"), 422)
 
 
+@pytest.mark.parametrize("name", ["expires_in", "inbox", "max_downloads", "sender"])
+def test_the_options_of_a_form_have_the_limits_of_json(api: Api, name: str) -> None:
+    text = "1" * 1025
+    in_form = api.request("GET", "/file/s3/params", params={"filename": "x", f"metadata[{name}]": text})
+    in_json = api.request("POST", MULTIPART, JSON, json.dumps({"filename": "x", "metadata": {name: text}}).encode())
+    assert problem(in_form, 422)["errors"][0]["field"] == name
+    assert in_form.json() == in_json.json()
+
+
 def test_what_is_shown_holds_no_upload_id(api: Api) -> None:
     upload, parts = sent(api, DIGITS)
     answer = upload.complete(parts)
