@@ -184,9 +184,10 @@ async def list_parts(request: Request, upload_id: str) -> JSONResponse:
 )
 async def get_part_url(request: Request, upload_id: str, part_number: str) -> JSONResponse:
     """Get the URL to send a part to. All parts except the last must have at least 5 MiB."""
-    key, size = _key(request), options.only("size", *request.query_params.getlist("size"))
+    key = _key(request)
     uploads, file_id = await _continue(request, key, upload_id)
     number = whole_number("part_number", part_number, MAX_PARTS)
+    size = options.only("size", *request.query_params.getlist("size"))
     length = None if size is None else whole_number("size", size, MAX_SIZE)
     url = await files_of(request).run(lambda _: uploads.part_url(file_id, upload_id, number, length))
     own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={key}"

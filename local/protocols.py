@@ -36,29 +36,33 @@ log = logging.getLogger("local.protocols")
 MAX_UNFINISHED_BYTES = 2 * MAX_HEADER_BYTES
 # Seconds between the end of all connections and the time limit: enough to discard uploads, also on S3.
 CLEANUP_TIME = 5
-# In seconds. Long enough for another worker to wake up.
+# In seconds, long enough for another worker to wake up. Linux makes it 0.1 ms.
 PAUSE = 0.00005
-# Seconds for which a worker remembers how many connections it had.
+# Seconds for which a worker remembers how many connections it had, and how many pauses it can make in that time. More
+# connections than these divide themselves, because no worker can accept them all at once.
 PERIOD = 1.0
+MAX_PAUSES = 32
 
 
 class Balance:
     """Pauses after accepting a connection, if a worker has more of them than at any other time in this second.
 
-    So those that arrive together are divided among the workers, while those that come and go hardly wait.
+    So those that arrive together are divided among the workers, while those that come and go hardly wait. It works with
+    uvloop, which accepts one connection at a time.
     """
 
     def __init__(self, pause: Callable[[], object] = lambda: time.sleep(PAUSE)) -> None:
         self._pause = pause
-        self._most = 0
+        self._most = self._pauses = 0
         self._since = float("-inf")
 
     def accepted(self, connections: int, now: float) -> None:
         """Call this after each connection, with how many there are now and the time in seconds."""
         if now - self._since > PERIOD:
-            self._most, self._since = connections, now
-        elif connections > self._most:
+            self._most, self._pauses, self._since = connections, 0, now
+        elif connections > self._most and self._pauses < MAX_PAUSES:
             self._most = connections
+            self._pauses += 1
             self._pause()
 
 

@@ -6,12 +6,13 @@ The first worker to wake up would accept most of them, and keep them for as long
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from local.protocols import PERIOD, Balance, BoundedH11, BoundedHttpTools
+from local.protocols import MAX_PAUSES, PERIOD, Balance, BoundedH11, BoundedHttpTools
 
 
 class Pauses:
@@ -45,6 +46,26 @@ def test_a_worker_hardly_pauses_while_connections_come_and_go() -> None:
     pauses = Pauses()
     assert pauses.accept(1, 2, 3, 4) == 3
     assert pauses.accept(*[3, 4, 2, 4] * 100, now=PERIOD / 2) == 0
+
+
+def test_a_worker_pauses_for_others_until_the_end_of_the_period() -> None:
+    pauses = Pauses()
+    assert pauses.accept(1) == 0
+    assert pauses.accept(2, now=PERIOD) == 1
+
+
+def test_the_pauses_for_a_crowd_are_limited() -> None:
+    pauses = Pauses()
+    assert pauses.accept(*range(1, 1000)) == MAX_PAUSES
+    # They begin again in the next period.
+    assert pauses.accept(*range(1000, 1010), now=PERIOD * 1.01) == 9
+
+
+def test_a_pause_takes_time() -> None:
+    balance, start = Balance(), time.monotonic()
+    for connections in range(11):
+        balance.accepted(connections, 0.0)
+    assert time.monotonic() - start >= 10 * 50e-6
 
 
 def test_a_worker_that_has_had_many_connections_pauses_again_later() -> None:

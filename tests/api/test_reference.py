@@ -41,6 +41,11 @@ def test_the_reference_shows_every_operation_with_all_of_its_statuses(api: Api, 
                 assert f"<code>{parameter['name']}</code>" in section
 
 
+def test_no_default_is_null() -> None:
+    """In a change, null removes an option, and a missing one stays as it is."""
+    assert "'default': None" not in str(openapi_document())
+
+
 def test_the_reference_needs_nothing_from_elsewhere(api: Api) -> None:
     """It has the same policy and style sheets as the other pages, and works offline."""
     page = api.request("GET", "/docs")
