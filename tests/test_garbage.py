@@ -111,6 +111,8 @@ async def main():
         "metadata": ("GET", f"/file/metadata/{file_id}"),
         "list": ("GET", "/file/metadata"),
         "health": ("GET", "/health"),
+        "unknown file": ("GET", "/file/download/3f0b6f0e-6d0c-4a5e-9b43-0d6c3b7c8f10"),
+        "unknown path": ("GET", "/nothing"),
     }
     left = {}
     for name, request in requests.items():
@@ -134,4 +136,6 @@ asyncio.run(main())
         "metadata": [200, 0],
         "list": [200, 0],
         "health": [200, 0],
+        "unknown file": [404, 0],
+        "unknown path": [404, 0],
     }
