@@ -69,6 +69,8 @@ _SIZE: dict[str, Any] = {
     "description": "Bytes of this part, for an upload into an inbox that began without a `size`.",
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_SIZE},
 }
+# Of requests that continue an upload.
+_CONTINUING: dict[str, Any] = {"access": SENDER, "parameters": [_KEY]}
 
 
 class StartUpload(BaseModel):
@@ -130,12 +132,7 @@ class FormParameters(BaseModel):
 
 
 @router.endpoint(
-    "POST",
-    PREFIX,
-    access=SENDER,
-    answer=StartedUpload,
-    errors=(404, 410, 415, 422, 429, 507),
-    body=StartUpload,
+    "POST", PREFIX, access=SENDER, answer=StartedUpload, errors=(404, 410, 415, 422, 429, 507), body=StartUpload
 )
 async def start_upload(request: Request) -> JSONResponse:
     """Start an upload in parts. Put its options into `metadata`, or into the query and headers as with PUT.
@@ -159,17 +156,10 @@ async def start_upload(request: Request) -> JSONResponse:
     return JSONResponse(answer if part_size is None else {**answer, "part_size": part_size})
 
 
-@router.endpoint(
-    "GET",
-    PREFIX + "/{upload_id}",
-    access=SENDER,
-    parameters=[_KEY],
-    answer=list[StoredPart],
-    errors=(404, 422),
-)
+@router.endpoint("GET", PREFIX + "/{upload_id}", answer=list[StoredPart], errors=(404, 422), **_CONTINUING)
 async def list_parts(request: Request, upload_id: str) -> JSONResponse:
     """List the stored parts by number, for example to resume an interrupted upload."""
-    uploads, file_id = await _continue(request, _key(request), upload_id)
+    uploads, file_id = await _continue(request, upload_id)
     parts = await files_of(request).run(lambda _: uploads.parts(file_id, upload_id))
     return JSONResponse([{"PartNumber": part.number, "Size": part.size, "ETag": f'"{part.etag}"'} for part in parts])
 
@@ -184,13 +174,12 @@ async def list_parts(request: Request, upload_id: str) -> JSONResponse:
 )
 async def get_part_url(request: Request, upload_id: str, part_number: str) -> JSONResponse:
     """Get the URL to send a part to. All parts except the last must have at least 5 MiB."""
-    key = _key(request)
-    uploads, file_id = await _continue(request, key, upload_id)
+    uploads, file_id = await _continue(request, upload_id)
     number = whole_number("part_number", part_number, MAX_PARTS)
     size = options.only("size", *request.query_params.getlist("size"))
     length = None if size is None else whole_number("size", size, MAX_SIZE)
     url = await files_of(request).run(lambda _: uploads.part_url(file_id, upload_id, number, length))
-    own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={key}"
+    own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={raw_key(file_id)}"
     return JSONResponse({"url": url or own_url, "expires": PART_URL_LIFETIME})
 
 
@@ -223,16 +212,14 @@ async def upload_part(request: Request, upload_id: str, part_number: str) -> Res
 @router.endpoint(
     "POST",
     PREFIX + "/{upload_id}/complete",
-    access=SENDER,
-    parameters=[_KEY],
     answer=CompletedUpload | CompletedReceipt,
     errors=(404, 410, 415, 422, 507),
     body=CompleteUpload,
+    **_CONTINUING,
 )
 async def complete_upload(request: Request, upload_id: str) -> JSONResponse:
     """Complete an upload from these parts, in order. If you repeat the request, you get the same answer."""
-    key = _key(request)
-    uploads, file_id = await _continue(request, key, upload_id)
+    uploads, file_id = await _continue(request, upload_id)
     body = await read_json(request, CompleteUpload, MAX_PARTS_BYTES)
     parts = [(part.PartNumber, part.ETag.strip('"')) for part in body.parts]
 
@@ -247,20 +234,13 @@ async def complete_upload(request: Request, upload_id: str) -> JSONResponse:
         metrics.add("Uploads")
         metrics.add("UploadedBytes", answer["file_size"])
     location = answer["download_link"] if "download_link" in answer else inbox_page(request, answer["inbox_id"])
-    return JSONResponse({**answer, "location": location, "key": key})
+    return JSONResponse({**answer, "location": location, "key": raw_key(file_id)})
 
 
-@router.endpoint(
-    "DELETE",
-    PREFIX + "/{upload_id}",
-    access=SENDER,
-    parameters=[_KEY],
-    answer=dict[str, str],
-    errors=(404, 422, 507),
-)
+@router.endpoint("DELETE", PREFIX + "/{upload_id}", answer=dict[str, str], errors=(404, 422, 507), **_CONTINUING)
 async def abort_upload(request: Request, upload_id: str) -> JSONResponse:
     """Cancel an upload and remove its parts."""
-    uploads, file_id = await _continue(request, _key(request), upload_id)
+    uploads, file_id = await _continue(request, upload_id)
     await files_of(request).run(lambda _: uploads.abort(file_id, upload_id))
     return JSONResponse({})
 
@@ -278,25 +258,25 @@ _FORM_PARAMETERS: list[dict[str, Any]] = [
 )
 async def get_form_parameters(request: Request) -> JSONResponse:
     """Get the form for sending a file. Uppy requests it for empty files, which have no parts."""
-    query = request.query_params
     # Uppy sends the words for a field without a value.
-    texts = {name: query.get(f"metadata[{name}]", "") for name in SentOptions.model_fields}
+    texts = {name: request.query_params.get(f"metadata[{name}]", "") for name in SentOptions.model_fields}
     fields = {name: text for name, text in texts.items() if text not in ("", "null", "undefined")}
     if "inbox" not in fields and not await is_authorised(request):
         raise NotAuthorised
     for name in fields.keys() & {"password", "encryption"}:
         raise InvalidValue(name, "must not be sent in a URL")
-    sent = validated(StartUpload, {"filename": query.get("filename", ""), "metadata": fields})
+    sent = validated(StartUpload, {"filename": request.query_params.get("filename", ""), "metadata": fields})
     options.from_metadata(request, files_of(request).shares.lifetimes.limit, sent.metadata or SentOptions())
     fields = {"key": clean_name(sent.filename), **fields}
     return JSONResponse({"method": "POST", "url": f"{base_url(request)}/file/upload", "fields": fields})
 
 
-async def _continue(request: Request, key: str, upload_id: str) -> tuple[DirectUploads, str]:
+async def _continue(request: Request, upload_id: str) -> tuple[DirectUploads, str]:
     """The uploads and the ID of this one's file, for a client that can continue it.
 
-    Raises `NotAuthorised`, `UnknownFile` and `StorageUnavailable`.
+    Raises `InvalidValue`, `NotAuthorised`, `UnknownFile` and `StorageUnavailable`.
     """
+    key = _key(request)
     uploads = DirectUploads(files_of(request).shares)
     if not await is_authorised(request):
         await files_of(request).run(lambda _: uploads.require_inbox(file_id_of(key), upload_id))

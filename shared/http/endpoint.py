@@ -185,11 +185,6 @@ class Endpoints(APIRouter):
             refusals |= {*WITH_BODY}
         if method not in SAFE_METHODS:
             refusals |= {403}
-        responses = _merged(problems(*refusals), answers or {})
-        if answer is not None:
-            described = responses.get(status, {})
-            # `document` adds the schema.
-            responses[status] = {**described, "content": {"application/json": {}, **described.get("content", {})}}
         extra: dict[str, Any] = {}
         if all_parameters := _parameters(path, parameters):
             extra["parameters"] = all_parameters
@@ -210,7 +205,7 @@ class Endpoints(APIRouter):
                 status_code=status,
                 response_description=HTTPStatus(status).phrase,
                 response_class=Response,
-                responses=responses,
+                responses=_merged(problems(*refusals), answers or {}),
                 dependencies=[Security(scheme) for scheme in access.schemes],
                 openapi_extra=extra,
                 include_in_schema=documented,
@@ -244,10 +239,10 @@ def document(app: FastAPI) -> dict[str, Any]:
             types.append((endpoint.unique_id, "serialization", TypeAdapter(endpoint.answer)))
     schemas, definitions = TypeAdapter.json_schemas(types, ref_template=_REFERENCE, schema_generator=_Schemas)
     for endpoint in endpoints:
-        responses = operations.get(endpoint.unique_id, {}).get("responses", {})
-        if responses and endpoint.answer is not None:
-            described = responses[str(endpoint.status_code)]["content"]["application/json"]
-            described["schema"] = schemas[endpoint.unique_id, "serialization"]
+        if endpoint.answer is not None and endpoint.unique_id in operations:
+            described = operations[endpoint.unique_id]["responses"][str(endpoint.status_code)]
+            answer = {"schema": schemas[endpoint.unique_id, "serialization"]}
+            described["content"] = {"application/json": answer, **described.get("content", {})}
     api.setdefault("components", {})["schemas"] = definitions["$defs"]
     return api
 
