@@ -13,6 +13,7 @@ import pytest
 
 from tests.proxies import NAME, SETTINGS, VISITOR, Site, in_front_of, site_in
 from tests.servers import free_ports
+from tests.staged import staged
 from tests.wire.server import sizes, until
 
 MIB = 1024 * 1024
@@ -54,7 +55,7 @@ def test_a_large_body_streams_through(site: Site) -> None:
         connection.endheaders()
         connection.send(data[: 8 * MIB])
         # The rest has not been sent yet, but the first part is already being written.
-        until(lambda: max(sizes(site.data / ".staging"), default=0) > 4 * MIB)
+        until(lambda: max(sizes(staged(site.data)), default=0) > 4 * MIB)
         connection.send(data[8 * MIB :])
         response = connection.getresponse()
         assert response.status == 201

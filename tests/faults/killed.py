@@ -33,12 +33,12 @@ from shared.places import AHEAD_SHARE, Delivery, Places
 from shared.scrub import scrub
 from shared.sharing import Record, Shares
 from shared.storage import multipart
-from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.records import CELLS
 from shared.sweeping import Sweep
 from shared.uploads import Upload
 from tests.clock import Clock
+from tests.staged import staged
 
 STEPS = (
     "open",
@@ -458,8 +458,8 @@ def settle(root: Path) -> None:
     kept = visible(shares).keys()
     for folder in ("files", "metadata"):
         assert {path.name.partition(".")[0] for path in (root / folder).rglob("*") if path.is_file()} == kept
-    for folder in (STAGING, "raw"):
-        assert not (root / folder).exists() or list((root / folder).iterdir()) == []
+    assert staged(root) == []
+    assert not (root / "raw").exists() or list((root / "raw").iterdir()) == []
 
 
 def killed_everywhere(place: Path, use_case: UseCase, stride: int) -> int:

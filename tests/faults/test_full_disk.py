@@ -109,6 +109,8 @@ def test_files_can_be_downloaded_and_each_download_counts(faulty: Faulty, disk: 
         disk.fill()
         assert faulty.api.download(file_id).content == DIGITS
         assert faulty.api.count(file_id) == number
+        # A spare file does without a new folder of its own, so the spare folders are left for new names.
+        assert {*FOLDERS} <= spares(disk)
     for _ in range(3):
         disk.fill()
         assert faulty.api.download(capped).content == DIGITS

@@ -13,7 +13,6 @@ from shared.ids_ahead import MOST, SMALL
 from shared.options import Options
 from shared.retention import KEEP_UNFINISHED_FOR, REFILE_EVERY
 from shared.sharing import FILE_ID, Record, Shares
-from shared.storage.directory.data_directory import STAGING
 from shared.storage.expiries import several
 from shared.storage.keys import EXPIRIES, FILES, METADATA, entry_key, file_id_of
 from shared.uploads import Upload
@@ -21,6 +20,7 @@ from tests.clock import Clock
 from tests.interposed import Call, InterposedStore, Proceed
 from tests.sharing.shares import download
 from tests.sharing.test_sweeping import set_age, sweep
+from tests.staged import staged
 
 HOUR = timedelta(hours=1)
 # In this hour, the sweep looks at what was left of uploads.
@@ -106,8 +106,8 @@ def test_an_upload_that_takes_days_keeps_its_id(
     assert slow.file_id in ahead(store)
     for _ in range(3 * 24):
         clock.forward(REFILE_EVERY)
-        for staged in (root / STAGING).iterdir():
-            set_age(staged, clock.now - REFILE_EVERY)
+        for path in staged(root):
+            set_age(path, clock.now - REFILE_EVERY)
         sweep(shares)
         slow.write(b"x")
     assert download(shares, finish(slow).file_id) == b"x" * 3 * 24

@@ -29,6 +29,7 @@ from shared.uploads import Upload
 from tests.clock import DAY, HOUR, START, Clock
 from tests.interposed import Around, InterposedStore, Killed, before, dies_after, on_puts, once_after
 from tests.sharing.shares import contents, download, shares_over, upload
+from tests.staged import staged
 
 SECOND = timedelta(seconds=1)
 
@@ -380,7 +381,7 @@ def test_an_upload_may_last_as_long_as_it_likes(
         incoming.write(b"x")
         size += 1
         clock.forward(pause)
-        for path in (root / STAGING).iterdir():
+        for path in staged(root):
             set_age(path, clock.now - pause)
         if pause >= HOUR or size % 100 == 0:
             assert sweep(shares_over(store.store, clock)) == Swept()
@@ -413,14 +414,17 @@ def test_a_record_whose_blob_is_missing_is_left_alone(
     assert damaged in caplog.text
 
 
-def test_only_staged_files_that_are_stale_are_removed(shares: Shares, clock: Clock, root: Path) -> None:
+@pytest.mark.parametrize("name", ["stale", "ab/stale"])
+def test_only_staged_files_that_are_stale_are_removed(shares: Shares, clock: Clock, root: Path, name: str) -> None:
     running = Upload(shares)
     running.write(b"slow")
-    [fresh] = (root / STAGING).iterdir()
-    stale = root / STAGING / "stale"
+    [fresh] = staged(root)
+    stale = root / STAGING / name
+    stale.parent.mkdir(exist_ok=True)
     stale.write_bytes(b"left")
     set_age(fresh, clock.now - 2 * DAY)
     set_age(stale, clock.now - 2 * DAY - SECOND)
+    set_age(stale.parent, clock.now - 3 * DAY)
     assert sweep(shares) == Swept(leftovers=1)
     record = running.finish("slow.txt", "text/plain", Options())
     assert download(shares, record.file_id) == b"slow"

@@ -15,12 +15,12 @@ from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader, create_loader
 
 from shared.storage.contract import ObjectStore
-from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.store import DirectoryStore
 from shared.storage.multipart import MIN_PART_SIZE
 from shared.storage.s3 import clients
 from shared.storage.s3.store import S3Store, open_s3
 from tests.servers import SMALL_PART, S3Server, SharedClients, moto_with_small_parts, seaweedfs
+from tests.staged import staged
 from tests.storage.backends import BUCKET, LEFT_OUT, Backend, Requests, Sleepless
 from tests.storage.fake_s3 import FakeS3
 
@@ -102,7 +102,7 @@ def backend(
 ) -> Backend:
     if request.param == "directory":
         local: DirectoryStore = request.getfixturevalue("directory")
-        return Backend(local, lambda: [path.name for path in (local.root / STAGING).iterdir()])
+        return Backend(local, lambda: [path.name for path in staged(local.root)])
     server: S3Server = request.getfixturevalue("moto" if request.param == "moto" else "seaweed")
     configure_aws(server.environment())
     monkeypatch.setattr(clients, "Session", s3_clients.session)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.forks import can_fork, start
+from tests.staged import staged
 
 ROOT = Path(__file__).parent.parent.parent
 WITHIN = 60.0  # seconds, long enough for a busy machine
@@ -33,10 +34,10 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def sizes(folder: Path) -> list[int]:
-    """The sizes of the files in a folder, in bytes. Some may be renamed meanwhile, as expiry entries of uploads are."""
+def sizes(paths: Iterable[Path]) -> list[int]:
+    """The sizes of files, in bytes. Some may be renamed meanwhile, as expiry entries of uploads are."""
     found = []
-    for path in folder.iterdir():
+    for path in paths:
         with contextlib.suppress(FileNotFoundError):
             found.append(path.stat().st_size)
     return found
@@ -136,7 +137,7 @@ class Server:
 
     def staged(self) -> list[Path]:
         """The files that are being written."""
-        return list((self.data / ".staging").iterdir())
+        return staged(self.data)
 
     def stored(self) -> set[Path]:
         return {path for folder in ("files", "metadata") for path in (self.data / folder).rglob("*") if path.is_file()}

@@ -26,6 +26,7 @@ from shared.storage.directory.spares import SPARES
 from shared.storage.directory.store import DirectoryStore
 from shared.sweeping import Sweep
 from tests.forks import start
+from tests.staged import staged
 from tests.wire.server import ROOT, WITHIN, until
 
 OPERATIONS = 200
@@ -246,7 +247,7 @@ def test_a_server_killed_at_random_moments_keeps_its_word(tmp_path: Path, seed: 
     assert {file.file_id for file in certain if file.lifetime != HOUR} <= records
     assert not any(file.file_id in records for file in clients.files if file.lifetime == HOUR)
     assert damage(advanced(data, SWEEPS[-1])) == []
-    assert list((data / STAGING).iterdir()) == []
+    assert staged(data) == []
     assert not any(file_id in path.name for path in data.rglob("*") for file_id in deleted)
 
     # Once the last file has expired, no entries are left, not even of unacknowledged uploads.

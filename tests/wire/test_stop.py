@@ -37,7 +37,7 @@ def test_a_second_ctrl_c_ends_stalled_transfers_without_a_traceback(tmp_path: Pa
         download.sendall(request("GET", f"/file/download/{file_id}", HOST))
         assert download.recv(1)
         # Both uploads, and not one and its expiry entry.
-        until(lambda: sum(size >= MIB for size in sizes(server.data / ".staging")) == 2)
+        until(lambda: sum(size >= MIB for size in sizes(server.staged())) == 2)
         server.process.send_signal(signal.SIGINT)
         until(lambda: not server.listens())
         server.process.send_signal(signal.SIGINT)

@@ -9,11 +9,11 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.directory.calls import is_full, open_folder, write_all
+from shared.storage.directory.calls import is_full, open_folder, place_folders_apart, write_all
 from shared.storage.directory.spares import Spares
 
 STAGING = ".staging"
@@ -35,17 +35,18 @@ class DataDirectory:
 
     def __init__(self, root: str, min_free_space: int) -> None:
         self.root = root
+        self._staging = f"{root}/{STAGING}"
         self._min_free_space = min_free_space
         self._durable: set[str] = set()
         self.spares = Spares(root)
         _make_root(root)
-        self._make_own(STAGING)
+        self._make_staging()
         self.spares.mend()
 
     def check(self) -> None:
         """Also raises `StorageUnavailable`."""
         if not self._is_writable():
-            self._make_own(STAGING)
+            self._make_staging()
             if not self._is_writable():
                 raise StorageUnavailable(f"{self.root} cannot be written to")
 
@@ -66,13 +67,24 @@ class DataDirectory:
         self.spares.fill()
         return self._new_staged()
 
-    def put(self, segments: Sequence[str], data: bytes, locked: int | None = None) -> None:
+    def staged(self) -> Iterator[os.DirEntry[str]]:
+        """The files that are being written or were left over, and the folders that were moved away."""
+        with os.scandir(self._staging) as entries:
+            for entry in entries:
+                if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False):
+                    with os.scandir(entry.path) as inner:
+                        yield from inner
+                else:
+                    yield entry
+
+    def put(self, segments: Sequence[str], data: bytes, locked: int | None = None, *, replaces: bool = False) -> None:
         """Make a small file durable under its name, replacing an earlier one. Uses spares if there is no room.
 
-        `locked` is its folder, if that is open and locked; it is unlocked afterwards.
+        `locked` is its folder, if that is open and locked; it is unlocked afterwards. `replaces` says that there is an
+        earlier one.
         """
         try:
-            self._put(segments, data, locked, spare=False)
+            self._put(segments, data, locked, apart=replaces)
         except OSError as error:
             if not is_full(error):
                 raise
@@ -122,7 +134,7 @@ class DataDirectory:
         self._durable.discard("/".join(segments))
         path = self._new_staged_path()
         with open_folder(self.root, segments[:-1]) as above:
-            self._in_own(STAGING, lambda: os.rename(segments[-1], path, src_dir_fd=above))
+            self._in_staging(lambda: os.rename(segments[-1], path, src_dir_fd=above))
             os.fsync(above)
         return path
 
@@ -145,22 +157,25 @@ class DataDirectory:
             os.close(folder.file)
 
     def _is_writable(self) -> bool:
-        return os.access(f"{self.root}/{STAGING}", os.W_OK | os.X_OK)
+        return os.access(self._staging, os.W_OK | os.X_OK)
 
-    def _make_own(self, name: str) -> None:
+    def _make_staging(self) -> None:
         with open_folder(self.root, ()) as root:
-            self.spares.make_folder(name, root)
+            self.spares.make_folder(STAGING, root)
+        place_folders_apart(self._staging)
 
-    def _in_own(self, name: str, work: Callable[[], T]) -> T:
-        """Do something that needs one of our own folders, and create that again if it is missing."""
+    def _in_staging(self, work: Callable[[], T]) -> T:
+        """Do something that needs the folder of staged files, and create that again if it is missing."""
         try:
             return work()
         except FileNotFoundError:
-            self._make_own(name)
+            self._make_staging()
             return work()
 
-    def _put(self, segments: Sequence[str], data: bytes, locked: int | None, *, spare: bool) -> None:
-        path, file = self._spare_staged() if spare else self._new_staged()
+    def _put(
+        self, segments: Sequence[str], data: bytes, locked: int | None, *, apart: bool = False, spare: bool = False
+    ) -> None:
+        path, file = self._spare_staged() if spare else self._new_staged(apart=apart)
         try:
             try:
                 write_all(file, data)
@@ -179,12 +194,27 @@ class DataDirectory:
             raise
 
     def _new_staged_path(self) -> str:
-        return f"{self.root}/{STAGING}/{secrets.token_hex(16)}"
+        return f"{self._staging}/{secrets.token_hex(16)}"
 
-    def _new_staged(self) -> tuple[str, int]:
-        path = self._new_staged_path()
+    def _new_staged(self, *, apart: bool = False) -> tuple[str, int]:
+        """Begin a file that replaces another `apart` from new ones, since the next one will replace it in turn.
+
+        ext4 looks for a free inode near the folder of a file. Without a journal, it passes over all that were deleted
+        in the last minutes, and that can take longer than everything else. So these are begun in 256 folders.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return path, self._in_own(STAGING, lambda: os.open(path, flags, 0o600))
+        if not apart:
+            path = self._new_staged_path()
+            return path, self._in_staging(lambda: os.open(path, flags, 0o600))
+        folder = f"{self._staging}/{secrets.token_hex(1)}"
+        path = f"{folder}/{secrets.token_hex(16)}"
+        try:
+            return path, os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                # Never a spare folder: without room for one, the file cannot be begun here either.
+                self._in_staging(lambda: os.mkdir(folder, 0o700))
+            return path, os.open(path, flags, 0o600)
 
     def _spare_staged(self) -> tuple[str, int]:
         path = self._new_staged_path()

@@ -47,7 +47,7 @@ from shared.storage.directory.calls import (
     read_in,
     translated,
 )
-from shared.storage.directory.data_directory import STAGING, DataDirectory, segments_of
+from shared.storage.directory.data_directory import DataDirectory, segments_of
 from shared.storage.directory.multipart import DirectoryMultipart
 from shared.storage.directory.spares import FILES, SPARES
 from shared.storage.directory.writer import CachedReader, DirectoryReader, DirectoryWriter, info_of
@@ -102,7 +102,7 @@ class DirectoryStore:
             locked = self._directory.locked(segments[:-1], make=when is ABSENT)
         with locked as folder, translated():
             _require(folder, key, segments[-1], when)
-            self._directory.put(segments, data, folder)
+            self._directory.put(segments, data, folder, replaces=isinstance(when, Matches))
         return _etag(data)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> DirectoryReader:
@@ -158,8 +158,8 @@ class DirectoryStore:
     def discard_unfinished(self, before: datetime) -> int:
         removed = 0
         # Something else may have removed the folder.
-        with translated(), contextlib.suppress(FileNotFoundError), os.scandir(self.root / STAGING) as entries:
-            for entry in entries:
+        with translated(), contextlib.suppress(FileNotFoundError):
+            for entry in self._directory.staged():
                 # Two sweeps may run at once, and a writer may finish at any time.
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat(follow_symlinks=False).st_mtime < before.timestamp():

@@ -6,7 +6,9 @@ import contextlib
 import os
 import shutil
 import stat
+import subprocess
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,44 @@ def test_folders_of_its_own_are_made_anew_under_a_running_server(directory: Dire
     directory.delete(KEY)
     assert {path.name for path in directory.root.iterdir() if path.name.startswith(".")} == {STAGING, SPARES}
     assert {path.name for path in (directory.root / SPARES).iterdir()} == {*FILES, *FOLDERS}
+
+
+def test_records_that_replace_others_are_begun_in_many_folders(
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, begun = os.replace, Counter[str]()
+
+    def replace(source: str, *rest: Any, **options: Any) -> None:
+        begun[os.path.relpath(os.path.dirname(source), directory.root)] += 1
+        rename(source, *rest, **options)
+
+    monkeypatch.setattr(os, "replace", replace)
+    etag = directory.put(KEY, b"first", ABSENT)
+    write(directory, "files/ab/two", b"two")
+    # New files stay together, so that few blocks of inodes have to be written for those that come together.
+    assert begun == {STAGING: 2}
+    for number in range(1000):
+        etag = directory.put(KEY, b"%d" % number, Matches(etag))
+    assert len(begun) > 200
+    assert max(begun.values()) < 20
+
+
+def test_the_file_system_is_asked_to_place_these_folders_apart(directory: DirectoryStore) -> None:
+    def lists_attribute(path: Path) -> bool:
+        run = subprocess.run(["lsattr", "-d", path], capture_output=True, text=True, check=True)
+        return "T" in run.stdout.split()[0]
+
+    probe = directory.root.parent / "probe"
+    probe.mkdir()
+    try:
+        subprocess.run(["chattr", "+T", probe], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no such attribute here: {error}")
+    assert lists_attribute(probe)
+    assert lists_attribute(directory.root / STAGING)
+    shutil.rmtree(directory.root / STAGING)
+    directory.check()
+    assert lists_attribute(directory.root / STAGING)
 
 
 def test_a_folder_that_was_moved_away_while_somebody_waited_for_its_lock_is_locked_anew(

@@ -23,6 +23,7 @@ from shared.storage.directory.store import DirectoryStore
 from shared.storage.directory.writer import CHECK_SIZE, WRITEBACK_SIZE
 from shared.storage.keys import record_key
 from shared.storage.records import Records
+from tests.staged import staged
 from tests.storage.samples import FILE_ID, NOW, record
 
 KEY = "metadata/ab/one.json"
@@ -34,10 +35,6 @@ def files(store: DirectoryStore) -> list[str]:
     """Everything in the directory except spare files."""
     paths = (path.relative_to(store.root) for path in store.root.rglob("*") if path.is_file())
     return sorted(path.as_posix() for path in paths if path.parts[0] != SPARES)
-
-
-def staged(store: DirectoryStore) -> list[Path]:
-    return list((store.root / STAGING).iterdir())
 
 
 @contextlib.contextmanager
@@ -70,8 +67,8 @@ def fill(writer: Writer) -> None:
 def test_a_write_under_way_is_one_staged_file(directory: DirectoryStore) -> None:
     writer = directory.writer(KEY)
     writer.write(b"x")
-    assert [path.read_bytes() for path in staged(directory)] == [b"x"]
-    assert files(directory) == [f"{STAGING}/{path.name}" for path in staged(directory)]
+    assert [path.read_bytes() for path in staged(directory.root)] == [b"x"]
+    assert files(directory) == [f"{STAGING}/{path.name}" for path in staged(directory.root)]
     writer.commit()
     assert files(directory) == [KEY]
 
@@ -298,7 +295,7 @@ def test_a_process_that_dies_before_the_rename_leaves_the_old_object(directory: 
     )
     run = subprocess.run([sys.executable, "-c", crash, str(directory.root)], cwd=ROOT, check=False, timeout=60)
     assert run.returncode == 7
-    assert [path.read_bytes() for path in staged(directory)] == [b"new"]
+    assert [path.read_bytes() for path in staged(directory.root)] == [b"new"]
     assert directory.read(KEY)[0] == b"old"
     assert list(directory.list("metadata/")) == [KEY]
     directory.put(KEY, b"newer")

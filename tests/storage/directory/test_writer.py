@@ -7,7 +7,6 @@ import errno
 import os
 import stat
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -15,8 +14,8 @@ import pytest
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.contract import Changed, NotFound, Piece, Slice
 from shared.storage.directory import writer
-from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.store import DirectoryStore
+from tests.staged import staged
 from tests.storage.samples import drain, pattern
 
 RAW = "raw/one"
@@ -32,10 +31,6 @@ def store(directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> Directo
     monkeypatch.setattr(writer, "COPY_SIZE", 100_000)
     directory.put(RAW, DATA)
     return directory
-
-
-def staged(store: DirectoryStore) -> list[Path]:
-    return list((store.root / STAGING).iterdir())
 
 
 @pytest.mark.parametrize("refusal", [errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, None])
@@ -80,14 +75,14 @@ def test_a_copy_that_fails_leaves_the_old_object_and_nothing_else(
     with pytest.raises(raised):
         store.compose(BLOB, PIECES)
     assert store.read(BLOB)[0] == b"old"
-    assert staged(store) == []
+    assert staged(store.root) == []
 
 
 def test_a_source_cut_off_while_it_is_copied_is_noticed(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "copy_file_range", lambda *_, **__: 0)
     with pytest.raises(Changed):
         store.compose(BLOB, PIECES)
-    assert staged(store) == []
+    assert staged(store.root) == []
 
 
 def test_nothing_is_put_together_in_the_space_that_is_to_stay_free(store: DirectoryStore) -> None:
@@ -98,7 +93,7 @@ def test_nothing_is_put_together_in_the_space_that_is_to_stay_free(store: Direct
         full.multipart.writer(RAW, "1", 1, 10**9)
     with pytest.raises(NotFound):
         store.stat(BLOB)
-    assert staged(store) == []
+    assert staged(store.root) == []
 
 
 def test_parts_are_for_the_owner_only(store: DirectoryStore) -> None:
@@ -162,7 +157,7 @@ def test_a_part_may_come_while_its_upload_is_forgotten(store: DirectoryStore, mo
     assert [part.number for part in store.multipart.list(RAW, upload_id)] == [3]
     store.multipart.abort(RAW, upload_id)
     assert store.multipart.list(RAW, upload_id) == []
-    assert staged(store) == []
+    assert staged(store.root) == []
 
 
 def test_a_part_is_stored_even_if_others_abort_while_its_folder_is_made(
@@ -229,7 +224,7 @@ def test_an_upload_may_be_forgotten_twice_at_once(store: DirectoryStore, monkeyp
     monkeypatch.setattr(os, "unlink", remove)
     store.multipart.abort(RAW, upload_id)
     assert not (store.root / f"{RAW}.parts").exists()
-    assert staged(store) == []
+    assert staged(store.root) == []
 
 
 def test_parts_that_a_crash_left_half_forgotten_are_discarded(
@@ -240,11 +235,11 @@ def test_parts_that_a_crash_left_half_forgotten_are_discarded(
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr(os, "unlink", lambda *_, **__: _end())
         store.multipart.abort(RAW, upload_id)
-    assert len(staged(store)) == 1
+    assert len(staged(store.root)) == 1
     assert store.multipart.list(RAW, upload_id) == []
     assert store.discard_unfinished(datetime.now(UTC) - timedelta(hours=1)) == 0
     assert store.discard_unfinished(datetime.now(UTC) + timedelta(hours=1)) == 1
-    assert staged(store) == []
+    assert staged(store.root) == []
 
 
 def _end() -> NoReturn:
