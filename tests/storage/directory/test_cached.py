@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from shared.storage.contract import NotFound, ObjectStore, WouldWait
 from shared.storage.directory.cached import can_read_cached
 from shared.storage.directory.store import DirectoryStore
+
+T = TypeVar("T")
 
 KEY = "files/ab/one.pickle"
 DATA = bytes(range(256)) * 64
@@ -24,16 +28,23 @@ def ready(directory: DirectoryStore) -> ObjectStore:
     return directory.ready
 
 
+def in_memory(store: DirectoryStore, read: Callable[[], T]) -> T:
+    """What can be read at once, after it was read. The kernel can forget a path or a page at any time."""
+    for _ in range(20):
+        store.read(KEY)
+        with contextlib.suppress(WouldWait):
+            return read()
+    raise AssertionError("never in memory")
+
+
 def test_it_reads_as_the_store_itself(directory: DirectoryStore, ready: ObjectStore) -> None:
-    assert ready.read(KEY) == directory.read(KEY)
-    assert list(ready.read_many([KEY])) == [(KEY, DATA)]
-    with contextlib.closing(ready.open(KEY, 5, 300)) as reader:
-        assert (reader.object_size, reader.read(200), reader.read(200), reader.read(200)) == (
-            len(DATA),
-            DATA[5:205],
-            DATA[205:300],
-            b"",
-        )
+    def three_times() -> tuple[int, bytes, bytes, bytes]:
+        with contextlib.closing(ready.open(KEY, 5, 300)) as reader:
+            return reader.object_size, reader.read(200), reader.read(200), reader.read(200)
+
+    assert in_memory(directory, lambda: ready.read(KEY)) == directory.read(KEY)
+    assert in_memory(directory, lambda: list(ready.read_many([KEY]))) == [(KEY, DATA)]
+    assert in_memory(directory, three_times) == (len(DATA), DATA[5:205], DATA[205:300], b"")
 
 
 def test_what_is_no_file_is_not_there(directory: DirectoryStore, ready: ObjectStore) -> None:
@@ -50,15 +61,6 @@ def test_what_is_no_file_is_not_there(directory: DirectoryStore, ready: ObjectSt
                 store.open(f"files/{name}.pickle")
 
 
-def read_again(store: DirectoryStore, ready: ObjectStore) -> tuple[bytes, str]:
-    """What can be read at once, after it was read. The kernel can forget a path at any time."""
-    for _ in range(20):
-        store.read(KEY)
-        with contextlib.suppress(WouldWait):
-            return ready.read(KEY)
-    raise AssertionError("never in memory")
-
-
 def test_the_path_of_the_directory_can_have_links(directory: DirectoryStore, ready: ObjectStore) -> None:
     """The links below it still lead nowhere."""
     link = directory.root.with_name("link")
@@ -67,22 +69,22 @@ def test_the_path_of_the_directory_can_have_links(directory: DirectoryStore, rea
     store = DirectoryStore(link)
     linked = store.ready
     assert linked is not None
-    assert read_again(store, linked) == read_again(directory, ready)
+    assert in_memory(store, lambda: linked.read(KEY)) == directory.read(KEY)
     with pytest.raises((NotFound, WouldWait)):
         linked.read("files/cd/one.pickle")
 
 
-@pytest.mark.parametrize("in_memory", [None, 10])
+@pytest.mark.parametrize("bytes_in_memory", [None, 10])
 def test_what_is_on_the_disk_alone_is_refused(
-    directory: DirectoryStore, ready: ObjectStore, monkeypatch: pytest.MonkeyPatch, in_memory: int | None
+    directory: DirectoryStore, ready: ObjectStore, monkeypatch: pytest.MonkeyPatch, bytes_in_memory: int | None
 ) -> None:
     def preadv(_file: int, buffers: list[bytearray], start: int, flags: int) -> int:
         """Answers as the kernel does if only this many bytes are in memory (preadv2(2))."""
         assert flags == os.RWF_NOWAIT
-        if in_memory is None:
+        if bytes_in_memory is None:
             raise BlockingIOError
-        buffers[0][:in_memory] = DATA[start : start + in_memory]
-        return in_memory
+        buffers[0][:bytes_in_memory] = DATA[start : start + bytes_in_memory]
+        return bytes_in_memory
 
     monkeypatch.setattr(os, "preadv", preadv)
     with pytest.raises(WouldWait):
