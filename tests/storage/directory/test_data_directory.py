@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 import threading
-from collections import Counter
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +49,24 @@ def test_folders_of_its_own_are_made_anew_under_a_running_server(directory: Dire
 def test_records_that_replace_others_are_begun_in_many_folders(
     directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rename, begun = os.replace, Counter[str]()
+    rename, begun = os.replace, list[str]()
 
     def replace(source: str, *rest: Any, **options: Any) -> None:
-        begun[os.path.relpath(os.path.dirname(source), directory.root)] += 1
+        begun.append(os.path.relpath(os.path.dirname(source), directory.root / STAGING))
         rename(source, *rest, **options)
 
     monkeypatch.setattr(os, "replace", replace)
     etag = directory.put(KEY, b"first", ABSENT)
     write(directory, "files/ab/two", b"two")
-    # New files stay together, so that few blocks of inodes have to be written for those that come together.
-    assert begun == {STAGING: 2}
-    for number in range(1000):
+    assert begun == [".", "."]
+    for number in range(3 * 257):
+        # Three in 10 ms.
+        monkeypatch.setattr(time, "monotonic", lambda number=number: 1000.001 + number / 300)
         etag = directory.put(KEY, b"%d" % number, Matches(etag))
-    assert len(begun) > 200
-    assert max(begun.values()) < 20
+    together = [begun[start : start + 3] for start in range(2, len(begun), 3)]
+    assert all(len(set(folders)) == 1 for folders in together)
+    assert len({folders[0] for folders in together}) == 256
+    assert together[0] == together[-1]
 
 
 def test_the_file_system_is_asked_to_place_these_folders_apart(directory: DirectoryStore) -> None:
