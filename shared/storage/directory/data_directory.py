@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import time
@@ -16,6 +17,8 @@ from typing import TypeVar
 from shared.errors import StorageFull, StorageUnavailable
 from shared.storage.directory.calls import is_full, open_folder, place_folders_apart, write_all
 from shared.storage.directory.spares import Spares
+
+log = logging.getLogger(__name__)
 
 STAGING = ".staging"
 
@@ -72,11 +75,16 @@ class DataDirectory:
         """The files that are being written or were left over, and the folders that were moved away."""
         with os.scandir(self._staging) as entries:
             for entry in entries:
-                if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False):
-                    with os.scandir(entry.path) as inner:
-                        yield from inner
-                else:
+                if len(entry.name) != 2 or not entry.is_dir(follow_symlinks=False):
                     yield entry
+                    continue
+                try:
+                    inside = os.scandir(entry.path)
+                except OSError as error:
+                    log.warning("a folder of staged files could not be read: %s", error)
+                    continue
+                with inside:
+                    yield from inside
 
     def put(self, segments: Sequence[str], data: bytes, locked: int | None = None, *, replaces: bool = False) -> None:
         """Make a small file durable under its name, replacing an earlier one. Uses spares if there is no room.
@@ -205,18 +213,19 @@ class DataDirectory:
         each for 10 ms: files that come together share the blocks of its names and inodes, which are written once then.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        if not apart:
-            path = self._new_staged_path()
-            return path, self._in_staging(lambda: os.open(path, flags, 0o600))
-        folder = f"{self._staging}/{int(time.monotonic() * 100) % 256:02x}"
-        path = f"{folder}/{secrets.token_hex(16)}"
-        try:
-            return path, os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                # Spare folders are for new names. If there is no room, a spare file will do, and needs no such folder.
-                self._in_staging(lambda: os.mkdir(folder, 0o700))
-            return path, os.open(path, flags, 0o600)
+        name = secrets.token_hex(16)
+        if apart:
+            folder = f"{self._staging}/{int(time.monotonic() * 100) % 256:02x}"
+            path = f"{folder}/{name}"
+            # Whatever is wrong, the file can be begun without that folder. So no spare folder is used for it.
+            with contextlib.suppress(OSError):
+                try:
+                    return path, os.open(path, flags, 0o600)
+                except FileNotFoundError:
+                    os.mkdir(folder, 0o700)
+                    return path, os.open(path, flags, 0o600)
+        path = f"{self._staging}/{name}"
+        return path, self._in_staging(lambda: os.open(path, flags, 0o600))
 
     def _spare_staged(self) -> tuple[str, int]:
         path = self._new_staged_path()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,46 @@ def test_records_that_replace_others_are_begun_in_many_folders(
     assert all(len(set(folders)) == 1 for folders in together)
     assert len({folders[0] for folders in together}) == 256
     assert together[0] == together[-1]
+
+
+@pytest.mark.parametrize("plant", [Path.touch, lambda path: path.symlink_to("nowhere")], ids=["file", "link"])
+def test_records_can_be_replaced_whatever_is_in_the_place_of_these_folders(
+    directory: DirectoryStore, plant: Callable[[Path], None]
+) -> None:
+    """As if a sweep by another user had made them, so that this one cannot use them."""
+    for number in range(256):
+        plant(directory.root / STAGING / f"{number:02x}")
+    etag = directory.put(KEY, b"old")
+    directory.put(KEY, b"new", Matches(etag))
+    assert directory.read(KEY)[0] == b"new"
+
+
+def test_leftovers_are_removed_even_if_one_of_these_folders_cannot_be_read(
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    scan, staging = os.scandir, directory.root / STAGING
+    for name in ("ab", "cd", "ef", "zz"):
+        (staging / name).mkdir()
+        (staging / name / "left").touch()
+
+    def scandir(path: Any) -> Any:
+        if path in (str(staging / "ab"), str(staging / "ef")):
+            raise PermissionError(errno.EACCES, "not yours", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert directory.discard_unfinished(datetime.now(UTC) + timedelta(hours=1)) == 2
+    assert {path.parent.name for path in staging.glob("*/left")} == {"ab", "ef"}
+    assert caplog.text.count("not yours") == 2
+
+
+def test_links_among_staged_files_are_not_followed(directory: DirectoryStore, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    (directory.root / STAGING / "ab").symlink_to(elsewhere)
+    assert directory.discard_unfinished(datetime.now(UTC) + timedelta(hours=1)) == 1
+    assert (elsewhere / "kept").exists()
 
 
 def test_the_file_system_is_asked_to_place_these_folders_apart(directory: DirectoryStore) -> None:

@@ -74,7 +74,8 @@ def test_a_write_under_way_is_one_staged_file(directory: DirectoryStore) -> None
 
 
 def test_nobody_else_may_read_what_is_stored(directory: DirectoryStore) -> None:
-    directory.put(KEY, b"secret")
+    etag = directory.put(KEY, b"one")
+    directory.put(KEY, b"secret", Matches(etag))
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in directory.root.rglob("*")}
     assert {modes[path] for path in modes if path.is_dir()} == {0o700}
     assert {modes[path] for path in modes if path.is_file()} == {0o600}
