@@ -85,7 +85,7 @@ def test_records_can_be_replaced_whatever_is_in_the_place_of_these_folders(
 
 
 def test_leftovers_are_removed_even_if_one_of_these_folders_cannot_be_read(
-    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    directory: DirectoryStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     scan, staging = os.scandir, directory.root / STAGING
     for name in ("ab", "cd", "ef", "zz"):
