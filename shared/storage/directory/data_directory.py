@@ -213,10 +213,9 @@ class DataDirectory:
         each for 10 ms: files that come together share the blocks of its names and inodes, which are written once then.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        name = secrets.token_hex(16)
         if apart:
             folder = f"{self._staging}/{int(time.monotonic() * 100) % 256:02x}"
-            path = f"{folder}/{name}"
+            path = f"{folder}/{secrets.token_hex(16)}"
             # Whatever is wrong, the file can be begun without that folder. So no spare folder is used for it.
             with contextlib.suppress(OSError):
                 try:
@@ -224,7 +223,7 @@ class DataDirectory:
                 except FileNotFoundError:
                     os.mkdir(folder, 0o700)
                     return path, os.open(path, flags, 0o600)
-        path = f"{self._staging}/{name}"
+        path = self._new_staged_path()
         return path, self._in_staging(lambda: os.open(path, flags, 0o600))
 
     def _spare_staged(self) -> tuple[str, int]:
