@@ -30,8 +30,8 @@ class AsyncShares:
     def __init__(self, service: Service, threads: Executor, short: Executor, patience: float = PATIENCE) -> None:
         self._service = service
         self.threads = threads
-        self._short = short
         self._finds = Lanes(short, self._find, patience)
+        self._descriptions = Lanes(short, self._describe, patience)
         self._reads = Lanes(short, self._read, patience)
         self._counts = Lanes(short, self._count)
 
@@ -49,14 +49,14 @@ class AsyncShares:
 
     async def describe(self, file_id: str) -> Record:
         record = self.shares.at_once(lambda shares: shares.describe(file_id))
-        return await in_thread(self._short, lambda: self.shares.describe(file_id)) if record is None else record
+        return await self._descriptions.join(file_id, file_id) if record is None else record
 
     async def read(self, stored: Stored, start: int, stop: int) -> bytes:
         """Read bytes, at most as many as one answer can keep in memory."""
         data = self.shares.at_once(lambda shares: shares.read(stored, start, stop))
         if data is not None:
             return data
-        return await self._reads.join((stored.record.file_id, start, stop), (stored, start, stop))
+        return await self._reads.join(stored.record.file_id, (stored, start, stop), (start, stop))
 
     async def count(self, stored: Stored) -> None:
         """Count one download. Raises as `Shares.count`, and `UsedUp` if the file has reached its limit."""
@@ -64,6 +64,9 @@ class AsyncShares:
 
     def _find(self, file_ids: Sequence[str], _former: object) -> Sequence[Stored]:
         return [self.shares.find(file_ids[0])] * len(file_ids)
+
+    def _describe(self, file_ids: Sequence[str], _former: object) -> Sequence[Record]:
+        return [self.shares.describe(file_ids[0])] * len(file_ids)
 
     def _read(self, ranges: Sequence[tuple[Stored, int, int]], _former: object) -> Sequence[bytes]:
         # Use the last record, because the bytes may have moved since the earlier ones were read.

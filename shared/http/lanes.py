@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from shared.http.streams import Inline
 
 MOST = 256  # requests that one job serves
+# Jobs for one file that can run at once. If a file hangs, it takes so many threads and no more.
+AT_ONCE = 16
 # Rounds of the event loop without a new request before a job begins.
 CALM = 3
 
@@ -19,14 +22,14 @@ R = TypeVar("R")
 
 
 class Lanes(Generic[T, R]):
-    """Work of one kind, with one lane per file or other key. Requests wait during a job; the next job serves them all.
+    """Work of one kind, with one lane per file or part of it. Requests wait during a job; the next job serves them all.
 
     `work` runs in a thread. It gets the items of the requests, in order of arrival, and the outcomes of the job that
     they waited for. It returns an outcome for each request, a result or an error; if it raises, they all get that
     error. A job begins once no more requests arrive, so no request gets data that was read before it arrived.
 
     With `patience`, in seconds, the next job begins after that time at the latest, so no request waits for two slow
-    jobs.
+    jobs, unless `AT_ONCE` of them run.
     """
 
     def __init__(
@@ -38,10 +41,11 @@ class Lanes(Generic[T, R]):
         self._threads = threads
         self._work = work
         self._patience = patience
-        self._taken: dict[Hashable, _Lane[T, R]] = {}
+        self._taken: dict[_Key, _Lane[T, R]] = {}
+        self._files: defaultdict[str, _File[T, R]] = defaultdict(_File)
 
-    async def join(self, key: Hashable, item: T) -> R:
-        """Add an item to the lane of this key, and return its result. Raises its error."""
+    async def join(self, file_id: str, item: T, part: Hashable = None) -> R:
+        """Add an item to the lane of this file or part of it, and return its result. Raises its error."""
         if isinstance(self._threads, Inline):
             [outcome] = self._work([item], ())
             if isinstance(outcome, BaseException):
@@ -49,6 +53,7 @@ class Lanes(Generic[T, R]):
             return outcome
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
+        key = file_id, part
         if key in self._taken:
             self._taken[key].waiting.append((item, future))
         else:
@@ -56,18 +61,24 @@ class Lanes(Generic[T, R]):
             loop.call_soon(self._gather, key, lane, ())
         return await future
 
-    def _begin(self, key: Hashable, requests: list[_Request[T, R]], former: Sequence[R | BaseException]) -> None:
+    def _begin(self, key: _Key, requests: list[_Request[T, R]], former: Sequence[R | BaseException]) -> None:
         loop = asyncio.get_running_loop()
         requests, waiting = requests[:MOST], requests[MOST:]
         lane = self._taken[key] = _Lane(waiting)
-        job = self._threads.submit(self._work, [item for item, _ in requests], former)
+        self._files[key[0]].jobs += 1
+        try:
+            job = self._threads.submit(self._work, [item for item, _ in requests], former)
+        except RuntimeError as error:
+            # The threads were shut down, or the system gives none.
+            job = Future()
+            job.set_exception(error)
         if self._patience is not None:
             lane.timer = loop.call_later(self._patience, self._free, key, lane)
         job.add_done_callback(lambda job: loop.call_soon_threadsafe(self._end, key, lane, requests, job))
 
     def _end(
         self,
-        key: Hashable,
+        key: _Key,
         lane: _Lane[T, R],
         requests: list[_Request[T, R]],
         job: Future[Sequence[R | BaseException]],
@@ -84,9 +95,15 @@ class Lanes(Generic[T, R]):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+        file = self._files[key[0]]
+        file.jobs -= 1
+        while file.held and file.jobs < AT_ONCE:
+            self._free(*file.held.popleft())
+        if file.jobs == 0:
+            del self._files[key[0]]
 
     def _gather(
-        self, key: Hashable, lane: _Lane[T, R], outcomes: Sequence[R | BaseException], count: int = 0, calm: int = 0
+        self, key: _Key, lane: _Lane[T, R], outcomes: Sequence[R | BaseException], count: int = 0, calm: int = 0
     ) -> None:
         """Begin the next job once no more requests arrive.
 
@@ -100,17 +117,20 @@ class Lanes(Generic[T, R]):
         else:
             self._free(key, lane, outcomes)
 
-    def _free(self, key: Hashable, lane: _Lane[T, R], outcomes: Sequence[R | BaseException] = ()) -> None:
-        """Begin a job for the requests that wait in this lane, unless it has begun."""
+    def _free(self, key: _Key, lane: _Lane[T, R], outcomes: Sequence[R | BaseException] = ()) -> None:
+        """Begin a job for the requests that wait in this lane, unless it has begun, or once another one has ended."""
         if self._taken.get(key) is not lane:
             return
         waiting = [request for request in lane.waiting if not request[1].cancelled()]
-        if waiting:
+        if not waiting:
+            del self._taken[key]
+        elif self._files[key[0]].jobs < AT_ONCE:
             self._begin(key, waiting, outcomes)
         else:
-            del self._taken[key]
+            self._files[key[0]].held.append((key, lane, outcomes))
 
 
+_Key = tuple[str, Hashable]
 _Request = tuple[T, "asyncio.Future[R]"]
 
 
@@ -120,3 +140,11 @@ class _Lane(Generic[T, R]):
 
     waiting: list[_Request[T, R]]
     timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _File(Generic[T, R]):
+    """How many jobs run for a file, and the lanes whose next job waits until one of them ends."""
+
+    jobs: int = 0
+    held: deque[tuple[_Key, _Lane[T, R], Sequence[R | BaseException]]] = field(default_factory=deque)

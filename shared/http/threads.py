@@ -24,7 +24,18 @@ _PROCESSOR = 39 - 3
 T = TypeVar("T")
 
 
-class SameProcessor(ThreadPoolExecutor):
+class Threads(ThreadPoolExecutor):
+    """Threads that share all the work if the system gives no more of them, as where processes are limited."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
+
+
+class SameProcessor(Threads):
     """Threads that run on the same processor as the event loop. Submit work, and shut them down, from there.
 
     Python runs one thread at a time. A thread lets another run during each system call, and if that one sleeps on
@@ -99,9 +110,9 @@ class SameProcessor(ThreadPoolExecutor):
         self._staying = None
 
 
-def any_processor(count: int, name: str) -> ThreadPoolExecutor:
+def any_processor(count: int, name: str) -> Threads:
     """Threads that run on any processor, even if the thread that starts them stays on one."""
-    return ThreadPoolExecutor(count, name, _run_on, (_processors(),))
+    return Threads(count, name, _run_on, (_processors(),))
 
 
 def _processors() -> Set[int]:

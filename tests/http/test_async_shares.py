@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 from shared.bootstrap import Service
 from shared.errors import StorageUnavailable, UnknownFile, UsedUp, WrongPassword
 from shared.http.async_shares import PATIENCE, AsyncShares
-from shared.http.lanes import MOST
+from shared.http.lanes import AT_ONCE, MOST
 from shared.http.streams import Inline
 from shared.options import Options
 from shared.settings import Settings
@@ -236,20 +237,83 @@ def test_one_job_serves_so_many_at_most(files: AsyncShares, shares: Shares, stor
     assert (counted(shares, stored.record.file_id), store.puts) == (MOST + 2, 3)
 
 
-def test_a_file_that_hangs_holds_up_no_other(files: AsyncShares, shares: Shares, store: InterposedStore) -> None:
-    hanging, other = (shares.find(upload(shares).file_id) for _ in range(2))
+MANY_BYTES = b"hello" + bytes(900)
+# What each request for a file does, and the call of the store that hangs.
+REQUESTS: dict[str, tuple[str, Callable[[AsyncShares, Stored], Coroutine[Any, Any, Any]]]] = {
+    "find": ("read", lambda files, stored: files.find(stored.record.file_id)),
+    "describe": ("read", lambda files, stored: files.describe(stored.record.file_id)),
+    "read": ("open", lambda files, stored: files.read(stored, 0, 5)),
+    "read different bytes": ("open", lambda files, stored: files.read(stored, 0, random.randrange(1, len(MANY_BYTES)))),
+    "count": ("put if", lambda files, stored: files.count(stored)),
+}
 
-    async def run() -> None:
-        async with held(store, Gate("put if", hanging.record.file_id)) as gate:
-            first = await begun(files.count(hanging))
-            await gate.reached()
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_a_file_that_hangs_holds_up_no_other(shares: Shares, store: InterposedStore, request_: str) -> None:
+    verb, ask = REQUESTS[request_]
+    hanging, other = (shares.find(upload(shares, MANY_BYTES).file_id) for _ in range(2))
+    opened = threading.Event()
+
+    def around(call: Call, proceed: Proceed) -> Any:
+        if call.verb == verb and hanging.record.file_id in call.key:
+            assert opened.wait(60)
+        return proceed()
+
+    async def run(threads: Executor) -> None:
+        # Each request begins a job of its own, as if they came far apart.
+        files = files_over(shares, threads, patience=0)
+        store.begin(around)
+        try:
+            waiting = []
+            for _ in range(2 * AT_ONCE):
+                waiting += await begun(ask(files, hanging))
+                await asyncio.sleep(0.001)
             file_id = other.record.file_id
             assert await files.read(await files.find(file_id), 0, 5) == b"hello"
             await files.count(other)
-            assert not first[0].done()
+            assert (await files.describe(file_id)).file_id == file_id
+            assert not any(each.done() for each in waiting)
+        finally:
+            opened.set()
+        await asyncio.wait_for(asyncio.gather(*waiting), 60)
 
-    asyncio.run(run())
+    with ThreadPoolExecutor(AT_ONCE + 1) as threads:
+        asyncio.run(asyncio.wait_for(run(threads), 60))
     assert counted(shares, other.record.file_id) == 1
+
+
+@pytest.mark.parametrize("patience", [0, 60])
+def test_if_no_thread_can_start_those_who_wait_learn_it_and_later_ones_are_served(
+    shares: Shares, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    stored = shares.find(upload(shares).file_id)
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run(threads: Executor) -> list[type]:
+        files = files_over(shares, threads, patience)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            failed = await outcomes(await begun(*(files.count(stored) for _ in range(BURST))))
+        await files.count(stored)
+        return failed
+
+    with ThreadPoolExecutor(8) as threads:
+        assert asyncio.run(asyncio.wait_for(run(threads), 60)) == [RuntimeError] * BURST
+
+
+def test_what_was_shut_down_tells_those_who_wait(shares: Shares) -> None:
+    stored = shares.find(upload(shares).file_id)
+
+    async def run() -> list[type]:
+        threads = ThreadPoolExecutor(8)
+        files = files_over(shares, threads)
+        threads.shutdown()
+        return await outcomes(await begun(files.count(stored), files.count(stored)))
+
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == [RuntimeError, RuntimeError]
+    assert counted(shares, stored.record.file_id) == 0
 
 
 def test_nobody_gets_what_was_read_before_they_asked(

@@ -204,3 +204,26 @@ def test_errors_reach_the_caller() -> None:
             await done(threads, lambda: 1 // 0)
 
     run(main)
+
+
+@pytest.mark.parametrize("kind", [same_processor, lambda count: any_processor(count, "test")])
+def test_if_the_system_gives_no_more_threads_the_existing_ones_do_the_work(
+    monkeypatch: pytest.MonkeyPatch, kind: Callable[[int], Executor]
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> list[int]:
+        opened = threading.Event()
+        with kind(MANY) as threads:
+            try:
+                waiting = threads.submit(opened.wait, 60)
+                with monkeypatch.context() as patch:
+                    patch.setattr(threading.Thread, "start", refused)
+                    others = [threads.submit(lambda n=n: n) for n in range(MANY)]
+            finally:
+                opened.set()
+            assert await asyncio.wrap_future(waiting)
+            return await asyncio.gather(*map(asyncio.wrap_future, others))
+
+    assert asyncio.run(main()) == [*range(MANY)]
