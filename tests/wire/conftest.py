@@ -13,12 +13,13 @@ from tests.wire.server import Server, until
 
 
 @pytest.fixture
-def workers(tmp_path: Path) -> Iterator[list[Server]]:
-    """One server with two processes that share a directory."""
+def workers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Server]]:
+    """One server with two processes, or as many as the parameter says, that share a directory."""
+    count = getattr(request, "param", 2)
     log = tmp_path / "data.log"
-    with Server(tmp_path / "data", "--workers", "2") as server:
+    with Server(tmp_path / "data", "--workers", str(count)) as server:
         # It answers as soon as one of its processes is up.
-        until(lambda: log.read_text().count("Application startup complete") == 2)
+        until(lambda: log.read_text().count("Application startup complete") == count)
         yield [server]
 
 
