@@ -68,8 +68,8 @@ class Lanes(Generic[T, R]):
         self._files[key[0]].jobs += 1
         try:
             job = self._threads.submit(self._work, [item for item, _ in requests], former)
-        except RuntimeError as error:
-            # The threads were shut down, or the system gives none.
+        except Exception as error:
+            # The threads were shut down, or the system gives none. Whatever it is, those who wait must learn it.
             job = Future()
             job.set_exception(error)
         if self._patience is not None:
@@ -85,8 +85,11 @@ class Lanes(Generic[T, R]):
     ) -> None:
         if lane.timer is not None:
             lane.timer.cancel()
-        error = job.exception()
-        outcomes = job.result() if error is None else [error] * len(requests)
+        outcomes: Sequence[R | BaseException]
+        try:
+            outcomes = job.result()
+        except BaseException as error:
+            outcomes = [error] * len(requests)
         self._gather(key, lane, outcomes)
         for (_, future), outcome in zip(requests, outcomes, strict=True):
             if future.cancelled():

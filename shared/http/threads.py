@@ -32,6 +32,8 @@ class Threads(ThreadPoolExecutor):
             super()._adjust_thread_count()
         except RuntimeError:
             if not self._threads:
+                # Or a later thread would do the work of those who learn that it failed.
+                self._work_queue.get_nowait()
                 raise
 
 
@@ -82,7 +84,7 @@ class SameProcessor(Threads):
             self._staying = loop
             # Not all containers have /proc. Then the system chooses.
             with contextlib.suppress(OSError):
-                current = int(self._status.read_text().rpartition(")")[2].split()[_PROCESSOR])
+                current = int(self._status.read_bytes().rpartition(b")")[2].split()[_PROCESSOR])
                 self._chosen = {self._claimed(current)}
                 _run_on(self._chosen)
             loop.call_later(self._stay_for, self._leave, loop)

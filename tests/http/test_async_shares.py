@@ -18,6 +18,7 @@ from shared.errors import StorageUnavailable, UnknownFile, UsedUp, WrongPassword
 from shared.http.async_shares import PATIENCE, AsyncShares
 from shared.http.lanes import AT_ONCE, MOST
 from shared.http.streams import Inline
+from shared.http.threads import any_processor
 from shared.options import Options
 from shared.settings import Settings
 from shared.sharing import Shares, Stored
@@ -299,8 +300,9 @@ def test_if_no_thread_can_start_those_who_wait_learn_it_and_later_ones_are_serve
         await files.count(stored)
         return failed
 
-    with ThreadPoolExecutor(8) as threads:
+    with any_processor(8, "test") as threads:
         assert asyncio.run(asyncio.wait_for(run(threads), 60)) == [RuntimeError] * BURST
+    assert counted(shares, stored.record.file_id) == 1
 
 
 def test_what_was_shut_down_tells_those_who_wait(shares: Shares) -> None:
@@ -355,6 +357,7 @@ def test_what_is_slow_to_be_read_is_not_waited_for_twice(
             first = await begun(files.find(file_id))
             await gate.reached()
             stored = await files.find(file_id)
+            assert (await files.describe(file_id)).file_id == file_id
             async with held(store, Gate("open", file_id)) as second:
                 reading = await begun(files.read(stored, 0, 5))
                 await second.reached()
@@ -398,6 +401,24 @@ def test_those_who_meet_have_record_and_bytes_read_once(
     assert asyncio.run(run()) == [b"hello"] * BURST
     assert (store.count("read"), store.count("open"), store.puts) == (2, 1, 1)
     assert counted(shares, file_id) == BURST
+
+
+def test_those_who_meet_get_the_bytes_that_they_asked_for(
+    patient_files: AsyncShares, shares: Shares, store: InterposedStore
+) -> None:
+    stored = shares.find(upload(shares).file_id)
+    ranges = [(0, 5), (0, 2), (3, 5), (0, 2)]
+
+    async def run() -> list[bytes]:
+        async with held(store, Gate("open", stored.record.file_id)) as gate:
+            first = await begun(patient_files.read(stored, 0, 5))
+            await gate.reached()
+            waiting = await begun(*(patient_files.read(stored, *each) for each in ranges))
+            gate.open()
+            await asyncio.gather(*first)
+            return list(await asyncio.gather(*waiting))
+
+    assert asyncio.run(run()) == [b"hello"[start:stop] for start, stop in ranges]
 
 
 class Waits(AssertionError):

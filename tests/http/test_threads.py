@@ -206,16 +206,23 @@ def test_errors_reach_the_caller() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("kind", [same_processor, lambda count: any_processor(count, "test")])
-def test_if_the_system_gives_no_more_threads_the_existing_ones_do_the_work(
-    monkeypatch: pytest.MonkeyPatch, kind: Callable[[int], Executor]
-) -> None:
-    def refused(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+KINDS: dict[str, Callable[[int], Executor]] = {
+    "same processor": same_processor,
+    "any processor": lambda count: any_processor(count, "test"),
+}
 
+
+def refused(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_if_the_system_gives_no_more_threads_the_existing_ones_do_the_work(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     async def main() -> None:
         opened = threading.Event()
-        with kind(MANY) as threads:
+        with KINDS[kind](MANY) as threads:
             try:
                 waiting = threads.submit(opened.wait, 60)
                 with monkeypatch.context() as patch:
@@ -227,3 +234,33 @@ def test_if_the_system_gives_no_more_threads_the_existing_ones_do_the_work(
             assert [await asyncio.wrap_future(other) for other in others] == [*range(MANY)]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_no_thread_could_do_is_refused_and_never_done(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    async def main() -> list[int]:
+        seen: list[int] = []
+        with KINDS[kind](MANY) as threads:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", refused)
+                for number in range(3):
+                    with pytest.raises(RuntimeError, match="can't start"):
+                        threads.submit(seen.append, number)
+            await asyncio.wrap_future(threads.submit(seen.append, 3))
+        return seen
+
+    assert asyncio.run(main()) == [3]
+
+
+def test_any_name_of_the_process_will_do(tmp_path: Path) -> None:
+    # The name of the thread is in parentheses, and in no encoding.
+    (tmp_path / "stat").write_bytes(b"1 (\xff) (\n) " + b" ".join(b"%d" % field for field in range(3, 53)))
+    threads = same_processor(status=tmp_path / "stat")
+
+    async def main() -> int:
+        try:
+            return await done(threads, lambda: 1)
+        finally:
+            threads.shutdown()
+
+    assert asyncio.run(main()) == 1
