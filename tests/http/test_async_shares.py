@@ -357,7 +357,6 @@ def test_what_is_slow_to_be_read_is_not_waited_for_twice(
             first = await begun(files.find(file_id))
             await gate.reached()
             stored = await files.find(file_id)
-            assert (await files.describe(file_id)).file_id == file_id
             async with held(store, Gate("open", file_id)) as second:
                 reading = await begun(files.read(stored, 0, 5))
                 await second.reached()
@@ -367,6 +366,21 @@ def test_what_is_slow_to_be_read_is_not_waited_for_twice(
                 gate.open()
                 second.open()
                 await asyncio.gather(*first, *reading)
+
+    asyncio.run(run())
+
+
+def test_a_slow_record_is_not_waited_for_twice(files: AsyncShares, shares: Shares, store: InterposedStore) -> None:
+    file_id = upload(shares).file_id
+
+    async def run() -> None:
+        async with held(store, Gate("read", file_id)) as gate:
+            first = await begun(files.describe(file_id))
+            await gate.reached()
+            assert (await files.describe(file_id)).file_id == file_id
+            assert not first[0].done()
+            gate.open()
+            await asyncio.gather(*first)
 
     asyncio.run(run())
 
