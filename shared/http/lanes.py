@@ -69,7 +69,7 @@ class Lanes(Generic[T, R]):
         try:
             job = self._threads.submit(self._work, [item for item, _ in requests], former)
         except Exception as error:
-            # The threads were shut down, or the system gives none. Whatever it is, those who wait must learn it.
+            # Perhaps the threads were shut down. Unless this ends like a failed job, the requests would wait forever.
             job = Future()
             job.set_exception(error)
         if self._patience is not None:

@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 
 class Threads(ThreadPoolExecutor):
-    """Threads that share all the work if the system gives no more of them, as where processes are limited."""
+    """A pool that makes do with the threads it has if the system refuses to start another, as in a small container."""
 
     def _adjust_thread_count(self) -> None:
         try:
             super()._adjust_thread_count()
         except RuntimeError:
             if not self._threads:
-                # Or a later thread would do the work of those who learn that it failed.
+                # It was queued first. Its caller gets an error, so it must not run later.
                 self._work_queue.get_nowait()
                 raise
 
