@@ -9,8 +9,8 @@ from shared.http.access import OWNER
 from shared.http.async_shares import files_of
 from shared.http.bodies import read_json
 from shared.http.endpoint import Endpoints
+from shared.http.guard import require_owner
 from shared.http.handler import HttpHandler
-from shared.http.layers.guard import require_owner
 from shared.http.models import FileMetadata, OptionChanges, owner_metadata
 from shared.http.options import require_not_in_query
 from shared.options import Options, checked

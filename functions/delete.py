@@ -13,9 +13,9 @@ from shared.http.async_shares import files_of
 from shared.http.bodies import read_field
 from shared.http.browsers import PAGES
 from shared.http.endpoint import Endpoints, content
+from shared.http.guard import require_owner
 from shared.http.handler import HttpHandler
 from shared.http.headers import FORM_TYPE
-from shared.http.layers.guard import require_owner
 from shared.sharing import Shares
 
 router = Endpoints("Files")

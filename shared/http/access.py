@@ -12,7 +12,7 @@ from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer
 class Access:
     """Who can call an endpoint, and the errors for everyone else.
 
-    `schemes` are only for the OpenAPI document: `layers.guard` checks `guarded` endpoints, and others check credentials
+    `schemes` are only for the OpenAPI document: `guard` checks `guarded` endpoints, and others check credentials
     themselves. An endpoint `takes_inbox` if the ID of an inbox replaces the token. Credentials are `optional` if only
     some servers or files require them.
     """

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 
 from fastapi import FastAPI
@@ -17,10 +17,10 @@ from shared.bootstrap import Service
 from shared.garbage import long_lived
 from shared.http import access_log, documentation, problems
 from shared.http.async_shares import AsyncShares
-from shared.http.endpoint import Endpoints, RoutingTable, document
+from shared.http.endpoint import Check, Endpoints, RoutingTable, document
+from shared.http.guard import Guard
 from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
-from shared.http.layers.guard import Guard
 from shared.http.layers.start import Start
 from shared.http.streams import reuse_memory
 from shared.http.threads import SameProcessor, any_processor
@@ -34,8 +34,10 @@ VERSION = "0.1.0"
 THREADS = 128
 
 
-def build_app(*routers: Endpoints, service: Service, threads: Executor | None = None) -> FastAPI:
-    """Build an application from these routers, with storage calls in `threads`."""
+def build_app(
+    *routers: Endpoints, service: Service, threads: Executor | None = None, checks: Sequence[Check] = ()
+) -> FastAPI:
+    """Build an application from these routers, with storage calls in `threads`, and `checks` after the guard."""
     app = FastAPI(
         title=TITLE,
         version=VERSION,
@@ -54,17 +56,11 @@ def build_app(*routers: Endpoints, service: Service, threads: Executor | None = 
     app.state.files = AsyncShares(service, app.state.threads, app.state.short)
     app.state.seal = lambda _file_id: None
     app.state.healthy_until = -math.inf
-    app.state.table = RoutingTable(endpoint for router in routers for endpoint in router.endpoints)
+    guard = Guard(tokens=service.tokens, origins=own_origins(service.settings), threads=app.state.threads)
+    app.state.table = RoutingTable((endpoint for router in routers for endpoint in router.endpoints), guard, *checks)
     app.router.routes.insert(0, app.state.table)
     app.openapi = functools.cache(lambda: document(app))  # type: ignore[method-assign]
     problems.install(app)
-    app.add_middleware(
-        Guard,
-        table=app.state.table,
-        tokens=service.tokens,
-        origins=own_origins(service.settings),
-        threads=app.state.threads,
-    )
     if service.settings.cors_origins:
         app.add_middleware(Cors, origins=service.settings.cors_origins)
     app.add_middleware(Edge)

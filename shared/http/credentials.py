@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from shared.errors import OwnerOnly
 from shared.http.async_shares import files_of
-from shared.http.layers.guard import has_api_token, require_owner_token
+from shared.http.guard import has_api_token, require_owner_token
 from shared.http.models import metadata, owner_metadata
 from shared.sharing import Record, Shares, Stored
 from shared.signing import Signing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -57,7 +57,7 @@ class Endpoint(APIRoute):
     """One endpoint. Serves its path with and without a trailing slash, and HEAD along with GET (RFC 9110 §9.3.2).
 
     It does not redirect from one path to the other: a redirected POST loses or repeats its body. If it is `guarded`,
-    `layers.guard` requires a token. If it is `exclusive`, other methods at its path get a 404 instead of a 405. `model`
+    `guard` requires a token. If it is `exclusive`, other methods at its path get a 404 instead of a 405. `model`
     describes its JSON body, if any, and `answer` its JSON answer.
     """
 
@@ -91,14 +91,20 @@ class Endpoint(APIRoute):
 def _without_parameters() -> None: ...
 
 
-class RoutingTable(BaseRoute):
-    """All endpoints of an application as one route. It checks only endpoints that offer the request's method.
+Check = Callable[[Scope, Endpoint], Awaitable[None]]
+"""Checks the head of a request to an endpoint, before its body is read. Raises a `ShareError` to refuse it."""
 
-    FastAPI asks each route in turn, through three methods: 22 of the 52 µs that all layers took for a static file.
+
+class RoutingTable(BaseRoute):
+    """All endpoints of an application as one route, with `checks` of each request to them.
+
+    It looks only at endpoints that offer the request's method. FastAPI asks each route in turn, through three methods:
+    22 of the 52 µs that all layers took for a static file.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint], *checks: Check) -> None:
         self.endpoints = list(endpoints)
+        self._checks = checks
         self._offering = {
             method: [endpoint for endpoint in self.endpoints if method in endpoint.offers]
             for method in {method for endpoint in self.endpoints for method in endpoint.offers}
@@ -126,7 +132,10 @@ class RoutingTable(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if "route" not in scope:
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
-        await scope["route"].app(scope, receive, send)
+        endpoint: Endpoint = scope["route"]
+        for check in self._checks:
+            await check(scope, endpoint)
+        await endpoint.app(scope, receive, send)
 
     def allowed_methods(self, scope: Scope) -> set[str]:
         """The methods that a refused request could have had at its path."""

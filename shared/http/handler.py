@@ -7,12 +7,10 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from starlette.middleware import Middleware
-
 from shared.bootstrap import Service
 from shared.http.app import build_app
 from shared.http.endpoint import Endpoints
-from shared.http.layers.exact_text import ExactText
+from shared.http.exact_text import require_exact_text
 from shared.http.models import PROBLEM_TYPE
 from shared.http.streams import Inline
 from shared.settings import Settings
@@ -57,9 +55,7 @@ class HttpHandler(LambdaHandler):
         from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
         super().prepare(service)
-        app = build_app(*self._routers, service=service, threads=Inline())
-        # Innermost, so that the guard runs first and every answer gets its headers.
-        app.user_middleware.append(Middleware(ExactText))
+        app = build_app(*self._routers, service=service, threads=Inline(), checks=[require_exact_text])
         # As text, or Mangum would send problem documents in base64.
         text_types = [*DEFAULT_TEXT_MIME_TYPES, PROBLEM_TYPE]
         self._adapter = Mangum(app, lifespan="off", text_mime_types=text_types)

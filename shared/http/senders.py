@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from shared.errors import InvalidValue, NotAuthorised, ShareError, UnknownFile
 from shared.http.app import service_of
-from shared.http.layers.guard import has_current_token
+from shared.http.guard import has_current_token
 from shared.http.options import only
 from shared.inbox_options import MAX_SENDER
 from shared.names import clean_text

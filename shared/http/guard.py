@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from shared.bootstrap import Service
 from shared.errors import (
@@ -15,14 +15,11 @@ from shared.errors import (
     Expired,
     NotAuthorised,
     OwnerOnly,
-    ShareError,
-    StorageUnavailable,
     UnknownFile,
     WrongDeleteToken,
     WrongOwnerToken,
 )
-from shared.http.endpoint import SAFE_METHODS, RoutingTable
-from shared.http.problems import from_error
+from shared.http.endpoint import SAFE_METHODS, Endpoint
 from shared.http.streams import in_thread
 from shared.tokens import Tokens
 
@@ -32,59 +29,23 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 class Guard:
     """Requires a token on guarded endpoints; without tokens, refuses changes that another site makes a browser request.
 
-    A layer around the application, not a dependency of its endpoints, because those run after the body was read.
+    A check of the routing table, not a dependency of endpoints, because those run after the body was read.
     `origins` are other sites that can make changes.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        table: RoutingTable,
-        tokens: Tokens,
-        origins: Collection[str],
-        threads: Executor,
-    ) -> None:
-        self._app = app
-        self._table = table
+    def __init__(self, *, tokens: Tokens, origins: Collection[str], threads: Executor) -> None:
         self._tokens = tokens
         self._origins = origins
         self._threads = threads
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        refusal = await self._refusal(scope)
-        answer = self._app if refusal is None else from_error(refusal)
-        await answer(scope, receive, send)
-
-    async def _refusal(self, scope: Scope) -> ShareError | None:
+    async def __call__(self, scope: Scope, endpoint: Endpoint) -> None:
+        """Raises `NotAuthorised`, `CrossSite`, and `StorageUnavailable` if the tokens cannot be read."""
         headers, tokens = Headers(scope=scope), self._tokens
-        if tokens.required:
-            # Use the routing table itself, so that guard and routing interpret each path in the same way.
-            if not self._is_guarded(scope, headers):
-                return None
-            try:
-                return None if await has_current_token(headers, tokens, self._threads) else NotAuthorised()
-            except StorageUnavailable as error:
-                # Without the tokens, nobody can be authorised.
-                return error
-        if scope["method"] not in SAFE_METHODS and self._is_cross_site(headers):
-            return CrossSite()
-        return None
-
-    def _is_guarded(self, scope: Scope, headers: Headers) -> bool:
-        match = self._table.find(scope)
-        if match is None:
-            return False
-        endpoint, parameters = match
-        if not endpoint.takes_inbox:
-            return endpoint.guarded
-        if "inbox_id" in parameters or b"inbox=" in scope["query_string"]:
-            return False
-        # The bodies of other methods can name an inbox, so their endpoints check. A client that sends a token uses it.
-        return scope["method"] == "PUT" or any(_is_bearer(value) for value in headers.getlist("authorization"))
+        if not tokens.required:
+            if scope["method"] not in SAFE_METHODS and self._is_cross_site(headers):
+                raise CrossSite
+        elif _is_guarded(scope, endpoint, headers) and not await has_current_token(headers, tokens, self._threads):
+            raise NotAuthorised
 
     def _is_cross_site(self, headers: Headers) -> bool:
         """By the headers in which browsers report a request's origin (Fetch Metadata, RFC 6454)."""
@@ -96,6 +57,15 @@ class Guard:
             # The browser compared the real addresses; a proxy may have passed on another Host.
             return site.lower() not in ("same-origin", "none")
         return origin is not None and not _is_at(origin.lower(), headers.get("host", "").lower())
+
+
+def _is_guarded(scope: Scope, endpoint: Endpoint, headers: Headers) -> bool:
+    if not endpoint.takes_inbox:
+        return endpoint.guarded
+    if "inbox_id" in scope["path_params"] or b"inbox=" in scope["query_string"]:
+        return False
+    # The bodies of other methods can name an inbox, so their endpoints check. A client that sends a token uses it.
+    return scope["method"] == "PUT" or any(_is_bearer(value) for value in headers.getlist("authorization"))
 
 
 def _is_at(origin: str, host: str) -> bool:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from shared.errors import AlteredText
-from shared.http import problems
+from shared.http.endpoint import Endpoint
 from shared.http.headers import parse_digits
 
 
@@ -32,12 +32,7 @@ def is_altered(event: Mapping[str, Any]) -> bool:
     return len(body.encode(errors="surrogatepass")) != parse_digits(length)
 
 
-class ExactText:
-    """ASGI middleware under Mangum, which adds the event to the scope: refuses requests with an altered body."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = problems.from_error(AlteredText()) if is_altered(scope["aws.event"]) else self._app
-        await answer(scope, receive, send)
+async def require_exact_text(scope: Scope, _endpoint: Endpoint) -> None:
+    """Raises `AlteredText`. Mangum adds the event to the scope."""
+    if is_altered(scope["aws.event"]):
+        raise AlteredText

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.http.layers.exact_text import is_altered
+from shared.http.exact_text import is_altered
 
 
 def text(body: str, length: str | None) -> dict[str, Any]:
