@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import compare, counting, growth, peers, sealing, small, starts, sweeping, transfers, warm
+from benchmarks import compare, counting, growth, peers, sealing, slow, small, starts, sweeping, transfers, warm
 from benchmarks.harness import Result, Setup, figures_table, goals_table, write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,17 +33,27 @@ PARTS: dict[str, Callable[[Setup], Result]] = {
     "p16": sweeping.sweeping,
     "p18": small.into_inboxes,
 }
-# Only on request, because it takes long.
-MORE = {"growth": growth.growth}
+# Only on request, because they take long.
+MORE = {"growth": growth.growth, "slow": slow.slow}
 
 
 def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup], Result]] = PARTS) -> int:
     """Print what each part measured and how it meets its goals, and write dated JSON. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)} (default: these), growth")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(parts)} (default: these), {', '.join(MORE)}"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each case is measured (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a fifth of the sizes and numbers")
     parser.add_argument("--scale", type=float, help="any other share of them")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CHECKOUT",
+        help="another checkout of this project, whose code compare and slow measure, too",
+    )
     parser.add_argument("--work", type=Path, help="directory for what is stored meanwhile (default: a temporary one)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the JSON (default: %(default)s)")
     chosen = parser.parse_args(arguments)
@@ -53,6 +63,9 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
         parser.error(f"no such part: {', '.join(unknown)}")
     if chosen.rounds < 1:
         parser.error("--rounds must be at least 1")
+    for checkout in chosen.against:
+        if not (checkout / "local" / "serve.py").is_file():
+            parser.error(f"not a checkout of this project: {checkout}")
     scale = chosen.scale or (QUICK if chosen.quick else 1.0)
     about = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,7 +81,7 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
     for name in chosen.parts or parts:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="benchmark-", dir=chosen.work) as work:
-            results[name] = known[name](Setup(Path(work), chosen.rounds, scale))
+            results[name] = known[name](Setup(Path(work), chosen.rounds, scale, chosen.against))
         print(f"\n## {name} ({time.monotonic() - began:.0f} s)\n\n{figures_table(results[name])}\n")
         print(goals_table(results[name]), *results[name].notes, sep="\n", flush=True)
         for title, drawing in results[name].plots.items():

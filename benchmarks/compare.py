@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import shutil
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -24,6 +25,8 @@ from benchmarks.contestants import (
     TWO_WORKERS,
     UNSYNCED,
     Contestant,
+    of_checkout,
+    with_two,
 )
 from benchmarks.harness import PROCESSOR, Goal, Measure, Result, Setup, WrongAnswer, interleave, number_text
 from benchmarks.machine import peak_memory
@@ -42,14 +45,16 @@ SYNCED_NGINX = "nginx with fsync"
 
 
 def compare(setup: Setup) -> Result:
-    """P1, P2, P4, P5, P13 and P14, and the table."""
+    """P1, P2, P4, P5, P13 and P14, and the table. Also for other checkouts."""
+    checkouts = [of_checkout(checkout) for checkout in setup.against]
+    contestants = [*CONTESTANTS, *itertools.chain(*checkouts)]
     source = setup.work / "source.bin"
     digest = make_file(source, setup.sized(LARGE))
     result = Result()
     with contextlib.ExitStack() as stack:
         running = [
             (contestant, stack.enter_context(contestant.start(setup.work / f"server-{number}")))
-            for number, contestant in enumerate(CONTESTANTS)
+            for number, contestant in enumerate(contestants)
         ]
         large: dict[str, Measure] = {}
         small: dict[str, Measure] = {}
@@ -61,8 +66,9 @@ def compare(setup: Setup) -> Result:
         result.add(interleave(small, setup.rounds, "requests/s"))
         for contestant, server in running:
             result.figures[f"memory, {contestant.name}"] = [peak_memory(server.process.pid)]
-    result.goals = _goals()
-    result.notes = [*result.notes, "", *faster(result), "", *table(result)]
+    for name in (OURS, *(single.name for single, _ in checkouts)):
+        result.goals += _goals(name)
+    result.notes = [*result.notes, "", *faster(result), "", *table(result, contestants)]
     return result
 
 
@@ -86,7 +92,8 @@ class _Entrant:
             cases[f"{UP}, {name}"] = lambda: {f"{UP}, {name}": self._up()}
         if name == NGINX:
             cases[f"{UP}, {SYNCED_NGINX}"] = lambda: {f"{UP}, {SYNCED_NGINX}": self._up(synced=True)}
-        if name not in (TWO_WORKERS, UNSYNCED):
+        # Without a way to send it, it must be possible to put it there.
+        if name != UNSYNCED and (self._contestant.large or self._contestant.path is None):
             url = self._server.url + self._store_large()
             cases[f"{DOWN}, {name}"] = lambda: {f"{DOWN}, {name}": self._down(url)}
         return cases
@@ -182,15 +189,18 @@ def _sync(path: Path) -> float:
     return time.perf_counter() - began
 
 
-def _goals() -> list[Goal]:
+def _goals(name: str) -> list[Goal]:
+    """The goals of this project, for the code of this name."""
+    code = "" if name == OURS else f", {name}"
+
     def ours(part: str, case: str, theirs: str, least: float) -> Goal:
-        return Goal(part, case, f"{case}, {OURS}", f"{case}, {theirs}", least=least)
+        return Goal(part, case + code, f"{case}, {name}", f"{case}, {theirs}", least=least)
 
     def workers(case: str) -> Goal:
-        return Goal("P13", f"{case}, 2 workers", f"{case}, {TWO_WORKERS}", f"{case}, {OURS}", least=1.3)
+        return Goal("P13", f"{case}, 2 workers{code}", f"{case}, {with_two(name)}", f"{case}, {name}", least=1.3)
 
     def processor(case: str, most: float) -> Goal:
-        return Goal("P14", case, f"{case}, {OURS}{PROCESSOR}", most=most, unit="µs of processor time")
+        return Goal("P14", case + code, f"{case}, {name}{PROCESSOR}", most=most, unit="µs of processor time")
 
     return [
         ours("P1", UP, SYNCED_NGINX, 0.85),
@@ -223,13 +233,13 @@ def faster(result: Result) -> list[str]:
     return lines
 
 
-def table(result: Result) -> list[str]:
+def table(result: Result, contestants: Sequence[Contestant] = CONTESTANTS) -> list[str]:
     """A Markdown table of medians, with a row for each contestant."""
     lines = [
         f"| | durable | counted | {' | '.join(COLUMNS)} | memory |",
         "| --- | --- | --- |" + " ---: |" * (len(COLUMNS) + 1),
     ]
-    for contestant in CONTESTANTS:
+    for contestant in contestants:
         name = contestant.name
         memory = number_text(result.median(f"memory, {name}"))
         cells = [_cell(result, f"{column}, {name}") for column in COLUMNS]

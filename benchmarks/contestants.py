@@ -81,12 +81,19 @@ _OURS = functools.partial(
     # The length of the pickle frame (shared.storage.blobs).
     offset=11,
 )
-OURS, TWO_WORKERS, UNSYNCED = "this project", "this project, 2 workers", "this project, not synced"
+
+
+def with_two(name: str) -> str:
+    return f"{name}, 2 workers"
+
+
+OURS, UNSYNCED = "this project", "this project, not synced"
+TWO_WORKERS = with_two(OURS)
 NGINX, COPYPARTY, SEED = "nginx", "copyparty", "the naive service"
 CONTESTANTS = (
     _OURS(OURS, peers.ours),
     _OURS(TWO_WORKERS, functools.partial(peers.ours, workers=2), large=()),
-    _OURS(UNSYNCED, functools.partial(peers.ours, synced=False), durable=False),
+    _OURS(UNSYNCED, functools.partial(peers.ours, program=("benchmarks.unsynced",)), durable=False),
     Contestant(NGINX, peers.nginx, upload=_put(), large=["-T", "FILE", f"/{FOLDER}/large.bin"]),
     Contestant("Caddy", peers.caddy),
     Contestant(
@@ -128,3 +135,10 @@ CONTESTANTS = (
         connections=1,
     ),
 )
+
+
+def of_checkout(checkout: Path) -> list[Contestant]:
+    """The code in another directory, with one worker and with two."""
+    start = functools.partial(peers.ours, checkout=checkout)
+    name = f"the code in {checkout.name}"
+    return [_OURS(name, start), _OURS(with_two(name), functools.partial(start, workers=2), large=())]

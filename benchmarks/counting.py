@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 import os
 import uuid
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from typing import cast
+from unittest import mock
 
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave, percentile
 from benchmarks.stores import MemoryStore, Simulation, SlowStore
@@ -121,7 +120,7 @@ def hot_file(setup: Setup) -> Result:
 def _race(server: S3Server, each: int) -> float:
     prefix = str(uuid.uuid4())
     with (
-        environment(server.environment()),
+        mock.patch.dict(os.environ, server.environment()),
         ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool,
     ):
         store = open_s3(BUCKET, prefix)
@@ -137,14 +136,3 @@ def _count_many(prefix: str, times: int) -> int:
     for _ in range(times):
         counter.count(records.get(FILE_ID), 1, _anybody)
     return times
-
-
-@contextlib.contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -11,11 +11,12 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 from benchmarks import peers
 from benchmarks.client import curl, expecting, get, load
 from benchmarks.contestants import DATA
-from benchmarks.counting import BUCKET, environment
+from benchmarks.counting import BUCKET
 from benchmarks.harness import Result, Setup, WrongAnswer, interleave
 from benchmarks.machine import memory
 from benchmarks.small import fill
@@ -118,7 +119,7 @@ def by_files(setup: Setup) -> tuple[Result, Series]:
         with peers.ours(directory) as server:
             _with_files(result, series, setup, server, number, "directory")
         stored += _uploads(setup)
-    with moto_server() as moto, environment(moto.environment()):
+    with moto_server() as moto, mock.patch.dict(os.environ, moto.environment()):
         moto.client().create_bucket(Bucket=BUCKET)
         shares = Shares(open_s3(BUCKET, "files"), max_file_size=MIB)
         settings = {**moto.environment(), "SHARE_STORAGE": f"s3://{BUCKET}/files"}

@@ -22,11 +22,15 @@ class WrongAnswer(Exception):
 
 @dataclass(frozen=True)
 class Setup:
-    """How much to measure. `scale` reduces sizes and numbers; `work` is an empty directory for stored files."""
+    """How much to measure. `scale` reduces sizes and numbers; `work` is an empty directory for stored files.
+
+    `against` are checkouts of this project whose code is measured, too.
+    """
 
     work: Path
     rounds: int = 5
     scale: float = 1.0
+    against: Sequence[Path] = ()
 
     def sized(self, full: int, least: int = 1) -> int:
         return max(least, int(full * self.scale))

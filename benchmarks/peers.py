@@ -76,19 +76,35 @@ class Server:
 
 @contextlib.contextmanager
 def ours(
-    files: Path, *, workers: int = 1, synced: bool = True, settings: Mapping[str, str] | None = None
+    files: Path,
+    *,
+    workers: int = 1,
+    program: Sequence[str] = ("local.serve",),
+    settings: Mapping[str, str] | None = None,
+    checkout: Path = ROOT,
 ) -> Iterator[Server]:
     """This project, as `make run` starts it, but without an access log, because the peers have none here either.
 
-    Without `synced`, its fsync does nothing.
+    `program` is a module and its first arguments. A `checkout` can have other code, but runs with our packages.
     """
-    program = "local.serve" if synced else "benchmarks.unsynced"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHARE_", "AWS_"))}
     environment = {**inherited, "SHARE_STORAGE": str(files), "SHARE_MIN_FREE_SPACE": "0", **(settings or {})}
     port = free_port()
-    arguments = ["--port", str(port), "--workers", str(workers), "--no-access-log"]
-    with _running([sys.executable, "-m", program, *arguments], port, files, environment) as server:
+    command = [sys.executable, "-m", *program, "--port", str(port), "--workers", str(workers), "--no-access-log"]
+    code = _code(checkout, files.with_name(files.name + ".code"))
+    with _running(command, port, files, environment, code) as server:
         yield server
+
+
+def _code(checkout: Path, folder: Path) -> Path:
+    """Where to run the code of a checkout with these benchmarks, whatever benchmarks it has."""
+    if checkout == ROOT:
+        return ROOT
+    folder.mkdir(parents=True)
+    for name in ("functions", "local", "shared"):
+        (folder / name).symlink_to(checkout.resolve() / name)
+    (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    return folder
 
 
 @contextlib.contextmanager
@@ -193,12 +209,14 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str | Path], port: int, files: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+def _running(
+    command: Sequence[str | Path], port: int, files: Path, environment: Mapping[str, str], code: Path = ROOT
+) -> Iterator[Server]:
     log = files.with_name(files.name + ".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=code,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,

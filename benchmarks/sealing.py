@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import boto3.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.httpsession import URLLib3Session
 
-from benchmarks.counting import BUCKET, environment
+from benchmarks.counting import BUCKET
 from benchmarks.harness import Goal, Result, Setup, WrongAnswer, interleave
 from shared.storage.blobs import HEAD_SIZE, head, make_blob, require_raw
 from shared.storage.contract import ObjectStore
@@ -75,7 +76,7 @@ def _case(name: str, parallel: int) -> str:
 def on(name: str, server: S3Server, setup: Setup) -> Result:
     """P12 on one server."""
     server.client().create_bucket(Bucket=BUCKET)
-    with environment(server.environment()):
+    with mock.patch.dict(os.environ, server.environment()):
         return _sealing_in(open_s3(BUCKET, ""), name, setup)
 
 

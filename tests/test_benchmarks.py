@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,23 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import client, compare, counting, growth, machine, peers, sealing, small, sweeping, transfers, warm
+from benchmarks import (
+    client,
+    compare,
+    counting,
+    growth,
+    machine,
+    peers,
+    sealing,
+    slow_server,
+    small,
+    sweeping,
+    transfers,
+    warm,
+)
 from benchmarks.__main__ import main as bench
 from benchmarks.contestants import CONTESTANTS, COPYPARTY, DATA, OURS, SEED
+from benchmarks.distant_s3 import BUCKET
 from benchmarks.harness import PROCESSOR, Goal, Result, Setup, WrongAnswer, goals_table, interleave, is_reached
 from benchmarks.starts import ENVIRONMENT, PEERS, cases, main, measure, report
 from benchmarks.stores import WRITE_SECONDS
@@ -191,6 +206,12 @@ def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such part: p99" in capsys.readouterr().err
 
 
+def test_another_directory_is_no_checkout(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        bench(["compare", "--against", str(tmp_path)])
+    assert f"not a checkout of this project: {tmp_path}" in capsys.readouterr().err
+
+
 def test_small_files_are_measured(tmp_path: Path) -> None:
     result = small.counts(Setup(tmp_path, 1, 0.01))
     assert result.figures == {
@@ -232,6 +253,31 @@ def test_a_simulated_burst_is_the_same_each_time() -> None:
 def test_warm_calls_are_measured(tmp_path: Path) -> None:
     result = warm.calls(Setup(tmp_path, 1, 0.01))
     assert all(figure > 0 for [figure] in result.figures.values())
+
+
+@pytest.mark.parametrize("kind", slow_server.KINDS)
+def test_a_server_on_slow_storage_takes_its_time(kind: str, tmp_path: Path) -> None:
+    settings = {"SHARE_STORAGE": f"s3://{BUCKET}"} if kind == "S3" else {}
+    with peers.ours(tmp_path / "slow", program=("benchmarks.slow_server", kind), settings=settings) as server:
+        _, body = client.ask(server.port, client.post_file("/file/upload", DATA), (201,))
+        request = client.get(f"/file/download/{json.loads(body)['file_id']}")
+        loaded = client.load(server.port, [request] * 3, 1, client.expecting(200, DATA))
+    # A download waits at least for the write and the sync of its count, or for a read and a write on S3.
+    assert min(loaded.latencies) > 2 * (WRITE_SECONDS if kind == "S3" else slow_server.PAUSE)
+
+
+def test_other_code_runs_with_these_benchmarks(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(peers.ROOT / "local", checkout / "local")
+    for name in ("functions", "shared"):
+        (checkout / name).symlink_to(peers.ROOT / name)
+    with (checkout / "local" / "serve.py").open("a") as file:
+        file.write("\nraise SystemExit('the other code')\n")
+    with (
+        pytest.raises(RuntimeError, match="the other code"),
+        peers.ours(tmp_path / "files", program=("benchmarks.unsynced",), checkout=checkout),
+    ):
+        pytest.fail("the code of this checkout ran")
 
 
 def test_a_plot_puts_every_point_on_its_axes() -> None:
