@@ -35,12 +35,12 @@ async def change_file(request: Request, file_id: str) -> JSONResponse:
     its link can then download it.
     """
     files = files_of(request)
-    await files.run(lambda _: require_owner(request, file_id, receipt=False))
+    await files.run(lambda _: require_owner(request, file_id, receipt=False), file_id)
     require_not_in_query(request)
     changes = await read_json(request, OptionChanges)
     options = checked(Options(**changes.model_dump()), files.shares.lifetimes.limit)
     names = frozenset(changes.model_fields_set)
-    record = await files.run(lambda shares: shares.change(file_id, options, names))
+    record = await files.run(lambda shares: shares.change(file_id, options, names), file_id)
     return JSONResponse(owner_metadata(request, record))
 
 

@@ -33,7 +33,7 @@ async def delete_file(request: Request, file_id: str) -> Response:
         require_owner(request, file_id, receipt=True)
         shares.delete(file_id)
 
-    await files_of(request).run(work)
+    await files_of(request).run(work, file_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -53,7 +53,7 @@ async def delete_file_by_form(request: Request, file_id: str) -> Response:
             raise WrongDeleteToken
         shares.delete(file_id)
 
-    await files_of(request).run(work)
+    await files_of(request).run(work, file_id)
     return PAGES.render(request, "deleted.html")
 
 

@@ -160,7 +160,7 @@ async def start_upload(request: Request) -> JSONResponse:
 async def list_parts(request: Request, upload_id: str) -> JSONResponse:
     """List the stored parts by number, for example to resume an interrupted upload."""
     uploads, file_id = await _continue(request, upload_id)
-    parts = await files_of(request).run(lambda _: uploads.parts(file_id, upload_id))
+    parts = await files_of(request).run(lambda _: uploads.parts(file_id, upload_id), file_id)
     return JSONResponse([{"PartNumber": part.number, "Size": part.size, "ETag": f'"{part.etag}"'} for part in parts])
 
 
@@ -178,7 +178,7 @@ async def get_part_url(request: Request, upload_id: str, part_number: str) -> JS
     number = whole_number("part_number", part_number, MAX_PARTS)
     size = options.only("size", *request.query_params.getlist("size"))
     length = None if size is None else whole_number("size", size, MAX_SIZE)
-    url = await files_of(request).run(lambda _: uploads.part_url(file_id, upload_id, number, length))
+    url = await files_of(request).run(lambda _: uploads.part_url(file_id, upload_id, number, length), file_id)
     own_url = f"{base_url(request)}{PREFIX}/{quote(upload_id, safe='')}/{number}?key={raw_key(file_id)}"
     return JSONResponse({"url": url or own_url, "expires": PART_URL_LIFETIME})
 
@@ -194,12 +194,12 @@ async def get_part_url(request: Request, upload_id: str, part_number: str) -> JS
 )
 async def upload_part(request: Request, upload_id: str, part_number: str) -> Response:
     """Store a part, if storage is a directory. It replaces an earlier part with the same number."""
-    uploads, file_id = DirectUploads(files_of(request).shares), _file_id(_key(request))
+    files, file_id = files_of(request), _file_id(_key(request))
+    uploads, threads = DirectUploads(files.shares), files.threads_of(file_id)
     number = whole_number("part_number", part_number, MAX_PARTS)
     size = content_length(request.headers)
     if size > uploads.max_file_size:
         raise FileTooLarge(uploads.max_file_size)
-    threads = request.app.state.threads
     async with Incoming(lambda: uploads.begin_part(file_id, upload_id, number, size), threads, threads) as incoming:
         # The upload ID is the only credential here, so check it before holding data for the client.
         await incoming.begin()
@@ -227,7 +227,7 @@ async def complete_upload(request: Request, upload_id: str) -> JSONResponse:
         record, first = uploads.complete(file_id, upload_id, parts)
         return uploaded(request, shares, record), first, record.sealed
 
-    answer, first, sealed = await files_of(request).run(work)
+    answer, first, sealed = await files_of(request).run(work, file_id)
     if not sealed:
         request.app.state.seal(file_id)
     if first:
@@ -241,7 +241,7 @@ async def complete_upload(request: Request, upload_id: str) -> JSONResponse:
 async def abort_upload(request: Request, upload_id: str) -> JSONResponse:
     """Cancel an upload and remove its parts."""
     uploads, file_id = await _continue(request, upload_id)
-    await files_of(request).run(lambda _: uploads.abort(file_id, upload_id))
+    await files_of(request).run(lambda _: uploads.abort(file_id, upload_id), file_id)
     return JSONResponse({})
 
 
@@ -279,7 +279,7 @@ async def _continue(request: Request, upload_id: str) -> tuple[DirectUploads, st
     key = _key(request)
     uploads = DirectUploads(files_of(request).shares)
     if not await is_authorised(request):
-        await files_of(request).run(lambda _: uploads.require_inbox(file_id_of(key), upload_id))
+        await files_of(request).run(lambda _: uploads.require_inbox(file_id_of(key), upload_id), file_id_of(key))
     return uploads, _file_id(key)
 
 

@@ -90,7 +90,7 @@ async def download_file(request: Request, file_id: str) -> Response:
     record = stored.record
     if record.is_private or record.password_hash is not None:
         try:
-            await files.run(lambda shares: authorise(request, shares, stored))
+            await files.run(lambda shares: authorise(request, shares, stored), file_id)
         except (WrongPassword, OwnerOnly):
             if is_navigation(request.scope):
                 return to_landing_page(request, file_id)
@@ -100,7 +100,7 @@ async def download_file(request: Request, file_id: str) -> Response:
     decision = functools.partial(_decide, request.method, fields, record, content)
     # The signing key of tickets may need to be read first.
     has_tickets = record.max_downloads is not None or "if-range" in fields or "if-match" in fields
-    answer = await files.run(decision) if has_tickets else decision(files.shares)
+    answer = await files.run(decision, file_id) if has_tickets else decision(files.shares)
     return answer if isinstance(answer, Response) else await _send(request, files, stored, content, answer)
 
 
@@ -189,7 +189,8 @@ async def _send(request: Request, files: AsyncShares, stored: Stored, content: C
         data = await files.read(stored, *content.position(span))
         await _count(files, stored, answer)
         return Response(data, status, headers)
-    outgoing = await Outgoing.begin(lambda: content.open(files.shares, stored, span), files.threads)
+    threads = files.threads_of(stored.record.file_id)
+    outgoing = await Outgoing.begin(lambda: content.open(files.shares, stored, span), threads)
     try:
         await _count(files, stored, answer)
     except BaseException:
@@ -210,7 +211,7 @@ async def _redirect(
 ) -> Response:
     """Redirect to storage; unless this counts as a download, for exactly the requested range only."""
     entry = None if content.member is None else range(content.member.start, content.member.stop)
-    prepared = await files.run(lambda shares: prepare_copy(shares, stored, entry))
+    prepared = await files.run(lambda shares: prepare_copy(shares, stored, entry), stored.record.file_id)
     if answer.counted:
         await files.count(prepared)
         metrics.add("Downloads")
@@ -223,7 +224,8 @@ async def _redirect(
             disposition=answer.headers["Content-Disposition"],
             content_type=answer.headers["Content-Type"],
             range=None if answer.counted else request.headers["range"],
-        )
+        ),
+        stored.record.file_id,
     )
     headers = {
         "Location": url,

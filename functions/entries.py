@@ -60,7 +60,7 @@ async def list_entries(request: Request, file_id: str) -> Response:
             raise ArchiveTooLarge(file_id)
         return body
 
-    return Response(await files_of(request).run(work), media_type="application/json")
+    return Response(await files_of(request).run(work, file_id), media_type="application/json")
 
 
 handler = HttpHandler(__name__, router, reads_only=True)

@@ -123,7 +123,7 @@ async def get_inbox(request: Request, inbox_id: str) -> Response:
     """
     files = files_of(request)
     if is_navigation(request.scope):
-        return await files.run(lambda shares: _page(request, shares, inbox_id))
+        return await files.run(lambda shares: _page(request, shares, inbox_id), inbox_id)
 
     def work(shares: Shares) -> dict[str, Any]:
         inboxes = Inboxes(shares)
@@ -134,7 +134,7 @@ async def get_inbox(request: Request, inbox_id: str) -> Response:
         inboxes.places.require_open(inbox)
         return _view(request, inboxes, inbox)
 
-    return JSONResponse(await files.run(work))
+    return JSONResponse(await files.run(work, inbox_id))
 
 
 def _page(request: Request, shares: Shares, inbox_id: str) -> Response:
@@ -180,14 +180,14 @@ def _page(request: Request, shares: Shares, inbox_id: str) -> Response:
 async def change_inbox(request: Request, inbox_id: str) -> JSONResponse:
     """Change an inbox, or reopen an expired one. Requires an access token or its owner token."""
     files = files_of(request)
-    await files.run(lambda _: require_inbox_owner(request, inbox_id))
+    await files.run(lambda _: require_inbox_owner(request, inbox_id), inbox_id)
     options, names = await _options(request)
 
     def work(shares: Shares) -> dict[str, Any]:
         inboxes = Inboxes(shares)
         return _owner_view(request, inboxes, inboxes.change(inbox_id, options, names))
 
-    return JSONResponse(await files.run(work))
+    return JSONResponse(await files.run(work, inbox_id))
 
 
 @router.endpoint(
@@ -200,7 +200,7 @@ async def close_inbox(request: Request, inbox_id: str) -> Response:
         require_inbox_owner(request, inbox_id)
         Inboxes(shares).close(inbox_id)
 
-    await files_of(request).run(work)
+    await files_of(request).run(work, inbox_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

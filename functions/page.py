@@ -97,7 +97,7 @@ async def _with_server(request: Request, template: str) -> Response:
 async def get_landing_page(request: Request, file_id: str) -> Response:
     """A page about one file, with the link that downloads it. Never counts as a download."""
     try:
-        stored, origin = await files_of(request).run(lambda shares: _find(shares, file_id))
+        stored, origin = await files_of(request).run(lambda shares: _find(shares, file_id), file_id)
     except ShareError as error:
         return error_page(request, from_error(error))
     return _landing(request, stored.record, origin)
@@ -138,8 +138,8 @@ async def enter_password(request: Request, file_id: str) -> Response:
     password = await read_field(request, "password")
     files = files_of(request)
     try:
-        stored, origin = await files.run(lambda shares: _find(shares, file_id, resumable=True))
-        cookie = await files.run(lambda shares: _pass(request, shares, stored, password))
+        stored, origin = await files.run(lambda shares: _find(shares, file_id, resumable=True), file_id)
+        cookie = await files.run(lambda shares: _pass(request, shares, stored, password), file_id)
     except (WrongPassword, OwnerOnly):
         return _landing(request, stored.record, origin, wrong_password=True)
     except ShareError as error:

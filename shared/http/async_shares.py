@@ -16,6 +16,7 @@ from shared.bootstrap import Service
 from shared.errors import ShareError, UsedUp, WrongPassword
 from shared.http.lanes import Lanes
 from shared.http.streams import in_thread
+from shared.http.threads import PerFile
 from shared.sharing import Record, Shares, Stored, has_password
 
 # Seconds. Far less than a request to S3 takes, and longer than the gaps between simultaneous requests.
@@ -29,19 +30,23 @@ class AsyncShares:
 
     def __init__(self, service: Service, threads: Executor, short: Executor, patience: float = PATIENCE) -> None:
         self._service = service
-        self.threads = threads
-        self._finds = Lanes(short, self._find, patience)
-        self._descriptions = Lanes(short, self._describe, patience)
-        self._reads = Lanes(short, self._read, patience)
-        self._counts = Lanes(short, self._count)
+        self._threads = threads
+        self.threads_of = PerFile(threads).of
+        short_of = PerFile(short).of
+        self._finds = Lanes(short_of, self._find, patience)
+        self._descriptions = Lanes(short_of, self._describe, patience)
+        self._reads = Lanes(short_of, self._read, patience)
+        # Only one job of a file runs at a time.
+        self._counts = Lanes(lambda _file_id: short, self._count)
 
     @property
     def shares(self) -> Shares:
         return self._service.shares
 
-    async def run(self, work: Callable[[Shares], T]) -> T:
-        """Run work that may wait or take long."""
-        return await in_thread(self.threads, lambda: work(self.shares))
+    async def run(self, work: Callable[[Shares], T], file_id: str | None = None) -> T:
+        """Run work that may wait or take long. With `file_id`, in those threads that work for this file or inbox."""
+        threads = self._threads if file_id is None else self.threads_of(file_id)
+        return await in_thread(threads, lambda: work(self.shares))
 
     async def find(self, file_id: str) -> Stored:
         stored = self.shares.at_once(lambda shares: shares.find(file_id))

@@ -71,7 +71,7 @@ async def content_of(request: Request, files: AsyncShares, stored: Stored) -> Co
     if entry is None:
         record = stored.record
         return Content(record.original_name, record.content_type, record.file_size, record.sha256)
-    member = await files.run(lambda shares: find_member(shares, stored, entry))
+    member = await files.run(lambda shares: find_member(shares, stored, entry), stored.record.file_id)
     try:
         name = clean_name(member.name)
     except InvalidValue:

@@ -78,7 +78,7 @@ async def metadata_for(request: Request, record: Record) -> dict[str, Any]:
     """What this client can see of a file. Raises what `require_inbox_owner` raises."""
     if not record.is_private:
         return metadata(request, record)
-    await files_of(request).run(lambda _: require_inbox_owner(request, str(record.inbox_id)))
+    await files_of(request).run(lambda _: require_inbox_owner(request, str(record.inbox_id)), record.inbox_id)
     return owner_metadata(request, record)
 
 

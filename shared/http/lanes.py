@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from shared.http.streams import Inline
 
 MOST = 256  # requests that one job serves
-# Jobs for one file that can run at once. If a file hangs, it takes so many threads and no more.
-AT_ONCE = 16
 # Rounds of the event loop without a new request before a job begins.
 CALM = 3
 
@@ -29,12 +26,12 @@ class Lanes(Generic[T, R]):
     error. A job begins once no more requests arrive, so no request gets data that was read before it arrived.
 
     With `patience`, in seconds, the next job begins after that time at the latest, so no request waits for two slow
-    jobs, unless `AT_ONCE` of them run.
+    jobs. `threads` returns those for the jobs of a file.
     """
 
     def __init__(
         self,
-        threads: Executor,
+        threads: Callable[[str], Executor],
         work: Callable[[Sequence[T], Sequence[R | BaseException]], Sequence[R | BaseException]],
         patience: float | None = None,
     ) -> None:
@@ -42,11 +39,11 @@ class Lanes(Generic[T, R]):
         self._work = work
         self._patience = patience
         self._taken: dict[_Key, _Lane[T, R]] = {}
-        self._files: defaultdict[str, _File[T, R]] = defaultdict(_File)
 
     async def join(self, file_id: str, item: T, part: Hashable = None) -> R:
         """Add an item to the lane of this file or part of it, and return its result. Raises its error."""
-        if isinstance(self._threads, Inline):
+        threads = self._threads(file_id)
+        if isinstance(threads, Inline):
             [outcome] = self._work([item], ())
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -65,9 +62,8 @@ class Lanes(Generic[T, R]):
         loop = asyncio.get_running_loop()
         requests, waiting = requests[:MOST], requests[MOST:]
         lane = self._taken[key] = _Lane(waiting)
-        self._files[key[0]].jobs += 1
         try:
-            job = self._threads.submit(self._work, [item for item, _ in requests], former)
+            job = self._threads(key[0]).submit(self._work, [item for item, _ in requests], former)
         except Exception as error:
             # Perhaps the threads were shut down. Unless this ends like a failed job, the requests would wait forever.
             job = Future()
@@ -98,12 +94,6 @@ class Lanes(Generic[T, R]):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
-        file = self._files[key[0]]
-        file.jobs -= 1
-        while file.held and file.jobs < AT_ONCE:
-            self._free(*file.held.popleft())
-        if file.jobs == 0:
-            del self._files[key[0]]
 
     def _gather(
         self, key: _Key, lane: _Lane[T, R], outcomes: Sequence[R | BaseException], count: int = 0, calm: int = 0
@@ -121,16 +111,14 @@ class Lanes(Generic[T, R]):
             self._free(key, lane, outcomes)
 
     def _free(self, key: _Key, lane: _Lane[T, R], outcomes: Sequence[R | BaseException] = ()) -> None:
-        """Begin a job for the requests that wait in this lane, unless it has begun, or once another one has ended."""
+        """Begin a job for the requests that wait in this lane, unless it has begun."""
         if self._taken.get(key) is not lane:
             return
         waiting = [request for request in lane.waiting if not request[1].cancelled()]
-        if not waiting:
-            del self._taken[key]
-        elif self._files[key[0]].jobs < AT_ONCE:
+        if waiting:
             self._begin(key, waiting, outcomes)
         else:
-            self._files[key[0]].held.append((key, lane, outcomes))
+            del self._taken[key]
 
 
 _Key = tuple[str, Hashable]
@@ -143,11 +131,3 @@ class _Lane(Generic[T, R]):
 
     waiting: list[_Request[T, R]]
     timer: asyncio.TimerHandle | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _File(Generic[T, R]):
-    """How many jobs run for a file, and the lanes whose next job waits until one of them ends."""
-
-    jobs: int = 0
-    held: deque[tuple[_Key, _Lane[T, R], Sequence[R | BaseException]]] = field(default_factory=deque)

@@ -1,21 +1,27 @@
-"""Threads for storage work: some on any processor, and some on that of the event loop."""
+"""Threads for storage work: on any processor, on that of the event loop, and a part of either for each file."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+
+from shared.http.streams import Inline
 
 # Seconds on one processor, and then on any, so that the system can move the event loop away from other programs.
 STAY = 1.0
 MOVE = 0.01
+# Threads that work for one file at once. If it hangs, it takes so many and no more.
+AT_ONCE = 32
 
 # In it, field 39 is the processor. Field 2 is the name of the thread in parentheses, and can contain spaces (proc(5)).
 STATUS = Path("/proc/thread-self/stat")
@@ -110,6 +116,69 @@ class SameProcessor(Threads):
 
     def _end(self) -> None:
         self._staying = None
+
+
+class PerFile:
+    """Divides threads among files, so that a file that hangs leaves some for the others."""
+
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
+        self._parts: weakref.WeakValueDictionary[str, Executor] = weakref.WeakValueDictionary()
+
+    def of(self, file_id: str) -> Executor:
+        """At most `AT_ONCE` of the threads. Further work for this file waits, in order."""
+        if isinstance(self._threads, Inline):
+            return self._threads
+        part = self._parts.get(file_id)
+        if part is None:
+            part = self._parts[file_id] = _Part(self._threads)
+        return part
+
+
+class _Part(Executor):
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
+        self._guard = threading.Lock()
+        self._unused = AT_ONCE
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+
+    def submit(self, work: Callable[..., T], /, *arguments: Any, **options: Any) -> Future[T]:
+        future: Future[T] = Future()
+        with self._guard:
+            self._waiting.append((future, functools.partial(work, *arguments, **options)))
+            if self._unused == 0:
+                return future
+            self._unused -= 1
+        try:
+            self._threads.submit(self._work)
+        except Exception:
+            with self._guard:
+                self._unused += 1
+            # Unless another thread has begun it, it must not run later, because its caller gets an error.
+            if future.cancel():
+                raise
+        return future
+
+    def _work(self) -> None:
+        while True:
+            with self._guard:
+                if not self._waiting:
+                    self._unused += 1
+                    return
+                future, work = self._waiting.popleft()
+            _complete(future, work)
+            # An error refers to this frame, too, and must not refer to its future.
+            del future
+
+
+def _complete(future: Future[T], work: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
+        del future
 
 
 def any_processor(count: int, name: str) -> Threads:

@@ -16,8 +16,9 @@ import pytest
 from shared.bootstrap import Service
 from shared.errors import StorageUnavailable, UnknownFile, UsedUp, WrongPassword
 from shared.http.async_shares import PATIENCE, AsyncShares
-from shared.http.lanes import AT_ONCE, CALM, MOST
+from shared.http.lanes import CALM, MOST
 from shared.http.streams import Inline
+from shared.http.threads import AT_ONCE
 from shared.options import Options
 from shared.settings import Settings
 from shared.sharing import Shares, Stored
@@ -245,6 +246,10 @@ REQUESTS: dict[str, tuple[str, Callable[[AsyncShares, Stored], Coroutine[Any, An
     "describe": ("read", lambda files, stored: files.describe(stored.record.file_id)),
     "read": ("open", lambda files, stored: files.read(stored, 0, 5)),
     "read different bytes": ("open", lambda files, stored: files.read(stored, 0, next(stops))),
+    "open": (
+        "open",
+        lambda files, stored: files.run(lambda shares: shares.open(stored, 0, 5).close(), stored.record.file_id),
+    ),
     "count": ("put if", lambda files, stored: files.count(stored)),
 }
 

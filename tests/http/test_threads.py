@@ -1,20 +1,22 @@
-"""Short work runs on the processor of the event loop, which other work and other programs do not keep there."""
+"""Where storage work runs: short work on the processor of the event loop, and that of one file in some threads only."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from shared.http.threads import SameProcessor, any_processor
+from shared.http.threads import AT_ONCE, PerFile, SameProcessor, any_processor
 
 MANY = 20
 
@@ -264,3 +266,107 @@ def test_any_name_of_the_process_will_do(tmp_path: Path) -> None:
             threads.shutdown()
 
     assert asyncio.run(main()) == 1
+
+
+class Held(Executor):
+    """Threads that do each work when the test says so."""
+
+    def __init__(self) -> None:
+        self.works: list[Callable[[], object]] = []
+        self.refusal: Exception | None = None
+
+    def submit(self, fn: Callable[..., T], /, *_args: Any, **_options: Any) -> Future[T]:
+        if self.refusal is not None:
+            raise self.refusal
+        self.works.append(fn)
+        return Future()
+
+    def go_on(self) -> None:
+        while self.works:
+            self.works.pop(0)()
+
+
+BEYOND = range(AT_ONCE + 5)
+
+
+def test_one_file_takes_only_some_threads_and_further_work_waits_in_order() -> None:
+    threads, done = Held(), list[int]()
+    files = PerFile(threads)
+    # Again, because the limit holds after all have ended, too.
+    for _ in range(2):
+        file, other = files.of("a file"), files.of("another")
+        for number in BEYOND:
+            assert files.of("a file") is file
+            file.submit(done.append, number)
+        assert len(threads.works) == AT_ONCE
+        other.submit(done.append, -1)
+        assert len(threads.works) == AT_ONCE + 1
+        threads.go_on()
+        assert done == [*BEYOND, -1]
+        done.clear()
+
+
+def test_work_of_a_file_that_is_cancelled_while_it_waits_is_not_done() -> None:
+    threads, done = Held(), list[int]()
+    file = PerFile(threads).of("a file")
+    futures = [file.submit(done.append, number) for number in BEYOND]
+    assert futures[-2].cancel()
+    threads.go_on()
+    assert done == [number for number in BEYOND if number != BEYOND[-2]]
+
+
+def test_work_of_a_file_that_no_thread_can_do_is_refused_and_never_done() -> None:
+    threads, done = Held(), list[int]()
+    file = PerFile(threads).of("a file")
+    threads.refusal = RuntimeError("can't start new thread")
+    for number in range(AT_ONCE):
+        with pytest.raises(RuntimeError, match="can't start"):
+            file.submit(done.append, -number)
+    threads.refusal = None
+    for number in BEYOND:
+        file.submit(done.append, number)
+    assert len(threads.works) == AT_ONCE
+    threads.go_on()
+    assert done == [*BEYOND]
+
+
+def test_work_of_a_file_that_a_thread_has_begun_is_not_refused() -> None:
+    """Its caller would do it again, and count a download twice."""
+    threads, done = Held(), list[int]()
+    file = PerFile(threads).of("a file")
+    file.submit(done.append, 1)
+
+    class Refusing(Held):
+        def submit(self, fn: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
+            # Before the system refuses another thread, the one at work takes this from the queue.
+            self.go_on()
+            raise RuntimeError("can't start new thread")
+
+    threads.__class__ = Refusing
+    assert file.submit(done.append, 2).done()
+    assert done == [1, 2]
+
+
+def test_an_error_of_a_file_reaches_the_caller_and_leaves_no_garbage() -> None:
+    threads = Held()
+    future = PerFile(threads).of("a file").submit(lambda: 1 // 0)
+    threads.go_on()
+    with pytest.raises(ZeroDivisionError):
+        future.result(0)
+    gone = weakref.ref(future)
+    gc.disable()
+    try:
+        del future
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_nothing_remains_of_a_file_without_work() -> None:
+    threads = Held()
+    files = PerFile(threads)
+    files.of("a file").submit(abs, 1)
+    kept = weakref.ref(files.of("a file"))
+    assert kept() is not None
+    threads.go_on()
+    assert kept() is None
