@@ -63,7 +63,10 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
         parser.error(f"no such part: {', '.join(unknown)}")
     if chosen.rounds < 1:
         parser.error("--rounds must be at least 1")
-    for checkout in chosen.against:
+    against = [checkout.resolve() for checkout in chosen.against]
+    if len({checkout.name for checkout in against}) < len(against):
+        parser.error("checkouts must have different names, which the report has")
+    for checkout in against:
         if not (checkout / "local" / "serve.py").is_file():
             parser.error(f"not a checkout of this project: {checkout}")
     scale = chosen.scale or (QUICK if chosen.quick else 1.0)
@@ -81,7 +84,7 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Callable[[Setup
     for name in chosen.parts or parts:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="benchmark-", dir=chosen.work) as work:
-            results[name] = known[name](Setup(Path(work), chosen.rounds, scale, chosen.against))
+            results[name] = known[name](Setup(Path(work), chosen.rounds, scale, against))
         print(f"\n## {name} ({time.monotonic() - began:.0f} s)\n\n{figures_table(results[name])}\n")
         print(goals_table(results[name]), *results[name].notes, sep="\n", flush=True)
         for title, drawing in results[name].plots.items():

@@ -55,8 +55,15 @@ def slow_calls(*, cached: bool = True) -> Iterator[None]:
             if not module.__name__.endswith(".cached"):
                 stack.enter_context(mock.patch.object(module, "os", SlowCalls()))
             elif not cached:
-                stack.enter_context(mock.patch.object(module, "_openat2", side_effect=module.WouldWait))
+                stack.enter_context(mock.patch.object(module, "_openat2", _refusal(module.WouldWait)))
         yield
+
+
+def _refusal(error: type[Exception]) -> Callable[..., int]:
+    def refuse(*_arguments: object) -> int:
+        raise error
+
+    return refuse
 
 
 def _modules_of_the_directory() -> list[ModuleType]:

@@ -54,7 +54,7 @@ async def list_metadata(request: Request) -> JSONResponse:
         raise InvalidValue("after", "must be a file ID")
     # Without tokens, everyone can list files, even the senders of private ones.
     private = service_of(request).tokens.required
-    listing = await files_of(request).run(lambda shares: list_files(shares, after, size, private=private))
+    listing = await files_of(request).run(lambda shares: list_files(shares, after, size, private=private), "lists")
     view = owner_metadata if private else metadata
     headers = {}
     if listing.more:

@@ -212,6 +212,13 @@ def test_another_directory_is_no_checkout(capsys: pytest.CaptureFixture[str], tm
     assert f"not a checkout of this project: {tmp_path}" in capsys.readouterr().err
 
 
+def test_checkouts_must_have_names_of_their_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    checkouts = [str(peers.ROOT), str(tmp_path / peers.ROOT.name)]
+    with pytest.raises(SystemExit):
+        bench(["compare", *(f"--against={checkout}" for checkout in checkouts)])
+    assert "checkouts must have different names" in capsys.readouterr().err
+
+
 def test_small_files_are_measured(tmp_path: Path) -> None:
     result = small.counts(Setup(tmp_path, 1, 0.01))
     assert result.figures == {

@@ -48,8 +48,6 @@ def build_app(
         # Powertools does this.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for path in ("/docs", "/docs/"):
-        app.add_route(path, documentation.docs, include_in_schema=False)
     app.state.service = service
     app.state.threads = threads or any_processor(THREADS, "storage")
     app.state.short = threads or SameProcessor(THREADS, "short")
@@ -57,7 +55,8 @@ def build_app(
     app.state.seal = lambda _file_id: None
     app.state.healthy_until = -math.inf
     guard = Guard(tokens=service.tokens, origins=own_origins(service.settings), threads=app.state.threads)
-    app.state.table = RoutingTable((endpoint for router in routers for endpoint in router.endpoints), guard, *checks)
+    endpoints = (endpoint for router in (*routers, documentation.router) for endpoint in router.endpoints)
+    app.state.table = RoutingTable(endpoints, guard, *checks)
     app.router.routes.insert(0, app.state.table)
     app.openapi = functools.cache(lambda: document(app))  # type: ignore[method-assign]
     problems.install(app)

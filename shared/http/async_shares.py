@@ -32,20 +32,18 @@ class AsyncShares:
         self._service = service
         self._threads = threads
         self.threads_of = PerFile(threads).of
-        short_of = PerFile(short).of
-        self._finds = Lanes(short_of, self._find, patience)
-        self._descriptions = Lanes(short_of, self._describe, patience)
-        self._reads = Lanes(short_of, self._read, patience)
-        # Only one job of a file runs at a time.
-        self._counts = Lanes(lambda _file_id: short, self._count)
+        self._finds = Lanes(short, self._find, patience)
+        self._descriptions = Lanes(short, self._describe, patience)
+        self._reads = Lanes(short, self._read, patience)
+        self._counts = Lanes(short, self._count)
 
     @property
     def shares(self) -> Shares:
         return self._service.shares
 
-    async def run(self, work: Callable[[Shares], T], file_id: str | None = None) -> T:
-        """Run work that may wait or take long. With `file_id`, in those threads that work for this file or inbox."""
-        threads = self._threads if file_id is None else self.threads_of(file_id)
+    async def run(self, work: Callable[[Shares], T], subject: str | None = None) -> T:
+        """Run work that may wait or take long, in not too many threads for the same subject, such as a file ID."""
+        threads = self._threads if subject is None else self.threads_of(subject)
         return await in_thread(threads, lambda: work(self.shares))
 
     async def find(self, file_id: str) -> Stored:

@@ -15,11 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.http.browsers import PAGES
+from shared.http.endpoint import Endpoints
 from shared.http.models import base_url
 from shared.http.pages import compressed
 from shared.http.streams import in_thread
 
 Json = Mapping[str, Any]
+
+router = Endpoints("Service")
 
 # What the commands have for parameters and fields, by name. Variables are set by `_PREPARATIONS`.
 _VALUES: Json = {
@@ -64,6 +67,7 @@ ETAG=$(curl -s -T hello.txt -D - -o answer.txt "$PART_URL" | sed -n 's/^[Ee][Tt]
 }
 
 
+@router.endpoint("GET", "/docs", documented=False)
 async def docs(request: Request) -> Response:
     """Every operation with its parameters, body, answers and a command that you can copy."""
     return await in_thread(request.app.state.threads, lambda: _render(request))

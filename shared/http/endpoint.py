@@ -130,9 +130,10 @@ class RoutingTable(BaseRoute):
         return Match.FULL, {"route": endpoint, "endpoint": endpoint.endpoint, "path_params": parameters}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if "route" not in scope:
+        endpoint = scope.get("route")
+        # It is another route if the application is mounted in one.
+        if not isinstance(endpoint, Endpoint):
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
-        endpoint: Endpoint = scope["route"]
         for check in self._checks:
             await check(scope, endpoint)
         await endpoint.app(scope, receive, send)

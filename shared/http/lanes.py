@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from shared.http.streams import Inline
+from shared.http.threads import AT_ONCE
 
 MOST = 256  # requests that one job serves
 # Rounds of the event loop without a new request before a job begins.
@@ -26,12 +28,12 @@ class Lanes(Generic[T, R]):
     error. A job begins once no more requests arrive, so no request gets data that was read before it arrived.
 
     With `patience`, in seconds, the next job begins after that time at the latest, so no request waits for two slow
-    jobs. `threads` returns those for the jobs of a file.
+    jobs, unless `AT_ONCE` of them run.
     """
 
     def __init__(
         self,
-        threads: Callable[[str], Executor],
+        threads: Executor,
         work: Callable[[Sequence[T], Sequence[R | BaseException]], Sequence[R | BaseException]],
         patience: float | None = None,
     ) -> None:
@@ -39,11 +41,11 @@ class Lanes(Generic[T, R]):
         self._work = work
         self._patience = patience
         self._taken: dict[_Key, _Lane[T, R]] = {}
+        self._files: defaultdict[str, _File[T, R]] = defaultdict(_File)
 
     async def join(self, file_id: str, item: T, part: Hashable = None) -> R:
         """Add an item to the lane of this file or part of it, and return its result. Raises its error."""
-        threads = self._threads(file_id)
-        if isinstance(threads, Inline):
+        if isinstance(self._threads, Inline):
             [outcome] = self._work([item], ())
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -62,8 +64,9 @@ class Lanes(Generic[T, R]):
         loop = asyncio.get_running_loop()
         requests, waiting = requests[:MOST], requests[MOST:]
         lane = self._taken[key] = _Lane(waiting)
+        self._files[key[0]].jobs += 1
         try:
-            job = self._threads(key[0]).submit(self._work, [item for item, _ in requests], former)
+            job = self._threads.submit(self._work, [item for item, _ in requests], former)
         except Exception as error:
             # Perhaps the threads were shut down. Unless this ends like a failed job, the requests would wait forever.
             job = Future()
@@ -94,6 +97,12 @@ class Lanes(Generic[T, R]):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+        file = self._files[key[0]]
+        file.jobs -= 1
+        while file.held and file.jobs < AT_ONCE:
+            self._free(*file.held.popleft())
+        if file.jobs == 0:
+            del self._files[key[0]]
 
     def _gather(
         self, key: _Key, lane: _Lane[T, R], outcomes: Sequence[R | BaseException], count: int = 0, calm: int = 0
@@ -111,14 +120,16 @@ class Lanes(Generic[T, R]):
             self._free(key, lane, outcomes)
 
     def _free(self, key: _Key, lane: _Lane[T, R], outcomes: Sequence[R | BaseException] = ()) -> None:
-        """Begin a job for the requests that wait in this lane, unless it has begun."""
+        """Begin a job for the requests that wait in this lane, unless it has begun, or once another one has ended."""
         if self._taken.get(key) is not lane:
             return
         waiting = [request for request in lane.waiting if not request[1].cancelled()]
-        if waiting:
+        if not waiting:
+            del self._taken[key]
+        elif self._files[key[0]].jobs < AT_ONCE:
             self._begin(key, waiting, outcomes)
         else:
-            del self._taken[key]
+            self._files[key[0]].held.append((key, lane, outcomes))
 
 
 _Key = tuple[str, Hashable]
@@ -131,3 +142,11 @@ class _Lane(Generic[T, R]):
 
     waiting: list[_Request[T, R]]
     timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _File(Generic[T, R]):
+    """How many jobs run for a file, and the lanes whose next job waits until one of them ends."""
+
+    jobs: int = 0
+    held: deque[tuple[_Key, _Lane[T, R], Sequence[R | BaseException]]] = field(default_factory=deque)

@@ -1,4 +1,4 @@
-"""Threads for storage work: on any processor, on that of the event loop, and a part of either for each file."""
+"""Threads for storage work: some on any processor, some on that of the event loop, and not all of them for one file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from shared.http.streams import Inline
 # Seconds on one processor, and then on any, so that the system can move the event loop away from other programs.
 STAY = 1.0
 MOVE = 0.01
-# Threads that work for one file at once. If it hangs, it takes so many and no more.
-AT_ONCE = 32
+# Jobs for one file that can run at once. If a file hangs, it takes so many threads and no more.
+AT_ONCE = 16
 
 # In it, field 39 is the processor. Field 2 is the name of the thread in parentheses, and can contain spaces (proc(5)).
 STATUS = Path("/proc/thread-self/stat")
@@ -119,19 +119,22 @@ class SameProcessor(Threads):
 
 
 class PerFile:
-    """Divides threads among files, so that a file that hangs leaves some for the others."""
+    """Divides threads among files, so that one that hangs leaves most of them for the others."""
 
     def __init__(self, threads: Executor) -> None:
         self._threads = threads
         self._parts: weakref.WeakValueDictionary[str, Executor] = weakref.WeakValueDictionary()
 
-    def of(self, file_id: str) -> Executor:
-        """At most `AT_ONCE` of the threads. Further work for this file waits, in order."""
+    def of(self, subject: str) -> Executor:
+        """At most `AT_ONCE` of the threads for this subject, such as a file ID. Further work for it waits, in order.
+
+        Each job takes its turn among all others, so busy files do not hold up others either.
+        """
         if isinstance(self._threads, Inline):
             return self._threads
-        part = self._parts.get(file_id)
+        part = self._parts.get(subject)
         if part is None:
-            part = self._parts[file_id] = _Part(self._threads)
+            part = self._parts[subject] = _Part(self._threads)
         return part
 
 
@@ -169,6 +172,13 @@ class _Part(Executor):
             _complete(future, work)
             # An error refers to this frame, too, and must not refer to its future.
             del future
+            if self._waiting:
+                try:
+                    self._threads.submit(self._work)
+                except RuntimeError:
+                    # No thread begins anything after a shutdown, so this one does all that was accepted before.
+                    continue
+                return
 
 
 def _complete(future: Future[T], work: Callable[[], T]) -> None:

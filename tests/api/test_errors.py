@@ -76,6 +76,7 @@ ALLOWED = {
     f"/file/metadata/{UNKNOWN}": {"GET", "HEAD"},
     f"/file/download/{UNKNOWN}": {"GET", "HEAD"},
     "/health": {"GET", "HEAD"},
+    "/docs": {"GET", "HEAD"},
 }
 
 

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 import pytest
 
 from shared.http.lanes import CALM, Lanes
+from shared.http.threads import AT_ONCE
 
 T = TypeVar("T")
+HELD = 5
 
 
 class Jobs(Executor):
@@ -58,7 +60,7 @@ def jobs() -> Jobs:
 
 @pytest.fixture
 def lanes(jobs: Jobs) -> Lanes[str, str]:
-    return Lanes(lambda _file_id: jobs, echo)
+    return Lanes(jobs, echo)
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -70,6 +72,71 @@ async def joined(lanes: Lanes[str, str], file_id: str, *parts: str) -> list[asyn
     tasks = [asyncio.create_task(lanes.join(file_id, part, part)) for part in parts]
     await settled()
     return tasks
+
+
+PARTS = [f"part {number}" for number in range(AT_ONCE + HELD)]
+
+
+def test_only_so_many_jobs_of_a_file_run_at_once_and_the_rest_in_order(jobs: Jobs, lanes: Lanes[str, str]) -> None:
+    async def test() -> None:
+        waiting = await joined(lanes, "a file", *PARTS)
+        assert len(jobs.running) == AT_ONCE
+        other = await joined(lanes, "another", "x")
+        assert jobs.items[-1] == ["x"]
+        await jobs.end(AT_ONCE)
+        assert await other[0] == "X"
+        for ended in range(1, len(PARTS) + 1):
+            await jobs.end()
+            assert len(jobs.running) == min(AT_ONCE, len(PARTS) - ended)
+        assert await asyncio.gather(*waiting) == [part.upper() for part in PARTS]
+        assert [items for items in jobs.items if items != ["x"]] == [[part] for part in PARTS]
+
+    run(test())
+
+
+def test_the_limit_holds_again_after_all_jobs_but_one_have_ended(jobs: Jobs, lanes: Lanes[str, str]) -> None:
+    async def test() -> None:
+        waiting = await joined(lanes, "a file", *PARTS[:2])
+        await jobs.end()
+        waiting += await joined(lanes, "a file", *PARTS[2:])
+        assert len(jobs.running) == AT_ONCE
+        while jobs.running:
+            await jobs.end()
+        assert await asyncio.gather(*waiting) == [part.upper() for part in PARTS]
+
+    run(test())
+
+
+def test_clients_that_leave_meanwhile_take_no_job(jobs: Jobs, lanes: Lanes[str, str]) -> None:
+    async def test() -> None:
+        waiting = await joined(lanes, "a file", *PARTS)
+        for gone in waiting[AT_ONCE:-1]:
+            gone.cancel()
+        await settled()
+        await jobs.end()
+        assert jobs.items[-1] == [PARTS[-1]]
+        while jobs.running:
+            await jobs.end()
+        assert await waiting[-1] == PARTS[-1].upper()
+        assert len(jobs.items) == AT_ONCE + 1
+
+    run(test())
+
+
+def test_those_who_waited_for_a_free_job_learn_of_the_one_before(jobs: Jobs, lanes: Lanes[str, str]) -> None:
+    async def test() -> None:
+        waiting = await joined(lanes, "a file", *PARTS)
+        waiting += await joined(lanes, "a file", PARTS[0])
+        await jobs.end()
+        # All others of the file come first.
+        for _ in range(HELD):
+            await jobs.end()
+        assert (jobs.items[-1], jobs.former[-1]) == ([PARTS[0]], [PARTS[0].upper()])
+        while jobs.running:
+            await jobs.end()
+        await asyncio.gather(*waiting)
+
+    run(test())
 
 
 def test_a_job_that_is_cancelled_is_an_error_for_those_who_wait(jobs: Jobs, lanes: Lanes[str, str]) -> None:
@@ -108,7 +175,7 @@ class Name(str):
 def test_nothing_remains_of_a_file_once_all_are_answered(jobs: Jobs, lanes: Lanes[str, str]) -> None:
     async def test() -> weakref.ref[Name]:
         file_id = Name("a file")
-        waiting = await joined(lanes, file_id, "a", "a", "b")
+        waiting = await joined(lanes, file_id, *PARTS)
         while jobs.running:
             await jobs.end()
         await asyncio.gather(*waiting)

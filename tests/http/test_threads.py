@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import threading
@@ -275,10 +276,10 @@ class Held(Executor):
         self.works: list[Callable[[], object]] = []
         self.refusal: Exception | None = None
 
-    def submit(self, fn: Callable[..., T], /, *_args: Any, **_options: Any) -> Future[T]:
+    def submit(self, fn: Callable[..., T], /, *args: Any, **_options: Any) -> Future[T]:
         if self.refusal is not None:
             raise self.refusal
-        self.works.append(fn)
+        self.works.append(functools.partial(fn, *args))
         return Future()
 
     def go_on(self) -> None:
@@ -302,8 +303,29 @@ def test_one_file_takes_only_some_threads_and_further_work_waits_in_order() -> N
         other.submit(done.append, -1)
         assert len(threads.works) == AT_ONCE + 1
         threads.go_on()
-        assert done == [*BEYOND, -1]
+        assert done == [*range(AT_ONCE), -1, *range(AT_ONCE, len(BEYOND))]
         done.clear()
+
+
+def test_a_busy_file_takes_turns_with_others() -> None:
+    """On S3, four files with 40 downloads each once kept all threads, and nothing else was done."""
+    threads, done = Held(), list[int]()
+    file = PerFile(threads).of("a file")
+    for number in BEYOND:
+        file.submit(done.append, number)
+    threads.submit(done.append, -1)
+    threads.go_on()
+    assert done == [*range(AT_ONCE), -1, *range(AT_ONCE, len(BEYOND))]
+
+
+def test_all_work_of_a_file_that_was_accepted_before_a_shutdown_is_done() -> None:
+    threads, done = Held(), list[int]()
+    file = PerFile(threads).of("a file")
+    for number in BEYOND:
+        file.submit(done.append, number)
+    threads.refusal = RuntimeError("cannot schedule new futures after shutdown")
+    threads.go_on()
+    assert sorted(done) == [*BEYOND]
 
 
 def test_work_of_a_file_that_is_cancelled_while_it_waits_is_not_done() -> None:
