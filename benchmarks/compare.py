@@ -92,7 +92,7 @@ class _Entrant:
             cases[f"{UP}, {name}"] = lambda: {f"{UP}, {name}": self._up()}
         if name == NGINX:
             cases[f"{UP}, {SYNCED_NGINX}"] = lambda: {f"{UP}, {SYNCED_NGINX}": self._up(synced=True)}
-        # Without a way to send it, it must be possible to put it there.
+        # What nobody sends can only be put into a directory that is served unchanged.
         if name != UNSYNCED and (self._contestant.large or self._contestant.path is None):
             url = self._server.url + self._store_large()
             cases[f"{DOWN}, {name}"] = lambda: {f"{DOWN}, {name}": self._down(url)}

@@ -84,7 +84,7 @@ def test_what_it_requires_is_what_is_locked() -> None:
 def test_its_command_runs_in_an_environment_of_its_own(tmp_path: Path, packages: tuple[Path, Path]) -> None:
     home = tmp_path / "environment"
     venv.create(home)
-    pip = [home / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+    pip: list[str | Path] = [home / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
     # It takes pip and the dependencies from here, but not the client, which may be installed here as well.
     here = {"PYTHONPATH": sysconfig.get_path("purelib")}
     run([*pip, "install", "--no-index", "--no-deps", "--ignore-installed", packages[1]], tmp_path, **here)
