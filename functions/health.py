@@ -30,8 +30,7 @@ async def get_health(request: Request) -> JSONResponse:
     """Answer 200 if storage is available, else 503. Storage is checked at most once a second while it is available."""
     state, now = request.app.state, time.monotonic()
     if not now < state.healthy_until:
-        # Not on the event loop, which would stop if the file system hangs.
-        await files_of(request).run(lambda shares: shares.check())
+        await files_of(request).check()
         state.healthy_until = now + ASK_EVERY
     return _OK
 

@@ -19,7 +19,6 @@ from shared.http import access_log, documentation, problems
 from shared.http.async_shares import AsyncShares
 from shared.http.endpoint import Check, Endpoints, RoutingTable, document
 from shared.http.guard import Guard
-from shared.http.layers.cors import Cors
 from shared.http.layers.edge import Edge
 from shared.http.layers.start import Start
 from shared.http.streams import reuse_memory
@@ -60,9 +59,7 @@ def build_app(
     app.router.routes.insert(0, app.state.table)
     app.openapi = functools.cache(lambda: document(app))  # type: ignore[method-assign]
     problems.install(app)
-    if service.settings.cors_origins:
-        app.add_middleware(Cors, origins=service.settings.cors_origins)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, origins=service.settings.cors_origins)
     app.add_middleware(Start, prepare=lambda: _prepare(service), threads=app.state.threads)
     return app
 

@@ -46,6 +46,12 @@ class AsyncShares:
         threads = self._threads if subject is None else self.threads_of(subject)
         return await in_thread(threads, lambda: work(self.shares))
 
+    async def check(self) -> None:
+        """Raise `StorageUnavailable` unless storage answers."""
+        if not self.shares.at_once(_answers):
+            # Not on the event loop, which would stop if the file system hangs.
+            await self.run(_answers)
+
     async def find(self, file_id: str) -> Stored:
         stored = self.shares.at_once(lambda shares: shares.find(file_id))
         return await self._finds.join(file_id, file_id) if stored is None else stored
@@ -86,6 +92,11 @@ class AsyncShares:
         granted = itertools.repeat(counted.stored, counted.granted)
         refusal = UsedUp(latest.record.file_id)
         return [next(granted, refusal) if each else WrongPassword() for each in allowed]
+
+
+def _answers(shares: Shares) -> bool:
+    shares.check()
+    return True
 
 
 def files_of(request: Request) -> AsyncShares:

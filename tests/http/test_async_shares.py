@@ -447,6 +447,7 @@ def without_thread(shares: Shares, file_id: str, request: Callable[[AsyncShares]
     for _ in range(20):
         with contextlib.suppress(Waits):
             return finish(request(files_over(shares, NoThreads())))
+        shares.check()
         with contextlib.suppress(UnknownFile):
             shares.find(file_id)
     raise AssertionError("a thread is used")
@@ -462,6 +463,7 @@ def test_what_lies_in_memory_is_read_without_a_thread(tmp_path: Path) -> None:
     assert stored == shares.find(file_id)
     assert without_thread(shares, file_id, lambda files: files.read(stored, 1, 4)) == b"ell"
     assert without_thread(shares, file_id, lambda files: files.describe(file_id)) == shares.describe(file_id)
+    without_thread(shares, file_id, lambda files: files.check())
     shares.delete(file_id)
     with pytest.raises(UnknownFile):
         without_thread(shares, file_id, lambda files: files.find(file_id))

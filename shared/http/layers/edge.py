@@ -6,12 +6,13 @@ import asyncio
 import functools
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.endpoint import path_of
+from shared.http.layers.cors import Cors
 from shared.http.problems import Problem
 
 RECEIVE_TIMEOUT = 30.0  # seconds
@@ -36,10 +37,13 @@ _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?", re.ASC
 
 
 class Edge:
-    """Refuses requests with an invalid head, disconnects silent clients, and ends early answers cleanly."""
+    """Refuses requests with an invalid head, disconnects silent clients, and ends early answers cleanly.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    `origins` are other sites whose pages can use the API.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:
+        self._app = Cors(app, origins) if origins else app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -67,6 +67,15 @@ def read_cached(file: int, size: int, start: int) -> memoryview | None:
     return memoryview(buffer)[:count] if count else None
 
 
+def is_writable_cached(path: str) -> bool:
+    """Whether files can be created in this folder. Raises `WouldWait` and `OSError`."""
+    folder = _openat2(_AT_FDCWD, path, _ROOT)
+    try:
+        return os.access(".", os.W_OK | os.X_OK, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def can_read_cached(root: str, segments: Sequence[str]) -> bool:
     """Whether files below `root` can be read without waiting. Tries it with one of them."""
     file_system = ctypes.create_string_buffer(1024)

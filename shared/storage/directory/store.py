@@ -36,7 +36,7 @@ from shared.storage.contract import (
     Slice,
     WouldWait,
 )
-from shared.storage.directory.cached import can_read_cached, open_cached
+from shared.storage.directory.cached import can_read_cached, is_writable_cached, open_cached
 from shared.storage.directory.calls import (
     MISSING,
     failure,
@@ -47,7 +47,7 @@ from shared.storage.directory.calls import (
     read_in,
     translated,
 )
-from shared.storage.directory.data_directory import DataDirectory, segments_of
+from shared.storage.directory.data_directory import STAGING, DataDirectory, segments_of
 from shared.storage.directory.multipart import DirectoryMultipart
 from shared.storage.directory.spares import FILES, SPARES
 from shared.storage.directory.writer import CachedReader, DirectoryReader, DirectoryWriter, info_of
@@ -219,6 +219,13 @@ class CachedDirectory(DirectoryStore):
             # It is empty, so it is damaged: let the store itself report that.
             raise WouldWait from error
         return data, _etag(data)
+
+    def check(self) -> None:
+        with contextlib.suppress(OSError):
+            if is_writable_cached(f"{self._directory.root}/{STAGING}"):
+                return
+        # The store itself repairs or reports it.
+        raise WouldWait
 
 
 def _require(folder: int, key: str, name: str, when: Condition) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from shared.storage.contract import NotFound, ObjectStore, WouldWait
 from shared.storage.directory.cached import can_read_cached
+from shared.storage.directory.data_directory import STAGING
 from shared.storage.directory.store import DirectoryStore
 
 T = TypeVar("T")
@@ -45,6 +46,22 @@ def test_it_reads_as_the_store_itself(directory: DirectoryStore, ready: ObjectSt
     assert in_memory(directory, lambda: ready.read(KEY)) == directory.read(KEY)
     assert in_memory(directory, lambda: list(ready.read_many([KEY]))) == [(KEY, DATA)]
     assert in_memory(directory, three_times) == (len(DATA), DATA[5:205], DATA[205:300], b"")
+
+
+def test_whether_it_answers_is_checked_by_itself_only_if_all_is_well(
+    directory: DirectoryStore, ready: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory(directory, ready.check)
+    with monkeypatch.context() as patch:
+        # As on a disk that became read-only after an error.
+        patch.setattr(os, "access", lambda *_arguments, **_options: False)
+        with pytest.raises(WouldWait):
+            ready.check()
+    (directory.root / STAGING).rename(directory.root / "moved")
+    with pytest.raises(WouldWait):
+        ready.check()
+    directory.check()
+    in_memory(directory, ready.check)
 
 
 def test_what_is_no_file_is_not_there(directory: DirectoryStore, ready: ObjectStore) -> None:
