@@ -50,7 +50,7 @@ class AsyncShares:
         """Raise `StorageUnavailable` unless storage answers."""
         if not self.shares.at_once(_answers):
             # Not on the event loop, which would stop if the file system hangs.
-            await self.run(_answers)
+            await self.run(_answers, "health")
 
     async def find(self, file_id: str) -> Stored:
         stored = self.shares.at_once(lambda shares: shares.find(file_id))

@@ -29,7 +29,7 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 class Guard:
     """Requires a token on guarded endpoints; without tokens, refuses changes that another site makes a browser request.
 
-    A check of the routing table, not a dependency of endpoints, because those run after the body was read.
+    A check of the routing table: it runs before the endpoint, and so before any of the body is read.
     `origins` are other sites that can make changes.
     """
 

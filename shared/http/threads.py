@@ -173,12 +173,10 @@ class _Part(Executor):
             # An error refers to this frame, too, and must not refer to its future.
             del future
             if self._waiting:
-                try:
+                # If the pool takes no more work, as after a shutdown, nobody else would do what was accepted.
+                with contextlib.suppress(Exception):
                     self._threads.submit(self._work)
-                except RuntimeError:
-                    # No thread begins anything after a shutdown, so this one does all that was accepted before.
-                    continue
-                return
+                    return
 
 
 def _complete(future: Future[T], work: Callable[[], T]) -> None:

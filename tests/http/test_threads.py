@@ -318,14 +318,19 @@ def test_a_busy_file_takes_turns_with_others() -> None:
     assert done == [*range(AT_ONCE), -1, *range(AT_ONCE, len(BEYOND))]
 
 
-def test_all_work_of_a_file_that_was_accepted_before_a_shutdown_is_done() -> None:
+@pytest.mark.parametrize("refusal", [RuntimeError("cannot schedule new futures after shutdown"), MemoryError()])
+def test_all_work_of_a_file_that_was_accepted_is_done_even_if_it_gets_no_more_turns(refusal: Exception) -> None:
     threads, done = Held(), list[int]()
     file = PerFile(threads).of("a file")
     for number in BEYOND:
         file.submit(done.append, number)
-    threads.refusal = RuntimeError("cannot schedule new futures after shutdown")
+    threads.refusal = refusal
     threads.go_on()
     assert sorted(done) == [*BEYOND]
+    threads.refusal = None
+    file.submit(done.append, -1)
+    threads.go_on()
+    assert done[-1] == -1
 
 
 def test_work_of_a_file_that_is_cancelled_while_it_waits_is_not_done() -> None:

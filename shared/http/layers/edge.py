@@ -1,4 +1,4 @@
-"""The outermost layer: checks the head of every request, and enforces time limits for its body."""
+"""The layer around the application: checks the head of every request, and enforces time limits for its body."""
 
 from __future__ import annotations
 

@@ -32,6 +32,8 @@ _new_bytearray.restype, _new_bytearray.argtypes = ctypes.py_object, (ctypes.c_ch
 
 # struct open_how: flags, mode, resolve.
 _ROOT = struct.pack("QQQ", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _CACHED)
+# Only the path: file systems can wait when a folder itself is opened, such as XFS while another thread changes it.
+_PATH = struct.pack("QQQ", getattr(os, "O_PATH", 0) | os.O_DIRECTORY | os.O_CLOEXEC, 0, _CACHED | _NO_SYMLINKS)
 _FILE = struct.pack("QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0, _CACHED | _NO_SYMLINKS)
 
 
@@ -68,8 +70,8 @@ def read_cached(file: int, size: int, start: int) -> memoryview | None:
 
 
 def is_writable_cached(path: str) -> bool:
-    """Whether files can be created in this folder. Raises `WouldWait` and `OSError`."""
-    folder = _openat2(_AT_FDCWD, path, _ROOT)
+    """Whether files can be created in this folder. Raises `WouldWait`, and `OSError` if the path has links."""
+    folder = _openat2(_AT_FDCWD, path, _PATH)
     try:
         return os.access(".", os.W_OK | os.X_OK, dir_fd=folder)
     finally:

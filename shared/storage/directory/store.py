@@ -224,7 +224,7 @@ class CachedDirectory(DirectoryStore):
         with contextlib.suppress(OSError):
             if is_writable_cached(f"{self._directory.root}/{STAGING}"):
                 return
-        # The store itself repairs or reports it.
+        # The store itself repairs or reports it, and follows links.
         raise WouldWait
 
 

@@ -60,6 +60,11 @@ def test_whether_it_answers_is_checked_by_itself_only_if_all_is_well(
     (directory.root / STAGING).rename(directory.root / "moved")
     with pytest.raises(WouldWait):
         ready.check()
+    # It could lead to a file system that waits for a network.
+    (directory.root / STAGING).symlink_to("moved")
+    with pytest.raises(WouldWait):
+        ready.check()
+    (directory.root / STAGING).unlink()
     directory.check()
     in_memory(directory, ready.check)
 
