@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocols, with a limit on the size of unfinished heads and trailers, and an orderly stop.
 
-httptools itself keeps an endless head or trailer in memory, and h11 answers 400 in plain text at its own limit. An
-application cannot prevent that, so plain `uvicorn` is safe only with `--http h11`, behind a proxy, or with
-`--http local.protocols:BoundedHttpTools`.
+httptools itself keeps an endless head or trailer in memory, and loses the body of a request that asks for another
+protocol. h11 answers 400 in plain text at its own limit. An application cannot prevent that, so plain `uvicorn` is safe
+only with `--http h11`, behind a proxy, or with `--http local.protocols:BoundedHttpTools`.
 
 At the end of the graceful time limit, uvicorn cancels the requests that are in progress. It logs a traceback for each,
 and stops the application without waiting until they have discarded their uploads. So we disconnect clients before that.
@@ -21,8 +21,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import h11
+import httptools
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from shared.http.layers.edge import DRAIN_TIMEOUT, MAX_HEADER_BYTES
 from shared.http.problems import Problem
@@ -79,6 +80,8 @@ class BoundedHttpTools(HttpToolsProtocol):
         self._unfinished = 0
         self._in_body = False
         self._refused = False
+        self._answering: RequestResponseCycle | None = None
+        self._received = self._again = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -88,7 +91,10 @@ class BoundedHttpTools(HttpToolsProtocol):
         if self._refused:
             return
         self._unfinished += len(data)
-        super().data_received(data)
+        self._again = data
+        while self._again:
+            self._received, self._again = self._again, b""
+            super().data_received(self._received)
         if self._unfinished > MAX_UNFINISHED_BYTES and not self.transport.is_closing():
             self._refused = True
             # Earlier requests on this connection must be answered first.
@@ -105,18 +111,55 @@ class BoundedHttpTools(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._unfinished = 0
-        self._in_body = True
+        if not self._is_read_again:
+            super().on_headers_complete()
+            self._unfinished = 0
+            self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
         self._unfinished = 0
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._unfinished = 0
-        self._in_body = False
+        if not self._is_read_again:
+            super().on_message_complete()
+            self._unfinished = 0
+            self._in_body = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # uvicorn does this only for the last request that was received.
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    @property
+    def _is_read_again(self) -> bool:
+        """Whether a request asks for another protocol that we do not speak, such as HTTP/2 in Java's `HttpClient`.
+
+        httptools takes all that follows such a head for the other protocol, so the body would be lost. A server can
+        ignore what is asked for (RFC 9110 §7.8), so the request is read a second time, as if it did not ask.
+        """
+        return self.parser.should_upgrade() and not self._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # httptools tells at which byte it stopped.
+        stop: int = sys.exception().args[0]  # type: ignore[union-attr]
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                value = b",".join(option for option in value.split(b",") if option.strip().lower() != b"upgrade")
+            if name != b"upgrade":
+                lines.append(b"%s: %s" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        # As in uvicorn's other parsers.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._again = b"\r\n".join([*lines, b"", b""]) + self._received[stop:]
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
         super().shutdown()

@@ -26,8 +26,9 @@ from shared.zip_directory import (
     read_directory,
 )
 
-# A directory of maximum size takes about 60 MB of memory and half a second.
+# A directory of maximum size takes about 60 MB of memory and half a second, so others wait their turn, in seconds.
 _AT_ONCE = threading.BoundedSemaphore(2)
+PATIENCE = 5.0
 
 _ENCRYPTED = 0x1
 _INFLATE_BYTES = 256 * 1024
@@ -128,7 +129,7 @@ def _directory(shares: Shares, file: Stored) -> Iterator[list[Header]]:
     file_id = file.record.file_id
     if file.record.encryption is not None:
         raise NotAnArchive(file_id, "it is encrypted")
-    if not _AT_ONCE.acquire(blocking=False):
+    if not _AT_ONCE.acquire(timeout=PATIENCE):
         raise Contended(file_id)
     try:
         yield read_directory(file.record.file_size, lambda start, stop: _read(shares, file, start, stop))

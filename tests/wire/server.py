@@ -85,13 +85,17 @@ class Server:
             self.process.wait()
 
     def _is_ready(self) -> bool:
-        log = self._log.read_text()
+        log = self.log()
         assert self.process.poll() is None, log
         running = re.search(r"running on http://127\.0\.0\.1:([1-9][0-9]*)", log)
         if running is None:
             return False
         self.port = int(running[1])
         return self.listens() and self.get("/health")[0] == 200
+
+    def log(self) -> str:
+        """What the server has written to its log so far."""
+        return self._log.read_text()
 
     @property
     def address(self) -> str:

@@ -7,6 +7,7 @@ import http.client
 import itertools
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
@@ -96,6 +97,55 @@ def test_a_boundary_may_fall_anywhere_between_segments(server: Server) -> None:
         answer = everything(connection)
     assert answer.startswith(b"HTTP/1.1 201 ")
     assert b'"file_size":26' in answer
+
+
+UPGRADES = {
+    "HTTP/2": ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"],
+    "two at once": ["Connection: upgrade", "Upgrade: h2c, TLS/1.2"],
+    "two lines": ["Connection: keep-alive", "connection: Upgrade", "Upgrade: TLS/1.2", "Upgrade: h2c"],
+}
+
+
+@pytest.mark.parametrize("segments", ["together", "apart", "byte by byte"])
+@pytest.mark.parametrize("headers", UPGRADES.values(), ids=UPGRADES.keys())
+def test_a_request_that_asks_for_another_protocol_keeps_its_body(
+    server: Server, headers: list[str], segments: str
+) -> None:
+    """Java's `HttpClient` and `curl --http2` ask with every request. httptools alone would lose the body."""
+    body = b"GET /docs HTTP/1.1\r\nHost: evil.example\r\n\r\n"
+    put = request("PUT", "/asking.txt", HOST, *headers, f"Content-Length: {len(body)}")
+    chunked = request("PUT", "/asking.txt", HOST, *headers, CHUNKED)
+    last = request("GET", "/health", HOST, "Connection: close, Upgrade", "Upgrade: h2c")
+    pieces = [put, body, chunked, chunk(body) + b"0\r\n\r\n", last]
+    if segments == "together":
+        pieces = [b"".join(pieces)]
+    elif segments == "byte by byte":
+        pieces = [bytes([byte]) for byte in b"".join(pieces)]
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+        answers = everything(connection)
+    assert answers.count(b"HTTP/1.1 201 ") == answers.count(f'"file_size":{len(body)},'.encode()) == 2
+    assert answers.count(b"HTTP/1.1 ") == 3
+    assert answers.endswith(b'{"status":"ok"}')
+
+
+def test_clients_that_leave_between_pipelined_requests_leave_no_error(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", "--http", "httptools") as server:
+        file_id = server.upload([bytes(500_000)], 500_000)["file_id"]
+        for _ in range(10):
+            with server.connect() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.sendall(request("GET", f"/file/download/{file_id}", HOST) * 20)
+                assert connection.recv(1)
+        counted = 0
+        # Until all requests that still ran have ended.
+        while counted != (counted := server.metadata(file_id)["download_count"]):
+            time.sleep(0.2)
+        log = server.log()
+    assert counted >= 10
+    assert "Traceback" not in log
 
 
 def test_a_client_that_asks_is_told_to_go_on(server: Server) -> None:

@@ -62,6 +62,9 @@ def _refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
     # RFC 9112 §6.1: another server could treat a part of the body as the next request on this connection.
     if b"transfer-encoding" in headers and b"content-length" in headers:
         return Problem(400, "A request must not have both Content-Length and Transfer-Encoding.")
+    # RFC 9112 §6.1. Otherwise, the bytes would be stored as they were encoded.
+    if b"transfer-encoding" in headers and _codings(lines) != [b"chunked"]:
+        return Problem(501, "The only supported Transfer-Encoding is chunked.")
     target: bytes = (scope.get("raw_path") or b"") + scope["query_string"]
     if len(target) > MAX_TARGET_BYTES:
         return Problem(414, "The request's address is too long.")
@@ -76,6 +79,10 @@ def _refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
     if host is None or repeated or len(host) > MAX_HOST_BYTES or not _is_host(host.decode("latin-1")):
         return Problem(400, "The request must have exactly one valid Host header.")
     return None
+
+
+def _codings(lines: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    return [value.strip().lower() for name, value in lines if name == b"transfer-encoding"]
 
 
 def _needs_no_host(scope: Scope) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from shared.errors import StorageFull, StorageUnavailable
-from shared.storage.directory.calls import is_full, open_folder, place_folders_apart, write_all
+from shared.storage.directory.calls import MISSING, is_full, open_folder, place_folders_apart, write_all
 from shared.storage.directory.spares import Spares
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,12 @@ class DataDirectory:
             os.close(folder.file)
 
     def _is_writable(self) -> bool:
-        return os.access(self._staging, os.W_OK | os.X_OK)
+        try:
+            # Without free descriptors, too, nothing can be stored or read.
+            with open_folder(self.root, (STAGING,)):
+                return os.access(self._staging, os.W_OK | os.X_OK)
+        except MISSING:
+            return False
 
     def _make_staging(self) -> None:
         with open_folder(self.root, ()) as root:

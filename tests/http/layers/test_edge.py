@@ -132,6 +132,23 @@ NO_HOSTS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("codings", "status"),
+    [
+        ([b"chunked"], 200),
+        ([b" Chunked "], 200),
+        ([b"gzip, chunked"], 501),
+        ([b"gzip", b"chunked"], 501),
+        ([b"x"], 501),
+    ],
+)
+def test_bodies_that_are_encoded_in_transfer_are_refused(codings: list[bytes], status: int) -> None:
+    """Otherwise, they would be stored without being decoded."""
+    exchange = Exchange(HOST, *((b"transfer-encoding", coding) for coding in codings))
+    exchange.run(Edge(hello))
+    assert exchange.status == status
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_valid_host_passes(host: str) -> None:
     exchange = Exchange((b"host", host.encode()))

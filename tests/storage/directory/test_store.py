@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -162,6 +163,22 @@ def test_a_directory_that_went_away_fails_its_check(directory: DirectoryStore) -
         directory.check()
     with pytest.raises(StorageUnavailable):
         directory.put(KEY, b"x")
+
+
+def test_without_free_descriptors_the_check_fails(directory: DirectoryStore) -> None:
+    """Nothing can be opened then, so health checks must not say that all is well."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert directory.ready is not None
+    # The lowest number that is free.
+    file = os.dup(0)
+    os.close(file)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (file, hard))
+    try:
+        with pytest.raises(StorageUnavailable):
+            directory.check()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    directory.check()
 
 
 # Disk errors
