@@ -95,6 +95,7 @@ class BoundedHttpTools(HttpToolsProtocol):
         while self._again:
             self._received, self._again = self._again, b""
             super().data_received(self._received)
+        self._received = b""
         if self._unfinished > MAX_UNFINISHED_BYTES and not self.transport.is_closing():
             self._refused = True
             # Earlier requests on this connection must be answered first.
@@ -140,9 +141,14 @@ class BoundedHttpTools(HttpToolsProtocol):
         httptools takes all that follows such a head for the other protocol, so the body would be lost. A server can
         ignore what is asked for (RFC 9110 §7.8), so the request is read a second time, as if it did not ask.
         """
-        return self.parser.should_upgrade() and not self._should_upgrade()
+        # CONNECT changes the protocol without asking (RFC 9110 §9.3.6), so reading it again would not help.
+        asks = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        return asks and not self._should_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
+        if not self._is_read_again:
+            super()._unsupported_upgrade_warning()
+            return
         # httptools tells at which byte it stopped.
         stop: int = sys.exception().args[0]  # type: ignore[union-attr]
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()

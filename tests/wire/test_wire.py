@@ -131,6 +131,17 @@ def test_a_request_that_asks_for_another_protocol_keeps_its_body(
     assert answers.endswith(b'{"status":"ok"}')
 
 
+@pytest.mark.parametrize("target", ["share.test:443", "/file/upload/a.txt", "*"])
+@pytest.mark.parametrize("headers", [[], UPGRADES["HTTP/2"]], ids=["plain", "asking"])
+def test_a_tunnel_is_refused(server: Server, target: str, headers: list[str]) -> None:
+    with server.connect() as connection:
+        connection.sendall(request("CONNECT", target, HOST, *headers))
+        connection.shutdown(socket.SHUT_WR)
+        answer = everything(connection)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert server.get("/health")[0] == 200
+
+
 def test_clients_that_leave_between_pipelined_requests_leave_no_error(tmp_path: Path) -> None:
     with Server(tmp_path / "data", "--http", "httptools") as server:
         file_id = server.upload([bytes(500_000)], 500_000)["file_id"]
