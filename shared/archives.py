@@ -26,9 +26,9 @@ from shared.zip_directory import (
     read_directory,
 )
 
-# A directory of maximum size takes about 60 MB of memory and half a second, so others wait their turn, in seconds.
+# A directory of maximum size takes about 60 MB of memory and half a second.
 _AT_ONCE = threading.BoundedSemaphore(2)
-PATIENCE = 5.0
+PATIENCE = 5.0  # seconds to wait for one's turn
 
 _ENCRYPTED = 0x1
 _INFLATE_BYTES = 256 * 1024

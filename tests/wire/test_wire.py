@@ -7,7 +7,6 @@ import http.client
 import itertools
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
@@ -135,10 +134,9 @@ def test_a_request_that_asks_for_another_protocol_keeps_its_body(
 @pytest.mark.parametrize("headers", [[], UPGRADES["HTTP/2"]], ids=["plain", "asking"])
 def test_a_tunnel_is_refused(server: Server, target: str, headers: list[str]) -> None:
     with server.connect() as connection:
-        connection.sendall(request("CONNECT", target, HOST, *headers))
-        connection.shutdown(socket.SHUT_WR)
+        connection.sendall(request("CONNECT", target, HOST, *headers, "Connection: close"))
         answer = everything(connection)
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert answer.startswith(b"HTTP/1.1 4")
     assert server.get("/health")[0] == 200
 
 
@@ -150,12 +148,9 @@ def test_clients_that_leave_between_pipelined_requests_leave_no_error(tmp_path: 
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 connection.sendall(request("GET", f"/file/download/{file_id}", HOST) * 20)
                 assert connection.recv(1)
-        counted = 0
-        # Until all requests that still ran have ended.
-        while counted != (counted := server.metadata(file_id)["download_count"]):
-            time.sleep(0.2)
-        log = server.log()
-    assert counted >= 10
+    # A server that has ended has let all requests end.
+    log = server.log()
+    assert "Finished server process" in log
     assert "Traceback" not in log
 
 
